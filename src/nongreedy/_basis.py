@@ -1,0 +1,194 @@
+"""Bases: how a few coefficients become one value per step.
+
+The value at step t is ``sum_k weight[t, k] * coefficients[index[t, k]]``: a sparse row of a matrix
+B of shape (steps, size). So sharing a hyperparameter over time is a matrix, and the hypergradient of
+the coefficients is ``B.T @ per_step``. Every basis depends on the relative position in the run only,
+which is why a schedule stretches to any budget.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Basis(abc.ABC):
+    """A way of sharing one hyperparameter over the steps of a run, and where its search begins.
+
+    Args:
+        initial: A number, or one number per coefficient, in the hyperparameter's own units.
+            ``None``: the outer rule's or the optimizer's default for the hyperparameter's name.
+        bounds: ``(lowest, highest)`` in the hyperparameter's own units, both allowed values.
+        transform: Coordinate in which the outer rule moves: ``"log"`` (decades), ``"log1m"``
+            (decades of one minus the value, for momentum), ``"logit"`` or ``None`` (the value
+            itself). ``"default"``: the outer rule's or the optimizer's default.
+        outer_step: First outer step, in units of that coordinate.
+    """
+
+    _: KW_ONLY
+    initial: float | Sequence[float] | None = None
+    bounds: tuple[float, float] | None = None
+    transform: str | None = "default"
+    outer_step: float | None = None
+
+    kind: ClassVar[str]
+
+    @abc.abstractmethod
+    def size(self, steps: int) -> int:
+        """Number of coefficients for a run of `steps` steps."""
+
+    @abc.abstractmethod
+    def taps(self, steps: int) -> tuple[Tensor, Tensor]:
+        """Indices (steps, K) int64 and weights (steps, K) float64 of the rows of B."""
+
+    def check(self, steps: int, name: str) -> None:
+        """Raise ValueError where the run is too short to tell this basis' coefficients apart."""
+        if self.size(steps) > steps:
+            raise ValueError(
+                f"{name} has {self.size(steps)} coefficients ({self!r}) but the run has only "
+                f"{steps} steps. Use at most {steps} of them, or train longer."
+            )
+
+    def expand(self, coefficients: Tensor, steps: int) -> Tensor:
+        """B @ coefficients: one value per step, shape (steps,)."""
+        index, weight = self.taps(steps)
+        return (coefficients.to(torch.float64)[index] * weight).sum(1)
+
+    def project(self, per_step: Tensor, steps: int) -> Tensor:
+        """B.T @ per_step: from per-step derivatives to those of the coefficients, in float64."""
+        index, weight = self.taps(steps)
+        shares = per_step.to(torch.float64)[:, None] * weight
+        total = torch.zeros(self.size(steps), dtype=torch.float64)
+        return total.index_add_(0, index.reshape(-1), shares.reshape(-1))
+
+    @abc.abstractmethod
+    def positions(self, steps: int) -> Tensor:
+        """The step that each coefficient stands for best, shape (size,): where to sample a curve."""
+
+    def ladder(self) -> list[Basis]:
+        """Ever finer bases that end with this one, for an outer rule that goes coarse to fine."""
+        return [self]
+
+
+@dataclass(frozen=True)
+class Windows(Basis):
+    """Piecewise constant: `count` windows of equal length share one value each (arXiv:2007.07869).
+
+    Coefficient ``(count * t) // steps`` holds at the 0-based step t, also where `count` does not
+    divide `steps`.
+
+    Example:
+        >>> Windows(2).expand(torch.tensor([1.0, 3.0]), steps=4).tolist()
+        [1.0, 1.0, 3.0, 3.0]
+    """
+
+    count: int = 1
+    kind: ClassVar[str] = "windows"
+
+    def __post_init__(self) -> None:
+        _check_count(self.count, "windows", least=1)
+
+    def size(self, steps: int) -> int:
+        return self.count
+
+    def taps(self, steps: int) -> tuple[Tensor, Tensor]:
+        index = (torch.arange(steps) * self.count) // steps
+        return index[:, None], torch.ones(steps, 1, dtype=torch.float64)
+
+    def positions(self, steps: int) -> Tensor:
+        return ((2 * torch.arange(self.count) + 1) * steps) // (2 * self.count)
+
+    def ladder(self) -> list[Basis]:
+        counts = [2**power for power in range(self.count.bit_length()) if 2**power < self.count]
+        return [replace(self, count=count) for count in [*counts, self.count]]
+
+
+@dataclass(frozen=True)
+class Linear(Basis):
+    """Piecewise linear between `knots` equally spaced values; the first and last step lie on knots.
+
+    Example:
+        >>> Linear(2).expand(torch.tensor([0.0, 3.0]), steps=4).tolist()
+        [0.0, 1.0, 2.0, 3.0]
+    """
+
+    knots: int = 2
+    kind: ClassVar[str] = "linear"
+
+    def __post_init__(self) -> None:
+        _check_count(self.knots, "knots", least=2)
+
+    def size(self, steps: int) -> int:
+        return self.knots
+
+    def taps(self, steps: int) -> tuple[Tensor, Tensor]:
+        position = torch.arange(steps, dtype=torch.float64) * (self.knots - 1) / max(steps - 1, 1)
+        left = position.floor().long().clamp(max=self.knots - 2)
+        right_weight = position - left
+        index = torch.stack([left, left + 1], 1)
+        return index, torch.stack([1 - right_weight, right_weight], 1)
+
+    def positions(self, steps: int) -> Tensor:
+        return (torch.arange(self.knots) * (steps - 1) / (self.knots - 1)).round().long()
+
+    def ladder(self) -> list[Basis]:
+        counts = [2**power + 1 for power in range(self.knots.bit_length())]
+        coarser = [count for count in counts if count < self.knots]
+        return [replace(self, knots=count) for count in [*coarser, self.knots]]
+
+
+@dataclass(frozen=True)
+class PerStep(Basis):
+    """One value per step. Stretched to another budget, each value becomes one window.
+
+    Example:
+        >>> PerStep().expand(torch.tensor([1.0, 2.0]), steps=2).tolist()
+        [1.0, 2.0]
+    """
+
+    kind: ClassVar[str] = "per_step"
+
+    def size(self, steps: int) -> int:
+        return steps
+
+    def taps(self, steps: int) -> tuple[Tensor, Tensor]:
+        return torch.arange(steps)[:, None], torch.ones(steps, 1, dtype=torch.float64)
+
+    def positions(self, steps: int) -> Tensor:
+        return torch.arange(steps)
+
+    def ladder(self) -> list[Basis]:
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return [*(Windows(2**power, **given) for power in range(5)), self]
+
+
+@dataclass(frozen=True)
+class Constant(Basis):
+    """One value for the whole run.
+
+    Example:
+        >>> Constant().expand(torch.tensor([0.5]), steps=2).tolist()
+        [0.5, 0.5]
+    """
+
+    kind: ClassVar[str] = "constant"
+
+    def size(self, steps: int) -> int:
+        return 1
+
+    def taps(self, steps: int) -> tuple[Tensor, Tensor]:
+        return torch.zeros(steps, 1, dtype=torch.int64), torch.ones(steps, 1, dtype=torch.float64)
+
+    def positions(self, steps: int) -> Tensor:
+        return torch.tensor([steps // 2])
+
+
+def _check_count(count: int, what: str, least: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < least:
+        raise ValueError(f"`{what}` must be a whole number of at least {least}, but got {count!r}.")

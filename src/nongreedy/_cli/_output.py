@@ -1,0 +1,109 @@
+"""The output directory: checked before anything is computed, filled with what was found."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import nongreedy as ng
+from nongreedy._figure import schedule_figure
+
+from ._problem import Problem
+
+SCHEDULE, HISTORY, FIGURE = "schedule.json", "history.json", "schedule.png"
+
+
+def prepared(directory: Path) -> Path:
+    """Create the directory and write in it now: hours of search must not end in a full stop."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise Problem(
+            f"Cannot write to --out {str(directory)!r}: {error.strerror or error}. "
+            "Name a directory that you may create or write to."
+        ) from error
+    return directory
+
+
+def write_result(
+    directory: Path, result: ng.Result, steps: int, settings: Mapping[str, Any]
+) -> None:
+    """Write the schedule, the history and the picture of a search."""
+    result.schedule.save(directory / SCHEDULE)
+    write_history(directory, result, steps, settings)
+    schedule_figure(result.schedule, result.history, directory / FIGURE, steps)
+
+
+def write_history(
+    directory: Path,
+    result: ng.Result,
+    steps: int,
+    settings: Mapping[str, Any],
+    comparison: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write everything that the search knows: settings, versions, every row, the comparison."""
+    content = {
+        "format": "nongreedy.history",
+        "version": 1,
+        "settings": dict(settings),
+        "versions": {
+            "nongreedy": ng.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "steps": steps,
+        "status": result.status.name,
+        "cost_in_plain_runs": result.cost,
+        "validation_loss": result.validation_loss,
+        "validation_accuracy": result.validation_accuracy,
+        "rows": [row.to_json() for row in result.history],
+        "comparison": list(comparison),
+    }
+    text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+    temporary = directory / f"{HISTORY}.tmp"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, directory / HISTORY)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they are kept as the words "inf" and "nan"."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def summary(directory: Path, steps: int, interrupted: bool) -> str:
+    """The files, and what a user puts into their own training loop."""
+    head = "Interrupted: what was found so far is written." if interrupted else "Written:"
+    place = (directory / SCHEDULE).as_posix()
+    return f"""\
+{head}
+  {place}
+  {(directory / HISTORY).as_posix()}
+  {(directory / FIGURE).as_posix()}
+
+In your own training loop, with any number of steps:
+
+    import nongreedy as ng
+
+    schedule = ng.Schedule.load({json.dumps(place)})
+    scheduler = schedule.attach(optimizer, total_steps={steps})
+
+    optimizer.step()
+    scheduler.step()  # after every optimizer step"""

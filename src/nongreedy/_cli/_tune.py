@@ -1,0 +1,218 @@
+"""``nongreedy tune``: search for a schedule, judge it, write it down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+import nongreedy as ng
+from nongreedy._basis import Basis
+from nongreedy._engine import Engine, engine_from
+from nongreedy._optimizer import Optimizer
+from nongreedy._outer import OuterRule, outer_from
+
+from . import _compare, _load_task, _output
+from ._console import Display, bar, display, duration, number
+from ._problem import INTERRUPTED, Problem, reported, uninterrupted
+
+DATA, MODEL, BATCH_SIZE, WINDOWS = "digits", "convnet", 128, 4
+
+
+@dataclass(frozen=True)
+class Search:
+    """Everything that `nongreedy tune` was asked to do, checked."""
+
+    target: _load_task.Target
+    optimizer: Optimizer
+    engine: Engine
+    outer: OuterRule
+    steps: int
+    outer_steps: int
+    seed: int
+    budget: float | None
+    settings: Mapping[str, Any]
+
+    @property
+    def learned(self) -> dict[str, int]:
+        """What is learned rather than fixed, and its number of coefficients."""
+        given = self.optimizer.given().items()
+        return {name: basis.size(self.steps) for name, basis in given if isinstance(basis, Basis)}
+
+    def run(self, screen: Display) -> ng.Result:
+        """The search itself."""
+        return ng.tune(
+            self.target.task,
+            self.optimizer,
+            steps=self.steps,
+            outer_steps=self.outer_steps,
+            engine=self.engine,
+            outer=self.outer,
+            seed=self.seed,
+            budget=self.budget,
+            callbacks=[screen],
+        )
+
+
+def tune(
+    target: Annotated[
+        str | None,
+        typer.Argument(help="Your task, such as my_task.py:task. Without: handwritten digits."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help=f"Data set by name, or a path to one.  [default: {DATA}]")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"mlp, convnet, lenet or wrn-16-1.  [default: {MODEL}]")
+    ] = None,
+    epochs: Annotated[float, typer.Option(help="Length of one training run.")] = 10,
+    outer_steps: Annotated[int, typer.Option(min=1, help="Improvements to try.")] = 10,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help=f"Examples per step.  [default: {BATCH_SIZE}]")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="auto, forward, reverse or reverse:checkpoint.")] = (
+        "auto"
+    ),
+    outer: Annotated[
+        str, typer.Option(help="Outer rule: default, or paper (sign steps from zero).")
+    ] = "default",
+    windows: Annotated[
+        int | None, typer.Option(min=1, help=f"Learning-rate windows.  [default: {WINDOWS}]")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
+    out: Annotated[Path, typer.Option(help="Directory for what is found.")] = Path("runs/latest"),
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.  [default: cpu]")] = None,
+    train_examples: Annotated[
+        int | None, typer.Option(min=1, help="Use only this many training examples.")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPU threads.  [default: 1 for digits, else PyTorch's]"),
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Stop after this cost, in plain training runs.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option(help="Compare with hand-tuned schedules at the end.")
+    ] = True,
+    compare_seeds: Annotated[int, typer.Option(min=1, help="Fresh trainings for each.")] = 5,
+) -> None:
+    """Find learning rate, momentum and weight decay over a whole training run, from nothing.
+
+    Writes schedule.json, history.json and schedule.png to --out. Ctrl-C keeps what was found.
+    """
+    settings = dict(locals())
+    with reported():
+        search = _settle(settings)
+        screen = display(search.learned, outer_steps)
+        result = _search(search, screen, out)
+        interrupted = result.status is ng.Status.interrupted
+        try:
+            if compare and not interrupted:
+                _judge(search, result, screen, out, compare_seeds)
+        except KeyboardInterrupt:
+            interrupted = True
+        screen.say("\n" + _output.summary(out, search.steps, interrupted))
+        if interrupted:
+            raise typer.Exit(INTERRUPTED)
+
+
+def _settle(given: Mapping[str, Any]) -> Search:
+    """Check every name and the output directory before anything is loaded or computed."""
+    engine = engine_from(given["engine"])
+    outer = outer_from(given["outer"])
+    _output.prepared(given["out"])
+    _set_threads(given["threads"], small=not given["target"] and given["data"] in (None, DATA))
+    target = _own_target(given) if given["target"] else _named_target(given)
+    steps = target.task.steps_for(given["epochs"], None)
+    optimizer = target.optimizer or ng.SGD(
+        learning_rate=ng.Windows(given["windows"] or WINDOWS),
+        momentum=ng.Windows(1),
+        weight_decay=ng.Windows(1),
+    )
+    settings = {**given, "threads": torch.get_num_threads(), "optimizer": repr(optimizer)}
+    return Search(
+        target, optimizer, engine, outer, steps,
+        given["outer_steps"], given["seed"], given["budget"], settings,
+    )  # fmt: skip
+
+
+def _set_threads(threads: int | None, small: bool) -> None:
+    """Tiny images gain nothing from a second thread, and lose much where a core is shared."""
+    if threads is not None or small:
+        torch.set_num_threads(threads or 1)
+
+
+def _own_target(given: Mapping[str, Any]) -> _load_task.Target:
+    """The user's task, which answers by itself what these options would ask."""
+    target = _load_task.from_module(given["target"])
+    fixed = ["data", "model", "batch_size", "train_examples", "device"]
+    fixed += ["windows"] if target.optimizer is not None else []
+    for option in fixed:
+        if given[option] is not None:
+            where = "its `optimizer`" if option == "windows" else "its ng.Task"
+            flag = "--" + option.replace("_", "-")
+            raise Problem(f"{flag} does not apply to {given['target']!r}: set it in {where}.")
+    return target
+
+
+def _named_target(given: Mapping[str, Any]) -> _load_task.Target:
+    return _load_task.from_names(
+        given["data"] or DATA,
+        given["model"] or MODEL,
+        batch_size=given["batch_size"] or BATCH_SIZE,
+        device=given["device"] or "cpu",
+        train_examples=given["train_examples"],
+    )
+
+
+def _search(search: Search, screen: Display, out: Path) -> ng.Result:
+    """Run the search under a display, and write its outcome at once."""
+    names = [name.replace("_", " ") for name in search.learned]
+    screen.say(
+        f"Tuning {', '.join(names)} for {search.target.name}: {search.steps} steps per run, "
+        f"up to {search.outer_steps} outer steps."
+    )
+    begun = time.monotonic()
+    with screen:
+        result = search.run(screen)
+    with uninterrupted():
+        _output.write_result(out, result, search.steps, search.settings)
+    status = result.status.name.replace("_", " ").capitalize()
+    screen.say(f"\n{status}. {result.status.value}".rstrip())
+    screen.say(
+        f"Validation loss {number(result.validation_loss)}. The search took "
+        f"{duration(time.monotonic() - begun)} and cost as much as {result.cost:.1f} plain "
+        "training runs."
+    )
+    return result
+
+
+def _judge(search: Search, result: ng.Result, screen: Display, out: Path, seeds: int) -> None:
+    """Compare with hand-tuned schedules; what is known of it is written whatever happens."""
+    if not isinstance(search.optimizer, ng.SGD):
+        screen.say("\nNo comparison: the hand-tuned schedules are for SGD.")
+        return
+    table = _compare.entries(result.schedule)
+    task, optimizer, steps = search.target.task, search.optimizer, search.steps
+    screen.say("\n" + _compare.title(task, seeds, steps))
+    try:
+        with bar(len(table) * seeds) as started:
+            _compare.compare(
+                partial(ng.retrain, task, steps=steps, optimizer=optimizer),
+                table,
+                _compare.fresh_seeds(search.seed, seeds),
+                started=started,
+                finished=lambda entry: screen.say(entry.line()),
+            )
+        screen.say(_compare.verdict(table))
+    finally:
+        rows = [entry.record() for entry in table if entry.scores]
+        with uninterrupted():
+            _output.write_history(out, result, search.steps, search.settings, rows)

@@ -1,0 +1,30 @@
+"""Engines: how derivatives of whole runs are computed."""
+
+from __future__ import annotations
+
+from .._errors import nearest_name
+from .base import Engine as Engine
+from .base import Hypergradient as Hypergradient
+from .base import Rollout as Rollout
+from .finite_difference import FiniteDifference as FiniteDifference
+from .forward import Forward as Forward
+from .reverse import Reverse as Reverse
+
+_NAMED = {"forward": Forward, "reverse": Reverse, "finite_difference": FiniteDifference}
+
+
+def engine_from(engine: str | Engine) -> Engine:
+    """An engine, or the engine of a name such as ``"auto"``, ``"forward"``, ``"reverse:disk"``.
+
+    ``"auto"`` is `Reverse`: exact, and the cheapest for more than two coefficients.
+    """
+    if isinstance(engine, Engine):
+        return engine
+    name, _, store = str(engine).partition(":")
+    if name == "auto" and not store:
+        return Reverse()
+    if name == "reverse" and store:
+        return Reverse(store)
+    if name not in _NAMED or store:
+        raise ValueError(f"Unknown engine {engine!r}." + nearest_name(name, [*_NAMED, "auto"]))
+    return _NAMED[name]()

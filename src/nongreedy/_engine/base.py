@@ -1,0 +1,103 @@
+"""The contract of an engine: a run and a schedule in, a hypergradient out."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from .._run import Outcome, Run, at
+from .._schedule import Schedule
+from .._trajectory import Trajectory
+
+OnStep = Callable[[int], None]
+
+
+def ignore(step: int) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass
+class Rollout:
+    """A finished run: what it was, what came out, and what the reverse sweep needs.
+
+    Attributes:
+        losses: Training loss of each batch before its step, length T.
+        final: s_T, shape (slots, P).
+        trajectory: The visited states, if they were kept.
+    """
+
+    run: Run
+    schedule: Schedule
+    outcome: Outcome
+    losses: list[float]
+    final: Tensor
+    trajectory: Trajectory | None = None
+
+
+@dataclass(frozen=True)
+class Hypergradient:
+    r"""The derivative of the final validation loss with respect to every coefficient.
+
+    Attributes:
+        value: Outer loss J.
+        accuracy: Validation accuracy, or None where that has no meaning.
+        gradients: Name -> dJ/dc, shape (size of the basis,), float64, in the value's own units.
+        per_step: Name -> dJ/dh_t, shape (T,), float64; empty for engines that do not know it.
+            ``basis.project(per_step[name], T) == gradients[name]`` for any basis.
+        initial: dJ/d theta_0, shape (P,); None for engines that do not know it.
+    """
+
+    value: float
+    accuracy: float | None
+    gradients: dict[str, Tensor]
+    per_step: dict[str, Tensor] = field(default_factory=dict)
+    initial: Tensor | None = None
+
+
+class Engine(abc.ABC):
+    """Turns a run into a hypergradient.
+
+    A plain rollout costs 1; `sweep_cost` is what `differentiate` adds, in the same unit (the worth
+    of one plain run's gradients), so that every table can count whole costs.
+    """
+
+    @abc.abstractmethod
+    def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
+        """Cost of `differentiate` in plain runs."""
+
+    @abc.abstractmethod
+    def differentiate(
+        self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """The hypergradient at a finished rollout that was made with ``keep=True``."""
+
+    def trajectory(self, run: Run) -> Trajectory | None:
+        """An empty place for the states that `differentiate` will want, or None."""
+        del run
+        return None
+
+    def rollout(
+        self, run: Run, schedule: Schedule, *, keep: bool = False, on_step: OnStep = ignore
+    ) -> Rollout:
+        """Train once. Raises DivergedError at the first non-finite loss."""
+        trajectory = self.trajectory(run) if keep else None
+        values, state, losses = run.values(schedule), run.initial(), []
+        with run.isolated():
+            for t in range(run.steps):
+                if trajectory is not None:
+                    trajectory.append(state)
+                state, loss = run.step(state, at(values, t), t)
+                losses.append(loss)
+                on_step(t)
+            outcome = run.outer_loss(state[0])
+        return Rollout(run, schedule, outcome, losses, state, trajectory)
+
+    def hypergradient(
+        self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Train once and differentiate."""
+        kept = self.rollout(run, schedule, keep=True, on_step=on_step)
+        return self.differentiate(kept, learn, on_step)

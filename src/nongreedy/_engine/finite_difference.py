@@ -1,0 +1,81 @@
+"""Finite differences: the judge of every other engine. Common random numbers throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from .._run import Run
+from .._schedule import Schedule
+from .base import Engine, Hypergradient, OnStep, Rollout, ignore
+
+# Order of accuracy -> (offset in units of the step, weight) pairs of a central difference.
+_STENCILS: dict[int, tuple[tuple[float, float], ...]] = {
+    2: ((1.0, 0.5), (-1.0, -0.5)),
+    4: ((1.0, 8 / 12), (-1.0, -8 / 12), (2.0, -1 / 12), (-2.0, 1 / 12)),
+}
+
+
+@final
+@dataclass(frozen=True)
+class FiniteDifference(Engine):
+    r"""Central differences of the outer loss, one coefficient at a time.
+
+    .. math:: G_j \approx \frac{J(c + \epsilon e_j) - J(c - \epsilon e_j)}{2 \epsilon}
+
+    Args:
+        step: epsilon, relative to ``max(|c_j|, floor)``.
+        order: 2, or 4 for the five-point stencil.
+        floor: Smallest scale of a coefficient.
+
+    Raises:
+        ValueError: Unknown order, or a step that is not positive.
+
+    Source: textbook; used as the test oracle, in float64.
+
+    Cannot: be exact, or be cheap: 2 or 4 runs per coefficient.
+
+    Example:
+        >>> FiniteDifference(order=4).order
+        4
+    """
+
+    step: float = 1e-5
+    order: int = 2
+    floor: float = 1e-2
+
+    def __post_init__(self) -> None:
+        if self.order not in _STENCILS:
+            raise ValueError(f"`order` must be one of {sorted(_STENCILS)}, but got {self.order}.")
+        if not (self.step > 0 and self.floor > 0):
+            raise ValueError(f"`step` and `floor` must be positive: {self.step}, {self.floor}.")
+
+    def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
+        """`order` plain runs for each coefficient."""
+        return float(self.order * sum(len(schedule[name]) for name in learn))
+
+    def differentiate(
+        self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Differences around a finished rollout."""
+        run, schedule, gradients = rollout.run, rollout.schedule, {}
+        for name in learn:
+            entries = [
+                self._one(run, schedule, name, j, on_step) for j in range(len(schedule[name]))
+            ]
+            gradients[name] = torch.tensor(entries, dtype=torch.float64)
+        return Hypergradient(rollout.outcome.loss, rollout.outcome.accuracy, gradients)
+
+    def _one(self, run: Run, schedule: Schedule, name: str, j: int, on_step: OnStep) -> float:
+        center = schedule[name]
+        width = self.step * max(abs(center[j].item()), self.floor)
+        total = 0.0
+        for offset, weight in _STENCILS[self.order]:
+            moved = center.clone()
+            moved[j] += offset * width
+            shifted = schedule.with_coefficients({name: moved})
+            total += weight * self.rollout(run, shifted, on_step=on_step).outcome.loss
+        return total / width

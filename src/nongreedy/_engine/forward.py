@@ -1,0 +1,170 @@
+"""Forward mode: tangents pushed along with the run; memory does not depend on its length.
+
+Aliases: forward-mode differentiation (arXiv:1703.01785), FDS when shared (arXiv:2007.07869).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from .._errors import DivergedError
+from .._run import Run, at
+from .._schedule import Schedule
+from .base import Engine, Hypergradient, OnStep, Rollout, ignore
+from .reverse import hessian_product
+
+
+@final
+@dataclass(frozen=True)
+class Forward(Engine):
+    r"""Exact hypergradients by pushing one tangent per coefficient through the run.
+
+    .. math:: S_j \leftarrow \partial_s U\, S_j + \partial_g U\, H_t Z_j
+              + \partial_h U\, B_{tj}, \qquad
+              G_j = \langle \nabla L_\mathrm{val}(\theta_T), Z_j \rangle
+
+    with :math:`Z_j` the parameter slot of :math:`S_j`. Columns whose window has not started are
+    zero and are skipped.
+
+    Args:
+        chunk: Tangents whose update is pushed together; None is all. Memory of the temporaries
+            grows with it, the result does not depend on it.
+
+    Raises:
+        ValueError: `chunk` below 1.
+        DivergedError: A non-finite loss or tangent.
+
+    Source: arXiv:2007.07869, section 3; arXiv:1703.01785, algorithm 2.
+
+    Cannot: give per-step hypergradients; be cheap for many coefficients (two runs each).
+
+    Example:
+        >>> Forward(chunk=8)
+        Forward(chunk=8)
+    """
+
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"`chunk` must be at least 1 or None, but got {self.chunk}.")
+
+    def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
+        """One run for the graph and two for each column, while it is started."""
+        starts = [start for _, _, start in columns(schedule, learn, run.steps)]
+        return 1.0 + 2.0 * sum(1 - start / run.steps for start in starts)
+
+    def differentiate(
+        self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Train again, with tangents: nothing of the first rollout but its settings is needed."""
+        return self.hypergradient(rollout.run, rollout.schedule, learn, on_step)
+
+    def hypergradient(
+        self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Train once with tangents."""
+        learn = list(learn)
+        table = columns(schedule, learn, run.steps)
+        values, state = run.values(schedule), run.initial()
+        seeds = _Injection(schedule, learn, table, run)
+        tangents = state.new_zeros(len(table), *state.shape)
+        with run.isolated():
+            for t in range(run.steps):
+                started = tangents[: sum(start <= t for _, _, start in table)]
+                state = self._push(run, state, at(values, t), t, started, seeds.at(t))
+                on_step(t)
+            outcome, gradient = run.outer_gradient(state[0])
+        products = (tangents[:, 0] @ gradient).double().cpu()
+        gradients = {n: torch.zeros(schedule.curves[n].basis.size(run.steps)).double() for n in learn}
+        for (name, index, _), product in zip(table, products, strict=True):
+            gradients[name][index] = product
+        return Hypergradient(outcome.loss, outcome.accuracy, gradients)
+
+    def _push(
+        self,
+        run: Run,
+        state: Tensor,
+        values: Mapping[str, Tensor],
+        step: int,
+        tangents: Tensor,
+        seeds: Mapping[str, Tensor],
+    ) -> Tensor:
+        """One step of state and, in place, of the started tangents."""
+        parameters, gradient = run.linearize(state[0], step)
+        frozen = gradient.detach()
+        size = self.chunk or max(len(tangents), 1)
+        for low in range(0, len(tangents), size):
+            part = tangents[low : low + size]
+            curved = torch.stack(
+                [hessian_product(parameters, gradient, z, retain=True) for z in part[:, 0]]
+            )
+            directions = {name: seed[low : low + size] for name, seed in seeds.items()}
+            part.copy_(_push_update(run, state, frozen, values, part, curved, directions))
+        if not bool(tangents[:, 0].sum().isfinite()):
+            raise DivergedError("tangent", step, run.steps)
+        with torch.no_grad():
+            return run.optimizer.update(state, frozen, values)
+
+
+def _push_update(
+    run: Run,
+    state: Tensor,
+    gradient: Tensor,
+    values: Mapping[str, Tensor],
+    tangents: Tensor,
+    curved: Tensor,
+    seeds: Mapping[str, Tensor],
+) -> Tensor:
+    """Jacobian-vector products of `update`, one per row of `tangents`."""
+    learned = {name: values[name] for name in seeds}
+
+    def update(s: Tensor, g: Tensor, h: Mapping[str, Tensor]) -> Tensor:
+        return run.optimizer.update(s, g, {**values, **h})
+
+    def push(ds: Tensor, dg: Tensor, dh: Mapping[str, Tensor]) -> Tensor:
+        primals, directions = (state, gradient, learned), (ds, dg, dict(dh))
+        return torch.func.jvp(update, primals, directions)[1]
+
+    return torch.func.vmap(push)(tangents, curved, dict(seeds))
+
+
+def columns(
+    schedule: Schedule, learn: Iterable[str], steps: int
+) -> list[tuple[str, int, int]]:
+    """(name, coefficient, first step at which it acts), earliest first; never acting ones left out."""
+    table = []
+    for name in learn:
+        index, weight = schedule.curves[name].basis.taps(steps)
+        for j in range(schedule.curves[name].basis.size(steps)):
+            acting = ((index == j) & (weight != 0)).any(1).nonzero()
+            if len(acting):
+                table.append((name, j, int(acting[0])))
+    return sorted(table, key=lambda row: row[2])
+
+
+class _Injection:
+    """The direction B[t, j] that each column adds to its hyperparameter at step t."""
+
+    def __init__(
+        self, schedule: Schedule, learn: list[str], table: list[tuple[str, int, int]], run: Run
+    ):
+        self.table, self.run = table, run
+        self.taps = {name: schedule.curves[name].basis.taps(run.steps) for name in learn}
+        self.row = {(name, j): position for position, (name, j, _) in enumerate(table)}
+
+    def at(self, step: int) -> dict[str, Tensor]:
+        """Name -> one number per column, shape (columns,)."""
+        seeds = {}
+        for name, (index, weight) in self.taps.items():
+            seed = torch.zeros(len(self.table), dtype=torch.float64)
+            for j, share in zip(index[step].tolist(), weight[step].tolist(), strict=True):
+                if (name, j) in self.row:
+                    seed[self.row[name, j]] += share
+            seeds[name] = seed.to(self.run.task.device, self.run.dtype)
+        return seeds

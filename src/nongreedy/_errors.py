@@ -1,0 +1,44 @@
+"""What can go wrong, by name. Messages quote the offending value and give the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NongreedyError(Exception):
+    """Base of every error that this library defines."""
+
+
+class DivergedError(NongreedyError):
+    """A loss, state, tangent or adjoint became non-finite.
+
+    Attributes:
+        quantity: What was non-finite, for example ``"training loss"``.
+        step: The inner step (0-based) at which it was seen.
+    """
+
+    def __init__(self, quantity: str, step: int, steps: int, advice: str = ""):
+        self.quantity, self.step, self.steps = quantity, step, steps
+        advice = advice or "Lower the learning rate, or its upper bound."
+        super().__init__(f"The {quantity} became non-finite at step {step} of {steps}. {advice}")
+
+
+class ReplayError(NongreedyError):
+    """A step that was computed a second time differs from the first."""
+
+
+class DataError(NongreedyError, ValueError):
+    """A file or data set is unreadable, truncated, empty, mismatched or of another format."""
+
+
+class ScheduleFileError(NongreedyError, ValueError):
+    """A schedule file is unreadable or was written by another version."""
+
+
+def nearest_name(value: str, options: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` and the list of valid names, to end an error message with."""
+    options = sorted(options)
+    close = difflib.get_close_matches(value, options, n=1, cutoff=0.4)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Valid names: {', '.join(options)}."

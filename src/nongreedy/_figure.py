@@ -1,0 +1,225 @@
+"""One picture of a search: how the schedules grew over the outer steps, and what they earned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from ._basis import Basis, Linear, Windows
+from ._result import OuterStep
+from ._schedule import Curve, Schedule
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, FAINT, PAPER = "#1b2430", "#7b8696", "#ffffff"
+RETURNED = "#0b3c6f"
+OUTER_STEPS = LinearSegmentedColormap.from_list("outer steps", ["#cfe1f2", "#8fbfe0", "#3f86c0"])
+LOG_RATIO = 4.0  # a panel is logarithmic when its values span more than this
+MOST_LABELS = 8  # more windows than this: their values are read from the axis
+
+
+def schedule_figure(
+    schedule: Schedule,
+    history: Sequence[OuterStep],
+    path: str | Path,
+    steps: int,
+) -> Path:
+    """Draw the returned schedule over its predecessors, and the validation loss of each.
+
+    Args:
+        schedule: What the search returned; drawn dark.
+        history: Rows of the search (``OuterStep``); drawn lighter the earlier they are.
+        path: Where the image goes; the suffix chooses the format (``.png``, ``.svg``, ``.pdf``).
+        steps: Length of a training run, for the horizontal axis.
+
+    Returns:
+        ``path``, written.
+
+    Touches no pyplot state, so it can be called from a notebook, a server or a thread.
+    """
+    path = Path(path)
+    _drawn(schedule, history, steps).savefig(path, dpi=200)
+    return path
+
+
+def _drawn(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> Figure:
+    panels = len(schedule.curves) + 1
+    figure = Figure(figsize=_size(panels), facecolor=PAPER, layout="constrained")
+    axes = _panels(figure, panels)
+    figure.get_layout_engine().set(w_pad=0.14, h_pad=0.10, wspace=0.03, hspace=0.04)  # pyright: ignore
+    for axis, (name, curve) in zip(axes[:-1], schedule.curves.items(), strict=True):
+        _draw_schedule(axis, name, curve, history, steps)
+    _draw_losses(axes[-1], history, _origin(schedule, history))
+    _draw_key(figure, history)
+    return figure
+
+
+def _origin(schedule: Schedule, history: Sequence[OuterStep]) -> OuterStep | None:
+    """The last row whose values became the schedule, or None."""
+    kept = [row for row in history if row.accepted and math.isfinite(row.validation_loss)]
+    for row in reversed(kept):
+        if all(schedule[name].tolist() == list(values) for name, values in row.values.items()):
+            return row
+    return None
+
+
+def _size(panels: int) -> tuple[float, float]:
+    columns = 2 if panels in (2, 4) else min(panels, 3)
+    return 4.6 * columns, 2.75 * math.ceil(panels / columns) + 0.45
+
+
+def _panels(figure: Figure, panels: int) -> list[Axes]:
+    columns = 2 if panels in (2, 4) else min(panels, 3)
+    rows = math.ceil(panels / columns)
+    return [figure.add_subplot(rows, columns, 1 + place) for place in range(panels)]
+
+
+def _colour(place: int, count: int) -> tuple[float, ...]:
+    return OUTER_STEPS(place / max(count - 1, 1))
+
+
+def _stretch(coefficients: Sequence[float], basis: Basis, steps: int) -> np.ndarray:
+    """Values over a run of coefficients whose number may have grown since (coarse to fine)."""
+    count = len(coefficients)
+    smooth = isinstance(basis, Linear) and count > 1
+    shape = Linear(count) if smooth else Windows(count)
+    return shape.expand(torch.as_tensor(coefficients, dtype=torch.float64), steps).numpy()
+
+
+def _draw_schedule(
+    axis: Axes, name: str, curve: Curve, history: Sequence[OuterStep], steps: int
+) -> None:
+    edges, returned = np.arange(steps + 1), curve.values(steps).numpy()
+    earlier = [
+        (place, _stretch(row.values[name], curve.basis, steps))
+        for place, row in enumerate(history)
+        if row.accepted and row.values.get(name)
+    ]
+    for place, values in earlier:
+        axis.stairs(values, edges, baseline=None, color=_colour(place, len(history)), linewidth=1.5)
+    # A white edge keeps the returned line legible where it covers its predecessors.
+    axis.stairs(returned, edges, baseline=None, color=PAPER, linewidth=5.0)
+    axis.stairs(returned, edges, baseline=None, color=RETURNED, linewidth=2.6)
+    _scale(axis, np.concatenate([returned, *(values for _, values in earlier)]))
+    _label_levels(axis, returned)
+    axis.set_xlim(0, steps)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _dress(axis, name.replace("_", " "), "training step")
+
+
+def _label_levels(axis: Axes, returned: np.ndarray) -> None:
+    """Write each window's value above its line, when there are few windows."""
+    starts = np.flatnonzero(np.diff(returned, prepend=np.nan))
+    if len(starts) > MOST_LABELS:
+        return
+    for start, stop in zip(starts, [*starts[1:], len(returned)], strict=True):
+        axis.annotate(
+            _short(returned[start]), ((start + stop) / 2, returned[start]), xytext=(0, 5),
+            textcoords="offset points", ha="center", color=RETURNED, fontsize=10,
+            fontweight="bold", bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6},
+        )  # fmt: skip
+
+
+def _short(value: float) -> str:
+    """0.067, 5e-4: two digits that mean something, without padding in the exponent."""
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(exponent)}"
+
+
+def _scale(axis: Axes, values: np.ndarray) -> None:
+    """Logarithmic for positive values of several magnitudes; from zero upwards otherwise."""
+    low, high = float(values.min()), float(values.max())
+    if low > 0 and high / low > LOG_RATIO:
+        axis.set_yscale("log")
+        axis.set_ylim(low / 1.5, high * 1.5)
+        # One decade or two hold too few powers of ten to read a value from: label 2 and 5 as well.
+        subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
+        axis.yaxis.set_major_locator(LogLocator(subs=subs))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    elif low >= 0:
+        axis.set_ylim(0, high * 1.12 or 1.0)
+
+
+def _draw_losses(axis: Axes, history: Sequence[OuterStep], best: OuterStep | None) -> None:
+    rows = [row for row in history if math.isfinite(row.validation_loss)]
+    place = {id(row): number for number, row in enumerate(history)}
+    kept = [row for row in rows if row.accepted]
+    axis.plot(*_points(kept), color=FAINT, linewidth=1.2, zorder=1)
+    for row in rows:
+        colour = _colour(place[id(row)], len(history))
+        face = colour if row.accepted else PAPER
+        axis.plot(
+            row.index, row.validation_loss, "o", markersize=8, markerfacecolor=face,
+            markeredgecolor=colour if row.accepted else FAINT, zorder=2,
+        )  # fmt: skip
+    if best is not None:
+        _mark_best(axis, best)
+    axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axis.margins(x=0.06, y=0.12)
+    _scale_loss(axis, [row.validation_loss for row in rows])
+    _dress(axis, "validation loss", "outer step")
+
+
+def _points(rows: Iterable[OuterStep]) -> tuple[list[int], list[float]]:
+    rows = list(rows)
+    return [row.index for row in rows], [row.validation_loss for row in rows]
+
+
+def _scale_loss(axis: Axes, losses: Sequence[float]) -> None:
+    if losses and min(losses) > 0 and max(losses) / min(losses) > LOG_RATIO:
+        _scale(axis, np.asarray(losses))
+
+
+def _mark_best(axis: Axes, best: OuterStep) -> None:
+    axis.plot(
+        best.index, best.validation_loss, "o", markersize=11, color=RETURNED,
+        markeredgecolor=PAPER, markeredgewidth=1.5, zorder=3,
+    )  # fmt: skip
+    axis.annotate(
+        _short(best.validation_loss), (best.index, best.validation_loss), xytext=(0, 11),
+        textcoords="offset points", ha="center", color=RETURNED, fontsize=10, fontweight="bold",
+    )  # fmt: skip
+
+
+def _draw_key(figure: Figure, history: Sequence[OuterStep]) -> None:
+    """Say above the panels what light, dark and hollow mean."""
+    key = [
+        Line2D([], [], color=_colour(place, 5), linewidth=3, solid_capstyle="butt")
+        for place in range(5)
+    ]
+    returned = Line2D([], [], color=RETURNED, linewidth=3)
+    handles, labels = [tuple(key), returned], ["outer steps, first to last", "returned schedule"]
+    if not all(row.accepted for row in history):
+        hollow = {"markerfacecolor": PAPER, "markeredgecolor": FAINT, "markersize": 7}
+        handles.append(Line2D([], [], marker="o", linestyle="none", **hollow))
+        labels.append("no improvement")
+    figure.legend(
+        handles, labels, loc="outside upper left", ncols=3, frameon=False, fontsize=10,
+        labelcolor=FAINT, handlelength=3.2, columnspacing=2.2, borderpad=0.2,
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
+    )  # fmt: skip
+
+
+def _dress(axis: Axes, title: str, below: str) -> None:
+    axis.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold", pad=9)
+    axis.set_xlabel(below, color=FAINT, fontsize=10)
+    axis.tick_params(colors=FAINT, labelsize=9.5, length=0, which="both")
+    axis.grid(axis="y", color="#e7eaee", linewidth=0.8)
+    axis.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.spines["bottom"].set_color("#c6ccd4")

@@ -1,0 +1,143 @@
+"""One training run as a dynamical system: initial state, step, outer loss, and derivatives."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from . import _batch_norm
+from ._errors import DivergedError
+from ._module import FlatModule, build
+from ._optimizer import Optimizer
+from ._plan import DROPOUT, ReplayGuard, mix, to_device
+from ._schedule import Schedule
+from ._task import Task, accuracy_count, checked_loss, outer_slices
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run is judged by: mean validation loss, and accuracy for classification."""
+
+    loss: float
+    accuracy: float | None
+
+
+class Run:
+    r"""A task trained by an optimizer for some steps from some seed.
+
+    .. math:: s_0 = \mathrm{init}(\text{seed}), \qquad
+              s_{t+1} = U(s_t, \nabla L_t(\theta_t), h_t), \qquad J = L_\mathrm{val}(\theta_T)
+
+    Args:
+        task: Model, loss, data.
+        optimizer: The pure update U.
+        steps: T, at least 1.
+        seed: Decides initialization, order, augmentation and dropout.
+        dtype: ``torch.float32`` to train, ``torch.float64`` to check.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        steps: int,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.task, self.optimizer, self.steps, self.seed, self.dtype = (
+            task, optimizer, steps, seed, dtype,
+        )  # fmt: skip
+        module = build(task.model, seed).to(task.device, dtype)
+        self.module = FlatModule(module, task.constant_buffers)
+        self._guard = ReplayGuard(task.train)
+
+    def initial(self) -> Tensor:
+        """s_0, shape (slots, P)."""
+        return self.optimizer.init(self.module.start())
+
+    def values(self, schedule: Schedule) -> dict[str, Tensor]:
+        """Every hyperparameter at every step: name -> shape (T,), the run's dtype and device."""
+        table = schedule.values(self.steps)
+        return {n: v.to(self.task.device, self.dtype) for n, v in table.items()}
+
+    def training_loss(self, parameters: Tensor, step: int) -> Tensor:
+        """Loss of the batch at `step`, shape (); the same bits at every call."""
+        inputs, targets = batch = self.task.plan.batch(
+            self.seed, step, self.task.device, self.dtype
+        )
+        self._guard.check(step, batch)
+        torch.manual_seed(mix(self.seed, DROPOUT, step))
+        return checked_loss(self.task.loss(self.module(parameters, inputs, True), targets))
+
+    def gradient(self, parameters: Tensor, step: int) -> tuple[float, Tensor]:
+        """Training loss and its gradient, shape (P,). The one function that a replay repeats."""
+        parameters = parameters.detach().requires_grad_()
+        loss = self.training_loss(parameters, step)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DivergedError("training loss", step, self.steps)
+        (gradient,) = torch.autograd.grad(loss, parameters)
+        return value, gradient
+
+    def linearize(self, parameters: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """(theta, gradient at theta with its graph), ready for Hessian-vector products."""
+        parameters = parameters.detach().requires_grad_()
+        with _batch_norm.cheap_double_backward():
+            loss = self.training_loss(parameters, step)
+            (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
+        return parameters, gradient
+
+    def step(self, state: Tensor, values: Mapping[str, Tensor], step: int) -> tuple[Tensor, float]:
+        """The next state and the training loss at this one."""
+        loss, gradient = self.gradient(state[0], step)
+        with torch.no_grad():
+            return self.optimizer.update(state, gradient, values), loss
+
+    def outer_loss(self, parameters: Tensor) -> Outcome:
+        """Mean validation loss and accuracy. Dropout off, BatchNorm on batch statistics."""
+        with torch.no_grad():
+            return self._outer(parameters, None)
+
+    def outer_gradient(self, parameters: Tensor) -> tuple[Outcome, Tensor]:
+        """The same, and the gradient of the loss, shape (P,)."""
+        total = torch.zeros_like(parameters)
+        return self._outer(parameters, total), total
+
+    def _outer(self, parameters: Tensor, total: Tensor | None) -> Outcome:
+        examples, right, loss_sum = self.task.validation, 0, 0.0
+        for part in outer_slices(examples.count):
+            weight = (part.stop - part.start) / examples.count
+            inputs, targets = to_device(examples.fetch(part), self.task.device, self.dtype)
+            leaf = parameters.detach().requires_grad_(total is not None)
+            output = self.module(leaf, inputs, False)
+            loss = checked_loss(self.task.loss(output, targets))
+            loss_sum += weight * loss.item()
+            if total is not None:
+                total += weight * torch.autograd.grad(loss, leaf)[0]
+            right = _add_known(right, accuracy_count(output, targets))
+        if not math.isfinite(loss_sum):
+            raise DivergedError("validation loss", self.steps, self.steps)
+        return Outcome(loss_sum, None if right is None else right / examples.count)
+
+    @contextlib.contextmanager
+    def isolated(self) -> Iterator[None]:
+        """Leave the caller's random state alone, and select attention with second derivatives."""
+        devices = [self.task.device] if self.task.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), sdpa_kernel(SDPBackend.MATH):
+            yield
+
+
+def _add_known(total: int | None, more: int | None) -> int | None:
+    return None if total is None or more is None else total + more
+
+
+def at(values: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
+    """This step's value of each hyperparameter, shape ()."""
+    return {name: value[step] for name, value in values.items()}
+

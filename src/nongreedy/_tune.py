@@ -1,0 +1,241 @@
+"""The outer loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from ._callback import Callback, Callbacks
+from ._engine import Engine, Hypergradient, engine_from
+from ._errors import DivergedError
+from ._objective import BudgetSpentError, Evaluated, Objective
+from ._optimizer import Optimizer
+from ._outer import OuterRule, Report, outer_from
+from ._result import OuterStep, Result, Status
+from ._run import Run
+from ._schedule import Schedule
+from ._task import Task
+
+_FINAL = -1  # stream of the seeds on which the finalists meet
+
+
+def tune(
+    task: Task,
+    optimizer: Optimizer,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    outer_steps: int = 10,
+    engine: str | Engine = "auto",
+    outer: str | OuterRule = "auto",
+    seeds: int | None = None,
+    seed: int = 0,
+    budget: float | None = None,
+    dtype: torch.dtype = torch.float32,
+    callbacks: Iterable[Callback] = (),
+) -> Result:
+    r"""Find the schedule of a whole training run that minimizes the final validation loss.
+
+    .. math:: \min_c \; L_\mathrm{val}(\theta_T(c)), \qquad h_t = (B c)_t
+
+    Args:
+        task: Model, loss and data.
+        optimizer: Which hyperparameters are learned (bases) and which are fixed (numbers).
+        epochs: Length of one training run, or
+        steps: its length in steps.
+        outer_steps: Most improvements to make.
+        engine: How hypergradients are computed: an engine or its name.
+        outer: How they are used: ``"auto"`` (:class:`AgreementSearch`), ``"paper"``
+            (:class:`SignDescent`) or a rule.
+        seeds: Runs per hypergradient; None is the rule's own number.
+        seed: Decides everything: the same seed on the same machine gives the same result.
+        budget: Most plain training runs' worth of gradients to spend, the final comparison
+            included; None is no limit.
+        dtype: Of the training runs.
+        callbacks: Who watches.
+
+    Returns:
+        The best evaluated schedule, judged on validation data only, with the history. An
+        interruption by the keyboard returns what was found so far.
+
+    Raises:
+        ValueError: Bad settings; the message says which.
+        DivergedError: The very first run diverges and no smaller learning rate rescues it.
+        KeyboardInterrupt: Interrupted before any run was finished.
+
+    Source: arXiv:2007.07869.
+
+    Cannot: choose discrete settings; promise a global optimum.
+
+    Example:
+        >>> import torch, nongreedy as ng
+        >>> x = torch.randn(64, 4); y = (x[:, 0] > 0).long()
+        >>> task = ng.Task(lambda: torch.nn.Linear(4, 2), torch.nn.functional.cross_entropy,
+        ...                (x, y), (x, y), batch_size=16)
+        >>> result = ng.tune(task, ng.SGD(), steps=8, outer_steps=2)
+        >>> result.schedule["learning_rate"].item() > 1e-3
+        True
+    """
+    total, rule = task.steps_for(epochs, steps), outer_from(outer).with_seeds(seeds)
+    _check_counts(outer_steps, budget)
+    hyperparameters = optimizer.hyperparameters(total, rule.defaults)
+    learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
+    if not learn:
+        raise ValueError(f"Nothing to learn: every setting of {optimizer} is a fixed number.")
+    watch = Callbacks(callbacks)
+    objective = Objective(
+        task, optimizer, total, engine_from(engine), learn,
+        seed=seed, dtype=dtype, budget=budget, callback=watch,
+    )  # fmt: skip
+    objective.reserve = min(rule.finalists * rule.finalist_seeds, (budget or 0) / 2)
+
+    history, status = _improve(rule, rule.init(hyperparameters, total), objective, outer_steps, watch)
+    best, status = _select(rule, objective, status)
+    settings = _settings(task, optimizer, objective, rule, outer_steps, status)
+    return Result(
+        best.schedule.with_settings(settings), best.loss, best.accuracy,
+        history, status, objective.cost, settings,
+    )  # fmt: skip
+
+
+def _improve(
+    rule: OuterRule, state: Any, objective: Objective, outer_steps: int, watch: Callback
+) -> tuple[list[OuterStep], Status]:
+    """The outer loop itself. An end by budget or keyboard keeps what was done."""
+    history: list[OuterStep] = []
+    try:
+        while rule.done(state) is None and len(history) < outer_steps:
+            start = time.perf_counter()
+            state, report = rule.step(state, objective)
+            history.append(_row(len(history), report, time.perf_counter() - start, objective))
+            watch.on_outer_step(history[-1])
+        rule.close(state, objective)
+        return history, rule.done(state) or Status.completed
+    except BudgetSpentError:
+        if not objective.evaluated:
+            raise
+        return history, Status.budget_spent
+    except KeyboardInterrupt:
+        if not objective.evaluated:
+            raise
+        return history, Status.interrupted
+
+
+def _select(rule: OuterRule, objective: Objective, status: Status) -> tuple[Evaluated, Status]:
+    """The best evaluated schedule: the top few meet again on common fresh seeds."""
+    ranked = sorted(objective.evaluated.values(), key=lambda e: (-len(e.losses) < 0, e.loss))
+    objective.reserve = 0.0
+    finalists = ranked[: rule.finalists]
+    if status is Status.interrupted or len(finalists) < 2:
+        return ranked[0], status
+    seeds = objective.seeds(_FINAL, rule.finalist_seeds)
+    rematch = [Evaluated(entry.schedule) for entry in finalists]
+    try:
+        for entry in rematch:
+            for seed in seeds:
+                outcome = objective.rollout(entry.schedule, seed).outcome
+                entry.losses[seed], entry.accuracies[seed] = outcome.loss, outcome.accuracy
+    except (BudgetSpentError, DivergedError):
+        pass
+    except KeyboardInterrupt:
+        return ranked[0], Status.interrupted
+    complete = [entry for entry in rematch if len(entry.losses) == len(seeds)]
+    return min(complete, key=lambda e: e.loss, default=ranked[0]), status
+
+
+def _row(index: int, report: Report, seconds: float, objective: Objective) -> OuterStep:
+    values = {name: report.schedule[name].tolist() for name in objective.learn}
+    return OuterStep(
+        index, report.loss, report.accuracy, values, report.signs,
+        seconds, objective.cost, report.accepted, report.note,
+    )  # fmt: skip
+
+
+def _check_counts(outer_steps: int, budget: float | None) -> None:
+    if isinstance(outer_steps, bool) or not isinstance(outer_steps, int) or outer_steps < 1:
+        raise ValueError(f"`outer_steps` must be a whole number of at least 1, got {outer_steps!r}.")
+    if budget is not None and not budget >= 1:
+        raise ValueError(f"`budget` must allow at least one plain run, but got {budget!r}.")
+
+
+def _settings(
+    task: Task,
+    optimizer: Optimizer,
+    objective: Objective,
+    rule: OuterRule,
+    outer_steps: int,
+    status: Status,
+) -> dict[str, Any]:
+    """What a repetition needs, in plain JSON values."""
+    from . import __version__
+
+    return {
+        "nongreedy": __version__,
+        "torch": str(torch.__version__),
+        "optimizer": repr(optimizer),
+        "engine": repr(objective.engine),
+        "outer": repr(rule),
+        "outer_steps": outer_steps,
+        "steps": objective.steps,
+        "batch_size": task.batch_size,
+        "training_examples": task.train.count,
+        "validation_examples": task.validation.count,
+        "seed": objective.seed,
+        "dtype": str(objective.dtype),
+        "device": str(task.device),
+        "budget": objective.budget,
+        "cost": round(objective.cost, 3),
+        "status": status.name,
+    }
+
+
+def hypergradient(
+    task: Task,
+    optimizer: Optimizer,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    schedule: Schedule | None = None,
+    engine: str | Engine = "auto",
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Hypergradient:
+    r"""The exact gradient of the final validation loss through one whole training run.
+
+    .. math:: G_j = \frac{d L_\mathrm{val}(\theta_T)}{d c_j}
+
+    Args:
+        task, optimizer, epochs, steps, engine, seed, dtype: As in :func:`tune`.
+        schedule: Where to differentiate; None is the optimizer's initial values.
+
+    Returns:
+        Value, gradients by name and, from reverse engines, every per-step derivative.
+
+    Raises:
+        ValueError: Bad settings.
+        DivergedError: A non-finite loss, state, tangent or adjoint.
+
+    Source: arXiv:2007.07869, section 3.
+
+    Cannot: say whether another seed would agree; compare a few.
+
+    Example:
+        >>> import torch, nongreedy as ng
+        >>> x = torch.randn(64, 4); y = x.sum(1, keepdim=True)
+        >>> task = ng.Task(lambda: torch.nn.Linear(4, 1), torch.nn.functional.mse_loss,
+        ...                (x, y), (x, y), batch_size=16)
+        >>> h = ng.hypergradient(task, ng.SGD(learning_rate=ng.Windows(2)), steps=10)
+        >>> h.gradients["learning_rate"].shape, h.per_step["learning_rate"].shape
+        (torch.Size([2]), torch.Size([10]))
+    """
+    total = task.steps_for(epochs, steps)
+    hyperparameters = optimizer.hyperparameters(total)
+    learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
+    if not learn:
+        raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
+    start = Schedule.initial(hyperparameters) if schedule is None else schedule
+    run = Run(task, optimizer, total, seed, dtype)
+    return engine_from(engine).hypergradient(run, start, learn)

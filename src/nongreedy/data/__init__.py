@@ -1,0 +1,18 @@
+"""Data: readers that give standardised splits, and augmentations that can be replayed."""
+
+from nongreedy.data._dataset import in_memory
+from nongreedy.data._load import NAMES, Splits, describe, load
+from nongreedy.data.augment import Augmentation, Compose, Cutout, HorizontalFlip, RandomCrop
+
+__all__ = [
+    "NAMES",
+    "Augmentation",
+    "Compose",
+    "Cutout",
+    "HorizontalFlip",
+    "RandomCrop",
+    "Splits",
+    "describe",
+    "in_memory",
+    "load",
+]

@@ -1,0 +1,81 @@
+"""CIFAR-10's binary batches: records of one label byte and 3,072 pixel bytes (3, 32, 32).
+
+Source: https://www.cs.toronto.edu/~kriz/cifar.html ("Binary version").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nongreedy._errors import DataError
+from nongreedy.data._source import Parts, Source
+
+_SHAPE = (3, 32, 32)
+_RECORD = 1 + 3 * 32 * 32
+_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+
+
+def is_cifar_folder(path: Path) -> bool:
+    return path.is_dir() and bool(_batches(path) or (_inside(path) / "test_batch.bin").is_file())
+
+
+def read_cifar_folder(path: Path) -> Parts:
+    """Read ``data_batch_*.bin`` as train and ``test_batch.bin`` as test; either alone is train.
+
+    Raises:
+        DataError: If a file is empty, or its size is no multiple of 3,073 bytes.
+    """
+    train, test = _batches(path), _inside(path) / "test_batch.bin"
+    if not test.is_file():
+        return Parts(_source(train), _CLASSES)
+    if not train:
+        return Parts(_source([test]), _CLASSES)
+    return Parts(_source(train), _CLASSES, test=_source([test]))
+
+
+def _inside(path: Path) -> Path:
+    """Return the directory that holds the batches: ``path``, or what the archive unpacks to."""
+    unpacked = path / "cifar-10-batches-bin"
+    return unpacked if unpacked.is_dir() else path
+
+
+def _batches(path: Path) -> list[Path]:
+    return sorted(_inside(path).glob("data_batch_*.bin"))
+
+
+def _source(files: Sequence[Path]) -> Source:
+    # Mapped, not read: a small selection touches only its own pages.
+    batches = [_records(file) for file in files]
+    targets = torch.from_numpy(np.concatenate([batch[:, 0] for batch in batches])).long()
+    starts = np.cumsum([0] + [len(batch) for batch in batches])
+
+    def fetch(indices: torch.Tensor) -> torch.Tensor:
+        wanted = indices.numpy()
+        images = np.empty((len(wanted), *_SHAPE), dtype=np.uint8)
+        for batch, start in zip(batches, starts, strict=False):
+            here = (wanted >= start) & (wanted < start + len(batch))
+            images[here] = batch[wanted[here] - start, 1:].reshape(-1, *_SHAPE)
+        return torch.from_numpy(images)
+
+    return Source(", ".join(map(str, files)), targets, fetch)
+
+
+def _records(file: Path) -> np.ndarray:
+    try:
+        size = file.stat().st_size
+        if size and size % _RECORD == 0:
+            return np.memmap(file, np.uint8, mode="r").reshape(-1, _RECORD)
+    except OSError as error:
+        raise DataError(f"Cannot read {file}: {error}. Check its permissions.") from error
+    raise DataError(
+        f"{file} has {size} bytes, which is not a positive multiple of the record size {_RECORD} "
+        f"(1 label and 3072 pixels). It is truncated, or not CIFAR-10's binary version: download "
+        f"https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz again."
+    )

@@ -1,0 +1,111 @@
+"""NumPy archives: ``x_train, y_train[, x_val, y_val][, x_test, y_test]``, or ``x, y``."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from nongreedy._errors import DataError
+from nongreedy.data._source import Parts, Source, counted_classes, stored
+
+_TRAIN_KEYS = (("x_train", "y_train"), ("x", "y"), ("inputs", "targets"))
+_UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+def is_npz(path: Path) -> bool:
+    return path.is_file() and path.suffix == ".npz"
+
+
+def read_npz(path: Path) -> Parts:
+    """Read images of shape ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)`` and their labels.
+
+    Channels count as last when the last dimension is 1 or 3 and the second is not. Classes are
+    numbered up to the largest label.
+
+    Raises:
+        DataError: If the archive is unreadable, lacks the keys, or an array is of another form.
+    """
+    try:
+        # The file is opened here because np.load leaves it open when the archive is broken.
+        with path.open("rb") as file, _opened(file) as archive:
+            sources = _sources(path, archive)
+    except DataError:
+        raise
+    except _UNREADABLE as error:
+        raise DataError(
+            f"Cannot read {path}: {error}. Write it with np.savez(path, x_train=..., y_train=...), "
+            f"with numeric arrays."
+        ) from error
+    classes = counted_classes(str(path), *(each.targets for each in sources.values()))
+    return Parts(classes=classes, **sources)
+
+
+def _opened(file: BinaryIO) -> np.lib.npyio.NpzFile:
+    # Without pickle: a data file must not be able to run code.
+    archive = np.load(file, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError("it holds a single array, as np.save writes")
+    return archive
+
+
+def _sources(path: Path, archive) -> dict[str, Source]:
+    keys = set(archive.files)
+    train = next((pair for pair in _TRAIN_KEYS if keys.issuperset(pair)), None)
+    if train is None:
+        raise DataError(
+            f"{path} holds the arrays {', '.join(sorted(keys)) or '(none)'}, but x_train and "
+            f"y_train, or x and y, or inputs and targets, are needed. Rename them."
+        )
+    pairs = {"train": train, "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
+    sources = {}
+    for split, (inputs, targets) in pairs.items():
+        present = keys & {inputs, targets}
+        if len(present) == 1:
+            raise DataError(
+                f"{path} holds {present.pop()}, but not both {inputs} and {targets}. Add the "
+                f"other, or leave both out."
+            )
+        if present:
+            sources[split] = _source(path, archive, inputs, targets)
+    return sources
+
+
+def _source(path: Path, archive, inputs: str, targets: str) -> Source:
+    images = _images(f"{path}[{inputs}]", archive[inputs])
+    labels = _labels(f"{path}[{targets}]", archive[targets])
+    return stored(f"{path}[{inputs}, {targets}]", images, labels)
+
+
+def _images(name: str, array: np.ndarray) -> torch.Tensor:
+    if array.dtype.kind not in "buif" or array.dtype.itemsize > 8:
+        raise DataError(f"{name} has dtype {array.dtype}. Store uint8 or float32.")
+    if array.ndim not in (3, 4):
+        raise DataError(
+            f"{name} has shape {array.shape}, but images are (N, H, W), (N, C, H, W) or "
+            f"(N, H, W, C). Reshape it."
+        )
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.shape[3] in (1, 3) and array.shape[1] not in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+    if array.size == 0:
+        raise DataError(f"{name} has shape {array.shape}, which holds no pixels. Store images.")
+    dtype = np.uint8 if array.dtype == np.uint8 else np.float32
+    with np.errstate(over="ignore"):  # an infinity is reported, with its cause, when it is loaded
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=dtype))
+
+
+def _labels(name: str, array: np.ndarray) -> torch.Tensor:
+    if array.ndim == 2 and array.shape[1] == 1:  # a column of labels, as Keras stores CIFAR-10
+        array = array[:, 0]
+    if array.ndim != 1 or array.dtype.kind not in "ui":
+        raise DataError(
+            f"{name} has shape {array.shape} and dtype {array.dtype}, but labels are whole "
+            f"numbers of shape (N,). For one-hot labels store labels.argmax(axis=1)."
+        )
+    return torch.from_numpy(array.astype(np.int64))

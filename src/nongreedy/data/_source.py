@@ -1,0 +1,91 @@
+"""Sources: examples that are counted and labelled now, and decoded only when they are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nongreedy._errors import DataError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Labelled images that can be fetched by index.
+
+    Attributes:
+        name: Where they come from; quoted by errors.
+        targets: Labels, int64, shape ``(N,)``.
+        fetch: Maps int64 indices of shape ``(n,)`` to fresh images ``(n, C, H, W)``, uint8 or
+            floating. The units are the source's own: standardisation removes them.
+    """
+
+    name: str
+    targets: Tensor
+    fetch: Callable[[Tensor], Tensor]
+
+    @property
+    def count(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a reader found: the splits that the source itself makes, and the names of classes."""
+
+    train: Source
+    classes: tuple[str, ...]
+    validation: Source | None = None
+    test: Source | None = None
+
+    def __post_init__(self):
+        for source in (self.train, self.validation, self.test):
+            if source is not None:
+                check_targets(source, self.classes)
+
+
+def stored(name: str, images: Tensor, targets: Tensor) -> Source:
+    """Return a source whose images lie in memory already.
+
+    Raises:
+        DataError: If the numbers of images and labels differ.
+    """
+    if len(images) != len(targets):
+        raise DataError(
+            f"{name} holds {len(images)} images but {len(targets)} labels. One of the two is "
+            f"incomplete or belongs to another split: get it again."
+        )
+    return Source(name, targets.long(), lambda indices: images[indices])
+
+
+def check_targets(source: Source, classes: tuple[str, ...]) -> None:
+    """Raise ``DataError`` unless there are labels and each is the position of a class."""
+    if source.count == 0:
+        raise DataError(f"{source.name} holds no examples. Point to a data set that is not empty.")
+    low, high = int(source.targets.min()), int(source.targets.max())
+    if low < 0 or high >= len(classes):
+        raise DataError(
+            f"{source.name} has labels from {low} to {high}, but with {len(classes)} classes "
+            f"they must lie in 0..{len(classes) - 1}. Renumber them, for example with "
+            f"np.unique(labels, return_inverse=True)."
+        )
+
+
+def counted_classes(name: str, *targets: Tensor) -> tuple[str, ...]:
+    """Name classes by number, ``("0", "1", ...)``, up to the largest label.
+
+    Raises:
+        DataError: If the largest label is so large that labels cannot be class numbers.
+    """
+    labels = torch.cat([each.reshape(-1) for each in targets])
+    if len(labels) == 0:
+        raise DataError(f"{name} holds no examples. Point to a data set that is not empty.")
+    high = int(labels.max())
+    if high >= len(labels):
+        raise DataError(
+            f"{name} has a label {high} but only {len(labels)} examples, so labels are not class "
+            f"numbers. Renumber them, for example with np.unique(labels, return_inverse=True)."
+        )
+    return tuple(str(number) for number in range(high + 1))
