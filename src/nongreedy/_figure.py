@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
@@ -60,16 +60,19 @@ def _drawn(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> Figu
     figure.get_layout_engine().set(w_pad=0.14, h_pad=0.10, wspace=0.03, hspace=0.04)  # pyright: ignore
     for axis, (name, curve) in zip(axes[:-1], schedule.curves.items(), strict=True):
         _draw_schedule(axis, name, curve, history, steps)
-    _draw_losses(axes[-1], history, _origin(schedule, history))
+    _draw_losses(axes[-1], history, _origin(schedule, history, steps))
     _draw_key(figure, history)
     return figure
 
 
-def _origin(schedule: Schedule, history: Sequence[OuterStep]) -> OuterStep | None:
-    """The last row whose values became the schedule, or None."""
-    kept = [row for row in history if row.accepted and math.isfinite(row.validation_loss)]
-    for row in reversed(kept):
-        if all(schedule[name].tolist() == list(values) for name, values in row.values.items()):
+def _origin(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> OuterStep | None:
+    """The last accepted row whose values over a run are those of the schedule, or None."""
+    for row in reversed([row for row in history if row.accepted]):
+        curves = ((schedule.curves[name], values) for name, values in row.values.items())
+        if all(
+            np.allclose(curve.values(steps).numpy(), _stretch(values, curve.basis, steps))
+            for curve, values in curves
+        ):
             return row
     return None
 
@@ -85,8 +88,8 @@ def _panels(figure: Figure, panels: int) -> list[Axes]:
     return [figure.add_subplot(rows, columns, 1 + place) for place in range(panels)]
 
 
-def _colour(place: int, count: int) -> tuple[float, ...]:
-    return OUTER_STEPS(place / max(count - 1, 1))
+def _colour(place: int, count: int) -> str:
+    return to_hex(OUTER_STEPS(place / max(count - 1, 1)))
 
 
 def _stretch(coefficients: Sequence[float], basis: Basis, steps: int) -> np.ndarray:
@@ -125,18 +128,21 @@ def _label_levels(axis: Axes, returned: np.ndarray) -> None:
         return
     for start, stop in zip(starts, [*starts[1:], len(returned)], strict=True):
         axis.annotate(
-            _short(returned[start]), ((start + stop) / 2, returned[start]), xytext=(0, 5),
+            number(returned[start]), ((start + stop) / 2, returned[start]), xytext=(0, 5),
             textcoords="offset points", ha="center", color=RETURNED, fontsize=10,
             fontweight="bold", bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6},
         )  # fmt: skip
 
 
-def _short(value: float) -> str:
-    """0.067, 5e-4: two digits that mean something, without padding in the exponent."""
+def number(value: float, digits: int = 2) -> str:
+    """Short, and exact enough to type again: 0.067, 5e-4, 0."""
+    if not math.isfinite(value):
+        return str(value)
     if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
-    digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits.removesuffix('.0')}e{int(exponent)}"
+        return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    mantissa = mantissa.rstrip("0").removesuffix(".") if "." in mantissa else mantissa
+    return f"{mantissa}e{int(exponent)}"
 
 
 def _scale(axis: Axes, values: np.ndarray) -> None:
@@ -149,7 +155,6 @@ def _scale(axis: Axes, values: np.ndarray) -> None:
         subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
         axis.yaxis.set_major_locator(LogLocator(subs=subs))
         axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     elif low >= 0:
         axis.set_ylim(0, high * 1.12 or 1.0)
 
@@ -190,7 +195,7 @@ def _mark_best(axis: Axes, best: OuterStep) -> None:
         markeredgecolor=PAPER, markeredgewidth=1.5, zorder=3,
     )  # fmt: skip
     axis.annotate(
-        _short(best.validation_loss), (best.index, best.validation_loss), xytext=(0, 11),
+        number(best.validation_loss, digits=3), (best.index, best.validation_loss), xytext=(0, 11),
         textcoords="offset points", ha="center", color=RETURNED, fontsize=10, fontweight="bold",
     )  # fmt: skip
 
@@ -217,6 +222,7 @@ def _draw_key(figure: Figure, history: Sequence[OuterStep]) -> None:
 def _dress(axis: Axes, title: str, below: str) -> None:
     axis.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold", pad=9)
     axis.set_xlabel(below, color=FAINT, fontsize=10)
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, digits=3)))
     axis.tick_params(colors=FAINT, labelsize=9.5, length=0, which="both")
     axis.grid(axis="y", color="#e7eaee", linewidth=0.8)
     axis.set_axisbelow(True)

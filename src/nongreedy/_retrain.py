@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ._module import build
 from ._optimizer import SGD, Optimizer
-from ._plan import DROPOUT, REESTIMATE, Examples, mix, to_device
+from ._plan import DROPOUT, REESTIMATE, Examples, mix, seed_default, to_device
 from ._schedule import Schedule
 from ._task import Task, accuracy_count
 
@@ -84,7 +84,7 @@ def _trained(
     scheduler = schedule.attach(torch_optimizer, total)
     for step in range(total):
         inputs, targets = task.plan.batch(seed, step, task.device, torch.float32)
-        torch.manual_seed(mix(seed, DROPOUT, step))
+        seed_default(mix(seed, DROPOUT, step), task.device)
         torch_optimizer.zero_grad()
         task.loss(call(model, inputs), targets).backward()
         optimizer.clip_torch(parameters)

@@ -15,7 +15,7 @@ from . import _batch_norm
 from ._errors import DivergedError
 from ._module import FlatModule, build
 from ._optimizer import Optimizer
-from ._plan import DROPOUT, ReplayGuard, mix, to_device
+from ._plan import DROPOUT, ReplayGuard, mix, seed_default, to_device
 from ._schedule import Schedule
 from ._task import Task, accuracy_count, checked_loss, outer_slices
 
@@ -51,8 +51,12 @@ class Run:
         dtype: torch.dtype = torch.float32,
     ):
         self.task, self.optimizer, self.steps, self.seed, self.dtype = (
-            task, optimizer, steps, seed, dtype,
-        )  # fmt: skip
+            task,
+            optimizer,
+            steps,
+            seed,
+            dtype,
+        )
         module = build(task.model, seed).to(task.device, dtype)
         self.module = FlatModule(module, task.constant_buffers)
         self._guard = ReplayGuard(task.train)
@@ -72,7 +76,7 @@ class Run:
             self.seed, step, self.task.device, self.dtype
         )
         self._guard.check(step, batch)
-        torch.manual_seed(mix(self.seed, DROPOUT, step))
+        seed_default(mix(self.seed, DROPOUT, step), self.task.device)
         return checked_loss(self.task.loss(self.module(parameters, inputs, True), targets))
 
     def gradient(self, parameters: Tensor, step: int) -> tuple[float, Tensor]:

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,14 +63,16 @@ class OnDisk(Trajectory):
     """Every state, in a temporary file that vanishes with the trajectory."""
 
     def __init__(self, steps: int, directory: str | None = None):
-        self._folder = tempfile.TemporaryDirectory(prefix="nongreedy-", dir=directory)
-        self._path, self._count, self._steps = Path(self._folder.name) / "states", 0, steps
+        self._folder = tempfile.mkdtemp(prefix="nongreedy-", dir=directory)
+        # Not TemporaryDirectory: that warns when it is left to vanish, which is the plan here.
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._path, self._count, self._steps = Path(self._folder) / "states", 0, steps
         self._file: Tensor | None = None
 
     def append(self, state: Tensor) -> None:
         if self._file is None:
             size = self._steps * state.numel()
-            need_space(size * state.element_size(), self._folder.name)
+            need_space(size * state.element_size(), self._folder)
             flat = torch.from_file(str(self._path), shared=True, size=size, dtype=state.dtype)
             self._file = flat.view(self._steps, *state.shape)
         self._file[self._count] = state

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import abc
-import math
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self, final
 
 from rich.console import Console
@@ -24,6 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 import nongreedy as ng
+from nongreedy._figure import number
 
 REFRESH = 0.1  # seconds between two redrawings; a callback in between must cost next to nothing
 
@@ -34,6 +34,10 @@ class Display(ng.Callback, abc.ABC):
     @abc.abstractmethod
     def say(self, text: str = "") -> None:
         """Print a paragraph."""
+
+    @abc.abstractmethod
+    def bar(self, total: int) -> AbstractContextManager[Callable[[str], None]]:
+        """Show which of `total` pieces of work is being done: call it with each one's name."""
 
     @abc.abstractmethod
     def __enter__(self) -> Self: ...
@@ -59,33 +63,11 @@ def in_terminal() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-@contextmanager
-def bar(total: int) -> Iterator[Callable[[str], None]]:
-    """A line that says which of `total` pieces of work is being done; nothing in pipes."""
-    if not in_terminal():
-        yield lambda description: None
-        return
-    parts = TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn()
-    with Progress(*parts, transient=True, refresh_per_second=2) as progress:
-        work = progress.add_task("", total=total + 1)
-        yield lambda description: progress.update(work, description=description, advance=1)
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Short, and exact enough to type again: 0.0672, 5e-4, 0."""
-    if not math.isfinite(value):
-        return str(value)
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
-
-
 def duration(seconds: float) -> str:
-    """``4.2 s``, ``3 min 20 s``, ``1 h 05 min``."""
+    """``42 s``, ``3 min 20 s``, ``1 h 05 min``."""
     whole = round(seconds)
     if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+        return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
@@ -104,29 +86,29 @@ class Columns:
         room = shutil.get_terminal_size((200, 24)).columns
         self.gap = "  " if sum(self.widths) + 2 * len(self.widths) <= room else " "
 
-    def header(self) -> Text:
+    def header(self) -> str:
         """Titles; the signs are those of the hypergradients."""
         names = [name.replace("_", " ") for name in self.names]
-        return Text(self._aligned(["outer", "loss", "acc.", *names, "sec."]), "bold")
+        return self._aligned(["outer", "loss", "acc.", *names, "sec."])
 
-    def row(self, row: ng.OuterStep) -> Text:
-        """One outer step; below it its note, where it has one."""
+    def line(self, row: ng.OuterStep) -> str:
+        """One outer step."""
         accuracy = row.validation_accuracy
         cells = [
             str(row.index),
-            number(row.validation_loss),
+            number(row.validation_loss, digits=3),
             "-" if accuracy is None else f"{100 * accuracy:.1f}%",
             *(self._values(row, name) for name in self.names),
-            number(round(row.seconds, 1)),
+            f"{row.seconds:.1f}",
         ]
-        text = Text(self._aligned(cells), "" if row.accepted else "dim")
-        note = "; ".join(
-            [*([] if row.accepted else ["rejected"]), *([row.note] if row.note else [])]
-        )
-        return text.append(f"\n{'':5}{self.gap}{note}", "dim") if note else text
+        return self._aligned(cells)
+
+    def note(self, row: ng.OuterStep) -> str:
+        """What there is to say about it, perhaps nothing."""
+        return row.note or ("" if row.accepted else "no improvement")
 
     def _values(self, row: ng.OuterStep, name: str) -> str:
-        values = " ".join(number(value, digits=2) for value in row.values.get(name, ()))
+        values = " ".join(number(value) for value in row.values.get(name, ()))
         return f"{values} {row.signs.get(name, '')}".rstrip()
 
     def _aligned(self, cells: list[str]) -> str:
@@ -148,10 +130,14 @@ class PlainDisplay(Display):
         print(text, flush=True)
 
     def on_outer_step(self, row: ng.OuterStep) -> None:
-        self.say(self.columns.row(row).plain.replace("\n" + " " * 5, " "))
+        self.say(f"{self.columns.line(row)}  {self.columns.note(row)}".rstrip())
+
+    def bar(self, total: int) -> AbstractContextManager[Callable[[str], None]]:
+        del total
+        return nullcontext(lambda name: None)
 
     def __enter__(self) -> Self:
-        self.say(self.columns.header().plain)
+        self.say(self.columns.header())
         return self
 
     def __exit__(self, *what: Any) -> None:
@@ -181,7 +167,9 @@ class LiveDisplay(Display):
         self.console.print(text, markup=False)
 
     def on_run_start(self, label: str, steps: int) -> None:
-        title = f"outer step {self.done} of {self.outer_steps}, {label}"
+        ended = self.done >= self.outer_steps
+        where = "last comparison" if ended else f"outer step {self.done} of {self.outer_steps}"
+        title = f"{where}, {label}"
         self.progress.reset(self.work, total=steps, description=title, left=self._left())
         self._draw()
 
@@ -194,7 +182,19 @@ class LiveDisplay(Display):
     def on_outer_step(self, row: ng.OuterStep) -> None:
         self.done += 1
         self.outer_begun = time.monotonic()
-        self.console.print(self.columns.row(row), soft_wrap=True)
+        line = Text(self.columns.line(row), "" if row.accepted else "dim")
+        self.console.print(line, soft_wrap=True)
+        if note := self.columns.note(row):
+            self.console.print(Text(f"{'':7}{note}", "dim"), soft_wrap=True)
+
+    @contextmanager
+    def bar(self, total: int) -> Iterator[Callable[[str], None]]:
+        parts = TextColumn("{task.description}"), BarColumn(bar_width=16), TimeRemainingColumn()
+        # The same console, so that what is said meanwhile appears above the bar.
+        progress = Progress(*parts, console=self.console, transient=True, refresh_per_second=2)
+        with progress:
+            work = progress.add_task("", total=total + 1)
+            yield lambda name: progress.update(work, description=name, advance=1)
 
     def _draw(self) -> None:
         self.drawn = time.monotonic()
@@ -210,7 +210,7 @@ class LiveDisplay(Display):
         return f"about {duration(max(round(left), 1))} left"
 
     def __enter__(self) -> Self:
-        self.console.print(self.columns.header(), soft_wrap=True)
+        self.console.print(Text(self.columns.header(), "bold"), soft_wrap=True)
         self.begun = self.outer_begun = time.monotonic()
         self.live.start()
         return self

@@ -109,8 +109,9 @@ def from_names(
     ng.models.build(model, (3, 32, 32), 10)  # a misspelt name shows before large data are read
     splits = ng.data.load(data, train_examples=train_examples)
     inputs, _ = splits.train
+    channels, height, width = inputs.shape[1:]
     task = ng.Task(
-        model=ng.models.build(model, tuple(inputs.shape[1:]), len(splits.classes)),
+        model=ng.models.build(model, (channels, height, width), len(splits.classes)),
         loss=torch.nn.functional.cross_entropy,
         train=splits.train,
         validation=splits.validation,

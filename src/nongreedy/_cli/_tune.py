@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +14,12 @@ import typer
 import nongreedy as ng
 from nongreedy._basis import Basis
 from nongreedy._engine import Engine, engine_from
+from nongreedy._figure import number
 from nongreedy._optimizer import Optimizer
 from nongreedy._outer import OuterRule, outer_from
 
 from . import _compare, _load_task, _output
-from ._console import Display, bar, display, duration, number
+from ._console import Display, display, duration
 from ._problem import INTERRUPTED, Problem, reported, uninterrupted
 
 DATA, MODEL, BATCH_SIZE, WINDOWS = "digits", "convnet", 128, 4
@@ -66,15 +66,15 @@ def tune(
         typer.Argument(help="Your task, such as my_task.py:task. Without: handwritten digits."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help=f"Data set by name, or a path to one.  [default: {DATA}]")
+        str | None, typer.Option(help="Data set by name, or a path to one.", show_default=DATA)
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help=f"mlp, convnet, lenet or wrn-16-1.  [default: {MODEL}]")
+        str | None, typer.Option(help="mlp, convnet, lenet or wrn-16-1.", show_default=MODEL)
     ] = None,
     epochs: Annotated[float, typer.Option(help="Length of one training run.")] = 10,
     outer_steps: Annotated[int, typer.Option(min=1, help="Improvements to try.")] = 10,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help=f"Examples per step.  [default: {BATCH_SIZE}]")
+        int | None, typer.Option(min=1, help="Examples per step.", show_default=str(BATCH_SIZE))
     ] = None,
     engine: Annotated[str, typer.Option(help="auto, forward, reverse or reverse:checkpoint.")] = (
         "auto"
@@ -83,17 +83,19 @@ def tune(
         str, typer.Option(help="Outer rule: default, or paper (sign steps from zero).")
     ] = "default",
     windows: Annotated[
-        int | None, typer.Option(min=1, help=f"Learning-rate windows.  [default: {WINDOWS}]")
+        int | None, typer.Option(min=1, help="Learning-rate windows.", show_default=str(WINDOWS))
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     out: Annotated[Path, typer.Option(help="Directory for what is found.")] = Path("runs/latest"),
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.  [default: cpu]")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or mps.", show_default="cpu")
+    ] = None,
     train_examples: Annotated[
         int | None, typer.Option(min=1, help="Use only this many training examples.")
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="CPU threads.  [default: 1 for digits, else PyTorch's]"),
+        typer.Option(min=1, help="CPU threads.", show_default="1 for digits, else PyTorch's"),
     ] = None,
     budget: Annotated[
         float | None, typer.Option(help="Stop after this cost, in plain training runs.")
@@ -114,6 +116,7 @@ def tune(
         result = _search(search, screen, out)
         interrupted = result.status is ng.Status.interrupted
         try:
+            _announce(result, screen)
             if compare and not interrupted:
                 _judge(search, result, screen, out, compare_seeds)
         except KeyboardInterrupt:
@@ -179,19 +182,21 @@ def _search(search: Search, screen: Display, out: Path) -> ng.Result:
         f"Tuning {', '.join(names)} for {search.target.name}: {search.steps} steps per run, "
         f"up to {search.outer_steps} outer steps."
     )
-    begun = time.monotonic()
     with screen:
         result = search.run(screen)
     with uninterrupted():
         _output.write_result(out, result, search.steps, search.settings)
-    status = result.status.name.replace("_", " ").capitalize()
-    screen.say(f"\n{status}. {result.status.value}".rstrip())
-    screen.say(
-        f"Validation loss {number(result.validation_loss)}. The search took "
-        f"{duration(time.monotonic() - begun)} and cost as much as {result.cost:.1f} plain "
-        "training runs."
-    )
     return result
+
+
+def _announce(result: ng.Result, screen: Display) -> None:
+    status = result.status.name.replace("_", " ").capitalize()
+    seconds = sum(row.seconds for row in result.history)
+    screen.say(f"\n{status}. {result.status.value}")
+    screen.say(
+        f"Validation loss {number(result.validation_loss, digits=3)}. The search took "
+        f"{duration(seconds)} and cost as much as {result.cost:.1f} plain training runs."
+    )
 
 
 def _judge(search: Search, result: ng.Result, screen: Display, out: Path, seeds: int) -> None:
@@ -201,9 +206,9 @@ def _judge(search: Search, result: ng.Result, screen: Display, out: Path, seeds:
         return
     table = _compare.entries(result.schedule)
     task, optimizer, steps = search.target.task, search.optimizer, search.steps
-    screen.say("\n" + _compare.title(task, seeds, steps))
+    screen.say(f"\n{seeds} fresh trainings of {steps} steps each, mean ± standard error:")
     try:
-        with bar(len(table) * seeds) as started:
+        with screen.bar(len(table) * seeds) as started:
             _compare.compare(
                 partial(ng.retrain, task, steps=steps, optimizer=optimizer),
                 table,

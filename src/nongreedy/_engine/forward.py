@@ -104,7 +104,7 @@ class Forward(Engine):
             curved = torch.stack(
                 [hessian_product(parameters, gradient, z, retain=True) for z in part[:, 0]]
             )
-            directions = {name: seed[low : low + size] for name, seed in seeds.items()}
+            directions = {name: seed[low : low + len(part)] for name, seed in seeds.items()}
             part.copy_(_push_update(run, state, frozen, values, part, curved, directions))
         if not bool(tangents[:, 0].sum().isfinite()):
             raise DivergedError("tangent", step, run.steps)

@@ -1,0 +1,36 @@
+# `make demo` and `make test` need Python 3.11+ with pip, and nothing else: the rest is installed
+# into .venv, once, at the versions in constraints.txt.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test format clean
+
+demo: $(READY)
+	$(BIN)/nongreedy tune --out demo/default
+	$(BIN)/nongreedy tune --outer paper --out demo/paper
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pytest -q
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch comes first and alone: a build of it that fits this machine (CPU or CUDA) may be offered
+# by the configured index, and what follows then finds it installed.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = "%d.%d" % sys.version_info[:2]; sys.exit( \
+	    sys.version_info < (3, 11) and "Python 3.11 or newer is needed, but $(PYTHON) is " + v \
+	    + ". Name another: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache

@@ -1,0 +1,4 @@
+from .helpers import X
+
+def test_a():
+    assert X == 1
