@@ -161,7 +161,14 @@ def memory_table() -> None:
     for engine in ("reverse", "forward"):
         rows = {}
         for steps in (1_000, 10_000):
-            command = [sys.executable, "-m", "benchmarks.engine_cost", "--memory-of", engine, str(steps)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.engine_cost",
+                "--memory-of",
+                engine,
+                str(steps),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             rows[steps] = json.loads(done.stdout)
         growth = {t: row["peak"] - row["before"] for t, row in rows.items()}

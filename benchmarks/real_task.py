@@ -148,7 +148,9 @@ def piece(task: ng.Task, setting: Setting, key: str, log: Log) -> None:
         ng.retrain(task, schedule, steps=setting.steps, seed=s).test_accuracy for s in RETRAIN_SEEDS
     ]
     log.write(key, test=tests, seconds=seconds, **extra)
-    print(f"  -> test {100 * statistics.fmean(tests):.2f} in {seconds:.0f}s {extra.get('schedule')}")
+    print(
+        f"  -> test {100 * statistics.fmean(tests):.2f} in {seconds:.0f}s {extra.get('schedule')}"
+    )
 
 
 def table(log: Log) -> str:
@@ -156,14 +158,19 @@ def table(log: Log) -> str:
     groups: dict[str, list[dict]] = {}
     for key, row in log.read().items():
         groups.setdefault(key.rpartition("|")[0], []).append(row)
-    lines = ["| schedule | test accuracy (%) | per outer seed | plain runs spent |", "|---|---|---|---|"]
+    lines = [
+        "| schedule | test accuracy (%) | per outer seed | plain runs spent |",
+        "|---|---|---|---|",
+    ]
     for group, rows in groups.items():
         means = [100 * statistics.fmean(row["test"]) for row in rows]
         every = [100 * value for row in rows for value in row["test"]]
         error = statistics.stdev(every) / len(every) ** 0.5
         costs = ", ".join(f"{row['cost']:.0f}" for row in rows if "cost" in row) or "0"
         each = ", ".join(f"{mean:.2f}" for mean in means)
-        lines.append(f"| {group} | {statistics.fmean(means):.2f} ± {error:.2f} | {each} | {costs} |")
+        lines.append(
+            f"| {group} | {statistics.fmean(means):.2f} ± {error:.2f} | {each} | {costs} |"
+        )
     return "\n".join(lines)
 
 

@@ -1,4 +1,5 @@
 from .helpers import X
 
+
 def test_a():
     assert X == 1

@@ -102,7 +102,9 @@ class Windows(Basis):
         return index[:, None], torch.ones(steps, 1, dtype=torch.float64)
 
     def positions(self, steps: int) -> Tensor:
-        return ((2 * torch.arange(self.count) + 1) * steps) // (2 * self.count)
+        # Window j begins at the step ceil(j steps / count).
+        edges = -((-torch.arange(self.count + 1) * steps) // self.count)
+        return ((edges[:-1] + edges[1:] - 1) // 2).clamp(0, steps - 1)
 
     def ladder(self) -> list[Basis]:
         counts = [2**power for power in range(self.count.bit_length()) if 2**power < self.count]

@@ -53,7 +53,9 @@ class _Forward(torch.autograd.Function):
 
 class _Backward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float):
+    def forward(
+        ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float
+    ):
         dx, dweight, dbias = _kernel_backward(dy, x, weight, mean, r, eps)
         ctx.save_for_backward(dy, x, weight, mean, r, dweight, dbias)
         ctx.eps = eps
@@ -115,4 +117,3 @@ def cheap_double_backward() -> Iterator[None]:
         yield
     finally:
         functional.batch_norm = _fused
-

@@ -31,7 +31,10 @@ TRANSFORMS: dict[str | None, Transform] = {
     None: Transform(lambda v: v, lambda c: c, torch.ones_like),
     "log": Transform(torch.log10, lambda c: 10**c, lambda v: v * _LN10, (0.0, math.inf)),
     "log1m": Transform(
-        lambda v: -torch.log10(1 - v), lambda c: 1 - 10**-c, lambda v: (1 - v) * _LN10, (-math.inf, 1.0)
+        lambda v: -torch.log10(1 - v),
+        lambda c: 1 - 10**-c,
+        lambda v: (1 - v) * _LN10,
+        (-math.inf, 1.0),
     ),
     "logit": Transform(torch.logit, torch.sigmoid, lambda v: v * (1 - v), (0.0, 1.0)),
 }

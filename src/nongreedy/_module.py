@@ -52,7 +52,9 @@ class FlatModule:
         self.module = module
         named = list(module.named_parameters())
         if not any(p.requires_grad for _, p in named):
-            raise ValueError("The model has no parameter that requires a gradient: nothing to train.")
+            raise ValueError(
+                "The model has no parameter that requires a gradient: nothing to train."
+            )
         trainable = [(name, p) for name, p in named if p.requires_grad]
         self.names = [name for name, _ in trainable]
         self.shapes = [p.shape for _, p in trainable]

@@ -144,4 +144,3 @@ def _add_known(total: int | None, more: int | None) -> int | None:
 def at(values: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
     """This step's value of each hyperparameter, shape ()."""
     return {name: value[step] for name, value in values.items()}
-

@@ -64,7 +64,9 @@ class Schedule:
     @classmethod
     def of(cls, **values: float | list[float]) -> Schedule:
         """Windows from plain numbers or lists of numbers."""
-        tensors = {n: torch.as_tensor(v, dtype=torch.float64).reshape(-1) for n, v in values.items()}
+        tensors = {
+            n: torch.as_tensor(v, dtype=torch.float64).reshape(-1) for n, v in values.items()
+        }
         return cls({n: Curve(Windows(len(v)), v) for n, v in tensors.items()})
 
     @classmethod
@@ -197,7 +199,8 @@ def _read_curve(name: str, row: Any, source: str) -> Curve:
     row = row if isinstance(row, dict) else {}
     kind, numbers = row.get("basis"), row.get("coefficients")
     valid = isinstance(numbers, list) and all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in numbers
+        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+        for v in numbers
     )
     if kind not in makers or not valid or not numbers or (kind == "constant" and len(numbers) != 1):
         raise ScheduleFileError(
@@ -222,5 +225,7 @@ def cosine_schedule(
     time = torch.arange(points, dtype=torch.float64) / points
     rate = peak * (1 + torch.cos(math.pi * time)) / 2
     fixed = {"momentum": momentum, "weight_decay": weight_decay}
-    curves = {n: Curve(Constant(), torch.tensor([v], dtype=torch.float64)) for n, v in fixed.items()}
+    curves = {
+        n: Curve(Constant(), torch.tensor([v], dtype=torch.float64)) for n, v in fixed.items()
+    }
     return Schedule({"learning_rate": Curve(Windows(points), rate), **curves})

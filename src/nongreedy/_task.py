@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -99,7 +100,7 @@ def outer_slices(count: int) -> list[slice]:
     """Nearly equal batches of at most OUTER_BATCH examples, so that none is tiny (BatchNorm)."""
     parts = math.ceil(count / OUTER_BATCH)
     edges = [count * part // parts for part in range(parts + 1)]
-    return [slice(low, high) for low, high in zip(edges, edges[1:], strict=False)]
+    return [slice(low, high) for low, high in itertools.pairwise(edges)]
 
 
 def checked_loss(value: Any) -> Tensor:
@@ -148,4 +149,3 @@ def _split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Ex
             source = torch.utils.data.Subset(examples.source, index.tolist())
         parts.append(Examples(source, name))
     return parts[0], parts[1]
-

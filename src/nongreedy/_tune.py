@@ -92,7 +92,9 @@ def tune(
     )  # fmt: skip
     objective.reserve = min(rule.finalists * rule.finalist_seeds, (budget or 0) / 2)
 
-    history, status = _improve(rule, rule.init(hyperparameters, total), objective, outer_steps, watch)
+    history, status = _improve(
+        rule, rule.init(hyperparameters, total), objective, outer_steps, watch
+    )
     best, status = _select(rule, objective, status)
     settings = _settings(task, optimizer, objective, rule, outer_steps, status)
     return Result(
@@ -156,7 +158,9 @@ def _row(index: int, report: Report, seconds: float, objective: Objective) -> Ou
 
 def _check_counts(outer_steps: int, budget: float | None) -> None:
     if isinstance(outer_steps, bool) or not isinstance(outer_steps, int) or outer_steps < 1:
-        raise ValueError(f"`outer_steps` must be a whole number of at least 1, got {outer_steps!r}.")
+        raise ValueError(
+            f"`outer_steps` must be a whole number of at least 1, got {outer_steps!r}."
+        )
     if budget is not None and not budget >= 1:
         raise ValueError(f"`budget` must allow at least one plain run, but got {budget!r}.")
 

@@ -81,7 +81,9 @@ class Forward(Engine):
                 on_step(t)
             outcome, gradient = run.outer_gradient(state[0])
         products = (tangents[:, 0] @ gradient).double().cpu()
-        gradients = {n: torch.zeros(schedule.curves[n].basis.size(run.steps)).double() for n in learn}
+        gradients = {
+            n: torch.zeros(schedule.curves[n].basis.size(run.steps)).double() for n in learn
+        }
         for (name, index, _), product in zip(table, products, strict=True):
             gradients[name][index] = product
         return Hypergradient(outcome.loss, outcome.accuracy, gradients)
@@ -134,9 +136,7 @@ def _push_update(
     return torch.func.vmap(push)(tangents, curved, dict(seeds))
 
 
-def columns(
-    schedule: Schedule, learn: Iterable[str], steps: int
-) -> list[tuple[str, int, int]]:
+def columns(schedule: Schedule, learn: Iterable[str], steps: int) -> list[tuple[str, int, int]]:
     """(name, coefficient, first step at which it acts), earliest first; never acting ones left out."""
     table = []
     for name in learn:

@@ -57,7 +57,7 @@ class SGD(Optimizer):
     learnable: ClassVar[Mapping[str, Default]] = {
         "learning_rate": Default(1e-3, (1e-8, 10.0), "log", 1.0),
         "momentum": Default(0.0, (0.0, 0.999), "log1m", 0.5),
-        "weight_decay": Default(1e-5, (1e-8, 0.1), "log", 1.0),
+        "weight_decay": Default(1e-4, (1e-8, 0.1), "log", 1.0),
     }
 
     def __post_init__(self) -> None:

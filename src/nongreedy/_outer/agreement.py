@@ -1,49 +1,67 @@
-"""The default outer rule: signs that seeds agree on, searched step lengths, coarse to fine."""
+"""The default outer rule: follow what seeds agree on, search the step length, go coarse to fine."""
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from .._engine import Hypergradient, Rollout
+from .._basis import Basis
+from .._engine import Rollout
 from .._errors import DivergedError
 from .._hyperparameter import Default, Hyperparameter
 from .._objective import Objective
 from .._result import Status
 from .._schedule import Curve, Schedule
 from .base import OuterRule, OuterState, Report, learned, sign_text
+from .evidence import Evidence, weigh
 
-FORM = "sign"
+Direction = Mapping[str, Tensor]
+_COOLED = "learning_rate"  # what is lowered when a run diverges, and along the cooling ramp
+_RETREATS = 10  # decades that a diverging start may be lowered before giving up
 
 
 @final
 @dataclass(frozen=True)
 class SearchState(OuterState):
+    """Where the search stands.
+
+    Attributes:
+        scaling: Still looking for the scale: one coefficient each, one seed.
+        level: Rung of the ladder of bases, from coarse to fine.
+        length: First step length to try, in outer steps.
+        slope: Hypergradient of the learning rate's scale at the last step; once its sign turns, the
+            scale is bracketed.
+        failures: Outer steps in a row without an improvement on the finest rung.
+    """
+
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
+    scaling: bool = True
     level: int = 0
     length: float = 1.0
+    slope: float = 0.0
     failures: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Point:
-    """A schedule with one kept rollout per seed."""
+    """A schedule and its kept runs, one per seed."""
 
     schedule: Schedule
-    rollouts: list[Rollout]
+    rollouts: Sequence[Rollout]
 
     @property
     def loss(self) -> float:
+        """Mean validation loss."""
         return statistics.fmean(r.outcome.loss for r in self.rollouts)
 
     @property
     def accuracy(self) -> float | None:
+        """Mean validation accuracy, or None."""
         known = [r.outcome.accuracy for r in self.rollouts if r.outcome.accuracy is not None]
         return statistics.fmean(known) if known else None
 
@@ -51,133 +69,218 @@ class Point:
 @final
 @dataclass(frozen=True)
 class AgreementSearch(OuterRule[SearchState]):
+    r"""Natural coordinates, agreement of seeds, searched step lengths, coarse to fine.
+
+    First the scale: with one value per hyperparameter and one seed, the hypergradient's direction is
+    followed as far as plain runs keep improving. Then the shape: on two windows, then four, ..., each
+    outer step draws fresh seeds, runs the current schedule on them, and proposes
+
+    1. a cooling ramp (the learning rate falls by half a decade towards the end, then by one, two),
+       because the derivative at one noisy end point hardly sees what a finite cooling gains;
+    2. a step along the :class:`Evidence` direction, in which coefficients move as far as their
+       hypergradient stands out of its noise, and not at all where seeds disagree.
+
+    A proposal is judged by plain runs on the same seeds before anything is differentiated; a longer
+    one must pay by `margin`. The states of an accepted run are kept, so that its hypergradient costs
+    a reverse sweep only.
+
+    Args:
+        seeds: Runs per outer step once the scale is found.
+        margin: Relative improvement that a longer step must bring.
+        patience: Outer steps without improvement on the finest rung before stopping.
+        finalists: Best schedules that are compared on common seeds at the end.
+        finalist_seeds: Number of those seeds.
+
+    Raises:
+        DivergedError: If runs diverge however much the learning rate is lowered.
+
+    Source: coordinates, agreement, search and rungs are this library's; hypergradients as in
+    arXiv:2007.07869.
+
+    Cannot: find a schedule whose gain is smaller than the noise between seeds.
+
+    Example:
+        >>> AgreementSearch(seeds=3).patience
+        2
+    """
+
     seeds: int = 2
-    longest: float = 4.0
-    shortest: float = 0.125
+    margin: float = 0.01
+    patience: int = 2
     finalists: int = 3
-    finalist_seeds: int = 3
+    finalist_seeds: int = 2
 
     defaults: ClassVar[Mapping[str, Default]] = {}
 
-    def with_seeds(self, seeds):
+    def with_seeds(self, seeds: int | None) -> AgreementSearch:
         return self if seeds is None else replace(self, seeds=seeds)
 
-    def init(self, hyperparameters, steps):
-        state = SearchState(Schedule.initial(hyperparameters), hyperparameters=learned(hyperparameters))
-        return replace(state, schedule=self._at_level(state, 0, steps))
+    def init(self, hyperparameters: Mapping[str, Hyperparameter], steps: int) -> SearchState:
+        """The coarsest rung."""
+        schedule = Schedule.initial(hyperparameters)
+        return _on_level(SearchState(schedule, hyperparameters=learned(hyperparameters)), 0, steps)
 
-    def _ladder(self, h):
-        if h.initial.unique().numel() > 1:
-            return [h.basis]
-        return h.basis.ladder()
+    def step(self, state: SearchState, objective: Objective) -> tuple[SearchState, Report]:
+        """Run, differentiate, propose, keep the best."""
+        seeds = objective.seeds(state.index, 1 if state.scaling else self.seeds)
+        base, state = _first_point(state, objective, seeds)
+        evidence = _evidence(state, objective, base)
+        search = _Search(self, state, objective, seeds)
+        best, notes = base, []
+        if not state.scaling:
+            best, length = search.along(best, _ramp(state), 0.5, longest=2.0, shortest=0.5)
+            notes += [f"cooled by {length:g} decades"] if length else []
+        direction = evidence.direction(base.schedule, state.hyperparameters)
+        first = 1.0 if state.scaling else state.length
+        longest = 8.0 if state.scaling else 2 * first
+        best, length = search.along(best, direction, first, longest, shortest=first / 4)
+        notes += [f"step length {length:g}"] if length else []
+        signs = {
+            n: sign_text(torch.where(evidence.agreed[n], evidence.mean[n], 0.0))
+            for n in state.hyperparameters
+        }
+        where = f"rung {state.level}, {len(seeds)} seed(s): "
+        note = where + (", ".join(notes) or "no proposal was better")
+        report = Report(best.schedule, best.loss, best.accuracy, signs, best is not base, note)
+        return self._next(state, best, base, length, evidence, objective.steps), report
 
-    def _levels(self, state):
-        return max(len(self._ladder(h)) for h in state.hyperparameters.values())
-
-    def _at_level(self, state, level, steps):
-        curves = dict(state.schedule.curves)
-        for n, h in state.hyperparameters.items():
-            ladder = self._ladder(h)
-            basis = ladder[min(level, len(ladder) - 1)]
-            old = curves[n]
-            if old.basis != basis:
-                curves[n] = Curve(basis, old.basis.expand(old.coefficients, steps)[basis.positions(steps)])
-        return Schedule(curves, state.schedule.settings)
-
-    def step(self, state, objective):
-        seeds = objective.seeds(state.index, self.seeds)
-        base, state = self._base(state, objective, seeds)
-        direction, signs = self._direction(state, objective, base)
-        best, length = self._search(state, objective, base, direction, seeds)
+    def _next(
+        self,
+        state: SearchState,
+        best: Point,
+        base: Point,
+        length: float,
+        evidence: Evidence,
+        steps: int,
+    ) -> SearchState:
+        """Climb the ladder once the scale is found and whenever a rung is done."""
         moved = best is not base
-        note = f"L{state.level} length {length:g}" if moved else "no better"
-        nxt = replace(state, schedule=best.schedule, index=state.index + 1)
-        top = state.level + 1 >= self._levels(state)
-        if moved:
-            nxt = replace(nxt, length=min(max(length, 0.25), 1.0), failures=0)
-            if length <= 1.0 and not top:
-                nxt = replace(nxt, level=state.level + 1)
-        else:
-            nxt = replace(nxt, length=max(state.length / 2, .25), failures=state.failures + 1)
-            if not top:
-                nxt = replace(nxt, level=state.level + 1)
-            elif nxt.failures >= 2:
-                nxt = replace(nxt, status=Status.stalled)
-        if nxt.level != state.level:
-            nxt = replace(nxt, schedule=self._at_level(nxt, nxt.level, objective.steps))
-        return nxt, Report(best.schedule, best.loss, best.accuracy, signs, moved, note)
+        state = replace(state, schedule=best.schedule, index=state.index + 1)
+        if state.scaling:
+            slope = float(sum(g.sum() for n, g in evidence.mean.items() if n == _COOLED))
+            turned = slope * state.slope <= 0 and state.index > 1
+            if length >= 1 and not turned:
+                return replace(state, slope=slope)
+            state = replace(state, scaling=False, length=0.5)
+            return _on_level(state, state.level + 1, steps)
+        failures = 0 if moved or state.level + 1 < _levels(state) else state.failures + 1
+        state = replace(
+            state,
+            length=min(1.0, max(0.25, length or state.length / 2)),
+            failures=failures,
+            status=Status.stalled if failures >= self.patience else None,
+        )
+        return _on_level(state, state.level + 1, steps)
 
-    def _base(self, state, objective, seeds):
-        for attempt in range(8):
-            try:
-                return self._evaluate(objective, state.schedule, seeds), state
-            except DivergedError:
-                if state.index and attempt == 7:
-                    raise
-                h = state.hyperparameters["learning_rate"]
-                v = state.schedule["learning_rate"]
-                state = replace(state, schedule=state.schedule.with_coefficients(
-                    {"learning_rate": h.to_value(h.to_coordinate(v) - h.outer_step)}))
-        raise
 
-    def _evaluate(self, objective, schedule, seeds):
-        return Point(schedule, [objective.rollout(schedule, s, keep=True) for s in seeds])
+@dataclass(frozen=True)
+class _Search:
+    """Line searches by plain runs on common seeds."""
 
-    def _direction(self, state, objective, base):
-        grads = [objective.differentiate(r) for r in base.rollouts]
-        direction, signs = {}, {}
-        means = {}
-        for n, h in state.hyperparameters.items():
-            v = base.schedule[n]
-            g = torch.stack([h.gradient_in_coordinate(v, q.gradients[n]) * h.outer_step for q in grads])
-            agreed = (g.sign() == g[0].sign()).all(0)
-            signs[n] = sign_text(torch.where(agreed, g[0], 0.0))
-            m = torch.where(agreed, g.mean(0), 0.0)
-            m = torch.where((v <= h.bounds[0]) & (m > 0) | (v >= h.bounds[1]) & (m < 0), 0.0, m)
-            means[n] = m
-        if FORM == "sign":
-            direction = {n: -m.sign() for n, m in means.items()}
-        else:
-            p = float(FORM)
-            big = max(m.abs().max().item() for m in means.values()) or 1.0
-            direction = {n: -m.sign() * (m.abs() / big) ** p for n, m in means.items()}
-        return direction, signs
+    rule: AgreementSearch
+    state: SearchState
+    objective: Objective
+    seeds: Sequence[int]
 
-    def _propose(self, state, schedule, direction, length):
-        return schedule.with_coefficients({
-            n: torch.where(direction[n] == 0, schedule[n],
-               h.to_value(h.to_coordinate(schedule[n]) + length * h.outer_step * direction[n]))
-            for n, h in state.hyperparameters.items()})
-
-    def _search(self, state, objective, base, direction, seeds):
-        if all((d == 0).all() for d in direction.values()):
+    def along(
+        self, base: Point, direction: Direction, first: float, longest: float, shortest: float
+    ) -> tuple[Point, float]:
+        """The best point on a ray and its length; the base and 0 where none is better."""
+        if not any(bool(d.any()) for d in direction.values()):
             return base, 0.0
-        best, best_length = base, 0.0
-        length = state.length
-        while length >= self.shortest:
-            p = self._better(objective, self._propose(state, base.schedule, direction, length), seeds, best)
-            if p is not None:
-                best, best_length = p, length
+        length, best = first, None
+        while best is None and length >= shortest:
+            best = self._better(base, base, direction, length, margin=0.0)
+            length = length if best is not None else length / 2
+        if best is None:
+            return base, 0.0
+        if length < first:
+            return best, length
+        while 2 * length <= longest:
+            further = self._better(best, base, direction, 2 * length, self.rule.margin)
+            if further is None:
                 break
-            length /= 2
-        if best is not base and length == state.length:
-            while length < self.longest:
-                length *= 2
-                p = self._better(objective, self._propose(state, base.schedule, direction, length), seeds, best)
-                if p is None:
-                    break
-                best, best_length = p, length
-        return best, best_length
+            best, length = further, 2 * length
+        # Doubling may have jumped over the best: look on both sides of where it stopped.
+        for between in (0.75 * length, 1.5 * length) if length >= 2 else ():
+            nearer = self._better(best, base, direction, between, 0.0)
+            if nearer is not None:
+                return nearer, between
+        return best, length
 
-    def _better(self, objective, schedule, seeds, best):
-        done = []
-        for k, s in enumerate(seeds):
+    def _better(
+        self, best: Point, base: Point, direction: Direction, length: float, margin: float
+    ) -> Point | None:
+        """The point at `length`, if it is better than `best` by the margin."""
+        schedule = _moved(self.state, base.schedule, direction, length)
+        rollouts: list[Rollout] = []
+        for seed, rival in zip(self.seeds, best.rollouts, strict=True):
             try:
-                r = objective.rollout(schedule, s, keep=True)
+                rollouts.append(self.objective.rollout(schedule, seed, keep=True))
             except DivergedError:
                 return None
-            done.append(r)
-            if r.outcome.loss > best.rollouts[k].outcome.loss + 0.02:
+            # Clearly worse on its first seed: the others need not be run.
+            if rollouts[-1].outcome.loss > rival.outcome.loss * (1 + self.rule.margin):
                 return None
-        p = Point(schedule, done)
-        return p if p.loss < best.loss else None
+        point = Point(schedule, rollouts)
+        return point if point.loss < best.loss * (1 - margin) else None
+
+
+def _first_point(
+    state: SearchState, objective: Objective, seeds: Sequence[int]
+) -> tuple[Point, SearchState]:
+    """Run the current schedule on these seeds; a decade cooler for as long as it diverges."""
+    for attempt in range(_RETREATS + 1):
+        try:
+            rollouts = [objective.rollout(state.schedule, seed, keep=True) for seed in seeds]
+            return Point(state.schedule, rollouts), state
+        except DivergedError:
+            if attempt == _RETREATS or _COOLED not in state.hyperparameters:
+                raise
+            down = {_COOLED: -torch.ones_like(state.schedule[_COOLED])}
+            state = replace(state, schedule=_moved(state, state.schedule, down, 1.0))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _evidence(state: SearchState, objective: Objective, base: Point) -> Evidence:
+    found = [objective.differentiate(rollout) for rollout in base.rollouts]
+    return weigh(found, base.schedule, state.hyperparameters, objective.steps)
+
+
+def _moved(state: SearchState, schedule: Schedule, direction: Direction, length: float) -> Schedule:
+    """The schedule `length` outer steps along a direction, within the bounds."""
+    changed = {}
+    for name, step in direction.items():
+        hyper, value = state.hyperparameters[name], schedule[name]
+        target = hyper.to_coordinate(value) + length * hyper.outer_step * step
+        changed[name] = torch.where(step == 0, value, hyper.to_value(target))
+    return schedule.with_coefficients(changed)
+
+
+def _ramp(state: SearchState) -> Direction:
+    """From nothing at the first coefficient of the learning rate to one outer step down at the last."""
+    if _COOLED not in state.hyperparameters or len(state.schedule[_COOLED]) < 2:
+        return {}
+    size = len(state.schedule[_COOLED])
+    return {_COOLED: -torch.linspace(0, 1, size, dtype=torch.float64)}
+
+
+def _ladder(hyper: Hyperparameter) -> list[Basis]:
+    """Coarse to fine; a schedule that the user gave coefficient by coefficient stays as it is."""
+    return hyper.basis.ladder() if len(hyper.initial.unique()) == 1 else [hyper.basis]
+
+
+def _levels(state: SearchState) -> int:
+    return max(len(_ladder(hyper)) for hyper in state.hyperparameters.values())
+
+
+def _on_level(state: SearchState, level: int, steps: int) -> SearchState:
+    """The same curves on the bases of a rung (the finest at most); splitting costs nothing."""
+    level, curves = min(level, _levels(state) - 1), dict(state.schedule.curves)
+    for name, hyper in state.hyperparameters.items():
+        ladder, old = _ladder(hyper), curves[name]
+        basis = ladder[min(level, len(ladder) - 1)]
+        if basis != old.basis:
+            per_step = old.basis.expand(old.coefficients, steps)
+            curves[name] = Curve(basis, per_step[basis.positions(steps)])
+    return replace(state, level=level, schedule=Schedule(curves, state.schedule.settings))

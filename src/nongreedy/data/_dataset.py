@@ -40,7 +40,8 @@ def in_memory(dataset) -> tuple[Tensor, Tensor]:
     """
     count = _length(dataset)
     first = _item(dataset, 0)
-    stacks = tuple(torch.empty((count, *value.shape), dtype=value.dtype) for value in first)
+    inputs, targets = (torch.empty((count, *v.shape), dtype=v.dtype) for v in first)
+    stacks = inputs, targets
     for index in range(count):
         item = _item(dataset, index)
         for stack, value in zip(stacks, item, strict=True):

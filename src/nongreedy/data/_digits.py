@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from nongreedy.data._source import Parts, stored
@@ -15,7 +17,7 @@ def read_digits() -> Parts:
     # Here, not at the top: scikit-learn takes a second to import, and other formats do without.
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     images = torch.as_tensor(bunch.images, dtype=torch.float32)[:, None] / 16
     targets = torch.as_tensor(bunch.target)
     classes = tuple(str(name) for name in bunch.target_names)

@@ -1,0 +1,103 @@
+"""How far a hypergradient can be followed: its size against its noise, coefficient by coefficient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .._basis import Basis
+from .._engine import Hypergradient
+from .._hyperparameter import Hyperparameter
+from .._schedule import Schedule
+
+_BLOCKS = 32  # pieces of a run whose scatter estimates the noise of a sum over its steps
+_CLEAR = 2.0  # standard errors at which a coefficient moves its whole step
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Hypergradients of several seeds in the outer rule's coordinates, by name.
+
+    Attributes:
+        mean: Mean over the seeds, times the outer step: predicted change of the loss per step.
+        score: Mean over its standard error; infinite where no noise can be estimated.
+        agreed: Whether every seed gives the same sign.
+    """
+
+    mean: Mapping[str, Tensor]
+    score: Mapping[str, Tensor]
+    agreed: Mapping[str, Tensor]
+
+    def direction(
+        self, schedule: Schedule, hyperparameters: Mapping[str, Hyperparameter]
+    ) -> dict[str, Tensor]:
+        r"""Steps downhill, in units of each hyperparameter's outer step, at most 1.
+
+        .. math:: d_i = -\mathrm{clip}(z_i / 2, -1, 1) \sqrt{|G_i| / \max_j |G_j|}
+
+        zero where the seeds disagree or where a bound is in the way: certain coefficients move
+        before noisy ones, and those that matter before those that do not.
+        """
+        trusted = {
+            name: torch.where(self.agreed[name], (z / _CLEAR).clamp(-1, 1), 0.0)
+            for name, z in self.score.items()
+        }
+        for name, hyper in hyperparameters.items():
+            value, trust = schedule[name], trusted[name]
+            blocked = ((value <= hyper.bounds[0]) & (trust > 0)) | (
+                (value >= hyper.bounds[1]) & (trust < 0)
+            )
+            trusted[name] = torch.where(blocked, 0.0, trust)
+        weighty = {name: (trust * self.mean[name]).abs() for name, trust in trusted.items()}
+        largest = max(float(w.max()) for w in weighty.values())
+        if largest == 0:
+            return {name: torch.zeros_like(trust) for name, trust in trusted.items()}
+        return {
+            name: -trust * (self.mean[name].abs() / largest).clamp(max=1).sqrt()
+            for name, trust in trusted.items()
+        }
+
+
+def weigh(
+    found: Sequence[Hypergradient],
+    schedule: Schedule,
+    hyperparameters: Mapping[str, Hyperparameter],
+    steps: int,
+) -> Evidence:
+    """Compare the hypergradients of several seeds, each also with the scatter inside its run."""
+    mean, score, agreed = {}, {}, {}
+    for name, hyper in hyperparameters.items():
+        value, basis = schedule[name], schedule.curves[name].basis
+        gradients = torch.stack([h.gradients[name] for h in found])
+        agreed[name] = (gradients.sign() == gradients[0].sign()).all(0)
+        variances = [_variance(h.per_step[name], basis, steps) for h in found if h.per_step]
+        error = torch.zeros_like(value)
+        if variances:
+            error = torch.stack(variances).sum(0).sqrt() / len(found)
+        if len(found) > 1:
+            error = torch.maximum(error, gradients.std(0) / len(found) ** 0.5)
+        average = gradients.mean(0)
+        score[name] = torch.where(average == 0, 0.0, average / error.clamp(min=1e-300))
+        mean[name] = hyper.gradient_in_coordinate(value, average) * hyper.outer_step
+    return Evidence(mean, score, agreed)
+
+
+def _variance(per_step: Tensor, basis: Basis, steps: int) -> Tensor:
+    """Variance of each coefficient's sum over steps, from the scatter of its blocks.
+
+    Neighbouring steps are correlated through momentum, blocks of a thirty-second of a run hardly.
+    """
+    block = (torch.arange(steps) * _BLOCKS) // steps
+    shares, present = [], []
+    for index in range(_BLOCKS):
+        inside = block == index
+        shares.append(basis.project(torch.where(inside, per_step, 0.0), steps))
+        present.append(basis.project(inside.double(), steps) > 0)
+    parts, used = torch.stack(shares), torch.stack(present)
+    count = used.sum(0)
+    center = parts.sum(0) / count.clamp(min=1)
+    scatter = torch.where(used, parts - center, 0.0).square().sum(0)
+    return scatter * count / (count - 1).clamp(min=1)
