@@ -39,7 +39,7 @@ class Setting:
     validation_examples: int
     steps: int
     windows: int = 4
-    budget: float = 100.0
+    budget: float = 80.0
     batch_size: int = 128
 
 

@@ -131,7 +131,8 @@ def _checked_bounds(
     if not low < high:
         raise ValueError(f"{name} has bounds {bounds}: the lower must be less than the upper.")
     least, most = TRANSFORMS[transform].domain
-    if low < least or high > most or (transform == "log" and low == 0) or (high == most == 1.0):
+    # The ends of a domain are at infinity in its coordinate.
+    if (low <= least and least > -math.inf) or (high >= most and most < math.inf):
         raise ValueError(
             f"{name} has bounds {bounds}, where the coordinate {transform!r} is not defined. "
             "Narrow the bounds, or pass transform=None."

@@ -84,24 +84,20 @@ class FlatModule:
         """The output for these parameters."""
         if self.module.training != training:
             self.module.train(training)
-        before = self._snapshot()
-        output = functional_call(
-            self.module, self.unflatten(flat), *_call_arguments(inputs), tie_weights=True
-        )
-        self._restore(before)
+        # Copies stand in for the buffers: whatever a forward pass does to them, in place or by
+        # assignment, touches neither the module nor what autograd has saved.
+        watched = self._constant if self._checked else self._buffers
+        copies = {name: self._buffers[name].clone() for name in watched}
+        given = {**self.unflatten(flat), **copies}
+        output = functional_call(self.module, given, *_call_arguments(inputs), tie_weights=True)
+        if not self._checked:
+            self._check_unchanged(given)
         return output
 
-    def _snapshot(self) -> dict[str, Tensor]:
-        watched = self._constant if self._checked else self._buffers
-        return {name: self._buffers[name].clone() for name in watched}
-
-    def _restore(self, before: dict[str, Tensor]) -> None:
-        for name, old in before.items():
-            now = self._buffers[name]
-            if name in self._constant:
-                with torch.no_grad():
-                    now.copy_(old)
-            elif not torch.equal(old, now):
+    def _check_unchanged(self, given: Mapping[str, Tensor]) -> None:
+        for name, old in self._buffers.items():
+            now = given[name]
+            if name not in self._constant and not (now.dtype == old.dtype and torch.equal(old, now)):
                 raise ValueError(
                     f"The model's forward pass changes its buffer {name!r}, which is state outside "
                     "the parameters, so the run could not be differentiated exactly. Remove the "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ _REESTIMATE_BATCHES = 50
 
 @dataclass(frozen=True)
 class Retrained:
-    """A network trained from scratch under a schedule, judged in evaluation mode.
+    """A network trained from scratch under a schedule, judged and returned in evaluation mode.
 
     A quantity is None where there is no test data or no classes; a diverged run has the loss
     infinity and the accuracy of guessing the class it guesses.
@@ -124,12 +123,12 @@ def _reestimate(model: nn.Module, task: Task, seed: int) -> None:
 
 @torch.no_grad()
 def _judge(model: nn.Module, task: Task, examples: Examples) -> tuple[float, float | None]:
-    judged = copy.copy(model).eval()
+    model.eval()
     loss_sum, right = 0.0, 0
     for low in range(0, examples.count, _EVALUATION_BATCH):
         part = slice(low, min(low + _EVALUATION_BATCH, examples.count))
         inputs, targets = to_device(examples.fetch(part), task.device, torch.float32)
-        output = call(judged, inputs)
+        output = call(model, inputs)
         loss_sum += task.loss(output, targets).item() * (part.stop - low)
         counted = accuracy_count(output, targets)
         right = None if right is None or counted is None else right + counted

@@ -20,6 +20,10 @@ from ._schedule import Schedule
 from ._task import Task, accuracy_count, checked_loss, outer_slices
 
 
+# No learning rate has acted yet.
+_AT_ONCE = "Look for NaN or infinity in the training data or in the model's initial weights."
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a finished run is judged by: mean validation loss, and accuracy for classification."""
@@ -85,7 +89,7 @@ class Run:
         loss = self.training_loss(parameters, step)
         value = loss.item()
         if not math.isfinite(value):
-            raise DivergedError("training loss", step, self.steps)
+            raise DivergedError("training loss", step, self.steps, "" if step else _AT_ONCE)
         (gradient,) = torch.autograd.grad(loss, parameters)
         return value, gradient
 

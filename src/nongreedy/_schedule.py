@@ -20,6 +20,7 @@ from ._hyperparameter import Hyperparameter
 
 FORMAT = "nongreedy.schedule"
 VERSION = 1
+_LARGEST = torch.finfo(torch.float64).max
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class Schedule:
         """Write the schedule as JSON, all or nothing: a reader never sees half a file."""
         path = Path(path)
         text = json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
+        temporary = None
         try:
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -149,6 +151,8 @@ class Schedule:
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except OSError as error:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
             raise OSError(
                 f"Cannot write the schedule to {str(path)!r}: {error.strerror or error}. "
                 "Choose a path in an existing directory that you may write to."
@@ -199,7 +203,7 @@ def _read_curve(name: str, row: Any, source: str) -> Curve:
     row = row if isinstance(row, dict) else {}
     kind, numbers = row.get("basis"), row.get("coefficients")
     valid = isinstance(numbers, list) and all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+        isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= _LARGEST
         for v in numbers
     )
     if kind not in makers or not valid or not numbers or (kind == "constant" and len(numbers) != 1):

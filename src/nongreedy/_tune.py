@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from ._callback import Callback, Callbacks
 from ._engine import Engine, Hypergradient, engine_from
-from ._errors import DivergedError
+from ._errors import DivergedError, nearest_name
 from ._objective import BudgetSpentError, Evaluated, Objective
 from ._optimizer import Optimizer
 from ._outer import OuterRule, Report, outer_from
@@ -90,7 +91,8 @@ def tune(
         task, optimizer, total, engine_from(engine), learn,
         seed=seed, dtype=dtype, budget=budget, callback=watch,
     )  # fmt: skip
-    objective.reserve = min(rule.finalists * rule.finalist_seeds, (budget or 0) / 2)
+    # Half of what remains after the first run is kept for the final comparison, if it is that dear.
+    objective.reserve = min(rule.finalists * rule.finalist_seeds, ((budget or 1) - 1) / 2)
 
     history, status = _improve(
         rule, rule.init(hyperparameters, total), objective, outer_steps, watch
@@ -120,6 +122,10 @@ def _improve(
         if not objective.evaluated:
             raise
         return history, Status.budget_spent
+    except DivergedError:
+        if not history:
+            raise
+        return history, Status.rejected
     except KeyboardInterrupt:
         if not objective.evaluated:
             raise
@@ -128,7 +134,10 @@ def _improve(
 
 def _select(rule: OuterRule, objective: Objective, status: Status) -> tuple[Evaluated, Status]:
     """The best evaluated schedule: the top few meet again on common fresh seeds."""
-    ranked = sorted(objective.evaluated.values(), key=lambda e: (-len(e.losses) < 0, e.loss))
+    # A loss on one seed may be luck: where others ran on two, it does not compete.
+    enough = min(2, max(len(entry.losses) for entry in objective.evaluated.values()))
+    serious = [entry for entry in objective.evaluated.values() if len(entry.losses) >= enough]
+    ranked = sorted(serious, key=lambda entry: entry.loss)
     objective.reserve = 0.0
     finalists = ranked[: rule.finalists]
     if status is Status.interrupted or len(finalists) < 2:
@@ -137,10 +146,11 @@ def _select(rule: OuterRule, objective: Objective, status: Status) -> tuple[Eval
     rematch = [Evaluated(entry.schedule) for entry in finalists]
     try:
         for entry in rematch:
-            for seed in seeds:
-                outcome = objective.rollout(entry.schedule, seed).outcome
-                entry.losses[seed], entry.accuracies[seed] = outcome.loss, outcome.accuracy
-    except (BudgetSpentError, DivergedError):
+            with contextlib.suppress(DivergedError):  # that one is out; the others still meet
+                for seed in seeds:
+                    outcome = objective.rollout(entry.schedule, seed).outcome
+                    entry.losses[seed], entry.accuracies[seed] = outcome.loss, outcome.accuracy
+    except BudgetSpentError:
         pass
     except KeyboardInterrupt:
         return ranked[0], Status.interrupted
@@ -213,7 +223,8 @@ def hypergradient(
 
     Args:
         task, optimizer, epochs, steps, engine, seed, dtype: As in :func:`tune`.
-        schedule: Where to differentiate; None is the optimizer's initial values.
+        schedule: Where to differentiate; what it leaves out, as None does everything, has the
+            optimizer's initial values.
 
     Returns:
         Value, gradients by name and, from reverse engines, every per-step derivative.
@@ -240,6 +251,20 @@ def hypergradient(
     learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
     if not learn:
         raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
-    start = Schedule.initial(hyperparameters) if schedule is None else schedule
+    start = _starting_at(schedule, Schedule.initial(hyperparameters), total)
     run = Run(task, optimizer, total, seed, dtype)
     return engine_from(engine).hypergradient(run, start, learn)
+
+
+def _starting_at(schedule: Schedule | None, initial: Schedule, steps: int) -> Schedule:
+    """The given curves over the initial ones; per-step values of another budget become windows."""
+    curves = dict(initial.curves)
+    for name, curve in schedule.curves.items() if schedule is not None else ():
+        if name not in curves:
+            raise ValueError(
+                f"The schedule sets {name!r}, which the optimizer does not have."
+                + nearest_name(name, curves)
+            )
+        fits = curve.basis.size(steps) == len(curve.coefficients)
+        curves[name] = curve if fits else curve.stretchable()
+    return Schedule(curves)

@@ -17,7 +17,7 @@ from .._hyperparameter import Default, Hyperparameter
 from .._objective import Objective
 from .._result import Status
 from .._schedule import Curve, Schedule
-from .base import OuterRule, OuterState, Report, learned, sign_text
+from .base import OuterRule, OuterState, Report, learned
 from .evidence import Evidence, weigh
 
 Direction = Mapping[str, Tensor]
@@ -76,8 +76,9 @@ class AgreementSearch(OuterRule[SearchState]):
     outer step draws fresh seeds, runs the current schedule on them, and proposes
 
     1. a cooling ramp (the learning rate falls by half a decade towards the end, then by one, two),
-       because the derivative at one noisy end point hardly sees what a finite cooling gains;
-    2. a step along the :class:`Evidence` direction, in which coefficients move as far as their
+       because the derivative at one noisy end point hardly sees what a finite cooling gains; where
+       that helps, nothing needs to be differentiated;
+    2. else a step along the :class:`Evidence` direction, in which coefficients move as far as their
        hypergradient stands out of its noise, and not at all where seeds disagree.
 
     A proposal is judged by plain runs on the same seeds before anything is differentiated; a longer
@@ -124,37 +125,29 @@ class AgreementSearch(OuterRule[SearchState]):
         """Run, differentiate, propose, keep the best."""
         seeds = objective.seeds(state.index, 1 if state.scaling else self.seeds)
         base, state = _first_point(state, objective, seeds)
-        evidence = _evidence(state, objective, base)
         search = _Search(self, state, objective, seeds)
-        best, notes = base, []
         if not state.scaling:
-            best, length = search.along(best, _ramp(state), 0.5, longest=2.0, shortest=0.5)
-            notes += [f"cooled by {length:g} decades"] if length else []
+            best, length = search.along(base, _ramp(state), first=0.5, longest=2.0, shortest=0.5)
+            if length:
+                note = f"cooled by {length:g} decades towards the end"
+                return self._cooled(state, best, objective.steps), _report(state, best, {}, note)
+        evidence = _evidence(state, objective, base)
         direction = evidence.direction(base.schedule, state.hyperparameters)
-        first = 1.0 if state.scaling else state.length
-        longest = 8.0 if state.scaling else 2 * first
-        best, length = search.along(best, direction, first, longest, shortest=first / 4)
-        notes += [f"step length {length:g}"] if length else []
-        signs = {
-            n: sign_text(torch.where(evidence.agreed[n], evidence.mean[n], 0.0))
-            for n in state.hyperparameters
-        }
-        where = f"rung {state.level}, {len(seeds)} seed(s): "
-        note = where + (", ".join(notes) or "no proposal was better")
-        report = Report(best.schedule, best.loss, best.accuracy, signs, best is not base, note)
-        return self._next(state, best, base, length, evidence, objective.steps), report
+        first, longest = (1.0, 8.0) if state.scaling else (state.length, 2 * state.length)
+        best, length = search.along(base, direction, first, longest, shortest=first / 4)
+        note = f"step length {length:g}" if length else "no proposal was better"
+        report = _report(state, best, evidence.signs(), note, accepted=length > 0)
+        return self._next(state, best, length, evidence, objective.steps), report
+
+    def _cooled(self, state: SearchState, best: Point, steps: int) -> SearchState:
+        """The ramp helped: climb, and differentiate only where it does not."""
+        state = replace(state, schedule=best.schedule, index=state.index + 1, failures=0)
+        return _on_level(state, state.level + 1, steps)
 
     def _next(
-        self,
-        state: SearchState,
-        best: Point,
-        base: Point,
-        length: float,
-        evidence: Evidence,
-        steps: int,
+        self, state: SearchState, best: Point, length: float, evidence: Evidence, steps: int
     ) -> SearchState:
         """Climb the ladder once the scale is found and whenever a rung is done."""
-        moved = best is not base
         state = replace(state, schedule=best.schedule, index=state.index + 1)
         if state.scaling:
             slope = float(sum(g.sum() for n, g in evidence.mean.items() if n == _COOLED))
@@ -163,7 +156,7 @@ class AgreementSearch(OuterRule[SearchState]):
                 return replace(state, slope=slope)
             state = replace(state, scaling=False, length=0.5)
             return _on_level(state, state.level + 1, steps)
-        failures = 0 if moved or state.level + 1 < _levels(state) else state.failures + 1
+        failures = 0 if length or state.level + 1 < _levels(state) else state.failures + 1
         state = replace(
             state,
             length=min(1.0, max(0.25, length or state.length / 2)),
@@ -224,6 +217,16 @@ class _Search:
                 return None
         point = Point(schedule, rollouts)
         return point if point.loss < best.loss * (1 - margin) else None
+
+
+def _report(
+    state: SearchState, best: Point, signs: dict[str, str], note: str, accepted: bool = True
+) -> Report:
+    where = "scale" if state.scaling else f"rung {state.level}"
+    seeds = f"{len(best.rollouts)} seed{'s' if len(best.rollouts) > 1 else ''}"
+    return Report(
+        best.schedule, best.loss, best.accuracy, signs, accepted, f"{where}, {seeds}: {note}"
+    )
 
 
 def _first_point(

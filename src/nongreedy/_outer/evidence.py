@@ -12,6 +12,7 @@ from .._basis import Basis
 from .._engine import Hypergradient
 from .._hyperparameter import Hyperparameter
 from .._schedule import Schedule
+from .base import sign_text
 
 _BLOCKS = 32  # pieces of a run whose scatter estimates the noise of a sum over its steps
 _CLEAR = 2.0  # standard errors at which a coefficient moves its whole step
@@ -30,6 +31,10 @@ class Evidence:
     mean: Mapping[str, Tensor]
     score: Mapping[str, Tensor]
     agreed: Mapping[str, Tensor]
+
+    def signs(self) -> dict[str, str]:
+        """``+``, ``-`` or, where the seeds disagree, ``0`` for each coefficient, by name."""
+        return {n: sign_text(torch.where(self.agreed[n], g, 0.0)) for n, g in self.mean.items()}
 
     def direction(
         self, schedule: Schedule, hyperparameters: Mapping[str, Hyperparameter]
