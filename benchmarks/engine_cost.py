@@ -45,7 +45,7 @@ class Case:
 
 
 CASES = {
-    "mlp": Case("mlp", (1, 28, 28), 400),
+    "mlp": Case("mlp", (1, 28, 28), 300),
     "lenet": Case("lenet", (3, 32, 32), 60),
     "wrn-16-1": Case("wrn-16-1", (3, 32, 32), 12),
 }

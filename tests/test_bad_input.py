@@ -32,7 +32,9 @@ def learning(basis, **changed):
 # (what is done, error, words of the message: the value, then the way out)
 MISTAKES = {
     # Schedules that do not fit the run.
-    "too_many_windows": (lambda: learning(ng.Windows(7)), ValueError, ["7 coefficients", "6 steps", "at most 6"]),
+    "too_many_windows": (
+        lambda: learning(ng.Windows(7)), ValueError, ["7 coefficients", "6 steps", "at most 6"]
+    ),
     "too_many_knots": (lambda: learning(ng.Linear(9)), ValueError, ["9 coefficients", "train longer"]),
     "no_windows": (lambda: ng.Windows(0), ValueError, ["windows", "0", "at least 1"]),
     "half_a_window": (lambda: ng.Windows(2.5), ValueError, ["2.5", "whole number"]),
@@ -54,7 +56,8 @@ MISTAKES = {
     ),
     "initial_nan": (lambda: ng.SGD(ng.Windows(1, initial=math.nan)), ValueError, ["starts at nan"]),
     "log_of_zero": (
-        lambda: ng.SGD(ng.Windows(1, bounds=(0.0, 1.0))), ValueError, ["(0.0, 1.0)", "'log'", "transform=None"]
+        lambda: ng.SGD(ng.Windows(1, bounds=(0.0, 1.0))),
+        ValueError, ["(0.0, 1.0)", "'log'", "transform=None"],
     ),
     "log1m_of_one": (
         lambda: ng.SGD(momentum=ng.Windows(1, bounds=(0.0, 1.0))), ValueError, ["'log1m'", "Narrow"]
@@ -94,7 +97,9 @@ MISTAKES = {
     # Names.
     "engine": (lambda: hypergradient(engine="revers"), ValueError, ["'revers'", "Did you mean 'reverse'"]),
     "store": (lambda: ng.Reverse("dsk"), ValueError, ["'dsk'", "Did you mean 'disk'"]),
-    "engine_store": (lambda: hypergradient(engine="reverse:chekpoint"), ValueError, ["Did you mean 'checkpoint'"]),
+    "engine_store": (
+        lambda: hypergradient(engine="reverse:chekpoint"), ValueError, ["Did you mean 'checkpoint'"]
+    ),
     "engine_no_store": (lambda: hypergradient(engine="forward:disk"), ValueError, ["'forward:disk'"]),
     "outer": (lambda: tune(outer="papper"), ValueError, ["'papper'", "Did you mean 'paper'"]),
     "device": (lambda: tiny_task(device="cpi"), ValueError, ["'cpi'", "Did you mean 'cpu'"]),
@@ -123,7 +128,9 @@ MISTAKES = {
     "total_steps": (lambda: ng.cosine_schedule(0.1).values(0), ValueError, ["`total_steps`", "0"]),
     # Models and losses.
     "no_model": (lambda: tiny_task(model=3), TypeError, ["`model`", "callable"]),
-    "model_of_what": (lambda: hypergradient(task=tiny_task(model=lambda: 3)), TypeError, ["int", "nn.Module"]),
+    "model_of_what": (
+        lambda: hypergradient(task=tiny_task(model=lambda: 3)), TypeError, ["int", "nn.Module"]
+    ),
     "nothing_to_train": (
         lambda: hypergradient(task=tiny_task(model=lambda: nn.Linear(4, 3).requires_grad_(False))),
         ValueError, ["nothing to train"],
@@ -133,7 +140,8 @@ MISTAKES = {
         ValueError, ["shape (6,)", ".mean()"],
     ),
     "loss_number": (
-        lambda: hypergradient(task=tiny_task(loss=lambda out, target: 1.0)), ValueError, ["float", "scalar tensor"]
+        lambda: hypergradient(task=tiny_task(loss=lambda out, target: 1.0)),
+        ValueError, ["float", "scalar tensor"],
     ),
     "constant_buffer_name": (
         lambda: hypergradient(task=tiny_task(constant_buffers=["u"])), ValueError, ["'u'", "[]"]
@@ -152,7 +160,14 @@ def test_mistake_is_explained(name):
 
 
 def test_valid_names_are_accepted():
-    for engine in ("auto", "forward", "reverse", "reverse:disk", "finite_difference", ng.Forward(chunk=1)):
+    for engine in (
+        "auto",
+        "forward",
+        "reverse",
+        "reverse:disk",
+        "finite_difference",
+        ng.Forward(chunk=1),
+    ):
         hypergradient(engine=engine)
     assert isinstance(outer_from("paper"), ng.SignDescent)
     assert outer_from("auto") == outer_from("default") == ng.AgreementSearch()
@@ -168,7 +183,8 @@ def squares(output, target):
 @pytest.mark.parametrize("engine", [ng.Forward(), ng.Reverse(), ng.FiniteDifference()], ids=repr)
 def test_divergence_names_quantity_and_step(engine):
     fast = ng.Schedule.of(learning_rate=1e20, momentum=0.0, weight_decay=0.0)
-    with pytest.raises(ng.DivergedError, match=r"became non-finite at step \d of 6.* learning rate") as caught:
+    message = r"became non-finite at step \d of 6.* learning rate"
+    with pytest.raises(ng.DivergedError, match=message) as caught:
         hypergradient(task=tiny_task(loss=squares), schedule=fast, engine=engine)
     assert caught.value.steps == 6 and 0 < caught.value.step <= 6
 
@@ -176,13 +192,13 @@ def test_divergence_names_quantity_and_step(engine):
 @pytest.mark.parametrize("outer", ["auto", "paper"])
 def test_divergence_at_the_first_step_points_to_the_data(outer):
     task = tiny_task(train=(X / 0, Y))
-    with pytest.raises(ng.DivergedError, match="training loss .* step 0 of 6") as caught:
+    with pytest.raises(ng.DivergedError, match=r"training loss .* step 0 of 6") as caught:
         ng.tune(task, ng.SGD(), steps=6, outer=outer)
     assert "data" in str(caught.value) and caught.value.step == 0
 
 
 def test_validation_data_that_are_not_finite():
-    with pytest.raises(ng.DivergedError, match="validation loss .* step 6 of 6"):
+    with pytest.raises(ng.DivergedError, match=r"validation loss .* step 6 of 6"):
         hypergradient(task=tiny_task(validation=(X / 0, Y)))
 
 
@@ -206,7 +222,9 @@ class Counting(nn.Module):
 
 
 def spectral():
-    return nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 3))
+    return nn.Sequential(
+        nn.utils.parametrizations.spectral_norm(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 3)
+    )
 
 
 CHANGING = {
@@ -253,7 +271,8 @@ def file_with(tmp_path, content):
 
 
 def row(**changed):
-    return {**GOOD, "hyperparameters": {"learning_rate": {"basis": "windows", "coefficients": [1.0], **changed}}}
+    curve = {"basis": "windows", "coefficients": [1.0], **changed}
+    return {**GOOD, "hyperparameters": {"learning_rate": curve}}
 
 
 @pytest.mark.parametrize(
@@ -309,7 +328,11 @@ def test_nan_is_never_saved(tmp_path):
 @pytest.mark.parametrize(
     ("optimizer", "schedule", "words"),
     [
-        (torch.optim.Adagrad, ng.cosine_schedule(0.1), ["'momentum'", "Adagrad", "torch.optim.SGD"]),
+        (
+            torch.optim.Adagrad,
+            ng.cosine_schedule(0.1),
+            ["'momentum'", "Adagrad", "torch.optim.SGD"],
+        ),
         (torch.optim.Rprop, ng.Schedule.of(weight_decay=0.1), ["'weight_decay'", "Rprop"]),
         (torch.optim.SGD, ng.Schedule.of(temperature=0.1), ["'temperature'", "SGD"]),
     ],

@@ -11,7 +11,15 @@ from torch.optim.lr_scheduler import LRScheduler
 import nongreedy as ng
 from nongreedy._schedule import Curve
 
-ALL = [ng.Windows(1), ng.Windows(3), ng.Windows(7), ng.Linear(2), ng.Linear(5), ng.PerStep(), ng.Constant()]
+ALL = [
+    ng.Windows(1),
+    ng.Windows(3),
+    ng.Windows(7),
+    ng.Linear(2),
+    ng.Linear(5),
+    ng.PerStep(),
+    ng.Constant(),
+]
 LENGTHS = [7, 10, 23]
 
 
@@ -127,7 +135,9 @@ def test_cosine_schedule():
     values = ng.cosine_schedule(0.1, momentum=0.8, weight_decay=1e-4).values(1000)
     expected = 0.05 * (1 + torch.cos(torch.pi * torch.arange(1000) / 1000))
     torch.testing.assert_close(values["learning_rate"].float(), expected, atol=1e-6, rtol=1e-5)
-    assert set(values["momentum"].tolist()) == {0.8} and set(values["weight_decay"].tolist()) == {1e-4}
+    assert set(values["momentum"].tolist()) == {0.8} and set(values["weight_decay"].tolist()) == {
+        1e-4
+    }
 
 
 def groups_of(optimizer_type, **settings):
@@ -168,7 +178,9 @@ def test_attached_scheduler_sets_every_group_at_every_step(optimizer_type, setti
 def train(layers, optimizer, scheduler, steps):
     for t in steps:
         optimizer.zero_grad()
-        layers(torch.randn(2, 3, generator=torch.Generator().manual_seed(t))).square().sum().backward()
+        layers(
+            torch.randn(2, 3, generator=torch.Generator().manual_seed(t))
+        ).square().sum().backward()
         optimizer.step()
         scheduler.step()
 
@@ -180,7 +192,9 @@ def test_saved_in_mid_run_it_continues_identically(optimizer_type, tmp_path):
     schedule = schedule_of(ng.Linear(5))
     scheduler = schedule.attach(optimizer, 12)
     train(layers, optimizer, scheduler, range(5))
-    torch.save((layers.state_dict(), optimizer.state_dict(), scheduler.state_dict()), tmp_path / "run")
+    torch.save(
+        (layers.state_dict(), optimizer.state_dict(), scheduler.state_dict()), tmp_path / "run"
+    )
     train(layers, optimizer, scheduler, range(5, 12))
 
     groups = [{"params": twin[0].parameters()}, {"params": twin[2].parameters()}]
@@ -204,5 +218,13 @@ def test_momentum_stays_exactly_zero_where_it_is_zero_throughout():
 
 def test_description_names_everything_it_holds():
     text = schedule_of(ng.Windows(3)).describe()
-    for word in ("learning_rate", "momentum", "weight_decay", "windows", "linear", "0.07", "0.3333"):
+    for word in (
+        "learning_rate",
+        "momentum",
+        "weight_decay",
+        "windows",
+        "linear",
+        "0.07",
+        "0.3333",
+    ):
         assert word in text

@@ -107,7 +107,10 @@ def descend(task, rates, basis, steps, rounds, search, **settings):
 
 def test_full_horizon_optimization_finds_the_optimum():
     task = noisy_quadratic((H,), T, VARIANCE, A0)
-    start, settings = torch.full((T,), 0.1).double(), {"line_search_fn": "strong_wolfe", "max_iter": 25}
+    start, settings = (
+        torch.full((T,), 0.1).double(),
+        {"line_search_fn": "strong_wolfe", "max_iter": 25},
+    )
     loss, rates = descend(task, start, ng.PerStep(), T, 1, torch.optim.LBFGS, **settings)
     assert loss == pytest.approx(H / 2 * A0 * VARIANCE / (VARIANCE + T * A0), rel=1e-6)
     torch.testing.assert_close(rates, optimal_rates(), rtol=1e-2, atol=0)
@@ -176,7 +179,9 @@ def sharing_error(count, steps, mean, covariance):
     """Mean square error of window means, exactly: trace and bias of the projection P."""
     basis = ng.Windows(count)
     length = steps / count
-    share = [basis.expand(basis.project(e, steps) / length, steps) for e in torch.eye(steps).double()]
+    share = [
+        basis.expand(basis.project(e, steps) / length, steps) for e in torch.eye(steps).double()
+    ]
     p = torch.stack(share, 1)
     return ((p @ covariance @ p.T).trace() + (p @ mean - mean).square().sum()).item() / steps
 
@@ -201,7 +206,8 @@ def test_theorem_on_sharing_is_tight(window, variance, drift, correlation, expec
 
 
 @pytest.mark.parametrize(
-    ("variance", "drift", "correlation", "best"), [(0.0625, 0.08, 0.0, 3.88), (1.25, 0.01, 0.1, 40.7)]
+    ("variance", "drift", "correlation", "best"),
+    [(0.0625, 0.08, 0.0, 3.88), (1.25, 0.01, 0.1, 40.7)],
 )
 def test_best_window_of_the_theorem(variance, drift, correlation, best):
     assert (6 * (1 - correlation) * variance / drift**2) ** (1 / 3) == pytest.approx(best, abs=0.02)

@@ -67,7 +67,9 @@ def test_full_batch_keeps_the_datas_own_order():
 @pytest.mark.parametrize("count", [64, 1000])
 def test_neighbouring_seeds_are_unrelated(count):
     # Agreement of two random permutations in a place has expectation one, whatever their length.
-    orders = [torch.tensor(indices_of(numbered(count, count - 1), seed, [0])[0]) for seed in range(8)]
+    orders = [
+        torch.tensor(indices_of(numbered(count, count - 1), seed, [0])[0]) for seed in range(8)
+    ]
     agree = [(a == b).sum().item() for a, b in itertools.pairwise(orders)]
     assert max(agree) < 8
     assert len({mix(seed, stream) for seed in range(100) for stream in range(100)}) == 10_000
@@ -86,6 +88,17 @@ def test_data_sets_and_tensors_give_the_same_batches():
 
 def jitter(inputs, generator):
     return inputs + 0.1 * torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype)
+
+
+def test_augmentation_depends_on_seed_and_step_only():
+    plan = numbered(9, 9, augment=jitter)  # full batches: nothing else varies
+
+    def inputs(seed, step):
+        return plan.batch(seed, step, CPU, torch.float64)[0]
+
+    for seed, step in ((0, 0), (0, 1), (1, 0), (0, 0)):
+        assert torch.equal(inputs(seed, step), inputs(seed, step))
+        assert torch.equal(inputs(seed, step), inputs(0, 0)) == ((seed, step) == (0, 0))
 
 
 def test_augmentation_and_dropout_are_replayed():
@@ -107,7 +120,9 @@ def test_engines_see_the_same_augmentation(engine):
     settings = {"steps": 6, "dtype": torch.float64}
     found = ng.hypergradient(task, optimizer, engine=engine, **settings).gradients
     judge = ng.FiniteDifference(order=4)
-    for name, value in ng.hypergradient(task, optimizer, engine=judge, **settings).gradients.items():
+    for name, value in ng.hypergradient(
+        task, optimizer, engine=judge, **settings
+    ).gradients.items():
         torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-8)
 
 
@@ -139,7 +154,9 @@ def test_checksum_sees_every_bit_and_the_order():
     b = a.clone()
     b[7] = torch.nextafter(b[7], torch.tensor(9.0))
     values = [a, b, a.flip(0), a.double(), a[:10], (a, a), (a, b), (b, a), {"x": a, "y": b}]
-    assert len({checksum(v) for v in values}) == len(values) - 1  # a mapping is its values, in order
+    assert (
+        len({checksum(v) for v in values}) == len(values) - 1
+    )  # a mapping is its values, in order
     assert checksum(a) == checksum(a.clone().reshape(11, 1))
     assert checksum(torch.tensor([True, False])) != checksum(torch.tensor([False, True]))
 
@@ -219,7 +236,9 @@ def test_a_data_set_that_differs_on_a_second_read_is_refused_at_once(name):
         tiny_task(**{name: Drift(*classes(14, (4,), 0), steady=1)})
 
 
-@pytest.mark.parametrize("engine", [*map(ng.Reverse, _trajectory.STORES), ng.FiniteDifference()], ids=repr)
+@pytest.mark.parametrize(
+    "engine", [*map(ng.Reverse, _trajectory.STORES), ng.FiniteDifference()], ids=repr
+)
 def test_a_data_set_that_drifts_later_is_noticed(engine):
     # Four reads at construction, six a step: the twelfth step is the first whose reading differs
     # between the run and its differentiation.
@@ -298,4 +317,3 @@ def test_a_full_disk_is_noticed_before_it_is_full(temporary, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(OSError, match=r"GiB free. Set TMPDIR .*checkpoint"):
         rolled_out("disk", 5)
-

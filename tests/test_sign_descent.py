@@ -9,6 +9,7 @@ from torch import nn
 
 import nongreedy as ng
 from nongreedy._engine import Hypergradient
+from nongreedy._plan import mix
 
 
 def start(rule=None, **bases):
@@ -71,20 +72,28 @@ def test_coefficients_and_hyperparameters_move_independently():
     for lr, beta in (("-0-", "0"), ("+--", "-"), ("-0+", "+")):
         state = rule.update(state, {"learning_rate": signs(lr), "momentum": signs(beta)})
     # A zero forgets the sign before it: no flip, no move.
-    torch.testing.assert_close(state.schedule["learning_rate"], torch.tensor([0.075, 0.1, 0.15]).double())
-    torch.testing.assert_close(state.steps["learning_rate"], torch.tensor([0.025, 0.1, 0.05]).double())
+    torch.testing.assert_close(
+        state.schedule["learning_rate"], torch.tensor([0.075, 0.1, 0.15]).double()
+    )
+    torch.testing.assert_close(
+        state.steps["learning_rate"], torch.tensor([0.025, 0.1, 0.05]).double()
+    )
     assert state.schedule["momentum"].item() == pytest.approx(0.15)
 
 
 def test_paper_defaults():
-    _, state = start(learning_rate=ng.Windows(2), momentum=ng.Windows(1), weight_decay=ng.Windows(1))
+    _, state = start(
+        learning_rate=ng.Windows(2), momentum=ng.Windows(1), weight_decay=ng.Windows(1)
+    )
     assert {n: v.tolist() for n, v in state.steps.items()} == {
         "learning_rate": [0.1, 0.1],
         "momentum": [0.1],
         "weight_decay": [3e-4],
     }
     assert all(state.schedule[name].abs().max() == 0 for name in state.steps)
-    assert start(learning_rate=ng.Windows(1, initial=0.2))[1].schedule["learning_rate"].item() == 0.2
+    assert (
+        start(learning_rate=ng.Windows(1, initial=0.2))[1].schedule["learning_rate"].item() == 0.2
+    )
 
 
 # (signs, bounds, whether it may stop). First step 0.1, tolerance 0.05 of max(|value|, 0.1): five
@@ -124,7 +133,9 @@ def test_every_coefficient_must_converge():
 @pytest.mark.parametrize("name", ["learning_rate", "momentum", "weight_decay"])
 @pytest.mark.parametrize("text", ["+++", "-" * 30])
 def test_projection_on_the_bounds(name, text):
-    bounds = {"learning_rate": (0.0, 0.25), "momentum": (0.0, 0.999), "weight_decay": (0.0, 1e-3)}[name]
+    bounds = {"learning_rate": (0.0, 0.25), "momentum": (0.0, 0.999), "weight_decay": (0.0, 1e-3)}[
+        name
+    ]
     values = driven(name, text, plain(bounds=bounds if name != "momentum" else None))
     assert min(values) >= bounds[0] and max(values) <= bounds[1]
     assert values[-1] == (bounds[0] if text[0] == "+" else bounds[1])
@@ -132,7 +143,9 @@ def test_projection_on_the_bounds(name, text):
 
 def test_moves_in_the_coordinate_of_the_transform():
     rule, state = start(
-        learning_rate=ng.Windows(1, initial=1e-3, bounds=(1e-8, 10.0), transform="log", outer_step=1.0),
+        learning_rate=ng.Windows(
+            1, initial=1e-3, bounds=(1e-8, 10.0), transform="log", outer_step=1.0
+        ),
         momentum=ng.Windows(1, initial=0.9, transform="log1m", outer_step=1.0),
     )
     state = rule.update(state, {"learning_rate": signs("-"), "momentum": signs("-")})
@@ -234,8 +247,8 @@ def test_seeds_are_averaged():
 # ---- Through tune -------------------------------------------------------------------------------
 
 
-def parabola(curvature=1.0):
-    """Full-batch descent on one weight: deterministic whatever the seed, diverges beyond 2 / h."""
+def parabola():
+    """Full-batch descent on one weight: deterministic whatever the seed, diverges beyond a rate of 2."""
 
     class Weight(nn.Module):
         def __init__(self):
@@ -246,7 +259,7 @@ def parabola(curvature=1.0):
             return self.weight * inputs
 
     def loss(output, target):
-        return 0.5 * curvature * (output - target).square().mean()
+        return 0.5 * (output - target).square().mean()
 
     data = torch.ones(2, 1), torch.zeros(2, 1)
     return ng.Task(Weight, loss, data, data, batch_size=2)
@@ -273,3 +286,19 @@ def test_search_recovers_from_a_diverged_run():
     assert rows[1].to_json()["validation_loss"] is None  # JSON knows no infinity
     assert result.status is ng.Status.rejected and len(rows) == 6
     assert result.schedule["learning_rate"].item() in (0.0, 2.0)
+
+
+def test_finalist_that_diverges_on_fresh_seeds_is_out(monkeypatch):
+    # 0.7 loses the search to 1.05, which then fails on the first seed of the final comparison.
+    final, failed, original = mix(0, -1, 0), [], ng.Run.outer_loss
+
+    def outer_loss(run, parameters):
+        if run.seed == final and not failed:
+            failed.append(run.seed)
+            raise ng.DivergedError("validation loss", 9, 9)
+        return original(run, parameters)
+
+    monkeypatch.setattr(ng.Run, "outer_loss", outer_loss)
+    optimizer = ng.SGD(learning_rate=plain(outer_step=0.7, bounds=(0.0, 100.0)))
+    result = ng.tune(parabola(), optimizer, steps=9, outer_steps=3, outer="paper")
+    assert failed and result.schedule["learning_rate"].item() == pytest.approx(0.7)

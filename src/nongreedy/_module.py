@@ -97,7 +97,8 @@ class FlatModule:
     def _check_unchanged(self, given: Mapping[str, Tensor]) -> None:
         for name, old in self._buffers.items():
             now = given[name]
-            if name not in self._constant and not (now.dtype == old.dtype and torch.equal(old, now)):
+            same = now.dtype == old.dtype and torch.equal(old, now)
+            if not same and name not in self._constant:
                 raise ValueError(
                     f"The model's forward pass changes its buffer {name!r}, which is state outside "
                     "the parameters, so the run could not be differentiated exactly. Remove the "

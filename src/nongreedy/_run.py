@@ -19,7 +19,6 @@ from ._plan import DROPOUT, ReplayGuard, mix, seed_default, to_device
 from ._schedule import Schedule
 from ._task import Task, accuracy_count, checked_loss, outer_slices
 
-
 # No learning rate has acted yet.
 _AT_ONCE = "Look for NaN or infinity in the training data or in the model's initial weights."
 

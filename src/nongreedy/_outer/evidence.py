@@ -95,13 +95,16 @@ def _variance(per_step: Tensor, basis: Basis, steps: int) -> Tensor:
 
     Neighbouring steps are correlated through momentum, blocks of a thirty-second of a run hardly.
     """
+    index, weight = basis.taps(steps)
+    size = basis.size(steps)
     block = (torch.arange(steps) * _BLOCKS) // steps
-    shares, present = [], []
-    for index in range(_BLOCKS):
-        inside = block == index
-        shares.append(basis.project(torch.where(inside, per_step, 0.0), steps))
-        present.append(basis.project(inside.double(), steps) > 0)
-    parts, used = torch.stack(shares), torch.stack(present)
+    cell = (block[:, None] * size + index).reshape(-1)
+
+    def collect(shares: Tensor) -> Tensor:
+        total = torch.zeros(_BLOCKS * size, dtype=torch.float64)
+        return total.index_add_(0, cell, shares.reshape(-1)).view(_BLOCKS, size)
+
+    parts, used = collect(per_step[:, None] * weight), collect(weight) > 0
     count = used.sum(0)
     center = parts.sum(0) / count.clamp(min=1)
     scatter = torch.where(used, parts - center, 0.0).square().sum(0)

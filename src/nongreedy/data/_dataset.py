@@ -34,7 +34,8 @@ def in_memory(dataset) -> tuple[Tensor, Tensor]:
     read twice, stays unseen here.
 
     Example:
-        >>> inputs, targets = in_memory(TensorDataset(torch.zeros(5, 2), torch.arange(5)))
+        >>> dataset = torch.utils.data.TensorDataset(torch.zeros(5, 2), torch.arange(5))
+        >>> inputs, targets = in_memory(dataset)
         >>> inputs.shape, targets.dtype
         (torch.Size([5, 2]), torch.int64)
     """

@@ -58,8 +58,12 @@ def read_idx(path: Path) -> Tensor:
         DataError: If the file is no IDX file, is truncated, or holds more than its header says.
 
     Example:
-        >>> read_idx(Path("mnist/t10k-images-idx3-ubyte.gz")).shape
-        torch.Size([10000, 28, 28])
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "labels-idx1-ubyte")
+        ...     size = file.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+        ...     read_idx(file)
+        tensor([7, 2, 1], dtype=torch.uint8)
     """
     content = _content(path)
     dtype, shape, start = _header(path, content)

@@ -1,0 +1,191 @@
+"""The default outer rule on losses known in closed form: no training, only the rule's decisions."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import nongreedy as ng
+from nongreedy._engine import Hypergradient
+from nongreedy._outer import agreement, evidence
+from nongreedy._schedule import Schedule
+
+STEPS = 64
+
+
+class Analytic:
+    """An objective whose loss is a bowl in decades around a best schedule, plus what seeds add.
+
+    Diverges where any learning rate exceeds `ceiling`.
+    """
+
+    def __init__(self, best, tilt=0.0, noise=0.0, ceiling=math.inf):
+        self.best = torch.as_tensor(best, dtype=torch.float64)
+        self.tilt, self.noise, self.ceiling = tilt, noise, ceiling
+        self.steps, self.runs, self.sweeps = STEPS, [], 0
+
+    def seeds(self, stream, count):
+        return [1000 * stream + index for index in range(count)]
+
+    def target(self):
+        """Best log10 learning rate at each step."""
+        fall = torch.linspace(0.5, -0.5, STEPS, dtype=torch.float64) * self.tilt
+        return self.best.log10() + fall
+
+    def rollout(self, schedule, seed, keep=False):
+        rates = schedule.values(STEPS)["learning_rate"]
+        self.runs.append((schedule, seed))
+        if float(rates.max()) > self.ceiling:
+            raise ng.DivergedError("training loss", 3, STEPS)
+        loss = 1.0 + float((rates.log10() - self.target()).square().mean())
+        outcome = SimpleNamespace(loss=loss, accuracy=None)
+        return SimpleNamespace(schedule=schedule, outcome=outcome, seed=seed)
+
+    def differentiate(self, rollout):
+        self.sweeps += 1
+        rates = rollout.schedule.values(STEPS)["learning_rate"]
+        slope = 2 * (rates.log10() - self.target()) / STEPS
+        draw = torch.Generator().manual_seed(rollout.seed)
+        slope = slope + self.noise * torch.randn(STEPS, generator=draw).double()
+        per_step = {"learning_rate": slope / (rates * math.log(10))}
+        gradients = {
+            name: curve.basis.project(per_step[name], STEPS)
+            for name, curve in rollout.schedule.curves.items()
+            if name in per_step
+        }
+        return Hypergradient(rollout.outcome.loss, None, gradients, per_step)
+
+
+def search(objective, start, windows=4, rule=None, outer_steps=12):
+    """Run the rule; every state it went through."""
+    rule = rule or ng.AgreementSearch()
+    optimizer = ng.SGD(ng.Windows(windows, initial=start))
+    states = [rule.init(optimizer.hyperparameters(STEPS), STEPS)]
+    reports = []
+    while rule.done(states[-1]) is None and len(reports) < outer_steps:
+        state, report = rule.step(states[-1], objective)
+        states.append(state)
+        reports.append(report)
+    return states, reports
+
+
+@pytest.mark.parametrize("start", [1e-6, 1e-3, 1e-1, 5.0])
+@pytest.mark.parametrize("tilt", [0.0, 1.5], ids=["flat", "falling"])
+def test_finds_the_best_schedule_from_any_start(start, tilt):
+    objective = Analytic(0.03, tilt)
+    states, reports = search(objective, start)
+    # A flat schedule at the best scale leaves tilt^2 / 12 above 1; four windows can do far better.
+    assert min(report.loss for report in reports) < 1.0 + 0.02 + 0.25 * tilt**2 / 12
+
+
+def test_goes_coarse_to_fine_and_draws_fresh_seeds_for_every_outer_step():
+    objective = Analytic(0.03, tilt=1.0)
+    states, _ = search(objective, 1e-3)
+    sizes = [len(state.schedule["learning_rate"]) for state in states]
+    assert sizes[0] == 1 and sizes[-1] == 4 and sizes == sorted(sizes)
+    streams = [seed // 1000 for _, seed in objective.runs]
+    assert streams == sorted(streams) and len(set(streams)) == len(states) - 1
+
+
+def test_a_start_that_diverges_is_lowered_until_it_runs():
+    objective = Analytic(0.01, ceiling=0.1)
+    states, reports = search(objective, 9.0)
+    assert reports[0].loss < math.inf
+    assert states[-1].schedule["learning_rate"].max() <= 0.1
+
+
+def test_a_start_that_always_diverges_raises():
+    with pytest.raises(ng.DivergedError):
+        search(Analytic(0.01, ceiling=1e-30), 1.0)
+
+
+def test_proposals_are_judged_on_the_seeds_of_their_base_and_nothing_else_is_differentiated():
+    objective = Analytic(0.03)
+    rule = ng.AgreementSearch()
+    state = rule.init(ng.SGD(ng.Windows(1)).hyperparameters(STEPS), STEPS)
+    rule.step(state, objective)
+    assert objective.sweeps == 1  # one seed while the scale is sought
+    assert len({seed for _, seed in objective.runs}) == 1
+    assert len(objective.runs) > 2
+
+
+def test_stops_when_nothing_improves():
+    objective = Analytic(0.03)
+    states, reports = search(objective, 0.03, windows=1)
+    assert states[-1].status is ng.Status.stalled
+    assert not any(report.accepted for report in reports)
+
+
+def test_a_schedule_given_value_by_value_is_not_made_coarser():
+    optimizer = ng.SGD(ng.Windows(4, initial=[0.1, 0.2, 0.1, 0.05]))
+    state = ng.AgreementSearch().init(optimizer.hyperparameters(STEPS), STEPS)
+    assert state.schedule["learning_rate"].tolist() == [0.1, 0.2, 0.1, 0.05]
+
+
+@pytest.mark.parametrize("basis", [ng.Windows(7), ng.Linear(5), ng.PerStep(), ng.Constant()])
+def test_every_basis_climbs_to_itself_and_keeps_its_curve(basis):
+    hyperparameters = ng.SGD(basis).hyperparameters(STEPS)
+    state = ng.AgreementSearch().init(hyperparameters, STEPS)
+    for level in range(agreement._levels(state)):
+        state = agreement._on_level(state, level, STEPS)
+        assert torch.allclose(
+            state.schedule.values(STEPS)["learning_rate"], torch.tensor(1e-3).double()
+        )
+    assert state.schedule.curves["learning_rate"].basis.size(STEPS) == basis.size(STEPS)
+
+
+def weighed(gradients, per_step=None, values=(0.1, 0.1)):
+    """Evidence for two windows of a learning rate from a list of gradients, one per seed."""
+    hyperparameters = ng.SGD(ng.Windows(2, initial=list(values))).hyperparameters(STEPS)
+    learned = {"learning_rate": hyperparameters["learning_rate"]}
+    schedule = Schedule.of(learning_rate=list(values))
+    found = [
+        Hypergradient(1.0, None, {"learning_rate": torch.tensor(g).double()},
+                      {} if per_step is None else {"learning_rate": per_step[k]})
+        for k, g in enumerate(gradients)
+    ]  # fmt: skip
+    return evidence.weigh(found, schedule, learned, STEPS), schedule, learned
+
+
+def test_a_coefficient_whose_seeds_disagree_does_not_move():
+    found, schedule, learned = weighed([[1.0, -1.0], [1.0, 2.0]])
+    direction = found.direction(schedule, learned)["learning_rate"]
+    assert direction[0] < 0 and direction[1] == 0
+    assert found.signs() == {"learning_rate": "+0"}
+
+
+def test_certain_and_weighty_coefficients_move_most():
+    found, schedule, learned = weighed([[4.0, 1.0], [4.1, 1.1]])
+    direction = found.direction(schedule, learned)["learning_rate"]
+    assert direction[0] == -1.0
+    assert direction[1].item() == pytest.approx(-math.sqrt(1.05 / 4.05), rel=1e-6)
+
+
+def test_a_value_at_its_bound_is_not_pushed_further():
+    found, schedule, learned = weighed([[-1.0, -1.0]], values=(10.0, 0.1))
+    direction = found.direction(schedule, learned)["learning_rate"]
+    assert direction[0] == 0 and direction[1] > 0
+
+
+def test_scatter_inside_one_run_lowers_the_score_of_one_seed():
+    quiet = torch.full((STEPS,), 1.0).double()
+    draw = torch.Generator().manual_seed(0)
+    noisy = quiet + 20 * torch.randn(STEPS, generator=draw).double()
+    scores = [
+        weighed([[32.0, 32.0]], per_step=[series])[0].score["learning_rate"]
+        for series in (quiet, noisy)
+    ]
+    assert scores[0].min() > 1e3
+    # 32 steps of standard deviation 20 sum to a standard error of 113: a score of about 0.28.
+    assert scores[1].abs().max() < 0.5
+
+
+def test_standard_error_within_a_run_matches_theory():
+    draw = torch.Generator().manual_seed(1)
+    estimates = []
+    for _ in range(200):
+        series = torch.randn(STEPS, generator=draw).double()
+        estimates.append(evidence._variance(series, ng.Windows(2), STEPS))
+    # A window sums 32 independent steps of variance 1.
+    assert torch.stack(estimates).mean(0).tolist() == pytest.approx([32.0, 32.0], rel=0.1)
