@@ -74,7 +74,7 @@ def search(objective, start, windows=4, rule=None, outer_steps=12):
 @pytest.mark.parametrize("tilt", [0.0, 1.5], ids=["flat", "falling"])
 def test_finds_the_best_schedule_from_any_start(start, tilt):
     objective = Analytic(0.03, tilt)
-    states, reports = search(objective, start)
+    _, reports = search(objective, start)
     # A flat schedule at the best scale leaves tilt^2 / 12 above 1; four windows can do far better.
     assert min(report.loss for report in reports) < 1.0 + 0.02 + 0.25 * tilt**2 / 12
 

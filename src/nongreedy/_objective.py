@@ -68,7 +68,7 @@ class Objective:
         self.learn, self.seed, self.dtype, self.budget = learn, seed, dtype, budget
         self.callback = callback or Callback()
         self.cost, self.reserve = 0.0, 0.0
-        self.evaluated: dict[tuple[float, ...], Evaluated] = {}
+        self.evaluated: dict[tuple[object, ...], Evaluated] = {}
 
     def seeds(self, stream: int, count: int) -> list[int]:
         """Fresh run seeds, the same for every schedule that is compared under `stream`."""
@@ -109,5 +109,8 @@ class Objective:
         return lambda _: self.callback.on_inner_step(next(count) % self.steps, self.steps)
 
 
-def _key(schedule: Schedule) -> tuple[float, ...]:
-    return tuple(v for curve in schedule.curves.values() for v in curve.coefficients.tolist())
+def _key(schedule: Schedule) -> tuple[object, ...]:
+    return tuple(
+        (name, curve.basis.kind, *curve.coefficients.tolist())
+        for name, curve in schedule.curves.items()
+    )

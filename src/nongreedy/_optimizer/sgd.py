@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
 
 import torch
@@ -65,7 +65,9 @@ class SGD(Optimizer):
             bound = getattr(self, name)
             if bound is not None and not bound > 0:
                 raise ValueError(f"`{name}` must be positive or None, but got {bound!r}.")
-        self.hyperparameters()
+        # Coordinates are the outer rule's to choose: a bound of 0 suits the paper's rule.
+        raw = {name: replace(row, transform=None) for name, row in self.learnable.items()}
+        self.hyperparameters(overrides=raw)
 
     def given(self) -> Mapping[str, Basis | float]:
         """Name -> basis or number."""
