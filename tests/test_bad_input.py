@@ -56,11 +56,12 @@ MISTAKES = {
     ),
     "initial_nan": (lambda: ng.SGD(ng.Windows(1, initial=math.nan)), ValueError, ["starts at nan"]),
     "log_of_zero": (
-        lambda: ng.SGD(ng.Windows(1, bounds=(0.0, 1.0))),
+        lambda: ng.SGD(ng.Windows(1, bounds=(0.0, 1.0))).hyperparameters(),
         ValueError, ["(0.0, 1.0)", "'log'", "transform=None"],
     ),
     "log1m_of_one": (
-        lambda: ng.SGD(momentum=ng.Windows(1, bounds=(0.0, 1.0))), ValueError, ["'log1m'", "Narrow"]
+        lambda: ng.SGD(momentum=ng.Windows(1, bounds=(0.0, 1.0))).hyperparameters(),
+        ValueError, ["'log1m'", "Narrow"],
     ),
     "logit_of_zero": (
         lambda: ng.SGD(momentum=ng.Windows(1, bounds=(0.0, 0.9), transform="logit")),

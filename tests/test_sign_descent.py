@@ -319,3 +319,9 @@ def test_finalist_that_diverges_on_fresh_seeds_is_out(monkeypatch):
     optimizer = ng.SGD(learning_rate=plain(outer_step=0.7, bounds=(0.0, 100.0)))
     result = ng.tune(parabola(), optimizer, steps=9, outer_steps=3, outer="paper")
     assert failed and result.schedule["learning_rate"].item() == pytest.approx(0.7)
+
+
+def test_a_bound_of_zero_suits_the_rule_though_not_the_optimizers_own_coordinate():
+    optimizer = ng.SGD(ng.Windows(2, bounds=(0.0, 0.5)))
+    rate = optimizer.hyperparameters(10, ng.SignDescent.defaults)["learning_rate"]
+    assert rate.transform is None and rate.initial.tolist() == [0.0, 0.0]
