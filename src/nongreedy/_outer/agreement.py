@@ -22,6 +22,9 @@ from .evidence import Evidence, weigh
 
 Direction = Mapping[str, Tensor]
 _COOLED = "learning_rate"  # what is lowered when a run diverges, and along the cooling ramp
+# (first, longest, shortest) step length, in outer steps
+_SCALE_LENGTHS = (1.0, 8.0, 0.25)
+_SHAPE_LENGTHS = (0.25, 1.0, 0.125)
 _RETREATS = 10  # decades that a diverging start may be lowered before giving up
 
 
@@ -33,17 +36,12 @@ class SearchState(OuterState):
     Attributes:
         scaling: Still looking for the scale: one coefficient each, one seed.
         level: Rung of the ladder of bases, from coarse to fine.
-        length: First step length to try, in outer steps.
-        slope: Hypergradient of the learning rate's scale at the last step; once its sign turns, the
-            scale is bracketed.
         failures: Outer steps in a row without an improvement on the finest rung.
     """
 
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
     scaling: bool = True
     level: int = 0
-    length: float = 1.0
-    slope: float = 0.0
     failures: int = 0
 
 
@@ -133,36 +131,27 @@ class AgreementSearch(OuterRule[SearchState]):
                 return self._cooled(state, best, objective.steps), _report(state, best, {}, note)
         evidence = _evidence(state, objective, base)
         direction = evidence.direction(base.schedule, state.hyperparameters)
-        first, longest = (1.0, 8.0) if state.scaling else (state.length, 2 * state.length)
-        best, length = search.along(base, direction, first, longest, shortest=first / 4)
+        first, longest, shortest = _SCALE_LENGTHS if state.scaling else _SHAPE_LENGTHS
+        best, length = search.along(base, direction, first, longest, shortest)
         note = f"step length {length:g}" if length else "no proposal was better"
         report = _report(state, best, evidence.signs(), note, accepted=length > 0)
-        return self._next(state, best, length, evidence, objective.steps), report
+        return self._next(state, best, length, objective.steps), report
 
     def _cooled(self, state: SearchState, best: Point, steps: int) -> SearchState:
         """The ramp helped: climb, and differentiate only where it does not."""
         state = replace(state, schedule=best.schedule, index=state.index + 1, failures=0)
         return _on_level(state, state.level + 1, steps)
 
-    def _next(
-        self, state: SearchState, best: Point, length: float, evidence: Evidence, steps: int
-    ) -> SearchState:
-        """Climb the ladder once the scale is found and whenever a rung is done."""
+    def _next(self, state: SearchState, best: Point, length: float, steps: int) -> SearchState:
+        """Climb the ladder once the scale is bracketed, and whenever a rung is done."""
         state = replace(state, schedule=best.schedule, index=state.index + 1)
         if state.scaling:
-            slope = float(sum(g.sum() for n, g in evidence.mean.items() if n == _COOLED))
-            turned = slope * state.slope <= 0 and state.index > 1
-            if length >= 1 and not turned:
-                return replace(state, slope=slope)
-            state = replace(state, scaling=False, length=0.5)
-            return _on_level(state, state.level + 1, steps)
+            if length >= _SCALE_LENGTHS[1]:
+                return state
+            return _on_level(replace(state, scaling=False), state.level + 1, steps)
         failures = 0 if length or state.level + 1 < _levels(state) else state.failures + 1
-        state = replace(
-            state,
-            length=min(1.0, max(0.25, length or state.length / 2)),
-            failures=failures,
-            status=Status.stalled if failures >= self.patience else None,
-        )
+        status = Status.stalled if failures >= self.patience else None
+        state = replace(state, failures=failures, status=status)
         return _on_level(state, state.level + 1, steps)
 
 
@@ -190,16 +179,22 @@ class _Search:
         if length < first:
             return best, length
         while 2 * length <= longest:
-            further = self._better(best, base, direction, 2 * length, self.rule.margin)
+            further = self._better(best, base, direction, 2 * length, self._price(base, best))
             if further is None:
                 break
             best, length = further, 2 * length
         # Doubling may have jumped over the best: look on both sides of where it stopped.
-        for between in (0.75 * length, 1.5 * length) if length >= 2 else ():
-            nearer = self._better(best, base, direction, between, 0.0)
+        for factor in (0.75, 1.5) if length >= 2 else ():
+            price = 0.0 if factor < 1 else self._price(base, best)
+            nearer = self._better(best, base, direction, factor * length, price)
             if nearer is not None:
-                return nearer, between
+                return nearer, factor * length
         return best, length
+
+    def _price(self, base: Point, best: Point) -> float:
+        """What a longer step must gain, relative to the loss: the hot side of the best is unstable,
+        so it must pay by the margin, and by a tenth of what was gained so far."""
+        return max(self.rule.margin, 0.1 * (base.loss / best.loss - 1))
 
     def _better(
         self, best: Point, base: Point, direction: Direction, length: float, margin: float
