@@ -47,7 +47,7 @@ class SearchState(OuterState):
 
 @dataclass(frozen=True)
 class Point:
-    """A schedule and its kept runs, one per seed."""
+    """A schedule and its runs, one per seed."""
 
     schedule: Schedule
     rollouts: Sequence[Rollout]
@@ -79,9 +79,9 @@ class AgreementSearch(OuterRule[SearchState]):
     2. else a step along the :class:`Evidence` direction, in which coefficients move as far as their
        hypergradient stands out of its noise, and not at all where seeds disagree.
 
-    A proposal is judged by plain runs on the same seeds before anything is differentiated; a longer
-    one must pay by `margin`. The states of an accepted run are kept, so that its hypergradient costs
-    a reverse sweep only.
+    A proposal is judged by plain runs on the same seeds as the schedule it starts from, and a longer
+    step must pay by `margin`. Only that schedule's own runs keep their states: where something is
+    differentiated, it costs a reverse sweep more.
 
     Args:
         seeds: Runs per outer step once the scale is found.
@@ -172,7 +172,7 @@ class _Search:
             return base, 0.0
         length, best = first, None
         while best is None and length >= shortest:
-            best = self._better(base, base, direction, length, margin=0.0)
+            best = self._better(base, base, direction, length, price=0.0)
             length = length if best is not None else length / 2
         if best is None:
             return base, 0.0
@@ -192,26 +192,27 @@ class _Search:
         return best, length
 
     def _price(self, base: Point, best: Point) -> float:
-        """What a longer step must gain, relative to the loss: the hot side of the best is unstable,
-        so it must pay by the margin, and by a tenth of what was gained so far."""
-        return max(self.rule.margin, 0.1 * (base.loss / best.loss - 1))
+        """By how much a longer step must lower the loss: by the margin, and by a tenth of what was
+        gained so far, because the hot side of the optimum is the unstable one."""
+        return max(self.rule.margin * abs(best.loss), 0.1 * (base.loss - best.loss))
 
     def _better(
-        self, best: Point, base: Point, direction: Direction, length: float, margin: float
+        self, best: Point, base: Point, direction: Direction, length: float, price: float
     ) -> Point | None:
-        """The point at `length`, if it is better than `best` by the margin."""
+        """The point at `length`, if its loss is below that of `best` by the price."""
         schedule = _moved(self.state, base.schedule, direction, length)
         rollouts: list[Rollout] = []
         for seed, rival in zip(self.seeds, best.rollouts, strict=True):
             try:
-                rollouts.append(self.objective.rollout(schedule, seed, keep=True))
+                rollouts.append(self.objective.rollout(schedule, seed))
             except DivergedError:
                 return None
             # Clearly worse on its first seed: the others need not be run.
-            if rollouts[-1].outcome.loss > rival.outcome.loss * (1 + self.rule.margin):
+            limit = rival.outcome.loss + self.rule.margin * abs(rival.outcome.loss)
+            if rollouts[-1].outcome.loss > limit:
                 return None
         point = Point(schedule, rollouts)
-        return point if point.loss < best.loss * (1 - margin) else None
+        return point if point.loss < best.loss - price else None
 
 
 def _report(
