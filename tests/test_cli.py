@@ -19,6 +19,8 @@ import nongreedy as ng
 from nongreedy._cli import _compare, app
 
 TINY = ["--model", "mlp", "--train-examples", "160", "--epochs", "4", "--outer-steps", "2"]
+# Half a second per outer step, and unsettled for at least ten.
+LONG = [*TINY[:4], "--epochs", "40", "--outer", "paper", "--outer-steps", "5000"]
 FILES = ["history.json", "schedule.json", "schedule.png"]
 TASK_FILE = """
     import torch
@@ -240,7 +242,7 @@ def test_interrupted_comparison_keeps_what_it_has(tmp_path, monkeypatch):
 
 
 def test_interrupt_in_a_pipe_keeps_what_was_found_in_plain_lines(tmp_path, environment):
-    arguments = command("tune", *TINY[:4], "--epochs", 8, "--outer-steps", 5000, "--out", tmp_path)
+    arguments = command("tune", *LONG, "--out", tmp_path)
     with subprocess.Popen(
         arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -272,7 +274,7 @@ def read_until(master, marker, seconds=60.0):
 
 def test_live_terminal_shows_rows_and_progress_until_ctrl_c(tmp_path, environment):
     master, slave = pty.openpty()
-    arguments = command("tune", *TINY[:4], "--epochs", 8, "--outer-steps", 5000, "--out", tmp_path)
+    arguments = command("tune", *LONG, "--out", tmp_path)
     process = subprocess.Popen(
         arguments, env={**environment, "TERM": "xterm", "COLUMNS": "100"},
         stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
