@@ -8,8 +8,8 @@ READY := .venv/.ready
 .PHONY: demo test format clean
 
 demo: $(READY)
-	$(BIN)/nongreedy tune --budget 36 --out demo/default
-	$(BIN)/nongreedy tune --outer paper --outer-steps 7 --out demo/paper
+	$(BIN)/nongreedy tune --outer-steps 2 --out demo/default
+	$(BIN)/nongreedy tune --outer paper --outer-steps 6 --out demo/paper
 
 test: $(READY)
 	$(BIN)/ruff check .
