@@ -241,11 +241,17 @@ def test_interrupted_comparison_keeps_what_it_has(tmp_path, monkeypatch):
     assert [len(entry["scores"]) for entry in history["comparison"]] == [2, 1]
 
 
+def hear_interrupts():
+    """A shell starts background jobs deaf to SIGINT, and whoever runs these tests may be one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupt_in_a_pipe_keeps_what_was_found_in_plain_lines(tmp_path, environment):
     arguments = command("tune", *LONG, "--out", tmp_path)
     with subprocess.Popen(
-        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=hear_interrupts,
+    ) as process:  # fmt: skip
         head = [process.stdout.readline() for _ in range(4)]
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=60)
@@ -278,6 +284,7 @@ def test_live_terminal_shows_rows_and_progress_until_ctrl_c(tmp_path, environmen
     process = subprocess.Popen(
         arguments, env={**environment, "TERM": "xterm", "COLUMNS": "100"},
         stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        preexec_fn=hear_interrupts,
     )  # fmt: skip
     os.close(slave)
     shown = read_until(master, b"outer step 2 of 5000")
