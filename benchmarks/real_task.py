@@ -7,8 +7,8 @@ benchmark goes on where it stopped, and two processes may share the work (``--pa
     python -m benchmarks.real_task --net lenet --out results/lenet.jsonl --table
 
 The baselines' peak is chosen by its *test* accuracy, which favours them; the searches see
-validation images only. Both train on the same 10,000 images and are judged on all 10,000 test images
-by plain ``torch.optim`` runs on the same five seeds.
+further images, which the baselines do not train on either. Both train on the same images and are
+judged on all 10,000 test images by plain ``torch.optim`` runs on the same five seeds.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """The default outer rule on losses known in closed form: no training, only the rule's decisions."""
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -110,6 +111,55 @@ def test_proposals_are_judged_on_the_seeds_of_their_base_and_nothing_else_is_dif
     assert len(objective.runs) > 2
 
 
+def one_step(objective, scaling, **changed):
+    """One outer step of the rule from two windows at 0.03, and its report."""
+    rule = ng.AgreementSearch(**changed)
+    hyperparameters = ng.SGD(ng.Windows(2, initial=0.03)).hyperparameters(STEPS)
+    state = agreement._on_level(rule.init(hyperparameters, STEPS), 0 if scaling else 1, STEPS)
+    return rule.step(dataclasses.replace(state, scaling=scaling), objective)
+
+
+def test_a_longer_step_is_not_taken_unless_it_pays():
+    # From 0.03 towards 0.3: one decade is best, a quarter and a half gain less.
+    taken = {
+        margin: one_step(Analytic([0.3] * STEPS), False, margin=margin)[0] for margin in (0.0, 0.5)
+    }
+    lengths = {m: float((s.schedule["learning_rate"][0] / 0.03).log10()) for m, s in taken.items()}
+    assert lengths[0.0] == pytest.approx(1.0)
+    assert lengths[0.5] == pytest.approx(0.25)
+
+
+def test_a_longer_step_must_add_a_tenth_of_what_the_shorter_gained():
+    # The best lies between a half and one decade: one gains 2 % more of the bowl than a half.
+    state, _ = one_step(Analytic([0.03 * 10**0.755] * STEPS), False, margin=0.0)
+    assert float((state.schedule["learning_rate"][0] / 0.03).log10()) == pytest.approx(0.5)
+
+
+def test_a_doubling_that_jumps_over_the_best_is_looked_at_from_both_sides():
+    # Three decades away: lengths 1, 2 and 4 leave a decade, 1.5 times 2 leaves none.
+    objective = Analytic(0.03)
+    rule = ng.AgreementSearch()
+    state = rule.init(ng.SGD(ng.Windows(1, initial=3e-5)).hyperparameters(STEPS), STEPS)
+    state, report = rule.step(state, objective)
+    assert state.schedule["learning_rate"].item() == pytest.approx(0.03)
+    assert report.loss == pytest.approx(1.0)
+
+
+def test_a_proposal_clearly_worse_on_its_first_seed_is_not_run_on_the_others():
+    objective = Analytic(0.03)
+    one_step(objective, False)  # starts at the best: every proposal is worse
+    clearly = [s for s, _ in objective.runs if abs(s["learning_rate"][-1].log10() + 1.52) > 0.3]
+    assert clearly and len({tuple(s["learning_rate"].tolist()) for s in clearly}) == len(clearly)
+
+
+def test_where_the_ramp_helps_nothing_is_differentiated():
+    objective = Analytic(0.03 / 10**0.4, tilt=1.5)
+    state, report = one_step(objective, False)
+    assert objective.sweeps == 0 and report.accepted and "cooled" in report.note
+    first, last = state.schedule["learning_rate"].tolist()
+    assert first == pytest.approx(0.03) and last < 0.03
+
+
 def test_stops_when_nothing_improves():
     objective = Analytic(0.03)
     states, reports = search(objective, 0.03, windows=1)
@@ -162,10 +212,11 @@ def test_certain_and_weighty_coefficients_move_most():
     assert direction[1].item() == pytest.approx(-math.sqrt(1.05 / 4.05), rel=1e-6)
 
 
-def test_a_value_at_its_bound_is_not_pushed_further():
-    found, schedule, learned = weighed([[-1.0, -1.0]], values=(10.0, 0.1))
+@pytest.mark.parametrize(("bound", "slope"), [(10.0, -1.0), (1e-8, 1.0)], ids=["upper", "lower"])
+def test_a_value_at_its_bound_is_not_pushed_further(bound, slope):
+    found, schedule, learned = weighed([[slope, slope]], values=(bound, 0.1))
     direction = found.direction(schedule, learned)["learning_rate"]
-    assert direction[0] == 0 and direction[1] > 0
+    assert direction[0] == 0 and direction[1] * slope < 0
 
 
 def test_scatter_inside_one_run_lowers_the_score_of_one_seed():

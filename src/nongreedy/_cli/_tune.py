@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -113,10 +114,12 @@ def tune(
     with reported():
         search = _settle(settings)
         screen = display(search.learned, outer_steps)
+        started = time.perf_counter()
         result = _search(search, screen, out)
+        seconds = time.perf_counter() - started
         interrupted = result.status is ng.Status.interrupted
         try:
-            _announce(result, screen)
+            _announce(result, seconds, screen)
             if compare and not interrupted:
                 _judge(search, result, screen, out, compare_seeds)
         except KeyboardInterrupt:
@@ -189,9 +192,8 @@ def _search(search: Search, screen: Display, out: Path) -> ng.Result:
     return result
 
 
-def _announce(result: ng.Result, screen: Display) -> None:
+def _announce(result: ng.Result, seconds: float, screen: Display) -> None:
     status = result.status.name.replace("_", " ").capitalize()
-    seconds = sum(row.seconds for row in result.history)
     screen.say(f"\n{status}. {result.status.value}")
     screen.say(
         f"Validation loss {number(result.validation_loss, digits=3)}. The search took "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from .._basis import Basis
 from .._engine import Rollout
 from .._errors import DivergedError
-from .._hyperparameter import Default, Hyperparameter
+from .._hyperparameter import Hyperparameter
 from .._objective import Objective
 from .._result import Status
 from .._schedule import Curve, Schedule
@@ -79,9 +79,9 @@ class AgreementSearch(OuterRule[SearchState]):
     2. else a step along the :class:`Evidence` direction, in which coefficients move as far as their
        hypergradient stands out of its noise, and not at all where seeds disagree.
 
-    A proposal is judged by plain runs on the same seeds as the schedule it starts from, and a longer
-    step must pay by `margin`. Only that schedule's own runs keep their states: where something is
-    differentiated, it costs a reverse sweep more.
+    A proposal is judged by plain runs on the same seeds as the schedule it starts from; a longer step
+    must pay by `margin` and by a tenth of what the shorter one gained. Only that schedule's own runs
+    keep their states: where something is differentiated, it costs a reverse sweep more.
 
     Args:
         seeds: Runs per outer step once the scale is found.
@@ -108,8 +108,6 @@ class AgreementSearch(OuterRule[SearchState]):
     patience: int = 2
     finalists: int = 3
     finalist_seeds: int = 2
-
-    defaults: ClassVar[Mapping[str, Default]] = {}
 
     def with_seeds(self, seeds: int | None) -> AgreementSearch:
         return self if seeds is None else replace(self, seeds=seeds)

@@ -24,7 +24,7 @@ class Evidence:
 
     Attributes:
         mean: Mean over the seeds, times the outer step: predicted change of the loss per step.
-        score: Mean over its standard error; infinite where no noise can be estimated.
+        score: Mean over its standard error; huge where no noise can be estimated.
         agreed: Whether every seed gives the same sign.
     """
 
@@ -41,7 +41,8 @@ class Evidence:
     ) -> dict[str, Tensor]:
         r"""Steps downhill, in units of each hyperparameter's outer step, at most 1.
 
-        .. math:: d_i = -\mathrm{clip}(z_i / 2, -1, 1) \sqrt{|G_i| / \max_j |G_j|}
+        .. math:: c_i = \mathrm{clip}(z_i / 2, -1, 1), \qquad
+                  d_i = -c_i \sqrt{\min(1, |G_i| / \max_j |c_j G_j|)}
 
         zero where the seeds disagree or where a bound is in the way: certain coefficients move
         before noisy ones, and those that matter before those that do not.
