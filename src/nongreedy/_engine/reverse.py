@@ -6,7 +6,7 @@ arXiv:2503.13751 (replay from checkpoints).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -111,18 +111,15 @@ def pull_back(
     values: Mapping[str, Tensor],
     step: int,
     adjoint: Tensor,
-    learn: Iterable[str],
+    learn: Collection[str],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One step of the adjoint recursion: (adjoint of s_t, adjoint of each learned value)."""
     parameters, gradient = run.linearize(state[0], step)
-    leaves = {name: values[name].detach().requires_grad_() for name in learn}
-    inputs = [state.detach().requires_grad_(), gradient.detach().requires_grad_(), *leaves.values()]
-    updated = run.optimizer.update(inputs[0], inputs[1], {**values, **leaves})
-    pulled, on_gradient, *on_values = torch.autograd.grad(
-        updated, inputs, adjoint, allow_unused=True, materialize_grads=True
+    on_state, on_gradient, on_values = run.optimizer.pull_back(
+        state, gradient.detach(), values, adjoint, learn
     )
-    pulled[0] += hessian_product(parameters, gradient, on_gradient)
-    return pulled, dict(zip(leaves, on_values, strict=True))
+    on_state[0] += hessian_product(parameters, gradient, on_gradient)
+    return on_state, on_values
 
 
 def hessian_product(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -43,6 +43,38 @@ class Optimizer(abc.ABC):
             gradient: Raw gradient of the training loss, shape (P,).
             values: Name -> this step's value, shape ().
         """
+
+    def pull_back(
+        self,
+        state: Tensor,
+        gradient: Tensor,
+        values: Mapping[str, Tensor],
+        adjoint: Tensor,
+        learn: Collection[str],
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        r"""The vector-Jacobian product of `update`, at a fixed gradient.
+
+        .. math:: \bar s = \bar s' \cdot \partial_s U, \quad
+                  \bar g = \bar s' \cdot \partial_g U, \quad
+                  \bar h = \bar s' \cdot \partial_h U
+
+        By automatic differentiation; an optimizer that knows its own closed form may override it.
+
+        Args:
+            state, gradient, values: As in `update`.
+            adjoint: Derivative with respect to the next state, shape (slots, P).
+            learn: Names of the values to differentiate.
+
+        Returns:
+            Adjoints of the state, of the gradient and of each value in `learn`.
+        """
+        leaves = {name: values[name].detach().requires_grad_() for name in learn}
+        inputs = [x.detach().requires_grad_() for x in (state, gradient)]
+        updated = self.update(inputs[0], inputs[1], {**values, **leaves})
+        on_state, on_gradient, *on_values = torch.autograd.grad(
+            updated, [*inputs, *leaves.values()], adjoint, allow_unused=True, materialize_grads=True
+        )
+        return on_state, on_gradient, dict(zip(leaves, on_values, strict=True))
 
     @abc.abstractmethod
     def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
