@@ -18,8 +18,6 @@ pA = sum(a xhat), pD = sum(dy xhat) and Q = sum(a dy) - sA sD / n - pA pD / n:
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -107,13 +105,3 @@ def batch_norm(
     bias = input.new_zeros(channels) if bias is None else bias
     out: Any = _Forward.apply(input, weight, bias, eps)
     return out
-
-
-@contextlib.contextmanager
-def cheap_double_backward() -> Iterator[None]:
-    """Within this block BatchNorm layers record the cheap double backward; same values."""
-    functional.batch_norm = batch_norm
-    try:
-        yield
-    finally:
-        functional.batch_norm = _fused

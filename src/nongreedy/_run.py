@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from . import _batch_norm
+from ._double_backward import cheap_double_backward
 from ._errors import DivergedError
 from ._module import FlatModule, build
 from ._optimizer import Optimizer
@@ -95,7 +95,7 @@ class Run:
     def linearize(self, parameters: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """(theta, gradient at theta with its graph), ready for Hessian-vector products."""
         parameters = parameters.detach().requires_grad_()
-        with _batch_norm.cheap_double_backward():
+        with cheap_double_backward():
             loss = self.training_loss(parameters, step)
             (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
         return parameters, gradient
