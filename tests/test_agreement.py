@@ -160,6 +160,70 @@ def test_where_the_ramp_helps_nothing_is_differentiated():
     assert first == pytest.approx(0.03) and last < 0.03
 
 
+class Valley(Analytic):
+    """A bowl around an effective learning rate of 0.1 and a momentum of 0.9, flat in derivatives."""
+
+    def rollout(self, schedule, seed, keep=False):
+        self.runs.append((schedule, seed))
+        rate, slack = schedule["learning_rate"], 1 - schedule["momentum"]
+        loss = 1 + float((rate / slack / 0.1).log10().square().mean() + (slack.log10() + 1) ** 2)
+        outcome = SimpleNamespace(loss=loss, accuracy=None)
+        return SimpleNamespace(schedule=schedule, outcome=outcome, seed=seed)
+
+    def differentiate(self, rollout):
+        self.sweeps += 1
+        zeros = {n: torch.zeros(STEPS).double() for n in ("learning_rate", "momentum")}
+        gradients = {n: torch.zeros_like(rollout.schedule[n]) for n in zeros}
+        return Hypergradient(rollout.outcome.loss, None, gradients, zeros)
+
+
+def on_two_windows(rule, rate, momentum):
+    """The rule's state where the shape search begins."""
+    optimizer = ng.SGD(ng.Windows(2, initial=rate), ng.Windows(1, initial=momentum))
+    state = agreement._on_level(rule.init(optimizer.hyperparameters(STEPS), STEPS), 1, STEPS)
+    return dataclasses.replace(state, scaling=False)
+
+
+@pytest.mark.parametrize(("rate", "momentum"), [(0.1, 0.0), (0.001, 0.99)], ids=["low", "high"])
+def test_momentum_is_exchanged_for_learning_rate_where_that_pays(rate, momentum):
+    objective, rule = Valley(0.1), ng.AgreementSearch()
+    state, report = rule.step(on_two_windows(rule, rate, momentum), objective)
+    assert state.schedule["momentum"].item() == pytest.approx(0.9)
+    assert state.schedule["learning_rate"].tolist() == pytest.approx([0.01, 0.01])
+    assert report.accepted and "momentum" in report.note and objective.sweeps == 0
+    runs = len(objective.runs)
+    state, report = rule.step(state, objective)  # not tried again from where it led
+    assert len(objective.runs) == runs + 2 and objective.sweeps == 2
+
+
+def test_an_exchange_that_gains_less_than_the_margin_is_not_made():
+    gains = (0.52, 0.9)  # the bowl's gain from half a decade is 0.25 of a loss near 2, then 1
+    made = []
+    for margin in gains:
+        rule = ng.AgreementSearch(margin=margin)
+        made.append(rule.step(on_two_windows(rule, 0.1, 0.0), Valley(0.1))[1].accepted)
+    assert not any(made)
+    rule = ng.AgreementSearch(margin=0.3)
+    assert rule.step(on_two_windows(rule, 0.1, 0.0), Valley(0.1))[1].accepted
+
+
+def test_hypergradients_are_pooled_until_the_schedule_moves(monkeypatch):
+    pooled, weigh = [], agreement.weigh
+
+    def watched(found, schedule, *rest):
+        pooled.append((len(found), len(schedule["learning_rate"])))
+        return weigh(found, schedule, *rest)
+
+    monkeypatch.setattr(agreement, "weigh", watched)
+    search(Analytic(0.03), 0.03)  # the best already: nothing is ever accepted
+    assert pooled == [(1, 1), (3, 2), (5, 4), (7, 4)]
+    pooled.clear()
+    states, reports = search(Analytic(0.03, tilt=1.0), 1e-3)
+    assert len(reports) > 3
+    for state, report in zip(states[1:], reports, strict=True):
+        assert not (report.accepted and state.found)
+
+
 def test_stops_when_nothing_improves():
     objective = Analytic(0.03)
     states, reports = search(objective, 0.03, windows=1)
@@ -205,6 +269,26 @@ def test_a_coefficient_whose_seeds_disagree_does_not_move():
     assert found.signs() == {"learning_rate": "+0"}
 
 
+def test_two_seeds_agree_where_their_signs_do():
+    draw = torch.randn(200, 2, 2, generator=torch.Generator().manual_seed(0)).tolist()
+    for first, second in draw:
+        found, *_ = weighed([first, second])
+        expected = [a * b > 0 for a, b in zip(first, second, strict=True)]
+        assert found.agreed["learning_rate"].tolist() == expected
+
+
+def test_evidence_of_a_coarse_rung_is_projected_on_a_finer_one():
+    halves = torch.cat([torch.full((32,), 1.0), torch.full((32,), -0.25)]).double()
+    coarse = Hypergradient(
+        1.0, None, {"learning_rate": torch.tensor([24.0]).double()}, {"learning_rate": halves}
+    )
+    hyper = {"learning_rate": ng.SGD(ng.Windows(2)).hyperparameters(STEPS)["learning_rate"]}
+    schedule = Schedule.of(learning_rate=[1.0, 1.0])
+    found = evidence.weigh([coarse], schedule, hyper, STEPS)
+    expected = [32 * math.log(10), -8 * math.log(10)]
+    assert found.mean["learning_rate"].tolist() == pytest.approx(expected)
+
+
 def test_certain_and_weighty_coefficients_move_most():
     found, schedule, learned = weighed([[4.0, 1.0], [4.1, 1.1]])
     direction = found.direction(schedule, learned)["learning_rate"]
@@ -222,7 +306,8 @@ def test_a_value_at_its_bound_is_not_pushed_further(bound, slope):
 def test_scatter_inside_one_run_lowers_the_score_of_one_seed():
     quiet = torch.full((STEPS,), 1.0).double()
     draw = torch.Generator().manual_seed(0)
-    noisy = quiet + 20 * torch.randn(STEPS, generator=draw).double()
+    noise = 20 * torch.randn(2, STEPS // 2, generator=draw).double()
+    noisy = quiet + (noise - noise.mean(1, keepdim=True)).flatten()  # each window still sums to 32
     scores = [
         weighed([[32.0, 32.0]], per_step=[series])[0].score["learning_rate"]
         for series in (quiet, noisy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -12,15 +11,14 @@ import torch
 from ._callback import Callback, Callbacks
 from ._engine import Engine, Hypergradient, engine_from
 from ._errors import DivergedError, nearest_name
-from ._objective import BudgetSpentError, Evaluated, Objective
+from ._finalists import select
+from ._objective import BudgetSpentError, Objective
 from ._optimizer import Optimizer
 from ._outer import OuterRule, Report, outer_from
 from ._result import OuterStep, Result, Status
 from ._run import Run
 from ._schedule import Schedule
 from ._task import Task
-
-_FINAL = -1  # stream of the seeds on which the finalists meet
 
 
 def tune(
@@ -91,13 +89,14 @@ def tune(
         task, optimizer, total, engine_from(engine), learn,
         seed=seed, dtype=dtype, budget=budget, callback=watch,
     )  # fmt: skip
-    # Half of what remains after the first run is kept for the final comparison, if it is that dear.
-    objective.reserve = min(rule.finalists * rule.finalist_seeds, ((budget or 1) - 1) / 2)
+    # At most a quarter of the budget is kept for the final comparison, which halves at each round.
+    rounds = 2 * rule.finalists * rule.finalist_seeds
+    objective.reserve = min(rounds, ((budget or 1) - 1) / 4)
 
     history, status = _improve(
         rule, rule.init(hyperparameters, total), objective, outer_steps, watch
     )
-    best, status = _select(rule, objective, status)
+    best, status = select(rule, objective, status)
     settings = _settings(task, optimizer, objective, rule, outer_steps, status)
     return Result(
         best.schedule.with_settings(settings), best.loss, best.accuracy,
@@ -130,32 +129,6 @@ def _improve(
         if not objective.evaluated:
             raise
         return history, Status.interrupted
-
-
-def _select(rule: OuterRule, objective: Objective, status: Status) -> tuple[Evaluated, Status]:
-    """The best evaluated schedule: the top few meet again on common fresh seeds."""
-    # A loss on one seed may be luck: where others ran on two, it does not compete.
-    enough = min(2, max(len(entry.losses) for entry in objective.evaluated.values()))
-    serious = [entry for entry in objective.evaluated.values() if len(entry.losses) >= enough]
-    ranked = sorted(serious, key=lambda entry: entry.loss)
-    objective.reserve = 0.0
-    finalists = ranked[: rule.finalists]
-    if status is Status.interrupted or len(finalists) < 2:
-        return ranked[0], status
-    seeds = objective.seeds(_FINAL, rule.finalist_seeds)
-    rematch = [Evaluated(entry.schedule) for entry in finalists]
-    try:
-        for entry in rematch:
-            with contextlib.suppress(DivergedError):  # that one is out; the others still meet
-                for seed in seeds:
-                    outcome = objective.rollout(entry.schedule, seed).outcome
-                    entry.losses[seed], entry.accuracies[seed] = outcome.loss, outcome.accuracy
-    except BudgetSpentError:
-        pass
-    except KeyboardInterrupt:
-        return ranked[0], Status.interrupted
-    complete = [entry for entry in rematch if len(entry.losses) == len(seeds)]
-    return min(complete, key=lambda e: e.loss, default=ranked[0]), status
 
 
 def _row(index: int, report: Report, seconds: float, objective: Objective) -> OuterStep:

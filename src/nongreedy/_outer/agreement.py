@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
-from torch import Tensor
 
 from .._basis import Basis
-from .._engine import Rollout
+from .._engine import Hypergradient
 from .._errors import DivergedError
 from .._hyperparameter import Hyperparameter
 from .._objective import Objective
 from .._result import Status
 from .._schedule import Curve, Schedule
 from .base import OuterRule, OuterState, Report, learned
-from .evidence import Evidence, weigh
+from .evidence import weigh
+from .line_search import Lengths, LineSearch, Point
+from .moves import COOLED, exchange, moved, ramp, ray
 
-Direction = Mapping[str, Tensor]
-_COOLED = "learning_rate"  # what is lowered when a run diverges, and along the cooling ramp
-# (first, longest, shortest) step length, in outer steps
-_SCALE_LENGTHS = (1.0, 8.0, 0.25)
-_SHAPE_LENGTHS = (0.25, 1.0, 0.125)
+_SCALE = Lengths(first=1.0, longest=8.0, shortest=0.25)
+_SHAPE = Lengths(first=0.25, longest=1.0, shortest=0.125)
+_RAMP = Lengths(first=0.5, longest=2.0, shortest=0.5)
+_EXCHANGE = Lengths(first=0.5, longest=1.0, shortest=0.5, dear=True)
 _RETREATS = 10  # decades that a diverging start may be lowered before giving up
 
 
@@ -37,31 +36,16 @@ class SearchState(OuterState):
         scaling: Still looking for the scale: one coefficient each, one seed.
         level: Rung of the ladder of bases, from coarse to fine.
         failures: Outer steps in a row without an improvement on the finest rung.
+        found: Hypergradients of this very schedule from earlier outer steps, on other seeds.
+        tried: Whether the moves that need no derivative were tried from this schedule.
     """
 
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
     scaling: bool = True
     level: int = 0
     failures: int = 0
-
-
-@dataclass(frozen=True)
-class Point:
-    """A schedule and its runs, one per seed."""
-
-    schedule: Schedule
-    rollouts: Sequence[Rollout]
-
-    @property
-    def loss(self) -> float:
-        """Mean validation loss."""
-        return statistics.fmean(r.outcome.loss for r in self.rollouts)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Mean validation accuracy, or None."""
-        known = [r.outcome.accuracy for r in self.rollouts if r.outcome.accuracy is not None]
-        return statistics.fmean(known) if known else None
+    found: tuple[Hypergradient, ...] = ()
+    tried: bool = False
 
 
 @final
@@ -73,11 +57,13 @@ class AgreementSearch(OuterRule[SearchState]):
     followed as far as plain runs keep improving. Then the shape: on two windows, then four, ..., each
     outer step draws fresh seeds, runs the current schedule on them, and proposes
 
-    1. a cooling ramp (the learning rate falls by half a decade towards the end, then by one, two),
-       because the derivative at one noisy end point hardly sees what a finite cooling gains; where
-       that helps, nothing needs to be differentiated;
+    1. what the derivative at one noisy end point hardly sees: momentum exchanged for learning rate
+       by half a decade, up or down (:func:`exchange`), and a cooling ramp (the learning rate falls by
+       half a decade towards the end, then by one, two); where one of them helps, nothing needs to be
+       differentiated;
     2. else a step along the :class:`Evidence` direction, in which coefficients move as far as their
-       hypergradient stands out of its noise, and not at all where seeds disagree.
+       hypergradient stands out of its noise, and not at all where seeds disagree. Hypergradients of
+       a schedule that does not move are kept and weighed together with those of further seeds.
 
     A proposal is judged by plain runs on the same seeds as the schedule it starts from; a longer step
     must pay by `margin` and by a tenth of what the shorter one gained. Only that schedule's own runs
@@ -87,8 +73,9 @@ class AgreementSearch(OuterRule[SearchState]):
         seeds: Runs per outer step once the scale is found.
         margin: Relative improvement that a longer step must bring.
         patience: Outer steps without improvement on the finest rung before stopping.
-        finalists: Best schedules that are compared on common seeds at the end.
-        finalist_seeds: Number of those seeds.
+        finalists: Best schedules that meet again on common fresh seeds at the end, in rounds after
+            which the worse half leaves.
+        finalist_seeds: Seeds per round.
 
     Raises:
         DivergedError: If runs diverge however much the learning rate is lowered.
@@ -106,7 +93,7 @@ class AgreementSearch(OuterRule[SearchState]):
     seeds: int = 2
     margin: float = 0.01
     patience: int = 2
-    finalists: int = 3
+    finalists: int = 6
     finalist_seeds: int = 2
 
     def with_seeds(self, seeds: int | None) -> AgreementSearch:
@@ -118,33 +105,39 @@ class AgreementSearch(OuterRule[SearchState]):
         return _on_level(SearchState(schedule, hyperparameters=learned(hyperparameters)), 0, steps)
 
     def step(self, state: SearchState, objective: Objective) -> tuple[SearchState, Report]:
-        """Run, differentiate, propose, keep the best."""
+        """Run, propose, differentiate where that does not help, keep the best."""
         seeds = objective.seeds(state.index, 1 if state.scaling else self.seeds)
         base, state = _first_point(state, objective, seeds)
-        search = _Search(self, state, objective, seeds)
-        if not state.scaling:
-            best, length = search.along(base, _ramp(state), first=0.5, longest=2.0, shortest=0.5)
-            if length:
-                note = f"cooled by {length:g} decades towards the end"
-                return self._cooled(state, best, objective.steps), _report(state, best, {}, note)
-        evidence = _evidence(state, objective, base)
+        search = LineSearch(objective, seeds, self.margin)
+        if not (state.scaling or state.tried):
+            best, notes, cooled = _finite(state.hyperparameters, search, base)
+            state = replace(state, tried=True)
+            if notes:
+                return self._changed(state, best, cooled, objective.steps), _report(
+                    state, best, {}, ", ".join(notes)
+                )
+        found = (*state.found, *(objective.differentiate(r) for r in base.rollouts))
+        evidence = weigh(found, base.schedule, state.hyperparameters, objective.steps)
+        state = replace(state, found=found)
         direction = evidence.direction(base.schedule, state.hyperparameters)
-        first, longest, shortest = _SCALE_LENGTHS if state.scaling else _SHAPE_LENGTHS
-        best, length = search.along(base, direction, first, longest, shortest)
+        move = ray(base.schedule, state.hyperparameters, direction)
+        best, length = search.along(base, move, _SCALE if state.scaling else _SHAPE)
         note = f"step length {length:g}" if length else "no proposal was better"
         report = _report(state, best, evidence.signs(), note, accepted=length > 0)
         return self._next(state, best, length, objective.steps), report
 
-    def _cooled(self, state: SearchState, best: Point, steps: int) -> SearchState:
-        """The ramp helped: climb, and differentiate only where it does not."""
-        state = replace(state, schedule=best.schedule, index=state.index + 1, failures=0)
-        return _on_level(state, state.level + 1, steps)
+    def _changed(self, state: SearchState, best: Point, cooled: bool, steps: int) -> SearchState:
+        """A finite move helped. Where the ramp did, climb: there is nothing to differentiate."""
+        state = replace(state, schedule=best.schedule, index=state.index + 1, failures=0, found=())
+        return _on_level(state, state.level + 1, steps) if cooled else state
 
     def _next(self, state: SearchState, best: Point, length: float, steps: int) -> SearchState:
         """Climb the ladder once the scale is bracketed, and whenever a rung is done."""
         state = replace(state, schedule=best.schedule, index=state.index + 1)
+        if length:
+            state = replace(state, found=(), tried=False)
         if state.scaling:
-            if length >= _SCALE_LENGTHS[1]:
+            if length >= _SCALE.longest:
                 return state
             return _on_level(replace(state, scaling=False), state.level + 1, steps)
         failures = 0 if length or state.level + 1 < _levels(state) else state.failures + 1
@@ -153,64 +146,21 @@ class AgreementSearch(OuterRule[SearchState]):
         return _on_level(state, state.level + 1, steps)
 
 
-@dataclass(frozen=True)
-class _Search:
-    """Line searches by plain runs on common seeds."""
-
-    rule: AgreementSearch
-    state: SearchState
-    objective: Objective
-    seeds: Sequence[int]
-
-    def along(
-        self, base: Point, direction: Direction, first: float, longest: float, shortest: float
-    ) -> tuple[Point, float]:
-        """The best point on a ray and its length; the base and 0 where none is better."""
-        if not any(bool(d.any()) for d in direction.values()):
-            return base, 0.0
-        length, best = first, None
-        while best is None and length >= shortest:
-            best = self._better(base, base, direction, length, price=0.0)
-            length = length if best is not None else length / 2
-        if best is None:
-            return base, 0.0
-        if length < first:
-            return best, length
-        while 2 * length <= longest:
-            further = self._better(best, base, direction, 2 * length, self._price(base, best))
-            if further is None:
-                break
-            best, length = further, 2 * length
-        # Doubling may have jumped over the best: look on both sides of where it stopped.
-        for factor in (0.75, 1.5) if length >= 2 else ():
-            price = 0.0 if factor < 1 else self._price(base, best)
-            nearer = self._better(best, base, direction, factor * length, price)
-            if nearer is not None:
-                return nearer, factor * length
-        return best, length
-
-    def _price(self, base: Point, best: Point) -> float:
-        """By how much a longer step must lower the loss: by the margin, and by a tenth of what was
-        gained so far, because the hot side of the optimum is the unstable one."""
-        return max(self.rule.margin * abs(best.loss), 0.1 * (base.loss - best.loss))
-
-    def _better(
-        self, best: Point, base: Point, direction: Direction, length: float, price: float
-    ) -> Point | None:
-        """The point at `length`, if its loss is below that of `best` by the price."""
-        schedule = _moved(self.state, base.schedule, direction, length)
-        rollouts: list[Rollout] = []
-        for seed, rival in zip(self.seeds, best.rollouts, strict=True):
-            try:
-                rollouts.append(self.objective.rollout(schedule, seed))
-            except DivergedError:
-                return None
-            # Clearly worse on its first seed: the others need not be run.
-            limit = rival.outcome.loss + self.rule.margin * abs(rival.outcome.loss)
-            if rollouts[-1].outcome.loss > limit:
-                return None
-        point = Point(schedule, rollouts)
-        return point if point.loss < best.loss - price else None
+def _finite(
+    hyperparameters: Mapping[str, Hyperparameter], search: LineSearch, base: Point
+) -> tuple[Point, list[str], bool]:
+    """Moves that need no derivative: the best point, what helped, and whether the ramp did."""
+    best, notes = base, []
+    for sign, verb in ((1, "raised"), (-1, "lowered")):
+        move = exchange(base.schedule, hyperparameters, sign)
+        best, length = search.along(best, move, _EXCHANGE)
+        if length:
+            notes.append(f"momentum {verb} by {length:g} decades for learning rate")
+            break
+    best, cooled = search.along(best, ramp(best.schedule, hyperparameters), _RAMP)
+    if cooled:
+        notes.append(f"cooled by {cooled:g} decades towards the end")
+    return best, notes, cooled > 0
 
 
 def _report(
@@ -232,34 +182,12 @@ def _first_point(
             rollouts = [objective.rollout(state.schedule, seed, keep=True) for seed in seeds]
             return Point(state.schedule, rollouts), state
         except DivergedError:
-            if attempt == _RETREATS or _COOLED not in state.hyperparameters:
+            if attempt == _RETREATS or COOLED not in state.hyperparameters:
                 raise
-            down = {_COOLED: -torch.ones_like(state.schedule[_COOLED])}
-            state = replace(state, schedule=_moved(state, state.schedule, down, 1.0))
+            down = {COOLED: -torch.ones_like(state.schedule[COOLED])}
+            cooler = moved(state.schedule, state.hyperparameters, down, 1.0)
+            state = replace(state, schedule=cooler, found=())
     raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _evidence(state: SearchState, objective: Objective, base: Point) -> Evidence:
-    found = [objective.differentiate(rollout) for rollout in base.rollouts]
-    return weigh(found, base.schedule, state.hyperparameters, objective.steps)
-
-
-def _moved(state: SearchState, schedule: Schedule, direction: Direction, length: float) -> Schedule:
-    """The schedule `length` outer steps along a direction, within the bounds."""
-    changed = {}
-    for name, step in direction.items():
-        hyper, value = state.hyperparameters[name], schedule[name]
-        target = hyper.to_coordinate(value) + length * hyper.outer_step * step
-        changed[name] = torch.where(step == 0, value, hyper.to_value(target))
-    return schedule.with_coefficients(changed)
-
-
-def _ramp(state: SearchState) -> Direction:
-    """From nothing at the first coefficient of the learning rate to one outer step down at the last."""
-    if _COOLED not in state.hyperparameters or len(state.schedule[_COOLED]) < 2:
-        return {}
-    size = len(state.schedule[_COOLED])
-    return {_COOLED: -torch.linspace(0, 1, size, dtype=torch.float64)}
 
 
 def _ladder(hyper: Hyperparameter) -> list[Basis]:
@@ -280,4 +208,6 @@ def _on_level(state: SearchState, level: int, steps: int) -> SearchState:
         if basis != old.basis:
             per_step = old.basis.expand(old.coefficients, steps)
             curves[name] = Curve(basis, per_step[basis.positions(steps)])
-    return replace(state, level=level, schedule=Schedule(curves, state.schedule.settings))
+    tried = state.tried and level == state.level
+    schedule = Schedule(curves, state.schedule.settings)
+    return replace(state, level=level, schedule=schedule, tried=tried)

@@ -52,8 +52,9 @@ class OuterRule(abc.ABC, Generic[S]):
     Attributes:
         defaults: Where the search begins and in which coordinate it moves, by hyperparameter name;
             goes before the optimizer's own defaults.
-        finalists: How many of the best schedules are compared on common fresh seeds at the end.
-        finalist_seeds: On how many.
+        finalists: How many of the best schedules meet again on common fresh seeds at the end, in
+            rounds after which the worse half leaves.
+        finalist_seeds: Seeds per round.
     """
 
     defaults: ClassVar[Mapping[str, Default]] = {}

@@ -25,7 +25,8 @@ class Evidence:
     Attributes:
         mean: Mean over the seeds, times the outer step: predicted change of the loss per step.
         score: Mean over its standard error; huge where no noise can be estimated.
-        agreed: Whether every seed gives the same sign.
+        agreed: Whether the mean exceeds its standard error over the seeds; of two seeds, this says
+            that their signs agree.
     """
 
     mean: Mapping[str, Tensor]
@@ -77,18 +78,24 @@ def weigh(
     mean, score, agreed = {}, {}, {}
     for name, hyper in hyperparameters.items():
         value, basis = schedule[name], schedule.curves[name].basis
-        gradients = torch.stack([h.gradients[name] for h in found])
-        agreed[name] = (gradients.sign() == gradients[0].sign()).all(0)
-        variances = [_variance(h.per_step[name], basis, steps) for h in found if h.per_step]
-        error = torch.zeros_like(value)
-        if variances:
-            error = torch.stack(variances).sum(0).sqrt() / len(found)
+        gradients = torch.stack([_on_basis(h, name, basis, steps) for h in found])
+        average, error = gradients.mean(0), torch.zeros_like(value)
         if len(found) > 1:
-            error = torch.maximum(error, gradients.std(0) / len(found) ** 0.5)
-        average = gradients.mean(0)
+            error = gradients.std(0) / len(found) ** 0.5
+        agreed[name] = average.abs() > error
+        variances = [_variance(h.per_step[name], basis, steps) for h in found if h.per_step]
+        if variances:
+            error = torch.maximum(error, torch.stack(variances).sum(0).sqrt() / len(found))
         score[name] = torch.where(average == 0, 0.0, average / error.clamp(min=1e-300))
         mean[name] = hyper.gradient_in_coordinate(value, average) * hyper.outer_step
     return Evidence(mean, score, agreed)
+
+
+def _on_basis(found: Hypergradient, name: str, basis: Basis, steps: int) -> Tensor:
+    """The same hypergradient on a finer basis, where every per-step derivative is known."""
+    if not found.per_step:
+        return found.gradients[name]
+    return basis.project(found.per_step[name], steps)
 
 
 def _variance(per_step: Tensor, basis: Basis, steps: int) -> Tensor:

@@ -53,8 +53,9 @@ class SignDescent(OuterRule[SignState]):
         seeds: Runs whose hypergradients are averaged; fresh ones at every outer step.
         tolerance: Converged when ``s_i <= tolerance * max(|h_i|, first s_i)`` for every i.
         rejections: Diverged proposals in a row before giving up.
-        finalists: Best schedules that are compared on common seeds at the end.
-        finalist_seeds: Number of those seeds.
+        finalists: Best schedules that meet again on common fresh seeds at the end, in rounds after
+            which the worse half leaves.
+        finalist_seeds: Seeds per round.
 
     Raises:
         DivergedError: If the very first run diverges.

@@ -1,0 +1,73 @@
+"""The final comparison: rounds on common fresh seeds, after which the worse half leaves."""
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+import nongreedy as ng
+from nongreedy._finalists import rematch
+from nongreedy._objective import Evaluated
+from nongreedy._schedule import Schedule
+
+
+class Scores:
+    """An objective whose loss is read off a table: learning rate -> loss, or None to diverge."""
+
+    def __init__(self, table, budget=None, late=None):
+        self.table, self.budget, self.late = table, budget, late or {}
+        self.cost, self.runs = 0.0, []
+
+    def seeds(self, stream, count):
+        return [1000 * stream - index for index in range(count)]
+
+    def rollout(self, schedule, seed):
+        rate = schedule["learning_rate"].item()
+        again = seed <= -1002  # beyond the first round of two
+        self.runs.append((rate, seed))
+        self.cost += 1
+        loss = self.late.get(rate, self.table[rate]) if again else self.table[rate]
+        if loss is None:
+            raise ng.DivergedError("training loss", 3, 10)
+        return SimpleNamespace(outcome=SimpleNamespace(loss=loss, accuracy=None))
+
+
+def meet(objective, finalists=6, finalist_seeds=2):
+    """The winner's learning rate; entries are ranked in the order of the table."""
+    ranked = [Evaluated(Schedule.of(learning_rate=[rate]), {0: 1.0}) for rate in objective.table]
+    rule = ng.AgreementSearch(finalists=finalists, finalist_seeds=finalist_seeds)
+    winner = rematch(rule, objective, ranked)
+    return winner.schedule["learning_rate"].item()
+
+
+def test_the_better_half_stays_and_every_round_has_fresh_seeds():
+    objective = Scores({float(k): 1 - 0.1 * k for k in range(1, 9)})
+    assert meet(objective) == 6.0  # the best of the six that were let in
+    by_rate = {
+        r: len(list(g)) for r, g in itertools.groupby(sorted(objective.runs), lambda x: x[0])
+    }
+    assert by_rate == {1.0: 2, 2.0: 2, 3.0: 2, 4.0: 4, 5.0: 6, 6.0: 6}
+    assert len(set(objective.runs)) == len(objective.runs)
+
+
+@pytest.mark.parametrize(("later", "winner"), [(0.55, 2.0), (0.65, 1.0)])
+def test_the_losses_of_all_rounds_count(later, winner):
+    # 1.0 has 0.5 throughout; 2.0 has 0.4 in the first round, so its mean is 0.475 or 0.525.
+    objective = Scores({1.0: 0.5, 2.0: 0.4, 3.0: 0.8, 4.0: 0.9}, late={2.0: later})
+    assert meet(objective) == winner
+
+
+@pytest.mark.parametrize(("budget", "runs"), [(3, 0), (5, 4), (12, 12), (17, 12), (18, 18)])
+def test_the_budget_is_never_exceeded_and_whole_rounds_are_played(budget, runs):
+    objective = Scores({float(k): 1 - 0.1 * k for k in range(1, 9)}, budget=budget)
+    winner = meet(objective)
+    assert len(objective.runs) == runs <= budget
+    assert winner == {0: 1.0, 4: 2.0}.get(runs, 6.0)
+
+
+def test_a_finalist_that_diverges_is_out():
+    assert meet(Scores({1.0: 0.5, 2.0: None, 3.0: 0.4})) == 3.0
+
+
+def test_where_every_finalist_diverges_the_search_decides():
+    assert meet(Scores({1.0: None, 2.0: None})) == 1.0
