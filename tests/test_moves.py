@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy._outer.moves import exchange, ramp, ray
+from nongreedy._outer.moves import exchange, ramp, ray, regularize
 from nongreedy._schedule import Schedule
 
 STEPS = 40
@@ -52,6 +52,18 @@ def test_ramp_starts_at_nothing_and_ends_at_its_length():
     assert cooled.tolist() == pytest.approx([0.1, 0.01, 0.001])
     assert ramp(*setting([0.1], 0.5)) is None
     assert ramp(*setting([0.1] * 3, 0.5, fixed="learning_rate")) is None
+
+
+def test_weight_decay_rises_by_decades_up_to_its_bound():
+    hyperparameters = ng.SGD(weight_decay=ng.Windows(2, initial=[1e-4, 0.05])).hyperparameters(9)
+    schedule = Schedule.initial(hyperparameters)
+    more = regularize(schedule, hyperparameters)(2.0)["weight_decay"]
+    assert more.tolist() == pytest.approx([1e-2, 0.1])
+    full = schedule.with_coefficients(
+        {"weight_decay": torch.tensor([0.1, 0.1], dtype=torch.float64)}
+    )
+    assert regularize(full, hyperparameters) is None
+    assert regularize(*setting([0.1], 0.5)) is None  # fixed
 
 
 def test_a_zero_direction_is_no_move():

@@ -18,12 +18,13 @@ from .._schedule import Curve, Schedule
 from .base import OuterRule, OuterState, Report, learned
 from .evidence import weigh
 from .line_search import Lengths, LineSearch, Point
-from .moves import COOLED, exchange, moved, ramp, ray
+from .moves import COOLED, exchange, moved, ramp, ray, regularize
 
 _SCALE = Lengths(first=1.0, longest=8.0, shortest=0.25)
 _SHAPE = Lengths(first=0.25, longest=1.0, shortest=0.125)
 _RAMP = Lengths(first=0.5, longest=2.0, shortest=0.5)
 _EXCHANGE = Lengths(first=0.5, longest=1.0, shortest=0.5, dear=True)
+_REGULARIZE = Lengths(first=1.0, longest=2.0, shortest=1.0)
 _RETREATS = 10  # decades that a diverging start may be lowered before giving up
 
 
@@ -58,9 +59,9 @@ class AgreementSearch(OuterRule[SearchState]):
     outer step draws fresh seeds, runs the current schedule on them, and proposes
 
     1. what the derivative at one noisy end point hardly sees: momentum exchanged for learning rate
-       by half a decade, up or down (:func:`exchange`), and a cooling ramp (the learning rate falls by
-       half a decade towards the end, then by one, two); where one of them helps, nothing needs to be
-       differentiated;
+       by half a decade, up or down (:func:`exchange`), ten times the weight decay, and a cooling ramp
+       (the learning rate falls by half a decade towards the end, then by one, two); where one of
+       them helps, nothing needs to be differentiated;
     2. else a step along the :class:`Evidence` direction, in which coefficients move as far as their
        hypergradient stands out of its noise, and not at all where seeds disagree. Hypergradients of
        a schedule that does not move are kept and weighed together with those of further seeds.
@@ -157,6 +158,9 @@ def _finite(
         if length:
             notes.append(f"momentum {verb} by {length:g} decades for learning rate")
             break
+    best, length = search.along(best, regularize(best.schedule, hyperparameters), _REGULARIZE)
+    if length:
+        notes.append(f"weight decay raised by {length:g} outer steps")
     best, cooled = search.along(best, ramp(best.schedule, hyperparameters), _RAMP)
     if cooled:
         notes.append(f"cooled by {cooled:g} decades towards the end")

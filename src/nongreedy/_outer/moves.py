@@ -1,4 +1,4 @@
-"""Ways to change a schedule by some length: along a direction, a cooling ramp, a momentum exchange."""
+"""Ways to change a schedule by some length: along a direction, or without a derivative."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ Direction = Mapping[str, Tensor]
 Hyperparameters = Mapping[str, Hyperparameter]
 COOLED = "learning_rate"  # what is lowered when a run diverges, and along the cooling ramp
 TRADED = "momentum"
+_DECAY = "weight_decay"
 
 
 def moved(
@@ -42,6 +43,14 @@ def ramp(schedule: Schedule, hyperparameters: Hyperparameters) -> Move | None:
         return None
     fall = -torch.linspace(0, 1, len(schedule[COOLED]), dtype=torch.float64)
     return ray(schedule, hyperparameters, {COOLED: fall})
+
+
+def regularize(schedule: Schedule, hyperparameters: Hyperparameters) -> Move | None:
+    """More weight decay everywhere, by outer steps: where it is small, so is its derivative."""
+    if _DECAY not in hyperparameters:
+        return None
+    more = (schedule[_DECAY] < hyperparameters[_DECAY].bounds[1]).double()
+    return ray(schedule, hyperparameters, {_DECAY: more})
 
 
 def exchange(schedule: Schedule, hyperparameters: Hyperparameters, sign: int) -> Move | None:
