@@ -18,6 +18,13 @@ from ._errors import NongreedyError as NongreedyError
 from ._errors import ReplayError as ReplayError
 from ._errors import ScheduleFileError as ScheduleFileError
 from ._optimizer import SGD as SGD
+from ._optimizer import Adagrad as Adagrad
+from ._optimizer import Adam as Adam
+from ._optimizer import AdamW as AdamW
+from ._optimizer import Lion as Lion
+from ._optimizer import Optimizer as Optimizer
+from ._optimizer import RMSprop as RMSprop
+from ._optimizer import TorchLion as TorchLion
 from ._outer import AgreementSearch as AgreementSearch
 from ._outer import SignDescent as SignDescent
 from ._result import OuterStep as OuterStep

@@ -69,8 +69,11 @@ class Run:
         return self.optimizer.init(self.module.start())
 
     def values(self, schedule: Schedule) -> dict[str, Tensor]:
-        """Every hyperparameter at every step: name -> shape (T,), the run's dtype and device."""
-        table = schedule.values(self.steps)
+        """Every hyperparameter at every step: name -> shape (T,), the run's dtype and device.
+
+        And ``"step"``, the number of each step, from 1: bias corrections depend on it.
+        """
+        table = {**schedule.values(self.steps), "step": torch.arange(1, self.steps + 1)}
         return {n: v.to(self.task.device, self.dtype) for n, v in table.items()}
 
     def training_loss(self, parameters: Tensor, step: int) -> Tensor:

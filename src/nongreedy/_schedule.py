@@ -106,9 +106,9 @@ class Schedule:
     def attach(self, optimizer: torch.optim.Optimizer, total_steps: int) -> Any:
         """A ``torch.optim.lr_scheduler.LRScheduler`` that sets this schedule's values each step.
 
-        Sets learning rate, momentum (or beta1) and weight decay in every parameter group, now and
-        at each ``scheduler.step()``, for a run of `total_steps` steps; afterwards the last values
-        stay.
+        Sets whatever the schedule holds (learning rate, momentum, betas, epsilon, weight decay) in
+        every parameter group that has it, now and at each ``scheduler.step()``, for a run of
+        `total_steps` steps; afterwards the last values stay.
 
         Raises:
             ValueError: `total_steps` below 1, or the optimizer lacks one of the hyperparameters.

@@ -13,26 +13,41 @@ from ._schedule import Schedule
 _TINY = 5e-324
 
 
-def _set_momentum(group: dict[str, Any], value: float) -> None:
-    if "betas" in group:
-        group["betas"] = (value, group["betas"][1])
-    else:
-        group["momentum"] = value
+Setter = Callable[[dict[str, Any], float], None]
 
 
-# Name -> (keys of which a parameter group must have one, how to set the value there).
-_SETTERS: dict[str, tuple[tuple[str, ...], Callable[[dict[str, Any], float], None]]] = {
-    "learning_rate": (("lr",), lambda group, value: group.__setitem__("lr", value)),
-    "momentum": (("momentum", "betas"), _set_momentum),
-    "weight_decay": (
-        ("weight_decay",),
-        lambda group, value: group.__setitem__("weight_decay", value),
-    ),
+def _plain(key: str) -> Setter:
+    return lambda group, value: group.__setitem__(key, value)
+
+
+def _beta(position: int) -> Setter:
+    def set_beta(group: dict[str, Any], value: float) -> None:
+        betas = list(group["betas"])
+        betas[position] = value
+        group["betas"] = tuple(betas)
+
+    return set_beta
+
+
+# Name -> the keys of which a parameter group must have one, the first that it has decides, and how
+# to set the value there.
+_SETTERS: dict[str, dict[str, Setter]] = {
+    "learning_rate": {"lr": _plain("lr")},
+    "momentum": {"momentum": _plain("momentum"), "betas": _beta(0)},
+    "beta1": {"betas": _beta(0)},
+    "beta2": {"betas": _beta(1)},
+    "smoothing": {"alpha": _plain("alpha")},
+    "epsilon": {"eps": _plain("eps")},
+    "weight_decay": {"weight_decay": _plain("weight_decay")},
 }
 
 
+def _setter(name: str, group: dict[str, Any]) -> Setter | None:
+    return next((how for key, how in _SETTERS.get(name, {}).items() if key in group), None)
+
+
 class ScheduleLR(LRScheduler):
-    """Sets learning rate, momentum and weight decay of an optimizer from a :class:`Schedule`.
+    """Sets learning rate, momentum, weight decay and the like from a :class:`Schedule`.
 
     Made by :meth:`Schedule.attach`. Step it once after each ``optimizer.step()``.
 
@@ -47,8 +62,7 @@ class ScheduleLR(LRScheduler):
         self, optimizer: Optimizer, schedule: Schedule, total_steps: int, last_epoch: int = -1
     ):
         for name in schedule.curves:
-            keys, _ = _SETTERS.get(name, ((), None))
-            if not any(key in group for key in keys for group in optimizer.param_groups):
+            if not any(_setter(name, group) for group in optimizer.param_groups):
                 raise ValueError(
                     f"The schedule sets {name!r}, which {type(optimizer).__name__} does not have "
                     f"(its settings: {sorted(optimizer.defaults)}). Attach it to the kind of "
@@ -57,8 +71,9 @@ class ScheduleLR(LRScheduler):
         self.total_steps = int(total_steps)
         self.tables = {n: v.tolist() for n, v in schedule.values(self.total_steps).items()}
         if any(self.tables.get("momentum", ())):
-            # At a momentum of exactly 0 torch.optim.SGD neither makes nor updates its buffer; the
-            # smallest positive number keeps it up to date and multiplies it to zero all the same.
+            # At a momentum of exactly 0 torch.optim.SGD and RMSprop neither make nor update their
+            # buffer; the smallest positive number keeps it up to date and multiplies it to zero all
+            # the same.
             self.tables["momentum"] = [value or _TINY for value in self.tables["momentum"]]
         super().__init__(optimizer, last_epoch)
 
@@ -67,5 +82,7 @@ class ScheduleLR(LRScheduler):
         position = min(self.last_epoch, self.total_steps - 1)
         for name, table in self.tables.items():
             for group in self.optimizer.param_groups:
-                _SETTERS[name][1](group, table[position])
+                setter = _setter(name, group)
+                if setter is not None:
+                    setter(group, table[position])
         return [group["lr"] for group in self.optimizer.param_groups]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -13,20 +14,40 @@ from .._basis import Basis
 from .._hyperparameter import Default, Hyperparameter, resolve_all
 
 
+@dataclass(frozen=True)
 class Optimizer(abc.ABC):
-    """An inner optimizer as pure functions of tensors.
+    """An inner optimizer as pure functions of tensors. Leaves are frozen dataclasses.
 
     The state has shape ``(slots, P)``; slot 0 holds the flat parameters. Everything that happens
     after the raw gradient (clipping, decay, momentum) lives in `update`, so that engines need one
     Hessian-vector product of the raw loss and one derivative of `update`.
 
+    Args:
+        clip_value: Clip each gradient coordinate to [-clip_value, clip_value].
+        clip_norm: Then scale the whole gradient to at most this Euclidean norm.
+
     Class attributes:
         slots: Number of flat vectors in the state.
-        learnable: Name -> default initial value, bounds and coordinate.
+        learnable: Name of a field -> default initial value, bounds and coordinate.
+
+    Raises:
+        ValueError: A clipping bound that is not positive, or a hyperparameter that cannot be.
     """
+
+    clip_value: float | None = field(default=None, kw_only=True)
+    clip_norm: float | None = field(default=None, kw_only=True)
 
     slots: ClassVar[int]
     learnable: ClassVar[Mapping[str, Default]]
+
+    def __post_init__(self) -> None:
+        for name in ("clip_value", "clip_norm"):
+            bound = getattr(self, name)
+            if bound is not None and not bound > 0:
+                raise ValueError(f"`{name}` must be positive or None, but got {bound!r}.")
+        # Coordinates are the outer rule's to choose: a bound of 0 suits the paper's rule.
+        raw = {name: replace(row, transform=None) for name, row in self.learnable.items()}
+        self.hyperparameters(overrides=raw)
 
     def init(self, parameters: Tensor) -> Tensor:
         """State before the first step: parameters, then zeros. Shape (slots, P)."""
@@ -41,8 +62,21 @@ class Optimizer(abc.ABC):
         Args:
             state: Shape (slots, P).
             gradient: Raw gradient of the training loss, shape (P,).
-            values: Name -> this step's value, shape ().
+            values: Name -> this step's value, shape (); and ``"step"``, which counts from 1.
         """
+
+    def clip(self, gradient: Tensor) -> Tensor:
+        """The gradient, clipped elementwise and then by norm, with its true Jacobian."""
+        if self.clip_value is not None:
+            gradient = gradient.clamp(-self.clip_value, self.clip_value)
+        if self.clip_norm is not None:
+            # Below the bound the scale is exactly one: the square root is then never taken at zero.
+            square = gradient.square().sum()
+            over = square > self.clip_norm**2
+            norm = torch.where(over, square, torch.ones_like(square)).sqrt()
+            scale = torch.where(over, self.clip_norm / (norm + 1e-6), torch.ones_like(norm))
+            gradient = gradient * scale.clamp(max=1.0)
+        return gradient
 
     def pull_back(
         self,
@@ -81,12 +115,16 @@ class Optimizer(abc.ABC):
         """The ``torch.optim`` twin, whose settings a schedule then sets at each step."""
 
     def clip_torch(self, parameters: Any) -> None:
-        """Clip the gradients of a plain PyTorch loop as `update` does; nothing by default."""
-        del parameters
+        """The same clipping on the ``.grad`` of a plain loop's parameters."""
+        parameters = list(parameters)
+        if self.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
 
-    @abc.abstractmethod
     def given(self) -> Mapping[str, Basis | float]:
         """Name -> basis (learned) or number (fixed), as the user gave them."""
+        return {name: getattr(self, name) for name in self.learnable}
 
     def hyperparameters(
         self, steps: int | None = None, overrides: Mapping[str, Default] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
 import torch
@@ -31,15 +31,18 @@ class SGD(Optimizer):
         learning_rate: alpha, a basis (learned) or a number (fixed).
         momentum: beta in [0, 1), likewise.
         weight_decay: xi >= 0, likewise; applies to every parameter.
-        clip_value: Clip each gradient coordinate to [-clip_value, clip_value].
-        clip_norm: Then scale the whole gradient to at most this Euclidean norm.
+        dampening: Share of each new gradient, after the first, that does not enter the velocity.
+        nesterov: Step along :math:`g_t + \xi_t \theta_{t-1} + \beta_t v_t` instead of :math:`v_t`.
+        clip_value, clip_norm: Bounds of the gradient's coordinates and of its norm.
 
     Raises:
-        ValueError: A clipping bound that is not positive.
+        ValueError: A clipping bound that is not positive, a dampening outside [0, 1), or both
+            dampening and Nesterov momentum.
 
     Source: arXiv:2007.07869, section 3.
 
-    Cannot: use Nesterov momentum or dampening, or settings per parameter group.
+    Cannot: have settings per parameter group; leave a gradient undampened where the momentum is
+    exactly 0, as torch does.
 
     Example:
         >>> sgd = SGD(learning_rate=Windows(7), momentum=0.9)
@@ -50,8 +53,8 @@ class SGD(Optimizer):
     learning_rate: Basis | float = field(default_factory=Windows)
     momentum: Basis | float = 0.0
     weight_decay: Basis | float = 0.0
-    clip_value: float | None = None
-    clip_norm: float | None = None
+    dampening: float = 0.0
+    nesterov: bool = False
 
     slots: ClassVar[int] = 2
     learnable: ClassVar[Mapping[str, Default]] = {
@@ -61,37 +64,29 @@ class SGD(Optimizer):
     }
 
     def __post_init__(self) -> None:
-        for name in ("clip_value", "clip_norm"):
-            bound = getattr(self, name)
-            if bound is not None and not bound > 0:
-                raise ValueError(f"`{name}` must be positive or None, but got {bound!r}.")
-        # Coordinates are the outer rule's to choose: a bound of 0 suits the paper's rule.
-        raw = {name: replace(row, transform=None) for name, row in self.learnable.items()}
-        self.hyperparameters(overrides=raw)
-
-    def given(self) -> Mapping[str, Basis | float]:
-        """Name -> basis or number."""
-        return {name: getattr(self, name) for name in self.learnable}
-
-    def clip(self, gradient: Tensor) -> Tensor:
-        """The gradient, clipped elementwise and then by norm, with its true Jacobian."""
-        if self.clip_value is not None:
-            gradient = gradient.clamp(-self.clip_value, self.clip_value)
-        if self.clip_norm is not None:
-            # Below the bound the scale is exactly one: the square root is then never taken at zero.
-            square = gradient.square().sum()
-            over = square > self.clip_norm**2
-            norm = torch.where(over, square, torch.ones_like(square)).sqrt()
-            scale = torch.where(over, self.clip_norm / (norm + 1e-6), torch.ones_like(norm))
-            gradient = gradient * scale.clamp(max=1.0)
-        return gradient
+        if not 0 <= self.dampening < 1:
+            raise ValueError(f"`dampening` must be in [0, 1), but got {self.dampening!r}.")
+        if self.nesterov and self.dampening:
+            raise ValueError(
+                f"nesterov=True needs dampening=0, as in torch.optim.SGD, but got {self.dampening!r}."
+            )
+        super().__post_init__()
 
     def update(self, state: Tensor, gradient: Tensor, values: Mapping[str, Tensor]) -> Tensor:
         """(theta, v) -> (theta', v'), shape (2, P)."""
         parameters, velocity = state.unbind(0)
+        momentum = values["momentum"]
         decayed = self.clip(gradient) + values["weight_decay"] * parameters
-        velocity = values["momentum"] * velocity + decayed
-        return torch.stack([parameters - values["learning_rate"] * velocity, velocity])
+        velocity = momentum * velocity + self._fresh(values) * decayed
+        direction = decayed + momentum * velocity if self.nesterov else velocity
+        return torch.stack([parameters - values["learning_rate"] * direction, velocity])
+
+    def _fresh(self, values: Mapping[str, Tensor]) -> Tensor | float:
+        """Share of the new gradient in the velocity: all of it at the first step, as in torch."""
+        if not self.dampening:
+            return 1.0
+        step = values["step"]
+        return 1 - self.dampening * (step > 1).to(step.dtype)
 
     def pull_back(
         self,
@@ -103,41 +98,51 @@ class SGD(Optimizer):
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         r"""The vector-Jacobian product of `update`, in a third of automatic differentiation's passes.
 
-        .. math:: \bar u &= \bar v' - \alpha \bar \theta', \qquad
-                  \bar \theta = \bar \theta' + \xi \bar u, \qquad
-                  \bar v = \beta \bar u, \qquad \bar g = \bar u \cdot \partial\,\mathrm{clip} \\
+        .. math:: \bar d &= -\alpha \bar \theta', \qquad
+                  \bar u = \bar v' + \bar d, \qquad
+                  \bar g = \bar u \cdot \partial\,\mathrm{clip} \\
+                  \bar \theta &= \bar \theta' + \xi \bar u, \qquad
+                  \bar v = \beta \bar u \\
                   \bar \alpha &= -\langle \bar \theta', v' \rangle, \qquad
                   \bar \beta = \langle \bar u, v \rangle, \qquad
                   \bar \xi = \langle \bar u, \theta \rangle
+
+        without Nesterov momentum and dampening, each of which adds a term.
         """
         raw = gradient.detach().requires_grad_()
         clipped = self.clip(raw)
         (parameters, velocity), (on_parameters, on_velocity) = state, adjoint
         rate, momentum, decay = (values[name] for name in self.learnable)
         with torch.no_grad():
-            on_sum = on_velocity.addcmul(rate, on_parameters, value=-1)
+            fresh = self._fresh(values)
+            pushed = rate * momentum if self.nesterov else rate
+            on_new = on_velocity.addcmul(pushed, on_parameters, value=-1)
+            on_decayed = on_new if isinstance(fresh, float) else on_new * fresh
+            if self.nesterov:
+                on_decayed = on_decayed.addcmul(rate, on_parameters, value=-1)
             on_state = torch.empty_like(adjoint)
-            torch.addcmul(on_parameters, decay, on_sum, out=on_state[0])
-            torch.mul(on_sum, momentum, out=on_state[1])
+            torch.addcmul(on_parameters, decay, on_decayed, out=on_state[0])
+            torch.mul(on_new, momentum, out=on_state[1])
             found = {}
+            if "learning_rate" in learn or (self.nesterov and "momentum" in learn):
+                decayed = clipped.addcmul(decay, parameters)
+                kept = decayed if isinstance(fresh, float) else decayed * fresh
+                new = kept.addcmul(momentum, velocity)
             if "learning_rate" in learn:
-                updated = clipped.addcmul(decay, parameters).addcmul_(momentum, velocity)
-                found["learning_rate"] = -(on_parameters @ updated)
+                direction = decayed.addcmul(momentum, new) if self.nesterov else new
+                found["learning_rate"] = -(on_parameters @ direction)
             if "momentum" in learn:
-                found["momentum"] = on_sum @ velocity
+                found["momentum"] = on_new @ velocity
+                if self.nesterov:
+                    found["momentum"] -= rate * (on_parameters @ new)
             if "weight_decay" in learn:
-                found["weight_decay"] = on_sum @ parameters
-        on_gradient = on_sum if clipped is raw else torch.autograd.grad(clipped, raw, on_sum)[0]
-        return on_state, on_gradient, found
+                found["weight_decay"] = on_decayed @ parameters
+        if clipped is raw:
+            return on_state, on_decayed, found
+        return on_state, torch.autograd.grad(clipped, raw, on_decayed)[0], found
 
     def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
         """``torch.optim.SGD``; attach a schedule before its first step."""
-        return torch.optim.SGD(parameters, lr=0.0, momentum=0.0, weight_decay=0.0)
-
-    def clip_torch(self, parameters: Any) -> None:
-        """The same clipping on the ``.grad`` of a plain loop's parameters."""
-        parameters = list(parameters)
-        if self.clip_value is not None:
-            torch.nn.utils.clip_grad_value_(parameters, self.clip_value)
-        if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+        # torch refuses Nesterov momentum at 0; the schedule sets the real value.
+        settings = {"dampening": self.dampening, "nesterov": self.nesterov}
+        return torch.optim.SGD(parameters, lr=0.0, momentum=0.5 * self.nesterov, **settings)

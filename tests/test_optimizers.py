@@ -1,0 +1,146 @@
+"""Every optimizer against its torch twin, and its hypergradients against finite differences."""
+
+import functools
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import nongreedy as ng
+
+from .helpers import CLIPPINGS, MODELS, STEPS, assert_same, tiny_task
+
+RATES = {"learning_rate": ng.Windows(3, initial=(0.05, 0.1, 0.08))}
+BETAS = {
+    "beta1": ng.Windows(2, initial=(0.8, 0.6)),
+    "beta2": ng.Linear(2, initial=(0.95, 0.9)),
+}
+TAIL = {
+    "epsilon": ng.Constant(initial=0.03),
+    "weight_decay": ng.Windows(4, initial=(0.01, 0.02, 0.005, 0.03)),
+}
+DECAY = {"weight_decay": TAIL["weight_decay"]}
+MOMENTUM = {"momentum": ng.Windows(2, initial=(0.5, 0.3))}
+
+# Name -> (class, its settings with everything learned that can be).
+OPTIMIZERS = {
+    "nesterov": (ng.SGD, {**RATES, **MOMENTUM, **DECAY, "nesterov": True}),
+    "dampened": (ng.SGD, {**RATES, **MOMENTUM, **DECAY, "dampening": 0.4}),
+    "adam": (ng.Adam, {**RATES, **BETAS, **TAIL}),
+    "adamw": (ng.AdamW, {**RATES, **BETAS, **TAIL}),
+    "rmsprop": (
+        ng.RMSprop,
+        {**RATES, **MOMENTUM, **TAIL, "smoothing": ng.Windows(2, initial=(0.9, 0.7))},
+    ),
+    "adagrad": (ng.Adagrad, {**RATES, **TAIL}),
+    "lion": (ng.Lion, {**RATES, **BETAS, **DECAY}),
+}
+ENGINES = [ng.Forward(chunk=2), ng.Reverse("device"), ng.Reverse("checkpoint")]
+JUDGE = ng.FiniteDifference(step=1e-5, order=4)
+SETTINGS = {"steps": STEPS, "seed": 6, "dtype": torch.float64}
+
+
+def made(name, clipping="plain"):
+    kind, settings = OPTIMIZERS[name]
+    return kind(**settings, **CLIPPINGS[clipping])
+
+
+@functools.cache
+def found(name, model, clipping, engine):
+    return ng.hypergradient(tiny_task(model), made(name, clipping), engine=engine, **SETTINGS)
+
+
+@pytest.mark.parametrize("clipping", ["plain", "both"])
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("engine", ENGINES, ids=repr)
+def test_hypergradients_match_finite_differences(engine, name, model, clipping):
+    gradients = found(name, model, clipping, engine).gradients
+    assert set(gradients) == set(OPTIMIZERS[name][0].learnable)
+    assert_same(gradients, found(name, model, clipping, JUDGE).gradients, 1e-6)
+    assert_same(gradients, found(name, model, clipping, ENGINES[1]).gradients, 1e-10)
+
+
+@pytest.mark.parametrize("clipping", CLIPPINGS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fifty_steps_equal_the_torch_twin(name, clipping):
+    task, steps, optimizer = tiny_task("mlp"), 50, made(name, clipping)
+    schedule = ng.Schedule.initial(optimizer.hyperparameters(steps))
+    run = ng.Run(task, optimizer, steps, seed=4, dtype=torch.float64)
+    ours = ng.Reverse().rollout(run, schedule)
+
+    module = MODELS["mlp"][0]().double()
+    parameters = list(module.parameters())
+    nn.utils.vector_to_parameters(run.initial()[0].clone(), parameters)
+    twin = optimizer.torch_optimizer(parameters)
+    scheduler = schedule.attach(twin, steps)
+    for step in range(steps):
+        inputs, targets = task.plan.batch(4, step, task.device, torch.float64)
+        twin.zero_grad()
+        functional.cross_entropy(module(inputs), targets).backward()
+        optimizer.clip_torch(parameters)
+        twin.step()
+        scheduler.step()
+    theirs = nn.utils.parameters_to_vector(parameters)
+    torch.testing.assert_close(ours.final[0], theirs, rtol=1e-9, atol=1e-11)
+
+
+class Still(nn.Module):
+    """Two units that are dead on the training inputs -1, and one weight at its minimum."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.5, 1.5, 0.0]))
+
+    def forward(self, inputs):
+        product = inputs * self.weight
+        return torch.cat([torch.relu(product[:, :2]), product[:, 2:]], 1)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("engine", ENGINES, ids=repr)
+def test_a_gradient_of_exactly_zero_gives_no_nan(engine, name):
+    ones = torch.ones(4, 3, dtype=torch.float64)
+    train = -ones, torch.tensor([1.0, 1.0, 0.0]).double().expand(4, 3)
+    task = ng.Task(Still, functional.mse_loss, train, (ones, ones), batch_size=2)
+    settings = {"steps": STEPS, "dtype": torch.float64}
+    gradients = ng.hypergradient(task, made(name), engine=engine, **settings).gradients
+    judge = ng.hypergradient(task, made(name), engine=JUDGE, **settings).gradients
+    assert_same(gradients, judge, 1e-6)
+    assert gradients["weight_decay"].abs().min() > 1e-7
+
+
+def test_lions_betas_have_a_hypergradient_of_exactly_zero():
+    gradients = found("lion", "mlp", "plain", ENGINES[1]).gradients
+    assert not gradients["beta1"].any() and not gradients["beta2"].any()
+
+
+@pytest.mark.parametrize("name", [n for n in OPTIMIZERS if n != "lion"])
+def test_every_other_hyperparameter_matters(name):
+    # Guards the table above: a value that is never used would agree with its differences, at zero.
+    for gradient in found(name, "mlp", "plain", ENGINES[1]).gradients.values():
+        assert gradient.abs().max() > 1e-7
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"dampening": 1.5}, "`dampening` must be in"),
+        ({"nesterov": True, "dampening": 0.1}, "nesterov=True needs dampening=0"),
+        ({"clip_norm": 0.0}, "`clip_norm` must be positive"),
+    ],
+    ids=["dampening", "nesterov", "clip"],
+)
+def test_bad_settings(settings, words):
+    with pytest.raises(ValueError, match=words):
+        ng.SGD(**settings)
+
+
+@pytest.mark.parametrize("name", ["adamw", "rmsprop"])
+def test_tune_and_retrain_accept_every_optimizer(name):
+    optimizer = made(name)
+    result = ng.tune(tiny_task(), optimizer, steps=12, outer_steps=2, budget=30)
+    assert set(result.schedule.curves) == set(OPTIMIZERS[name][0].learnable)
+    again = ng.retrain(tiny_task(), result.schedule, steps=12, optimizer=optimizer)
+    assert again.validation_loss < 2.0
