@@ -11,6 +11,7 @@ from ._engine import Engine as Engine
 from ._engine import FiniteDifference as FiniteDifference
 from ._engine import Forward as Forward
 from ._engine import Hypergradient as Hypergradient
+from ._engine import RandomDirections as RandomDirections
 from ._engine import Reverse as Reverse
 from ._errors import DataError as DataError
 from ._errors import DivergedError as DivergedError

@@ -32,7 +32,7 @@ def mix(*numbers: int) -> int:
 
 
 # Independent streams of one seed.
-ORDER, AUGMENT, DROPOUT, INITIAL, REESTIMATE = range(1, 6)
+ORDER, AUGMENT, DROPOUT, INITIAL, REESTIMATE, DIRECTIONS = range(1, 7)
 
 
 def generator(*numbers: int) -> torch.Generator:

@@ -8,9 +8,15 @@ from .base import Hypergradient as Hypergradient
 from .base import Rollout as Rollout
 from .finite_difference import FiniteDifference as FiniteDifference
 from .forward import Forward as Forward
+from .random_directions import RandomDirections as RandomDirections
 from .reverse import Reverse as Reverse
 
-_NAMED = {"forward": Forward, "reverse": Reverse, "finite_difference": FiniteDifference}
+_NAMED = {
+    "forward": Forward,
+    "reverse": Reverse,
+    "finite_difference": FiniteDifference,
+    "random_directions": RandomDirections,
+}
 
 
 def engine_from(engine: str | Engine) -> Engine:

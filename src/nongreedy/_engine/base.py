@@ -48,6 +48,8 @@ class Hypergradient:
         per_step: Name -> dJ/dh_t, shape (T,), float64; empty for engines that do not know it.
             ``basis.project(per_step[name], T) == gradients[name]`` for any basis.
         initial: dJ/d theta_0, shape (P,); None for engines that do not know it.
+        standard_error: Name -> standard error of each entry of `gradients`, from engines that
+            estimate; empty for exact ones.
     """
 
     value: float
@@ -55,6 +57,7 @@ class Hypergradient:
     gradients: dict[str, Tensor]
     per_step: dict[str, Tensor] = field(default_factory=dict)
     initial: Tensor | None = None
+    standard_error: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Engine(abc.ABC):

@@ -5,7 +5,8 @@ Aliases: forward-mode differentiation (arXiv:1703.01785), FDS when shared (arXiv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import bisect
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .._errors import DivergedError
-from .._run import Run, at
+from .._run import Outcome, Run, at
 from .._schedule import Schedule
 from .base import Engine, Hypergradient, OnStep, Rollout, ignore
 from .reverse import hessian_product
@@ -71,22 +72,46 @@ class Forward(Engine):
         """Train once with tangents."""
         learn = list(learn)
         table = columns(schedule, learn, run.steps)
-        values, state = run.values(schedule), run.initial()
-        seeds = _Injection(schedule, learn, table, run)
-        tangents = state.new_zeros(len(table), *state.shape)
-        with run.isolated():
-            for t in range(run.steps):
-                started = tangents[: sum(start <= t for _, _, start in table)]
-                state = self._push(run, state, at(values, t), t, started, seeds.at(t))
-                on_step(t)
-            outcome, gradient = run.outer_gradient(state[0])
-        products = (tangents[:, 0] @ gradient).double().cpu()
         gradients = {
             n: torch.zeros(schedule.curves[n].basis.size(run.steps)).double() for n in learn
         }
+        directions = {n: torch.zeros(len(table), len(g)).double() for n, g in gradients.items()}
+        for row, (name, index, _) in enumerate(table):
+            directions[name][row, index] = 1.0
+        starts = [start for _, _, start in table]
+        outcome, products = self.push(run, schedule, directions, starts, on_step)
         for (name, index, _), product in zip(table, products, strict=True):
             gradients[name][index] = product
         return Hypergradient(outcome.loss, outcome.accuracy, gradients)
+
+    def push(
+        self,
+        run: Run,
+        schedule: Schedule,
+        directions: Mapping[str, Tensor],
+        starts: Sequence[int],
+        on_step: OnStep = ignore,
+    ) -> tuple[Outcome, Tensor]:
+        r"""Train once with a tangent for each row of `directions`.
+
+        Args:
+            directions: Name -> changes of the coefficients, shape (K, size of the basis).
+            starts: First step at which each row acts, ascending, length K.
+
+        Returns:
+            The outcome, and dJ along each row, shape (K,), float64.
+        """
+        values, state = run.values(schedule), run.initial()
+        injected = _injected(schedule, directions, run)
+        tangents = state.new_zeros(len(starts), *state.shape)
+        with run.isolated():
+            for t in range(run.steps):
+                started = tangents[: bisect.bisect_right(starts, t)]
+                seeds = {name: table[t] for name, table in injected.items()}
+                state = self._push(run, state, at(values, t), t, started, seeds)
+                on_step(t)
+            outcome, gradient = run.outer_gradient(state[0])
+        return outcome, (tangents[:, 0] @ gradient).double().cpu()
 
     def _push(
         self,
@@ -148,23 +173,11 @@ def columns(schedule: Schedule, learn: Iterable[str], steps: int) -> list[tuple[
     return sorted(table, key=lambda row: row[2])
 
 
-class _Injection:
-    """The direction B[t, j] that each column adds to its hyperparameter at step t."""
-
-    def __init__(
-        self, schedule: Schedule, learn: list[str], table: list[tuple[str, int, int]], run: Run
-    ):
-        self.table, self.run = table, run
-        self.taps = {name: schedule.curves[name].basis.taps(run.steps) for name in learn}
-        self.row = {(name, j): position for position, (name, j, _) in enumerate(table)}
-
-    def at(self, step: int) -> dict[str, Tensor]:
-        """Name -> one number per column, shape (columns,)."""
-        seeds = {}
-        for name, (index, weight) in self.taps.items():
-            seed = torch.zeros(len(self.table), dtype=torch.float64)
-            for j, share in zip(index[step].tolist(), weight[step].tolist(), strict=True):
-                if (name, j) in self.row:
-                    seed[self.row[name, j]] += share
-            seeds[name] = seed.to(self.run.task.device, self.run.dtype)
-        return seeds
+def _injected(schedule: Schedule, directions: Mapping[str, Tensor], run: Run) -> dict[str, Tensor]:
+    """What each direction adds to its hyperparameter at each step: name -> shape (T, K)."""
+    injected = {}
+    for name, rows in directions.items():
+        basis = schedule.curves[name].basis
+        table = torch.stack([basis.expand(row, run.steps) for row in rows], 1)
+        injected[name] = table.to(run.task.device, run.dtype)
+    return injected
