@@ -1,4 +1,4 @@
-"""An optimizer's own vector-Jacobian product against automatic differentiation of its update."""
+"""An optimizer's shortcuts against its update and the automatic differentiation of it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ def test_closed_form_of_sgd(clipping, kind, step, learn):
     values = {n: torch.tensor(v).double() for n, v in zip(NAMES, (0.3, 0.8, 0.01), strict=True)}
     values["step"] = torch.tensor(step).double()
     sgd = ng.SGD(**clipping, **kind)
+    advanced = sgd.advance(state, gradient, values)
+    torch.testing.assert_close(
+        advanced, sgd.update(state, gradient, values), rtol=1e-14, atol=1e-15
+    )
     found = sgd.pull_back(state, gradient, values, adjoint, learn)
     oracle = Optimizer.pull_back(sgd, state, gradient, values, adjoint, learn)
     torch.testing.assert_close(found, oracle, rtol=1e-12, atol=1e-12)

@@ -106,8 +106,7 @@ class Run:
     def step(self, state: Tensor, values: Mapping[str, Tensor], step: int) -> tuple[Tensor, float]:
         """The next state and the training loss at this one."""
         loss, gradient = self.gradient(state[0], step)
-        with torch.no_grad():
-            return self.optimizer.update(state, gradient, values), loss
+        return self.optimizer.advance(state, gradient, values), loss
 
     def outer_loss(self, parameters: Tensor) -> Outcome:
         """Mean validation loss and accuracy. Dropout off, BatchNorm on batch statistics."""

@@ -135,8 +135,7 @@ class Forward(Engine):
             part.copy_(_push_update(run, state, frozen, values, part, curved, directions))
         if not bool(tangents[:, 0].sum().isfinite()):
             raise DivergedError("tangent", step, run.steps)
-        with torch.no_grad():
-            return run.optimizer.update(state, frozen, values)
+        return run.optimizer.advance(state, frozen, values)
 
 
 def _push_update(

@@ -78,6 +78,11 @@ class Optimizer(abc.ABC):
             gradient = gradient * scale.clamp(max=1.0)
         return gradient
 
+    def advance(self, state: Tensor, gradient: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+        """`update` where nothing is differentiated; may be overridden by one of fewer passes."""
+        with torch.no_grad():
+            return self.update(state, gradient, values)
+
     def pull_back(
         self,
         state: Tensor,

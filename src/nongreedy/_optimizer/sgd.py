@@ -81,6 +81,19 @@ class SGD(Optimizer):
         direction = decayed + momentum * velocity if self.nesterov else velocity
         return torch.stack([parameters - values["learning_rate"] * direction, velocity])
 
+    @torch.no_grad()
+    def advance(self, state: Tensor, gradient: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+        """`update` in half its passes over the state."""
+        (parameters, velocity), fresh = state, self._fresh(values)
+        rate, momentum, decay = (values[name] for name in self.learnable)
+        decayed = self.clip(gradient).addcmul(decay, parameters)
+        updated = torch.empty_like(state)
+        new = torch.mul(velocity, momentum, out=updated[1])
+        new = new.add_(decayed) if isinstance(fresh, float) else new.addcmul_(fresh, decayed)
+        direction = decayed.addcmul(momentum, new) if self.nesterov else new
+        torch.addcmul(parameters, rate, direction, value=-1, out=updated[0])
+        return updated
+
     def _fresh(self, values: Mapping[str, Tensor]) -> Tensor | float:
         """Share of the new gradient in the velocity: all of it at the first step, as in torch."""
         if not self.dampening:
