@@ -89,7 +89,7 @@ class SGD(Optimizer):
         decayed = self.clip(gradient).addcmul(decay, parameters)
         updated = torch.empty_like(state)
         new = torch.mul(velocity, momentum, out=updated[1])
-        new = new.add_(decayed) if isinstance(fresh, float) else new.addcmul_(fresh, decayed)
+        new.add_(decayed if isinstance(fresh, float) else decayed * fresh)
         direction = decayed.addcmul(momentum, new) if self.nesterov else new
         torch.addcmul(parameters, rate, direction, value=-1, out=updated[0])
         return updated
