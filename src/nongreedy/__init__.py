@@ -23,9 +23,11 @@ from ._optimizer import Adagrad as Adagrad
 from ._optimizer import Adam as Adam
 from ._optimizer import AdamW as AdamW
 from ._optimizer import Lion as Lion
+from ._optimizer import Muon as Muon
 from ._optimizer import Optimizer as Optimizer
 from ._optimizer import RMSprop as RMSprop
 from ._optimizer import TorchLion as TorchLion
+from ._optimizer import TorchMuon as TorchMuon
 from ._outer import AgreementSearch as AgreementSearch
 from ._outer import SignDescent as SignDescent
 from ._result import OuterStep as OuterStep

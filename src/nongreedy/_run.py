@@ -53,15 +53,10 @@ class Run:
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ):
-        self.task, self.optimizer, self.steps, self.seed, self.dtype = (
-            task,
-            optimizer,
-            steps,
-            seed,
-            dtype,
-        )
+        self.task, self.steps, self.seed, self.dtype = task, steps, seed, dtype
         module = build(task.model, seed).to(task.device, dtype)
         self.module = FlatModule(module, task.constant_buffers)
+        self.optimizer = optimizer.bound_to(tuple(tuple(s) for s in self.module.shapes))
         self._guard = ReplayGuard(task.train)
 
     def initial(self) -> Tensor:

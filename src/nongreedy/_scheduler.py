@@ -33,6 +33,7 @@ def _beta(position: int) -> Setter:
 # to set the value there.
 _SETTERS: dict[str, dict[str, Setter]] = {
     "learning_rate": {"lr": _plain("lr")},
+    "adam_learning_rate": {"adam_lr": _plain("adam_lr")},
     "momentum": {"momentum": _plain("momentum"), "betas": _beta(0)},
     "beta1": {"betas": _beta(0)},
     "beta2": {"betas": _beta(1)},

@@ -7,4 +7,6 @@ from .adaptive import RMSprop as RMSprop
 from .base import Optimizer as Optimizer
 from .lion import Lion as Lion
 from .lion import TorchLion as TorchLion
+from .muon import Muon as Muon
+from .muon import TorchMuon as TorchMuon
 from .sgd import SGD as SGD

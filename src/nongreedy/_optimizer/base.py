@@ -13,6 +13,8 @@ from torch import Tensor
 from .._basis import Basis
 from .._hyperparameter import Default, Hyperparameter, resolve_all
 
+Layout = tuple[tuple[int, ...], ...]  # shapes of the parameters, in the order of the flat vector
+
 
 @dataclass(frozen=True)
 class Optimizer(abc.ABC):
@@ -48,6 +50,11 @@ class Optimizer(abc.ABC):
         # Coordinates are the outer rule's to choose: a bound of 0 suits the paper's rule.
         raw = {name: replace(row, transform=None) for name, row in self.learnable.items()}
         self.hyperparameters(overrides=raw)
+
+    def bound_to(self, layout: Layout) -> Optimizer:
+        """The same optimizer, knowing the parameters' shapes; itself where they do not matter."""
+        del layout
+        return self
 
     def init(self, parameters: Tensor) -> Tensor:
         """State before the first step: parameters, then zeros. Shape (slots, P)."""
