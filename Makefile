@@ -9,7 +9,7 @@ READY := .venv/.ready
 
 demo: $(READY)
 	$(BIN)/nongreedy tune --outer-steps 2 --out demo/default
-	$(BIN)/nongreedy tune --outer paper --outer-steps 6 --out demo/paper
+	$(BIN)/nongreedy tune --outer paper --outer-steps 5 --out demo/paper
 
 test: $(READY)
 	$(BIN)/ruff check .
