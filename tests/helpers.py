@@ -134,6 +134,42 @@ def assert_same(found, expected, relative):
         assert value.isfinite().all() and error <= relative * scale, (name, error, scale)
 
 
+def assert_equals_twin(optimizer, schedule, relative, steps=50):
+    """A run ends where a plain loop with the optimizer's torch twin ends."""
+    task = tiny_task("mlp")
+    run = ng.Run(task, optimizer, steps, seed=4, dtype=torch.float64)
+    ours = ng.Reverse().rollout(run, schedule).final[0]
+    module = mlp().double()
+    parameters = list(module.parameters())
+    nn.utils.vector_to_parameters(run.initial()[0].clone(), parameters)
+    twin = optimizer.torch_optimizer(parameters)
+    scheduler = schedule.attach(twin, steps)
+    for step in range(steps):
+        inputs, targets = task.plan.batch(4, step, task.device, torch.float64)
+        twin.zero_grad()
+        functional.cross_entropy(module(inputs), targets).backward()
+        if optimizer.clip_value is not None:
+            nn.utils.clip_grad_value_(parameters, optimizer.clip_value)
+        if optimizer.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, optimizer.clip_norm)
+        twin.step()
+        scheduler.step()
+    theirs = nn.utils.parameters_to_vector(parameters)
+    torch.testing.assert_close(ours, theirs, rtol=relative, atol=relative / 100)
+
+
+def two_derivatives(function, inputs):
+    """The value, first derivatives and a Hessian-vector product, by those inputs that want them."""
+    generator = torch.Generator().manual_seed(2)
+    leaves = [leaf for leaf in inputs if leaf.requires_grad]
+    y = function(*inputs)
+    weighting = torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    first = torch.autograd.grad((y.sin() * weighting).sum(), leaves, create_graph=True)
+    directions = [torch.randn(g.shape, generator=generator).double() for g in first]
+    product = sum((g * d).sum() for g, d in zip(first, directions, strict=True))
+    return [y, *first, *torch.autograd.grad(product, leaves)]
+
+
 class Drift(torch.utils.data.Dataset):
     """Items that change, all at once, after `steady` reads."""
 

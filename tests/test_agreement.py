@@ -197,9 +197,9 @@ def test_momentum_is_exchanged_for_learning_rate_where_that_pays(rate, momentum)
 
 
 def test_an_exchange_that_gains_less_than_the_margin_is_not_made():
-    gains = (0.52, 0.9)  # the bowl's gain from half a decade is 0.25 of a loss near 2, then 1
+    # From a loss of 2, half a decade gains 0.75.
     made = []
-    for margin in gains:
+    for margin in (0.4, 0.9):
         rule = ng.AgreementSearch(margin=margin)
         made.append(rule.step(on_two_windows(rule, 0.1, 0.0), Valley(0.1))[1].accepted)
     assert not any(made)
@@ -222,6 +222,25 @@ def test_hypergradients_are_pooled_until_the_schedule_moves(monkeypatch):
     assert len(reports) > 3
     for state, report in zip(states[1:], reports, strict=True):
         assert not (report.accepted and state.found)
+
+
+class WithoutSteps(Analytic):
+    """As an engine that knows no per-step derivatives, such as forward mode."""
+
+    def differentiate(self, rollout):
+        return dataclasses.replace(super().differentiate(rollout), per_step={})
+
+
+def test_what_cannot_be_projected_on_a_finer_rung_is_not_pooled(monkeypatch):
+    pooled, weigh = [], agreement.weigh
+
+    def watched(found, schedule, *rest):
+        pooled.append((len(found), len(schedule["learning_rate"])))
+        return weigh(found, schedule, *rest)
+
+    monkeypatch.setattr(agreement, "weigh", watched)
+    search(WithoutSteps(0.03), 0.03)
+    assert pooled == [(1, 1), (2, 2), (2, 4), (4, 4)]
 
 
 def test_stops_when_nothing_improves():
@@ -315,6 +334,16 @@ def test_scatter_inside_one_run_lowers_the_score_of_one_seed():
     assert scores[0].min() > 1e3
     # 32 steps of standard deviation 20 sum to a standard error of 113: a score of about 0.28.
     assert scores[1].abs().max() < 0.5
+
+
+def test_an_estimating_engines_error_lowers_the_score_of_one_seed():
+    schedule = Schedule.of(learning_rate=[0.1, 0.1])
+    hyper = {"learning_rate": ng.SGD(ng.Windows(2)).hyperparameters(STEPS)["learning_rate"]}
+    gradients = {"learning_rate": torch.tensor([3.0, 3.0]).double()}
+    errors = {"learning_rate": torch.tensor([1.0, 6.0]).double()}
+    estimate = Hypergradient(1.0, None, gradients, standard_error=errors)
+    score = evidence.weigh([estimate], schedule, hyper, STEPS).score["learning_rate"]
+    assert score.tolist() == pytest.approx([3.0, 0.5])
 
 
 def test_standard_error_within_a_run_matches_theory():

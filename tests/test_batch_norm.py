@@ -8,7 +8,7 @@ from torch.nn import functional
 import nongreedy as ng
 from nongreedy import _batch_norm
 
-from .helpers import tiny_task
+from .helpers import tiny_task, two_derivatives
 
 SHAPES = {
     "2d": (5, 3),
@@ -44,16 +44,7 @@ class TestDerivatives:
         assert gradgradcheck(ours, inputs)
 
     def test_all_equal_to_pytorchs_own(self, shape, affine):
-        results = []
-        for function in (ours, theirs):
-            inputs = drawn(shape, affine)
-            generator = torch.Generator().manual_seed(2)
-            y = function(*inputs)
-            weighting = torch.randn(y.shape, generator=generator, dtype=torch.float64)
-            first = torch.autograd.grad((y.sin() * weighting).sum(), inputs, create_graph=True)
-            directions = [torch.randn(g.shape, generator=generator).double() for g in first]
-            product = sum((g * d).sum() for g, d in zip(first, directions, strict=True))
-            results.append([y, *first, *torch.autograd.grad(product, inputs)])
+        results = [two_derivatives(f, drawn(shape, affine)) for f in (ours, theirs)]
         for mine, reference in zip(*results, strict=True):
             torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)
 

@@ -10,7 +10,7 @@ import nongreedy as ng
 from nongreedy import _double_backward
 from nongreedy._convolution import CHEAP
 
-from .helpers import tiny_task
+from .helpers import tiny_task, two_derivatives
 
 # input shape, weight shape, stride, padding, dilation, groups
 GEOMETRIES = {
@@ -52,16 +52,7 @@ class TestConvolution:
     def test_all_equal_to_pytorchs_own(self, geometry, bias, wanted):
         *functions, inputs = self.made(geometry, bias)
         inputs[0].requires_grad_(wanted == "all")
-        leaves = [leaf for leaf in inputs if leaf.requires_grad]
-        results = []
-        for function in functions:
-            generator = torch.Generator().manual_seed(2)
-            y = function(*inputs)
-            weighting = torch.randn(y.shape, generator=generator, dtype=torch.float64)
-            first = torch.autograd.grad((y.sin() * weighting).sum(), leaves, create_graph=True)
-            directions = [torch.randn(g.shape, generator=generator).double() for g in first]
-            product = sum((g * d).sum() for g, d in zip(first, directions, strict=True))
-            results.append([y, *first, *torch.autograd.grad(product, leaves)])
+        results = [two_derivatives(function, inputs) for function in functions]
         for mine, reference in zip(*results, strict=True):
             torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)
 

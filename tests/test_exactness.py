@@ -11,7 +11,17 @@ import nongreedy as ng
 from nongreedy import _task
 from nongreedy._run import at
 
-from .helpers import BASES, CLIPPINGS, MODELS, STEPS, ByHand, assert_same, classes, tiny_task
+from .helpers import (
+    BASES,
+    CLIPPINGS,
+    MODELS,
+    STEPS,
+    ByHand,
+    assert_equals_twin,
+    assert_same,
+    classes,
+    tiny_task,
+)
 
 ENGINES = [
     ng.Forward(),
@@ -177,31 +187,10 @@ MOMENTA = {"none": 0.0, "constant": 0.9, "zero_first": [0.0, 0.9], "zero_between
 @pytest.mark.parametrize("momentum", MOMENTA.values(), ids=MOMENTA)
 @pytest.mark.parametrize("clipping", CLIPPINGS)
 def test_fifty_steps_equal_torch_sgd(clipping, momentum):
-    task, steps = tiny_task(), 50
     schedule = ng.Schedule.of(
         learning_rate=[0.3, 0.1, 0.2], momentum=momentum, weight_decay=[0.0, 0.01]
     )
-    optimizer = ng.SGD(**CLIPPINGS[clipping])
-    run = ng.Run(task, optimizer, steps, seed=4, dtype=torch.float64)
-    ours = ng.Reverse().rollout(run, schedule)
-
-    module = MODELS["mlp"][0]().double()
-    parameters = list(module.parameters())
-    nn.utils.vector_to_parameters(run.initial()[0].clone(), parameters)
-    sgd = torch.optim.SGD(parameters, lr=1.0)
-    scheduler = schedule.attach(sgd, steps)
-    for step in range(steps):
-        inputs, targets = task.plan.batch(4, step, task.device, torch.float64)
-        sgd.zero_grad()
-        functional.cross_entropy(module(inputs), targets).backward()
-        if optimizer.clip_value is not None:
-            nn.utils.clip_grad_value_(parameters, optimizer.clip_value)
-        if optimizer.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, optimizer.clip_norm)
-        sgd.step()
-        scheduler.step()
-    theirs = nn.utils.parameters_to_vector(parameters)
-    torch.testing.assert_close(ours.final[0], theirs, rtol=1e-12, atol=1e-14)
+    assert_equals_twin(ng.SGD(**CLIPPINGS[clipping]), schedule, relative=1e-12)
 
 
 def test_outer_loss_is_the_mean_over_its_batches(monkeypatch):

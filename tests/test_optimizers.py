@@ -9,7 +9,7 @@ from torch.nn import functional
 
 import nongreedy as ng
 
-from .helpers import CLIPPINGS, MODELS, STEPS, assert_same, tiny_task
+from .helpers import CLIPPINGS, MODELS, STEPS, assert_equals_twin, assert_same, tiny_task
 
 RATES = {"learning_rate": ng.Windows(3, initial=(0.05, 0.1, 0.08))}
 BETAS = {
@@ -70,25 +70,9 @@ def test_hypergradients_match_finite_differences(engine, name, model, clipping):
 @pytest.mark.parametrize("clipping", CLIPPINGS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_fifty_steps_equal_the_torch_twin(name, clipping):
-    task, steps, optimizer = tiny_task("mlp"), 50, made(name, clipping)
-    schedule = ng.Schedule.initial(optimizer.hyperparameters(steps))
-    run = ng.Run(task, optimizer, steps, seed=4, dtype=torch.float64)
-    ours = ng.Reverse().rollout(run, schedule)
-
-    module = MODELS["mlp"][0]().double()
-    parameters = list(module.parameters())
-    nn.utils.vector_to_parameters(run.initial()[0].clone(), parameters)
-    twin = optimizer.torch_optimizer(parameters)
-    scheduler = schedule.attach(twin, steps)
-    for step in range(steps):
-        inputs, targets = task.plan.batch(4, step, task.device, torch.float64)
-        twin.zero_grad()
-        functional.cross_entropy(module(inputs), targets).backward()
-        optimizer.clip_torch(parameters)
-        twin.step()
-        scheduler.step()
-    theirs = nn.utils.parameters_to_vector(parameters)
-    torch.testing.assert_close(ours.final[0], theirs, rtol=1e-9, atol=1e-11)
+    optimizer = made(name, clipping)
+    schedule = ng.Schedule.initial(optimizer.hyperparameters(50))
+    assert_equals_twin(optimizer, schedule, relative=1e-11)
 
 
 class Still(nn.Module):

@@ -56,7 +56,8 @@ class Run:
         self.task, self.steps, self.seed, self.dtype = task, steps, seed, dtype
         module = build(task.model, seed).to(task.device, dtype)
         self.module = FlatModule(module, task.constant_buffers)
-        self.optimizer = optimizer.bound_to(tuple(tuple(s) for s in self.module.shapes))
+        layout = tuple(tuple(shape) for shape in self.module.shapes)
+        self.optimizer = optimizer.bound_to(layout, task.device)
         self._guard = ReplayGuard(task.train)
 
     def initial(self) -> Tensor:

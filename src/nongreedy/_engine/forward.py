@@ -5,6 +5,7 @@ Aliases: forward-mode differentiation (arXiv:1703.01785), FDS when shared (arXiv
 
 from __future__ import annotations
 
+import abc
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +21,25 @@ from .base import Engine, Hypergradient, OnStep, Rollout, ignore
 from .reverse import hessian_product
 
 
+class TangentEngine(Engine):
+    """An engine that differentiates while it trains: of a rollout it needs only the settings."""
+
+    def differentiate(
+        self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Train again, with tangents."""
+        return self.hypergradient(rollout.run, rollout.schedule, learn, on_step)
+
+    @abc.abstractmethod
+    def hypergradient(
+        self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Train once, with tangents."""
+
+
 @final
 @dataclass(frozen=True)
-class Forward(Engine):
+class Forward(TangentEngine):
     r"""Exact hypergradients by pushing one tangent per coefficient through the run.
 
     .. math:: S_j \leftarrow \partial_s U\, S_j + \partial_g U\, H_t Z_j
@@ -59,12 +76,6 @@ class Forward(Engine):
         """One run for the graph and two for each column, while it is started."""
         starts = [start for _, _, start in columns(schedule, learn, run.steps)]
         return 1.0 + 2.0 * sum(1 - start / run.steps for start in starts)
-
-    def differentiate(
-        self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
-    ) -> Hypergradient:
-        """Train again, with tangents: nothing of the first rollout but its settings is needed."""
-        return self.hypergradient(rollout.run, rollout.schedule, learn, on_step)
 
     def hypergradient(
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore

@@ -14,13 +14,13 @@ import torch
 from .._plan import DIRECTIONS, generator
 from .._run import Run
 from .._schedule import Schedule
-from .base import Engine, Hypergradient, OnStep, Rollout, ignore
-from .forward import Forward
+from .base import Hypergradient, OnStep, ignore
+from .forward import Forward, TangentEngine
 
 
 @final
 @dataclass(frozen=True)
-class RandomDirections(Engine):
+class RandomDirections(TangentEngine):
     r"""An unbiased estimate of the hypergradient from `n` tangents, whatever the coefficients' number.
 
     .. math:: \hat G_j = \frac 1 n \sum_{k=1}^n
@@ -45,7 +45,7 @@ class RandomDirections(Engine):
 
     Cannot: be accurate for many coefficients: the relative error is about the square root of their
     number over `n`. Signs of single coefficients then mean little; `Reverse` is exact at the cost of
-    about two directions.
+    one or two directions.
 
     Example:
         >>> RandomDirections(n=16).n
@@ -67,12 +67,6 @@ class RandomDirections(Engine):
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """One run for the graph and two for each direction."""
         return 1.0 + 2.0 * self.n
-
-    def differentiate(
-        self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
-    ) -> Hypergradient:
-        """Train again, with tangents: nothing of the first rollout but its settings is needed."""
-        return self.hypergradient(rollout.run, rollout.schedule, learn, on_step)
 
     def hypergradient(
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore

@@ -85,8 +85,7 @@ class Adam(_AdamFamily):
 
     Source: arXiv:1412.6980.
 
-    Cannot: use AMSGrad, or have settings per parameter group. Where the gradient is far below
-    epsilon times its usual size, hypergradients of early steps are large and noisy.
+    Cannot: use AMSGrad, or have settings per parameter group.
 
     Example:
         >>> sorted(Adam().learnable)

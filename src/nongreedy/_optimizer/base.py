@@ -51,9 +51,9 @@ class Optimizer(abc.ABC):
         raw = {name: replace(row, transform=None) for name, row in self.learnable.items()}
         self.hyperparameters(overrides=raw)
 
-    def bound_to(self, layout: Layout) -> Optimizer:
+    def bound_to(self, layout: Layout, device: torch.device) -> Optimizer:
         """The same optimizer, knowing the parameters' shapes; itself where they do not matter."""
-        del layout
+        del layout, device
         return self
 
     def init(self, parameters: Tensor) -> Tensor:

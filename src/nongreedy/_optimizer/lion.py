@@ -13,6 +13,7 @@ from .._basis import Basis, Windows
 from .._hyperparameter import Default
 from .adaptive import BETA1, DECAY, Values
 from .base import Optimizer
+from .plain import PlainOptimizer
 
 
 @final
@@ -38,7 +39,7 @@ class Lion(Optimizer):
 
     Cannot: learn its betas. A sign is constant almost everywhere and jumps elsewhere; a derivative
     sees no jump. So the hypergradients of the betas are exactly zero, and those of learning rate and
-    decay hold only as long as no sign flips: expect them to be worth less than SGD's.
+    decay hold only as long as no sign flips.
 
     Example:
         >>> Lion(learning_rate=1e-4).beta2
@@ -72,7 +73,7 @@ class Lion(Optimizer):
         return TorchLion(parameters)
 
 
-class TorchLion(torch.optim.Optimizer):
+class TorchLion(PlainOptimizer):
     """Lion for an ordinary training loop; ``torch.optim`` has none.
 
     Args:
@@ -95,20 +96,8 @@ class TorchLion(torch.optim.Optimizer):
     ):
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One step on every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._one(parameter, parameter.grad, group)
-        return loss
-
-    def _one(self, parameter: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> None:
+    def move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Along the sign."""
         (beta1, beta2), rate = group["betas"], group["lr"]
         mean = self.state[parameter].setdefault("mean", torch.zeros_like(parameter))
         parameter.mul_(1 - rate * group["weight_decay"])

@@ -13,8 +13,9 @@ from .._basis import Basis, Windows
 from .._hyperparameter import Default
 from .adaptive import BETA1, DECAY, EPSILON, Values, safe_sqrt
 from .base import Layout, Optimizer
+from .plain import PlainOptimizer
 
-# Quintic iteration of the published implementation: steepest at zero, values end in about 0.7 to 1.2.
+# Quintic iteration of the published implementation: steep at zero, values end near one.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _TINY = 1e-7
 
@@ -71,7 +72,7 @@ class Muon(Optimizer):
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
 
     Cannot: leave embeddings or the last layer to AdamW, as is usual for language models; run the
-    iteration in bfloat16, as ``torch.optim.Muon`` does: that has no useful derivative.
+    iteration in bfloat16, as ``torch.optim.Muon`` does.
 
     Example:
         >>> Muon(momentum=0.9).iterations
@@ -88,6 +89,7 @@ class Muon(Optimizer):
     iterations: int = 5
     nesterov: bool = True
     layout: Layout = field(default=(), repr=False, compare=False)
+    is_matrix: Tensor = field(default_factory=lambda: torch.zeros(0), repr=False, compare=False)
 
     slots: ClassVar[int] = 3
     learnable: ClassVar[Mapping[str, Default]] = {
@@ -105,19 +107,19 @@ class Muon(Optimizer):
             raise ValueError(f"`iterations` must be at least 1, but got {self.iterations}.")
         super().__post_init__()
 
-    def bound_to(self, layout: Layout) -> Muon:
+    def bound_to(self, layout: Layout, device: torch.device) -> Muon:
         """Knowing which stretches of the flat vector are matrices."""
-        return replace(self, layout=layout)
+        sizes = [torch.Size(shape).numel() for shape in layout]
+        kinds = torch.tensor([len(shape) > 1 for shape in layout])
+        is_matrix = kinds.repeat_interleave(torch.tensor(sizes)).to(device)
+        return replace(self, layout=layout, is_matrix=is_matrix)
 
     def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
         """(theta, m, v) -> (theta', m', v'), shape (3, P)."""
         parameters, mean, square = state.unbind(0)
         gradient, step, beta2 = self.clip(gradient), values["step"], values["beta2"]
         sizes = [torch.Size(shape).numel() for shape in self.layout]
-        is_matrix = torch.cat(
-            [parameters.new_full((n,), len(s) > 1) for n, s in zip(sizes, self.layout, strict=True)]
-        )
-        beta = torch.where(is_matrix > 0, values["momentum"], values["beta1"])
+        beta = torch.where(self.is_matrix, values["momentum"], values["beta1"])
         mean = beta * mean + (1 - beta) * gradient
         square = beta2 * square + (1 - beta2) * gradient.square()
         ahead = beta * mean + (1 - beta) * gradient if self.nesterov else mean
@@ -131,8 +133,8 @@ class Muon(Optimizer):
         )
         size = safe_sqrt(square) / (1 - beta2**step).sqrt() + values["epsilon"]
         scaled = mean / (1 - values["beta1"] ** step) / size
-        rate = torch.where(is_matrix > 0, values["learning_rate"], values["adam_learning_rate"])
-        direction = torch.where(is_matrix > 0, turned, scaled)
+        rate = torch.where(self.is_matrix, values["learning_rate"], values["adam_learning_rate"])
+        direction = torch.where(self.is_matrix, turned, scaled)
         shrunk = parameters * (1 - rate * values["weight_decay"])
         return torch.stack([shrunk - rate * direction, mean, square])
 
@@ -141,7 +143,7 @@ class Muon(Optimizer):
         return TorchMuon(parameters, iterations=self.iterations, nesterov=self.nesterov)
 
 
-class TorchMuon(torch.optim.Optimizer):
+class TorchMuon(PlainOptimizer):
     """Muon with AdamW for an ordinary training loop, in the parameters' own precision.
 
     Matrices and other parameters become two groups; the latter's learning rate is ``adam_lr``.
@@ -177,19 +179,10 @@ class TorchMuon(torch.optim.Optimizer):
         groups = [matrices, {**others, "betas": betas, "eps": eps}]
         super().__init__([group for group in groups if group["params"]], shared)
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One step on every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            one = self._matrix if "momentum" in group else self._other
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    one(parameter, parameter.grad, group)
-        return loss
+    def move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """By Muon in the matrices' group, by AdamW in the other."""
+        one = self._matrix if "momentum" in group else self._other
+        one(parameter, gradient, group)
 
     def _matrix(self, parameter: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> None:
         mean = self.state[parameter].setdefault("mean", torch.zeros_like(parameter))

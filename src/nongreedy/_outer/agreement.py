@@ -212,6 +212,8 @@ def _on_level(state: SearchState, level: int, steps: int) -> SearchState:
         if basis != old.basis:
             per_step = old.basis.expand(old.coefficients, steps)
             curves[name] = Curve(basis, per_step[basis.positions(steps)])
-    tried = state.tried and level == state.level
-    schedule = Schedule(curves, state.schedule.settings)
-    return replace(state, level=level, schedule=schedule, tried=tried)
+    climbed = level != state.level
+    # Only per-step derivatives can be projected on the new bases.
+    found = tuple(h for h in state.found if h.per_step or not climbed)
+    tried, schedule = state.tried and not climbed, Schedule(curves, state.schedule.settings)
+    return replace(state, level=level, schedule=schedule, found=found, tried=tried)

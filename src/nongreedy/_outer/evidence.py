@@ -74,7 +74,7 @@ def weigh(
     hyperparameters: Mapping[str, Hyperparameter],
     steps: int,
 ) -> Evidence:
-    """Compare the hypergradients of several seeds, each also with the scatter inside its run."""
+    """Compare the hypergradients of several seeds, each also with what it says of its own noise."""
     mean, score, agreed = {}, {}, {}
     for name, hyper in hyperparameters.items():
         value, basis = schedule[name], schedule.curves[name].basis
@@ -83,7 +83,8 @@ def weigh(
         if len(found) > 1:
             error = gradients.std(0) / len(found) ** 0.5
         agreed[name] = average.abs() > error
-        variances = [_variance(h.per_step[name], basis, steps) for h in found if h.per_step]
+        known = [_known_variance(h, name, basis, steps) for h in found]
+        variances = [variance for variance in known if variance is not None]
         if variances:
             error = torch.maximum(error, torch.stack(variances).sum(0).sqrt() / len(found))
         score[name] = torch.where(average == 0, 0.0, average / error.clamp(min=1e-300))
@@ -96,6 +97,13 @@ def _on_basis(found: Hypergradient, name: str, basis: Basis, steps: int) -> Tens
     if not found.per_step:
         return found.gradients[name]
     return basis.project(found.per_step[name], steps)
+
+
+def _known_variance(found: Hypergradient, name: str, basis: Basis, steps: int) -> Tensor | None:
+    """What one seed says of its own noise: an estimating engine's error, or the scatter of its steps."""
+    if name in found.standard_error:
+        return found.standard_error[name].square()
+    return _variance(found.per_step[name], basis, steps) if found.per_step else None
 
 
 def _variance(per_step: Tensor, basis: Basis, steps: int) -> Tensor:

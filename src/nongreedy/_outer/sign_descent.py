@@ -73,7 +73,7 @@ class SignDescent(OuterRule[SignState]):
     tolerance: float = 0.05
     rejections: int = 5
     finalists: int = 3
-    finalist_seeds: int = 3
+    finalist_seeds: int = 2
 
     defaults: ClassVar[Mapping[str, Default]] = {
         "learning_rate": Default(0.0, (0.0, math.inf), None, 0.1),
