@@ -30,7 +30,7 @@ import torch
 
 import nongreedy as ng
 from nongreedy._basis import Windows
-from nongreedy._schedule import Curve
+from nongreedy._curve import Curve
 
 from .paper_algorithm import paper_hypergradient
 

@@ -152,12 +152,19 @@ def test_a_proposal_clearly_worse_on_its_first_seed_is_not_run_on_the_others():
     assert clearly and len({tuple(s["learning_rate"].tolist()) for s in clearly}) == len(clearly)
 
 
-def test_where_the_ramp_helps_nothing_is_differentiated():
+def test_where_a_tilt_helps_nothing_is_differentiated():
     objective = Analytic(0.03 / 10**0.4, tilt=1.5)
     state, report = one_step(objective, False)
-    assert objective.sweeps == 0 and report.accepted and "cooled" in report.note
+    assert objective.sweeps == 0 and report.accepted and "tilted" in report.note
     first, last = state.schedule["learning_rate"].tolist()
-    assert first == pytest.approx(0.03) and last < 0.03
+    assert first == pytest.approx(0.03 * 10**0.25) and last == pytest.approx(0.03 / 10**0.25)
+
+
+def test_what_a_tilt_does_not_improve_the_ramp_may():
+    objective = Analytic(0.03 / 10**0.3, tilt=0.4)
+    state, report = one_step(objective, False)
+    first, last = state.schedule["learning_rate"].tolist()
+    assert "cooled" in report.note and first == pytest.approx(0.03) and last < 0.03
 
 
 class Valley(Analytic):

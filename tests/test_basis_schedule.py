@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 import nongreedy as ng
-from nongreedy._schedule import Curve
+from nongreedy._curve import Curve
 
 ALL = [
     ng.Windows(1),

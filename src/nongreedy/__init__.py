@@ -18,6 +18,7 @@ from ._errors import DivergedError as DivergedError
 from ._errors import NongreedyError as NongreedyError
 from ._errors import ReplayError as ReplayError
 from ._errors import ScheduleFileError as ScheduleFileError
+from ._hypers import Hypers as Hypers
 from ._optimizer import SGD as SGD
 from ._optimizer import Adagrad as Adagrad
 from ._optimizer import Adam as Adam
@@ -41,5 +42,6 @@ from ._schedule import cosine_schedule as cosine_schedule
 from ._task import Task as Task
 from ._tune import hypergradient as hypergradient
 from ._tune import tune as tune
+from ._variable import Variable as Variable
 
 __version__ = "0.1.0"

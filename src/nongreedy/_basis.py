@@ -1,9 +1,9 @@
-"""Bases: how a few coefficients become one value per step.
+"""Bases: how coefficients become one value per step.
 
-The value at step t is ``sum_k weight[t, k] * coefficients[index[t, k]]``: a sparse row of a matrix
-B of shape (steps, size). So sharing a hyperparameter over time is a matrix, and the hypergradient of
-the coefficients is ``B.T @ per_step``. Every basis depends on the relative position in the run only,
-which is why a schedule stretches to any budget.
+Over time, the value at step t is ``sum_k weight[t, k] * coefficients[index[t, k]]``: a sparse row of a
+matrix B of shape (steps, size). So sharing a hyperparameter over time is a matrix, and the
+hypergradient of the coefficients is ``B.T @ per_step``. Such a basis depends on the relative position
+in the run only, which is why a schedule stretches to any budget.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Basis(abc.ABC):
     """
 
     _: KW_ONLY
-    initial: float | Sequence[float] | None = None
+    initial: float | Sequence[float] | Tensor | None = None
     bounds: tuple[float, float] | None = None
     transform: str | None = "default"
     outer_step: float | None = None
@@ -44,8 +44,33 @@ class Basis(abc.ABC):
         """Number of coefficients for a run of `steps` steps."""
 
     @abc.abstractmethod
+    def expand(self, coefficients: Tensor, steps: int) -> Tensor:
+        """B @ coefficients: one value per step, shape (steps, ...)."""
+
+    @abc.abstractmethod
+    def starts(self, steps: int) -> list[int]:
+        """First step at which each coefficient acts; `steps` for one that never does."""
+
+    def check(self, steps: int, name: str) -> None:
+        """Raise ValueError where the run is too short to tell this basis' coefficients apart."""
+        del steps, name
+
+    def ladder(self) -> list[Basis]:
+        """Ever finer bases that end with this one, for an outer rule that goes coarse to fine."""
+        return [self]
+
+
+@dataclass(frozen=True)
+class TimeBasis(Basis):
+    """A basis of scalars that change over time: a sparse matrix B of shape (steps, size)."""
+
+    @abc.abstractmethod
     def taps(self, steps: int) -> tuple[Tensor, Tensor]:
         """Indices (steps, K) int64 and weights (steps, K) float64 of the rows of B."""
+
+    @abc.abstractmethod
+    def positions(self, steps: int) -> Tensor:
+        """The step that each coefficient stands for best, shape (size,): where to sample a curve."""
 
     def check(self, steps: int, name: str) -> None:
         """Raise ValueError where the run is too short to tell this basis' coefficients apart."""
@@ -67,17 +92,16 @@ class Basis(abc.ABC):
         total = torch.zeros(self.size(steps), dtype=torch.float64)
         return total.index_add_(0, index.reshape(-1), shares.reshape(-1))
 
-    @abc.abstractmethod
-    def positions(self, steps: int) -> Tensor:
-        """The step that each coefficient stands for best, shape (size,): where to sample a curve."""
-
-    def ladder(self) -> list[Basis]:
-        """Ever finer bases that end with this one, for an outer rule that goes coarse to fine."""
-        return [self]
+    def starts(self, steps: int) -> list[int]:
+        """First step at which each coefficient acts; `steps` for one that never does."""
+        index, weight = self.taps(steps)
+        time = torch.arange(steps)[:, None].expand(index.shape)[weight != 0]
+        first = torch.full((self.size(steps),), steps)
+        return first.scatter_reduce_(0, index[weight != 0], time, "amin").tolist()
 
 
 @dataclass(frozen=True)
-class Windows(Basis):
+class Windows(TimeBasis):
     """Piecewise constant: `count` windows of equal length share one value each (arXiv:2007.07869).
 
     Coefficient ``(count * t) // steps`` holds at the 0-based step t, also where `count` does not
@@ -112,7 +136,7 @@ class Windows(Basis):
 
 
 @dataclass(frozen=True)
-class Linear(Basis):
+class Linear(TimeBasis):
     """Piecewise linear between `knots` equally spaced values; the first and last step lie on knots.
 
     Example:
@@ -146,7 +170,7 @@ class Linear(Basis):
 
 
 @dataclass(frozen=True)
-class PerStep(Basis):
+class PerStep(TimeBasis):
     """One value per step. Stretched to another budget, each value becomes one window.
 
     Example:
@@ -171,7 +195,7 @@ class PerStep(Basis):
 
 
 @dataclass(frozen=True)
-class Constant(Basis):
+class Constant(TimeBasis):
     """One value for the whole run.
 
     Example:

@@ -16,8 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ._basis import Basis, Linear, Windows
+from ._curve import Curve
 from ._result import OuterStep
-from ._schedule import Curve, Schedule
+from ._schedule import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

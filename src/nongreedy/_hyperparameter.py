@@ -55,7 +55,7 @@ class Hyperparameter:
     """One learned or fixed hyperparameter, every field settled.
 
     `initial` holds one float64 per coefficient, in the hyperparameter's own units; `outer_step` is
-    in units of the coordinate `transform`.
+    in units of the coordinate `transform`; `owner` is ``"optimizer"`` or ``"task"``.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Hyperparameter:
     transform: str | None
     outer_step: float
     learned: bool = True
+    owner: str = "optimizer"
 
     def to_coordinate(self, values: Tensor) -> Tensor:
         """Values in their own units -> coordinates of the outer rule."""

@@ -80,6 +80,18 @@ class FlatModule:
         parts = flat.split(self.sizes)
         return {n: p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
 
+    def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """The inverse of :meth:`unflatten`, shape (P,); checks names and shapes."""
+        given = {name: tuple(value.shape) for name, value in parameters.items()}
+        expected = {n: tuple(s) for n, s in zip(self.names, self.shapes, strict=True)}
+        if given != expected:
+            raise ValueError(
+                "`initialize` must return every parameter that it was given, in its shape. "
+                f"Differing: {sorted(dict(given.items() ^ expected.items()))}."
+            )
+        parts = [parameters[name].reshape(-1) for name in self.names]
+        return torch.cat(parts).to(self._start.device, self._start.dtype)
+
     def __call__(self, flat: Tensor, inputs: Any, training: bool) -> Any:
         """The output for these parameters."""
         if self.module.training != training:

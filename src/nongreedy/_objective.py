@@ -111,6 +111,6 @@ class Objective:
 
 def _key(schedule: Schedule) -> tuple[object, ...]:
     return tuple(
-        (name, curve.basis.kind, *curve.coefficients.tolist())
+        (name, curve.basis.kind, curve.coefficients.numpy().tobytes())
         for name, curve in schedule.curves.items()
     )

@@ -190,6 +190,11 @@ class DataPlan:
         order = self._order(seed, epoch)
         return order[position * self.batch_size : (position + 1) * self.batch_size]
 
+    def index(self, seed: int, step: int) -> Tensor:
+        """The same as numbers of examples, shape (batch_size,)."""
+        found = self.indices(seed, step)
+        return torch.arange(self.examples.count) if isinstance(found, slice) else found
+
     def batch(self, seed: int, step: int, device: torch.device, dtype: torch.dtype) -> Any:
         """(inputs, targets) at this step, augmented, on the device."""
         indices = self.indices(seed, step)

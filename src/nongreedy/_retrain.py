@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from ._hypers import Hypers
 from ._module import build
 from ._optimizer import SGD, Optimizer
-from ._plan import DROPOUT, REESTIMATE, Examples, mix, seed_default, to_device
+from ._plan import DROPOUT, INITIAL, REESTIMATE, Examples, mix, seed_default, to_device
+from ._run import at
 from ._schedule import Schedule
 from ._task import Task, accuracy_count
 
@@ -79,17 +81,40 @@ def _trained(
 ) -> nn.Module:
     model = build(task.model, seed).to(task.device, torch.float32).train()
     parameters = [p for p in model.parameters() if p.requires_grad]
+    values = _own_values(task, schedule, total)
+    _initialize(model, task, at(values, 0), seed)
     torch_optimizer = optimizer.torch_optimizer(parameters)
     scheduler = schedule.attach(torch_optimizer, total)
     for step in range(total):
         inputs, targets = task.plan.batch(seed, step, task.device, torch.float32)
         seed_default(mix(seed, DROPOUT, step), task.device)
         torch_optimizer.zero_grad()
-        task.loss(call(model, inputs), targets).backward()
+        hypers = Hypers(
+            at(values, step), step, lambda: dict(model.named_parameters()),
+            lambda step=step: task.plan.index(seed, step).to(task.device),
+        )  # fmt: skip
+        task.training_loss(lambda x: call(model, x), (inputs, targets), hypers).backward()
         optimizer.clip_torch(parameters)
         torch_optimizer.step()
         scheduler.step()
     return model
+
+
+def _own_values(task: Task, schedule: Schedule, total: int) -> dict[str, Tensor]:
+    """The task's hyperparameters at each step: the schedule's, and where it has none the initial."""
+    curves = {**Schedule.initial(task.hyperparameters(total)).curves, **schedule.curves}
+    own = Schedule({name: curves[name] for name in task.learnable})
+    return own.tensors(total, task.device, torch.float32)
+
+
+@torch.no_grad()
+def _initialize(model: nn.Module, task: Task, values: Mapping[str, Tensor], seed: int) -> None:
+    drawn = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    seed_default(mix(seed, INITIAL, 1), task.device)
+    made = task.initialized(drawn, Hypers(values, 0, lambda: drawn))
+    for name, parameter in model.named_parameters():
+        if name in made:
+            parameter.copy_(made[name])
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
@@ -129,7 +154,7 @@ def _judge(model: nn.Module, task: Task, examples: Examples) -> tuple[float, flo
         part = slice(low, min(low + _EVALUATION_BATCH, examples.count))
         inputs, targets = to_device(examples.fetch(part), task.device, torch.float32)
         output = call(model, inputs)
-        loss_sum += task.loss(output, targets).item() * (part.stop - low)
+        loss_sum += task.validation_loss(output, targets).item() * (part.stop - low)
         counted = accuracy_count(output, targets)
         right = None if right is None or counted is None else right + counted
     loss = loss_sum / examples.count

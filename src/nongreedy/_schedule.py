@@ -7,38 +7,20 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._basis import Basis, Constant, Linear, Windows
+from ._basis import Constant, Windows
+from ._curve import Curve, read_curve
 from ._errors import ScheduleFileError
 from ._hyperparameter import Hyperparameter
 
 FORMAT = "nongreedy.schedule"
 VERSION = 1
-_LARGEST = torch.finfo(torch.float64).max
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One hyperparameter over a run: a basis and its coefficients (float64, own units)."""
-
-    basis: Basis
-    coefficients: Tensor
-
-    def values(self, steps: int) -> Tensor:
-        """Values at each step, shape (steps,), float64."""
-        return self.stretchable().basis.expand(self.coefficients, steps)
-
-    def stretchable(self) -> Curve:
-        """The same curve on a basis that does not name its number of steps."""
-        if self.basis.kind == "per_step":
-            return Curve(Windows(len(self.coefficients)), self.coefficients)
-        return self
 
 
 @dataclass(frozen=True)
@@ -73,7 +55,9 @@ class Schedule:
     @classmethod
     def initial(cls, hyperparameters: Mapping[str, Hyperparameter]) -> Schedule:
         """Where the search begins."""
-        return cls({n: Curve(h.basis, h.initial.clone()) for n, h in hyperparameters.items()})
+        return cls(
+            {n: Curve(h.basis, h.initial.clone(), h.owner) for n, h in hyperparameters.items()}
+        )
 
     def __getitem__(self, name: str) -> Tensor:
         """Coefficients of one hyperparameter."""
@@ -81,7 +65,10 @@ class Schedule:
 
     def with_coefficients(self, changed: Mapping[str, Tensor]) -> Schedule:
         """The same bases with other coefficients for some names."""
-        curves = {n: Curve(c.basis, changed.get(n, c.coefficients)) for n, c in self.curves.items()}
+        curves = {
+            name: replace(curve, coefficients=changed.get(name, curve.coefficients))
+            for name, curve in self.curves.items()
+        }
         return Schedule(curves, self.settings)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Schedule:
@@ -89,16 +76,25 @@ class Schedule:
         return Schedule(self.curves, settings)
 
     def values(self, total_steps: int) -> dict[str, Tensor]:
-        """Every value at every step: name -> shape (total_steps,), float64."""
+        """Every value at every step: name -> shape (total_steps, ...), float64."""
         if total_steps < 1:
             raise ValueError(f"`total_steps` must be at least 1, but got {total_steps}.")
         return {name: curve.values(total_steps) for name, curve in self.curves.items()}
 
+    def tensors(
+        self, total_steps: int, device: torch.device, dtype: torch.dtype
+    ) -> dict[str, Tensor]:
+        """The same on a device; a variable, equal at every step, is not copied for each."""
+        found = {}
+        for name, value in self.values(total_steps).items():
+            once = value[:1] if value.dim() > 1 else value
+            found[name] = once.to(device, dtype).expand(value.shape)
+        return found
+
     def describe(self) -> str:
         """One line per hyperparameter, for people."""
         rows = [
-            f"{name:<14} {curve.basis.kind:<9} "
-            + "  ".join(f"{value:.4g}" for value in curve.coefficients.tolist())
+            f"{name:<14} {curve.basis.kind:<9} {curve.describe()}"
             for name, curve in self.curves.items()
         ]
         return "\n".join(rows)
@@ -108,7 +104,8 @@ class Schedule:
 
         Sets whatever the schedule holds (learning rate, momentum, betas, epsilon, weight decay) in
         every parameter group that has it, now and at each ``scheduler.step()``, for a run of
-        `total_steps` steps; afterwards the last values stay.
+        `total_steps` steps; afterwards the last values stay. Hyperparameters of the task (of its
+        loss, data or initialization) are not the optimizer's: take them from :meth:`values`.
 
         Raises:
             ValueError: `total_steps` below 1, or the optimizer lacks one of the hyperparameters.
@@ -126,10 +123,7 @@ class Schedule:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary: format, version, curves, settings."""
-        curves = {
-            name: {"basis": c.stretchable().basis.kind, "coefficients": c.coefficients.tolist()}
-            for name, c in self.curves.items()
-        }
+        curves = {name: curve.to_json() for name, curve in self.curves.items()}
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -193,28 +187,9 @@ class Schedule:
         table = content.get("hyperparameters")
         if not isinstance(table, dict) or not table:
             raise ScheduleFileError(f"{source!r} holds no hyperparameters.")
-        curves = {str(name): _read_curve(str(name), row, source) for name, row in table.items()}
+        curves = {str(name): read_curve(str(name), row, source) for name, row in table.items()}
         settings = content.get("settings", {})
         return cls(curves, settings if isinstance(settings, dict) else {})
-
-
-def _read_curve(name: str, row: Any, source: str) -> Curve:
-    makers = {"windows": Windows, "linear": Linear, "constant": lambda count: Constant()}
-    row = row if isinstance(row, dict) else {}
-    kind, numbers = row.get("basis"), row.get("coefficients")
-    valid = isinstance(numbers, list) and all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= _LARGEST
-        for v in numbers
-    )
-    if kind not in makers or not valid or not numbers or (kind == "constant" and len(numbers) != 1):
-        raise ScheduleFileError(
-            f"{source!r}: {name} has basis {kind!r} and coefficients {numbers!r}; expected one of "
-            f"{sorted(makers)} and a list of finite numbers."
-        )
-    try:
-        return Curve(makers[kind](len(numbers)), torch.tensor(numbers, dtype=torch.float64))
-    except ValueError as error:
-        raise ScheduleFileError(f"{source!r}: {name}: {error}") from error
 
 
 def cosine_schedule(

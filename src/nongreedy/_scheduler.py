@@ -62,6 +62,7 @@ class ScheduleLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, schedule: Schedule, total_steps: int, last_epoch: int = -1
     ):
+        schedule = Schedule({n: c for n, c in schedule.curves.items() if c.owner == "optimizer"})
         for name in schedule.curves:
             if not any(_setter(name, group) for group in optimizer.param_groups):
                 raise ValueError(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ._basis import Basis
 from ._errors import DataError, nearest_name
+from ._hyperparameter import Default, Hyperparameter, resolve_all
+from ._hypers import Hypers, accepting, takes_hypers
 from ._plan import DataPlan, Examples, generator
 
+_OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
 OUTER_BATCH = 500  # validation examples per forward pass, as in the paper (BatchNorm sees these)
 
 
@@ -25,13 +30,21 @@ class Task:
     Args:
         model: A zero-argument callable returning a fresh ``nn.Module`` (called under each run's
             seed), or an ``nn.Module`` (every run starts from its weights).
-        loss: ``(output, target) -> scalar``.
+        loss: ``(output, target) -> scalar``, or ``(output, target, hypers) -> scalar``.
         train: ``(inputs, targets)`` tensors, or a map-style ``Dataset`` of such pairs.
         validation: The same; or a fraction of `train` to hold out, fixed by `split_seed`.
         test: The same, or None. Never used while tuning.
         batch_size: Training examples per step. Equal to the data: one full batch per step.
         augment: ``(inputs, generator) -> inputs`` on training batches, such as
             ``nongreedy.data.RandomCrop()``; a function of its arguments only.
+        hyperparameters: Those of the task itself, by name: bases such as ``Windows(4, initial=0.1)``
+            or ``Variable(initial=tensor)``, learned, or numbers, fixed. Functions with an argument
+            ``hypers`` receive their values (:class:`Hypers`).
+        prepare: ``(inputs, targets, hypers) -> (inputs, targets)`` on training batches, after
+            `augment`: learned training data, learned strengths of augmentations. It may draw from
+            the default generator, which is seeded at each step.
+        initialize: ``(parameters, hypers) -> parameters``, dictionaries by name, once per run.
+        validation_loss: ``(output, target) -> scalar``; needed where `loss` takes hyperparameters.
         device: Where to train, for example ``"cuda"``.
         constant_buffers: Buffers that the model's forward pass changes and that shall be restored.
         split_seed: Seed of the held-out fraction.
@@ -39,9 +52,12 @@ class Task:
     Raises:
         DataError: Empty or mismatched data, or a batch larger than the data.
         ReplayError: A data set that returns different items on a second read.
+        ValueError: Hyperparameters that no function takes, or a loss with hyperparameters and no
+            `validation_loss`.
 
-    Cannot: differentiate what depends on anything but parameters, batch and seed. BatchNorm uses
-    batch statistics in training and in the outer loss.
+    Cannot: differentiate what depends on anything but parameters, batch, seed and hyperparameters;
+    have hyperparameters in the validation loss. BatchNorm uses batch statistics in training and in
+    the outer loss.
 
     Source: arXiv:2007.07869, section 3.
 
@@ -63,6 +79,10 @@ class Task:
         *,
         batch_size: int = 128,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        hyperparameters: Mapping[str, Basis | float] | None = None,
+        prepare: Callable[..., tuple[Any, Any]] | None = None,
+        initialize: Callable[..., Mapping[str, Tensor]] | None = None,
+        validation_loss: Callable[..., Tensor] | None = None,
         device: str | torch.device = "cpu",
         constant_buffers: Iterable[str] = (),
         split_seed: int = 0,
@@ -80,6 +100,49 @@ class Task:
         self.test = None if test is None else Examples(test, "test")
         self.plan = DataPlan(self.train, batch_size, augment)
         self.batch_size = batch_size
+        self.learnable = dict(hyperparameters or {})
+        self.prepare, self.initialize = prepare, initialize
+        self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
+        self.validation_loss = loss if validation_loss is None else validation_loss
+        self._check_functions()
+        self.hyperparameters()
+
+    def hyperparameters(self, steps: int | None = None) -> dict[str, Hyperparameter]:
+        """The task's own hyperparameters with all their fields settled and checked."""
+        table = resolve_all(self.learnable, {n: _OWN for n in self.learnable}, steps)
+        return {name: replace(hyper, owner="task") for name, hyper in table.items()}
+
+    def training_loss(
+        self, network: Callable[[Any], Any], batch: tuple[Any, Any], hypers: Hypers
+    ) -> Tensor:
+        """Loss of a network on a training batch, shape ()."""
+        inputs, targets = self._prepare(*batch, hypers=hypers)
+        return checked_loss(self._loss(network(inputs), targets, hypers=hypers))
+
+    def initialized(self, parameters: Mapping[str, Tensor], hypers: Hypers) -> Mapping[str, Tensor]:
+        """The first parameters of a run, by name, from those that the model drew."""
+        if self.initialize is None:
+            return parameters
+        return accepting(self.initialize)(parameters, hypers=hypers)
+
+    def _check_functions(self) -> None:
+        functions = {"loss": self.loss, "prepare": self.prepare, "initialize": self.initialize}
+        if self.learnable and not any(takes_hypers(f) for f in functions.values()):
+            raise ValueError(
+                f"The task has hyperparameters {sorted(self.learnable)}, but none of its functions "
+                f"({', '.join(functions)}) has an argument `hypers` to receive them."
+            )
+        if takes_hypers(self.validation_loss):
+            raise ValueError(
+                "The validation loss takes `hypers`, but training is judged without them. Pass "
+                "validation_loss=, a function of (output, target)."
+            )
+        for name, given in self.learnable.items():
+            if isinstance(given, Basis) and given.initial is None:
+                raise ValueError(
+                    f"{name} has no initial value, and none is known for a task's own "
+                    f"hyperparameter: {given!r}. Pass initial=."
+                )
 
     @property
     def steps_per_epoch(self) -> int:

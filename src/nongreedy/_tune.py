@@ -80,7 +80,9 @@ def tune(
     """
     total, rule = task.steps_for(epochs, steps), outer_from(outer).with_seeds(seeds)
     _check_counts(outer_steps, budget)
-    hyperparameters = optimizer.hyperparameters(total, rule.defaults)
+    hyperparameters = {
+        **optimizer.hyperparameters(total, rule.defaults), **task.hyperparameters(total)
+    }  # fmt: skip
     learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
     if not learn:
         raise ValueError(f"Nothing to learn: every setting of {optimizer} is a fixed number.")
@@ -220,7 +222,7 @@ def hypergradient(
         (torch.Size([2]), torch.Size([10]))
     """
     total = task.steps_for(epochs, steps)
-    hyperparameters = optimizer.hyperparameters(total)
+    hyperparameters = {**optimizer.hyperparameters(total), **task.hyperparameters(total)}
     learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
     if not learn:
         raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")

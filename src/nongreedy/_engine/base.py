@@ -45,8 +45,8 @@ class Hypergradient:
         value: Outer loss J.
         accuracy: Validation accuracy, or None where that has no meaning.
         gradients: Name -> dJ/dc, shape (size of the basis,), float64, in the value's own units.
-        per_step: Name -> dJ/dh_t, shape (T,), float64; empty for engines that do not know it.
-            ``basis.project(per_step[name], T) == gradients[name]`` for any basis.
+        per_step: Name -> dJ/dh_t, shape (T,), float64; empty for engines that do not know it, and
+            without variables. ``basis.project(per_step[name], T) == gradients[name]`` for any basis.
         initial: dJ/d theta_0, shape (P,); None for engines that do not know it.
         standard_error: Name -> standard error of each entry of `gradients`, from engines that
             estimate; empty for exact ones.
@@ -87,7 +87,8 @@ class Engine(abc.ABC):
     ) -> Rollout:
         """Train once. Raises DivergedError at the first non-finite loss."""
         trajectory = self.trajectory(run) if keep else None
-        values, state, losses = run.values(schedule), run.initial(), []
+        values, losses = run.values(schedule), []
+        state = run.initial(at(values, 0))
         with run.isolated():
             for t in range(run.steps):
                 if trajectory is not None:

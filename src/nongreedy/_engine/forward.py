@@ -14,11 +14,11 @@ from typing import final
 import torch
 from torch import Tensor
 
+from .._basis import TimeBasis
 from .._errors import DivergedError
 from .._run import Outcome, Run, at
 from .._schedule import Schedule
 from .base import Engine, Hypergradient, OnStep, Rollout, ignore
-from .reverse import hessian_product
 
 
 class TangentEngine(Engine):
@@ -112,9 +112,12 @@ class Forward(TangentEngine):
         Returns:
             The outcome, and dJ along each row, shape (K,), float64.
         """
-        values, state = run.values(schedule), run.initial()
-        injected = _injected(schedule, directions, run)
+        values = run.values(schedule)
+        state, injected = run.initial(at(values, 0)), _injected(schedule, directions, run)
         tangents = state.new_zeros(len(starts), *state.shape)
+        own = {name: table[0] for name, table in injected.items() if name in run.task.learnable}
+        if run.task.initialize is not None and own:
+            tangents[:, 0] = run.push_initial(at(values, 0), own)
         with run.isolated():
             for t in range(run.steps):
                 started = tangents[: bisect.bisect_right(starts, t)]
@@ -134,15 +137,19 @@ class Forward(TangentEngine):
         seeds: Mapping[str, Tensor],
     ) -> Tensor:
         """One step of state and, in place, of the started tangents."""
-        parameters, gradient = run.linearize(state[0], step)
-        frozen = gradient.detach()
+        point = run.linearize(state[0], step, values, list(seeds))
+        frozen, settings = point.gradient.detach(), seeds.keys() - run.task.learnable.keys()
         size = self.chunk or max(len(tangents), 1)
         for low in range(0, len(tangents), size):
             part = tangents[low : low + size]
+            rows = {name: seed[low : low + len(part)] for name, seed in seeds.items()}
             curved = torch.stack(
-                [hessian_product(parameters, gradient, z, retain=True) for z in part[:, 0]]
+                [
+                    point.push(z, {name: rows[name][k] for name in point.hypers})
+                    for k, z in enumerate(part[:, 0])
+                ]
             )
-            directions = {name: seed[low : low + len(part)] for name, seed in seeds.items()}
+            directions = {name: rows[name] for name in rows if name in settings}
             part.copy_(_push_update(run, state, frozen, values, part, curved, directions))
         if not bool(tangents[:, 0].sum().isfinite()):
             raise DivergedError("tangent", step, run.steps)
@@ -175,19 +182,21 @@ def columns(schedule: Schedule, learn: Iterable[str], steps: int) -> list[tuple[
     """(name, coefficient, first step at which it acts), earliest first; never acting ones left out."""
     table = []
     for name in learn:
-        index, weight = schedule.curves[name].basis.taps(steps)
-        for j in range(schedule.curves[name].basis.size(steps)):
-            acting = ((index == j) & (weight != 0)).any(1).nonzero()
-            if len(acting):
-                table.append((name, j, int(acting[0])))
+        starts = schedule.curves[name].basis.starts(steps)
+        table += [(name, j, start) for j, start in enumerate(starts) if start < steps]
     return sorted(table, key=lambda row: row[2])
 
 
 def _injected(schedule: Schedule, directions: Mapping[str, Tensor], run: Run) -> dict[str, Tensor]:
-    """What each direction adds to its hyperparameter at each step: name -> shape (T, K)."""
+    """What each direction adds to its hyperparameter at each step: name -> shape (T, K, ...)."""
     injected = {}
     for name, rows in directions.items():
         basis = schedule.curves[name].basis
-        table = torch.stack([basis.expand(row, run.steps) for row in rows], 1)
-        injected[name] = table.to(run.task.device, run.dtype)
+        if isinstance(basis, TimeBasis):
+            table = torch.stack([basis.expand(row, run.steps) for row in rows], 1)
+            injected[name] = table.to(run.task.device, run.dtype)
+        else:
+            once = torch.stack([basis.expand(row, 1)[0] for row in rows])
+            once = once.to(run.task.device, run.dtype)
+            injected[name] = once.expand(run.steps, *once.shape)
     return injected

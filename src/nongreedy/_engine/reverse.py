@@ -13,6 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from .._basis import TimeBasis
 from .._errors import DivergedError
 from .._run import Run, at
 from .._schedule import Schedule
@@ -59,10 +60,7 @@ class Reverse(Engine):
         checked_store(self.store)
 
     def _chosen(self, run: Run) -> str:
-        state = run.initial()
-        return choose_store(
-            self.store, state.numel() * state.element_size(), run.steps, state.device
-        )
+        return choose_store(self.store, run.state_bytes, run.steps, run.task.device)
 
     def trajectory(self, run: Run) -> Trajectory:
         """An empty trajectory of the chosen store."""
@@ -81,7 +79,7 @@ class Reverse(Engine):
             raise ValueError("This rollout kept no states. Make it with keep=True.")
         rollout.trajectory = None
         values, learn = run.values(rollout.schedule), list(learn)
-        per_step = {name: torch.zeros(run.steps, dtype=torch.float64) for name in learn}
+        found = _Found(rollout.schedule, learn, run.steps)
 
         def replay(state: Tensor, t: int) -> Tensor:
             return run.step(state, at(values, t), t)[0]
@@ -92,17 +90,45 @@ class Reverse(Engine):
             adjoint[0] = gradient
             for t, state in trajectory.backwards(rollout.final, replay):
                 adjoint, pulled = pull_back(run, state, at(values, t), t, adjoint, learn)
-                for name, value in pulled.items():
-                    per_step[name][t] = value
-                _check_finite(pulled, t, run.steps)
+                found.add(pulled, t)
                 on_step(t)
-        if not bool(adjoint.isfinite().all()):
-            raise DivergedError("adjoint", 0, run.steps)
-        gradients = {
-            name: rollout.schedule.curves[name].basis.project(per_step[name], run.steps)
-            for name in learn
+            if not bool(adjoint.isfinite().all()):
+                raise DivergedError("adjoint", 0, run.steps)
+            found.add(run.pull_back_initial(adjoint[0], at(values, 0), learn), 0)
+        return Hypergradient(
+            outcome.loss, outcome.accuracy, found.gradients(), found.per_step, adjoint[0]
+        )
+
+
+class _Found:
+    """Adjoints of hyperparameters, summed in float64: step by step, or in all for variables."""
+
+    def __init__(self, schedule: Schedule, learn: Iterable[str], steps: int):
+        self.steps, self.bases = steps, {name: schedule.curves[name].basis for name in learn}
+        self.per_step, self.total = dict[str, Tensor](), dict[str, Tensor]()
+        for name, basis in self.bases.items():
+            over_time = isinstance(basis, TimeBasis)
+            table, size = (self.per_step, steps) if over_time else (self.total, basis.size(steps))
+            table[name] = torch.zeros(size, dtype=torch.float64)
+
+    def add(self, pulled: Mapping[str, Tensor], step: int) -> None:
+        """Add the adjoints of a step's values."""
+        for name, value in pulled.items():
+            if not bool(value.isfinite().all()):
+                raise DivergedError(f"adjoint (of {name})", step, self.steps)
+            if name in self.total:
+                self.total[name] += value.reshape(-1).to("cpu", torch.float64)
+            else:
+                self.per_step[name][step] += value
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Of the coefficients."""
+        return {
+            name: basis.project(self.per_step[name], self.steps)
+            if isinstance(basis, TimeBasis)
+            else self.total[name]
+            for name, basis in self.bases.items()
         }
-        return Hypergradient(outcome.loss, outcome.accuracy, gradients, per_step, adjoint[0])
 
 
 def pull_back(
@@ -114,27 +140,11 @@ def pull_back(
     learn: Collection[str],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """One step of the adjoint recursion: (adjoint of s_t, adjoint of each learned value)."""
-    parameters, gradient = run.linearize(state[0], step)
+    point = run.linearize(state[0], step, values, learn)
+    settings = [name for name in learn if name not in run.task.learnable]
     on_state, on_gradient, on_values = run.optimizer.pull_back(
-        state, gradient.detach(), values, adjoint, learn
+        state, point.gradient.detach(), values, adjoint, settings
     )
-    on_state[0] += hessian_product(parameters, gradient, on_gradient)
-    return on_state, on_values
-
-
-def hessian_product(
-    parameters: Tensor, gradient: Tensor, vector: Tensor, retain: bool = False
-) -> Tensor:
-    """H @ vector by differentiating the gradient once more; zero where the loss is linear."""
-    if not gradient.requires_grad:
-        return torch.zeros_like(vector)
-    (product,) = torch.autograd.grad(
-        gradient, parameters, vector, retain_graph=retain, allow_unused=True
-    )
-    return torch.zeros_like(vector) if product is None else product
-
-
-def _check_finite(pulled: Mapping[str, Tensor], step: int, steps: int) -> None:
-    for name, value in pulled.items():
-        if not bool(value.isfinite()):
-            raise DivergedError(f"adjoint (of {name})", step, steps)
+    curved, on_hypers = point.pull_back(on_gradient)
+    on_state[0] += curved
+    return on_state, {**on_values, **on_hypers}

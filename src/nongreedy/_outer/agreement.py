@@ -8,13 +8,13 @@ from typing import final
 
 import torch
 
-from .._basis import Basis
+from .._basis import Basis, TimeBasis
 from .._engine import Hypergradient
 from .._errors import DivergedError
 from .._hyperparameter import Hyperparameter
 from .._objective import Objective
 from .._result import Status
-from .._schedule import Curve, Schedule
+from .._schedule import Schedule
 from .base import OuterRule, OuterState, Report, learned
 from .evidence import weigh
 from .line_search import Lengths, LineSearch, Point
@@ -59,9 +59,9 @@ class AgreementSearch(OuterRule[SearchState]):
     outer step draws fresh seeds, runs the current schedule on them, and proposes
 
     1. what the derivative at one noisy end point hardly sees: momentum exchanged for learning rate
-       by half a decade, up or down (:func:`exchange`), ten times the weight decay, and a cooling ramp
-       (the learning rate falls by half a decade towards the end, then by one, two); where one of
-       them helps, nothing needs to be differentiated;
+       by half a decade, up or down (:func:`exchange`), ten times the weight decay, and a learning
+       rate that falls by half a decade, then by one, two, from first to last: about its mean, else
+       from where it starts (:func:`ramp`); where one of them helps, nothing is differentiated;
     2. else a step along the :class:`Evidence` direction, in which coefficients move as far as their
        hypergradient stands out of its noise, and not at all where seeds disagree. Hypergradients of
        a schedule that does not move are kept and weighed together with those of further seeds.
@@ -161,10 +161,12 @@ def _finite(
     best, length = search.along(best, regularize(best.schedule, hyperparameters), _REGULARIZE)
     if length:
         notes.append(f"weight decay raised by {length:g} outer steps")
-    best, cooled = search.along(best, ramp(best.schedule, hyperparameters), _RAMP)
-    if cooled:
-        notes.append(f"cooled by {cooled:g} decades towards the end")
-    return best, notes, cooled > 0
+    for lift, verb in ((0.5, "tilted"), (0.0, "cooled")):
+        best, fall = search.along(best, ramp(best.schedule, hyperparameters, lift), _RAMP)
+        if fall:
+            notes.append(f"{verb} by {fall:g} decades towards the end")
+            return best, notes, True
+    return best, notes, False
 
 
 def _report(
@@ -209,9 +211,9 @@ def _on_level(state: SearchState, level: int, steps: int) -> SearchState:
     for name, hyper in state.hyperparameters.items():
         ladder, old = _ladder(hyper), curves[name]
         basis = ladder[min(level, len(ladder) - 1)]
-        if basis != old.basis:
+        if isinstance(basis, TimeBasis) and basis != old.basis:
             per_step = old.basis.expand(old.coefficients, steps)
-            curves[name] = Curve(basis, per_step[basis.positions(steps)])
+            curves[name] = replace(old, basis=basis, coefficients=per_step[basis.positions(steps)])
     climbed = level != state.level
     # Only per-step derivatives can be projected on the new bases.
     found = tuple(h for h in state.found if h.per_step or not climbed)

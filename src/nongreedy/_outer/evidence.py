@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._basis import Basis
+from .._basis import Basis, TimeBasis
 from .._engine import Hypergradient
 from .._hyperparameter import Hyperparameter
 from .._schedule import Schedule
@@ -94,7 +94,7 @@ def weigh(
 
 def _on_basis(found: Hypergradient, name: str, basis: Basis, steps: int) -> Tensor:
     """The same hypergradient on a finer basis, where every per-step derivative is known."""
-    if not found.per_step:
+    if name not in found.per_step or not isinstance(basis, TimeBasis):
         return found.gradients[name]
     return basis.project(found.per_step[name], steps)
 
@@ -103,10 +103,12 @@ def _known_variance(found: Hypergradient, name: str, basis: Basis, steps: int) -
     """What one seed says of its own noise: an estimating engine's error, or the scatter of its steps."""
     if name in found.standard_error:
         return found.standard_error[name].square()
-    return _variance(found.per_step[name], basis, steps) if found.per_step else None
+    if name not in found.per_step or not isinstance(basis, TimeBasis):
+        return None
+    return _variance(found.per_step[name], basis, steps)
 
 
-def _variance(per_step: Tensor, basis: Basis, steps: int) -> Tensor:
+def _variance(per_step: Tensor, basis: TimeBasis, steps: int) -> Tensor:
     """Variance of each coefficient's sum over steps, from the scatter of its blocks.
 
     Neighbouring steps are correlated through momentum, blocks of a thirty-second of a run hardly.

@@ -1,0 +1,82 @@
+"""One hyperparameter over a run: a basis and its coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._basis import Basis, Constant, Linear, Windows
+from ._errors import ScheduleFileError
+from ._variable import Variable
+
+_LARGEST = torch.finfo(torch.float64).max
+_LISTED = 50  # more coefficients than this are summarized
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One hyperparameter over a run: a basis and its coefficients (float64, own units, flat).
+
+    `owner` says whose it is: a setting of the ``"optimizer"``, or one of the ``"task"``.
+    """
+
+    basis: Basis
+    coefficients: Tensor
+    owner: str = "optimizer"
+
+    def values(self, steps: int) -> Tensor:
+        """Values at each step, shape (steps,), float64; of a variable (steps, *its shape)."""
+        return self.stretchable().basis.expand(self.coefficients, steps)
+
+    def stretchable(self) -> Curve:
+        """The same curve on a basis that does not name its number of steps."""
+        if self.basis.kind == "per_step":
+            return replace(self, basis=Windows(len(self.coefficients)))
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Basis and coefficients, and what differs from the usual."""
+        basis = self.stretchable().basis
+        row: dict[str, Any] = {"basis": basis.kind, "coefficients": self.coefficients.tolist()}
+        if isinstance(basis, Variable):
+            row["shape"] = list(basis.shape)
+        return row if self.owner == "optimizer" else {**row, "owner": self.owner}
+
+    def describe(self) -> str:
+        """The coefficients for people; many of them as a summary."""
+        values = self.coefficients
+        if len(values) <= _LISTED:
+            return "  ".join(f"{value:.4g}" for value in values.tolist())
+        low, mean, high = (f"{float(v):.4g}" for v in (values.min(), values.mean(), values.max()))
+        return f"{len(values)} values from {low} to {high}, mean {mean}"
+
+
+_BASES = {"windows": Windows, "linear": Linear, "constant": lambda count: Constant()}
+
+
+def read_curve(name: str, row: Any, source: str) -> Curve:
+    """The inverse of :meth:`Curve.to_json`, every field checked."""
+    row = row if isinstance(row, dict) else {}
+    kind, numbers = row.get("basis"), row.get("coefficients")
+    valid = isinstance(numbers, list) and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= _LARGEST
+        for v in numbers
+    )
+    known = kind in (*_BASES, Variable.kind)
+    if not known or not valid or not numbers or (kind == "constant" and len(numbers) != 1):
+        raise ScheduleFileError(
+            f"{source!r}: {name} has basis {kind!r} and coefficients {numbers!r}; expected one of "
+            f"{sorted([*_BASES, Variable.kind])} and a list of finite numbers."
+        )
+    values = torch.tensor(numbers, dtype=torch.float64)
+    try:
+        if kind == Variable.kind:
+            basis: Basis = Variable(initial=values.view(row.get("shape")))
+        else:
+            basis = _BASES[kind](len(numbers))
+        return Curve(basis, values, str(row.get("owner", "optimizer")))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ScheduleFileError(f"{source!r}: {name}: {error}") from error
