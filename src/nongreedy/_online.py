@@ -154,7 +154,8 @@ def _follow(
             outcome, gradient = looks.gradient(state[0], t)
             found = sensitivity.read(gradient)
             log.add(t, outcome, present.now, found)
-            present.move(found)
+            if t + 1 < run.steps:
+                present.move(found)
         log.watch.on_inner_step(t, run.steps)
     return run.outer_loss(state[0]), followed
 
