@@ -113,7 +113,10 @@ KINDS = {
         {"loss": smoothed, "prepare": noisy, "initialize": scaled},
     ),
 }
-ENGINES = [ng.Forward(chunk=7), ng.Reverse("device"), ng.Reverse("checkpoint")]
+ENGINES = [
+    ng.Forward(chunk=7), ng.Reverse("device"), ng.Reverse("checkpoint"),
+    ng.Greedy(mu=1.0, every=None),
+]  # fmt: skip
 JUDGE = ng.FiniteDifference(step=1e-4, order=4, floor=0.1)
 SETTINGS = {"steps": STEPS, "seed": 6, "dtype": torch.float64}
 
@@ -202,6 +205,32 @@ def test_retraining_applies_them_as_the_run_does(kind):
     assert same.validation_loss == again.validation_loss
 
 
+def test_an_online_run_moves_those_of_loss_and_data():
+    task = task_of(
+        "label_smoothing", "mlp", hyperparameters={"smoothing": ng.Constant(initial=0.3)}
+    )
+    result = ng.train_online(
+        task, ng.SGD(learning_rate=0.3), steps=12, dtype=torch.float64,
+        engine=ng.Greedy(mu=1.0), outer_learning_rate=0.5,
+    )  # fmt: skip
+    assert result.schedule["smoothing"].unique().numel() == 12
+    run = ng.Run(task, ng.SGD(learning_rate=0.3), 12, dtype=torch.float64)
+    again = ng.Reverse().rollout(run, result.schedule).outcome.loss
+    assert again == pytest.approx(result.validation_loss, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("example_weights", "moves one number"),
+        ("all_at_once", "cannot change its own initialization"),
+    ],
+)
+def test_an_online_run_refuses_others(kind, words):
+    with pytest.raises(ValueError, match=words):
+        ng.train_online(task_of(kind, "mlp"), ng.SGD(), steps=3)
+
+
 def test_an_attached_schedule_leaves_the_tasks_hyperparameters_alone():
     task = task_of("all_at_once", "mlp")
     table = {**ng.SGD(learning_rate=0.3).hyperparameters(4), **task.hyperparameters(4)}
@@ -268,6 +297,8 @@ def test_a_variable_needs_values():
     for empty in (None, torch.zeros(0)):
         with pytest.raises(ValueError, match="needs initial values"):
             ng.Variable(initial=empty)
+    with pytest.raises(ValueError, match="one number per step"):
+        ng.SGD(ng.Variable(initial=[0.1, 0.2]))
     assert repr(ng.Variable(initial=torch.zeros(2, 3))) == "Variable(shape=(2, 3))"
 
 

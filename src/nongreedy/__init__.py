@@ -10,6 +10,7 @@ from ._callback import Callback as Callback
 from ._engine import Engine as Engine
 from ._engine import FiniteDifference as FiniteDifference
 from ._engine import Forward as Forward
+from ._engine import Greedy as Greedy
 from ._engine import Hypergradient as Hypergradient
 from ._engine import RandomDirections as RandomDirections
 from ._engine import Reverse as Reverse
@@ -19,6 +20,7 @@ from ._errors import NongreedyError as NongreedyError
 from ._errors import ReplayError as ReplayError
 from ._errors import ScheduleFileError as ScheduleFileError
 from ._hypers import Hypers as Hypers
+from ._online import train_online as train_online
 from ._optimizer import SGD as SGD
 from ._optimizer import Adagrad as Adagrad
 from ._optimizer import Adam as Adam

@@ -48,6 +48,10 @@ class Basis(abc.ABC):
         """B @ coefficients: one value per step, shape (steps, ...)."""
 
     @abc.abstractmethod
+    def project(self, per_step: Tensor, steps: int) -> Tensor:
+        """B.T @ per_step: from per-step derivatives, shape (steps, ...), to those of the coefficients."""
+
+    @abc.abstractmethod
     def starts(self, steps: int) -> list[int]:
         """First step at which each coefficient acts; `steps` for one that never does."""
 

@@ -32,7 +32,7 @@ def mix(*numbers: int) -> int:
 
 
 # Independent streams of one seed.
-ORDER, AUGMENT, DROPOUT, INITIAL, REESTIMATE, DIRECTIONS = range(1, 7)
+ORDER, AUGMENT, DROPOUT, INITIAL, REESTIMATE, DIRECTIONS, LOOKS = range(1, 8)
 
 
 def generator(*numbers: int) -> torch.Generator:

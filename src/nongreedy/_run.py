@@ -187,16 +187,22 @@ class Run:
         with torch.no_grad():
             return self._outer(parameters, None)
 
-    def outer_gradient(self, parameters: Tensor) -> tuple[Outcome, Tensor]:
-        """The same, and the gradient of the loss, shape (P,)."""
+    def outer_gradient(
+        self, parameters: Tensor, chosen: Tensor | None = None
+    ) -> tuple[Outcome, Tensor]:
+        """The same, and the gradient of the loss, shape (P,); on all examples or the chosen ones."""
         total = torch.zeros_like(parameters)
-        return self._outer(parameters, total), total
+        return self._outer(parameters, total, chosen), total
 
-    def _outer(self, parameters: Tensor, total: Tensor | None) -> Outcome:
+    def _outer(
+        self, parameters: Tensor, total: Tensor | None, chosen: Tensor | None = None
+    ) -> Outcome:
         examples, right, loss_sum = self.task.validation, 0, 0.0
-        for part in outer_slices(examples.count):
-            weight = (part.stop - part.start) / examples.count
-            inputs, targets = to_device(examples.fetch(part), self.task.device, self.dtype)
+        count = examples.count if chosen is None else len(chosen)
+        for part in outer_slices(count):
+            weight = (part.stop - part.start) / count
+            batch = examples.fetch(part if chosen is None else chosen[part])
+            inputs, targets = to_device(batch, self.task.device, self.dtype)
             leaf = parameters.detach().requires_grad_(total is not None)
             output = self.module(leaf, inputs, False)
             loss = checked_loss(self.task.validation_loss(output, targets))
@@ -206,7 +212,7 @@ class Run:
             right = _add_known(right, accuracy_count(output, targets))
         if not math.isfinite(loss_sum):
             raise DivergedError("validation loss", self.steps, self.steps)
-        return Outcome(loss_sum, None if right is None else right / examples.count)
+        return Outcome(loss_sum, None if right is None else right / count)
 
     @contextlib.contextmanager
     def isolated(self) -> Iterator[None]:

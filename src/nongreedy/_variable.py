@@ -53,6 +53,10 @@ class Variable(Basis):
         """The tensor at every step, shape (steps, *shape), without copies."""
         return coefficients.to(torch.float64).view(self.shape).expand(steps, *self.shape)
 
+    def project(self, per_step: Tensor, steps: int) -> Tensor:
+        """The sum over the steps, flat, in float64."""
+        return per_step.to(torch.float64).sum(0).reshape(-1)
+
     def starts(self, steps: int) -> list[int]:
         """All act from the beginning."""
         return [0] * self.size(steps)

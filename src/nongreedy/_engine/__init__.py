@@ -8,6 +8,7 @@ from .base import Hypergradient as Hypergradient
 from .base import Rollout as Rollout
 from .finite_difference import FiniteDifference as FiniteDifference
 from .forward import Forward as Forward
+from .greedy import Greedy as Greedy
 from .random_directions import RandomDirections as RandomDirections
 from .reverse import Reverse as Reverse
 
@@ -16,6 +17,7 @@ _NAMED = {
     "reverse": Reverse,
     "finite_difference": FiniteDifference,
     "random_directions": RandomDirections,
+    "greedy": Greedy,
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import bisect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -19,6 +19,9 @@ from .._errors import DivergedError
 from .._run import Outcome, Run, at
 from .._schedule import Schedule
 from .base import Engine, Hypergradient, OnStep, Rollout, ignore
+
+# (step, s_{t+1}, its tangents, shape (K, slots, P))
+OnTangents = Callable[[int, Tensor, Tensor], None]
 
 
 class TangentEngine(Engine):
@@ -81,19 +84,9 @@ class Forward(TangentEngine):
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
         """Train once with tangents."""
-        learn = list(learn)
-        table = columns(schedule, learn, run.steps)
-        gradients = {
-            n: torch.zeros(schedule.curves[n].basis.size(run.steps)).double() for n in learn
-        }
-        directions = {n: torch.zeros(len(table), len(g)).double() for n, g in gradients.items()}
-        for row, (name, index, _) in enumerate(table):
-            directions[name][row, index] = 1.0
-        starts = [start for _, _, start in table]
-        outcome, products = self.push(run, schedule, directions, starts, on_step)
-        for (name, index, _), product in zip(table, products, strict=True):
-            gradients[name][index] = product
-        return Hypergradient(outcome.loss, outcome.accuracy, gradients)
+        axes = Axes(schedule, learn, run.steps)
+        outcome, products = self.push(run, schedule, axes.directions, axes.starts, on_step)
+        return Hypergradient(outcome.loss, outcome.accuracy, axes.by_name(products))
 
     def push(
         self,
@@ -102,12 +95,14 @@ class Forward(TangentEngine):
         directions: Mapping[str, Tensor],
         starts: Sequence[int],
         on_step: OnStep = ignore,
+        on_tangents: OnTangents | None = None,
     ) -> tuple[Outcome, Tensor]:
         r"""Train once with a tangent for each row of `directions`.
 
         Args:
             directions: Name -> changes of the coefficients, shape (K, size of the basis).
             starts: First step at which each row acts, ascending, length K.
+            on_tangents: Called after each step; may change the tangents in place.
 
         Returns:
             The outcome, and dJ along each row, shape (K,), float64.
@@ -122,12 +117,14 @@ class Forward(TangentEngine):
             for t in range(run.steps):
                 started = tangents[: bisect.bisect_right(starts, t)]
                 seeds = {name: table[t] for name, table in injected.items()}
-                state = self._push(run, state, at(values, t), t, started, seeds)
+                state = self.push_step(run, state, at(values, t), t, started, seeds)
+                if on_tangents is not None:
+                    on_tangents(t, state, tangents)
                 on_step(t)
             outcome, gradient = run.outer_gradient(state[0])
         return outcome, (tangents[:, 0] @ gradient).double().cpu()
 
-    def _push(
+    def push_step(
         self,
         run: Run,
         state: Tensor,
@@ -176,6 +173,33 @@ def _push_update(
         return torch.func.jvp(update, primals, directions)[1]
 
     return torch.func.vmap(push)(tangents, curved, dict(seeds))
+
+
+class Axes:
+    """One direction for each coefficient that acts, earliest first.
+
+    Attributes:
+        directions: Name -> rows of the unit matrix, shape (K, size of the basis).
+        starts: First step at which each row acts, ascending, length K.
+    """
+
+    def __init__(self, schedule: Schedule, learn: Iterable[str], steps: int):
+        learn = list(learn)
+        self._table = columns(schedule, learn, steps)
+        self.starts = [start for _, _, start in self._table]
+        self.directions = {}
+        for name in learn:
+            size = schedule.curves[name].basis.size(steps)
+            self.directions[name] = torch.zeros(len(self._table), size).double()
+        for row, (name, index, _) in enumerate(self._table):
+            self.directions[name][row, index] = 1.0
+
+    def by_name(self, products: Tensor) -> dict[str, Tensor]:
+        """Derivatives along the rows, shape (K,) -> name -> one for each coefficient."""
+        found = {n: rows.new_zeros(rows.shape[1]) for n, rows in self.directions.items()}
+        for (name, index, _), product in zip(self._table, products, strict=True):
+            found[name][index] = product
+        return found
 
 
 def columns(schedule: Schedule, learn: Iterable[str], steps: int) -> list[tuple[str, int, int]]:

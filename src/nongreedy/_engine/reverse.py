@@ -124,9 +124,9 @@ class _Found:
     def gradients(self) -> dict[str, Tensor]:
         """Of the coefficients."""
         return {
-            name: basis.project(self.per_step[name], self.steps)
-            if isinstance(basis, TimeBasis)
-            else self.total[name]
+            name: self.total[name]
+            if name in self.total
+            else basis.project(self.per_step[name], self.steps)
             for name, basis in self.bases.items()
         }
 

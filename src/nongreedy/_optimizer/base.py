@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .._basis import Basis
+from .._basis import Basis, TimeBasis
 from .._hyperparameter import Default, Hyperparameter, resolve_all
 
 Layout = tuple[tuple[int, ...], ...]  # shapes of the parameters, in the order of the flat vector
@@ -47,6 +47,12 @@ class Optimizer(abc.ABC):
             bound = getattr(self, name)
             if bound is not None and not bound > 0:
                 raise ValueError(f"`{name}` must be positive or None, but got {bound!r}.")
+        for name, value in self.given().items():
+            if isinstance(value, Basis) and not isinstance(value, TimeBasis):
+                raise ValueError(
+                    f"{name} is a setting of the optimizer, one number per step, but got {value!r}. "
+                    "Use a schedule such as Windows(4)."
+                )
         # Coordinates are the outer rule's to choose: a bound of 0 suits the paper's rule.
         raw = {name: replace(row, transform=None) for name, row in self.learnable.items()}
         self.hyperparameters(overrides=raw)

@@ -94,7 +94,7 @@ def weigh(
 
 def _on_basis(found: Hypergradient, name: str, basis: Basis, steps: int) -> Tensor:
     """The same hypergradient on a finer basis, where every per-step derivative is known."""
-    if name not in found.per_step or not isinstance(basis, TimeBasis):
+    if name not in found.per_step:
         return found.gradients[name]
     return basis.project(found.per_step[name], steps)
 
