@@ -142,16 +142,13 @@ def assert_equals_twin(optimizer, schedule, relative, steps=50):
     module = mlp().double()
     parameters = list(module.parameters())
     nn.utils.vector_to_parameters(run.initial()[0].clone(), parameters)
-    twin = optimizer.torch_optimizer(parameters)
+    twin = optimizer.torch_optimizer(optimizer.torch_groups(module.named_parameters()))
     scheduler = schedule.attach(twin, steps)
     for step in range(steps):
         inputs, targets = task.plan.batch(4, step, task.device, torch.float64)
         twin.zero_grad()
         functional.cross_entropy(module(inputs), targets).backward()
-        if optimizer.clip_value is not None:
-            nn.utils.clip_grad_value_(parameters, optimizer.clip_value)
-        if optimizer.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, optimizer.clip_norm)
+        optimizer.clip_torch(parameters)
         twin.step()
         scheduler.step()
     theirs = nn.utils.parameters_to_vector(parameters)

@@ -40,6 +40,21 @@ OPTIMIZERS = {
     ),
     "lion": (ng.Lion, {**RATES, **BETAS, **DECAY}),
 }
+# Name -> (optimizer of the rest, its groups), for the table of parameter groups.
+GROUPED = {
+    "sgd_vectors": ("nesterov", {"vectors": {"learning_rate": ng.Windows(2, initial=(0.2, 0.1))}}),
+    "sgd_fixed": ("dampened", {"*bias": {"weight_decay": 0.0, "momentum": 0.7}}),
+    "adamw_two": (
+        "adamw",
+        {
+            "*bias": {"weight_decay": ng.Constant(initial=0.02), "beta1": 0.5},
+            "*weight": {"learning_rate": ng.Linear(2, initial=(0.1, 0.05))},
+        },
+    ),
+    "lion": ("lion", {"vectors": {"learning_rate": ng.Constant(initial=0.02)}}),
+    "rmsprop": ("rmsprop", {"vectors": {"epsilon": 0.1, "momentum": ng.Constant(initial=0.6)}}),
+    "adagrad": ("adagrad", {"vectors": {"weight_decay": ng.Windows(2, initial=(0.1, 0.05))}}),
+}
 ENGINES = [ng.Forward(chunk=2), ng.Reverse("device"), ng.Reverse("checkpoint")]
 # Wider than in test_exactness: decays of 0.01 would otherwise be judged by the last digits of the loss.
 JUDGE = ng.FiniteDifference(step=3e-5, order=4)
@@ -161,3 +176,75 @@ def test_one_matrix_moves_as_under_torchs_own_muon():
         moved.append(weight.detach() - starts)
     torch.testing.assert_close(*moved, rtol=0.02, atol=0.01)
     assert moved[1].abs().max() > 0.1
+
+
+def grouped(name, clipping="plain"):
+    base, groups = GROUPED[name]
+    return ng.Grouped(made(base, clipping), groups)
+
+
+@pytest.mark.parametrize("clipping", ["plain", "clip_norm"])
+@pytest.mark.parametrize("model", ["mlp", "conv_net", "attention"])
+@pytest.mark.parametrize("name", GROUPED)
+def test_groups_match_finite_differences(name, model, clipping):
+    optimizer = grouped(name, clipping)
+    *ours, judge = (
+        ng.hypergradient(tiny_task(model), optimizer, engine=engine, **SETTINGS)
+        for engine in (*ENGINES, JUDGE)
+    )
+    for this in ours:
+        assert_same(this.gradients, judge.gradients, 1e-6)
+        assert_same(this.gradients, ours[0].gradients, 1e-10)
+    own = [n for n, h in optimizer.hyperparameters().items() if "[" in n and h.learned]
+    assert all(judge.gradients[n].abs().max() > 1e-6 for n in own)
+
+
+@pytest.mark.parametrize("clipping", CLIPPINGS)
+@pytest.mark.parametrize("name", GROUPED)
+def test_fifty_steps_of_groups_equal_the_torch_twin(name, clipping):
+    optimizer = grouped(name, clipping)
+    schedule = ng.Schedule.initial(optimizer.hyperparameters(50))
+    assert_equals_twin(optimizer, schedule, relative=1e-11)
+
+
+def test_equal_groups_change_nothing():
+    plain, same = made("adam"), ng.Grouped(made("adam"), {"*bias": {"beta1": BETAS["beta1"]}})
+    found = [ng.hypergradient(tiny_task(), o, **SETTINGS).gradients for o in (plain, same)]
+    together = dict(found[1])
+    together["beta1"] = together["beta1"] + together.pop("beta1[*bias]")
+    assert_same(together, found[0], 1e-10)
+
+
+def test_groups_are_tuned_and_retrained():
+    optimizer = ng.Grouped(ng.SGD(), {"*bias": {"learning_rate": ng.Constant()}})
+    result = ng.tune(tiny_task(), optimizer, steps=12, outer_steps=2)
+    assert result.schedule["learning_rate[*bias]"].item() > 1e-3
+    paper = ng.tune(tiny_task(), optimizer, steps=12, outer_steps=2, outer="paper")
+    assert paper.history[0].values["learning_rate[*bias]"] == [0.0]  # the rule's own start
+    again = ng.retrain(tiny_task(), result.schedule, steps=12, optimizer=optimizer)
+    assert again.validation_loss < 2.0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ng.Grouped(ng.SGD(), {"*bias": {}}), "no settings of its own"),
+        (lambda: ng.Grouped(ng.SGD(), {"*bias": {"momentun": 0.1}}), "sets 'momentun'.*momentum"),
+        (lambda: ng.Grouped(ng.Muon(), {"*bias": {"momentum": 0.1}}), "Muon cannot be grouped"),
+        (lambda: ng.Grouped(ng.SGD(), {}, clip_norm=1.0), "Clipping is over all groups"),
+        (
+            lambda: ng.Run(tiny_task(), ng.Grouped(ng.SGD(), {"head*": {"momentum": 0.1}}), 3),
+            "No parameter is in the group 'head",
+        ),
+        (
+            lambda: ng.Schedule.of(**{"learning_rate[*bias]": 0.1}).attach(
+                torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1), 3
+            ),
+            "torch_groups",
+        ),
+    ],
+    ids=["empty", "unknown", "muon", "clip", "pattern", "attach"],
+)
+def test_bad_groups(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()

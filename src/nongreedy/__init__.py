@@ -25,6 +25,7 @@ from ._optimizer import SGD as SGD
 from ._optimizer import Adagrad as Adagrad
 from ._optimizer import Adam as Adam
 from ._optimizer import AdamW as AdamW
+from ._optimizer import Grouped as Grouped
 from ._optimizer import Lion as Lion
 from ._optimizer import Muon as Muon
 from ._optimizer import Optimizer as Optimizer

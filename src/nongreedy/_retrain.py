@@ -80,10 +80,11 @@ def _trained(
     task: Task, schedule: Schedule, total: int, seed: int, optimizer: Optimizer
 ) -> nn.Module:
     model = build(task.model, seed).to(task.device, torch.float32).train()
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    parameters = [p for _, p in named]
     values = _own_values(task, schedule, total)
     _initialize(model, task, at(values, 0), seed)
-    torch_optimizer = optimizer.torch_optimizer(parameters)
+    torch_optimizer = optimizer.torch_optimizer(optimizer.torch_groups(named))
     scheduler = schedule.attach(torch_optimizer, total)
     for step in range(total):
         inputs, targets = task.plan.batch(seed, step, task.device, torch.float32)

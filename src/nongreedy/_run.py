@@ -60,7 +60,8 @@ class Run:
         self.task, self.steps, self.seed, self.dtype = task, steps, seed, dtype
         module = build(task.model, seed).to(task.device, dtype)
         self.module = FlatModule(module, task.constant_buffers)
-        layout = tuple(tuple(shape) for shape in self.module.shapes)
+        shapes = (tuple(shape) for shape in self.module.shapes)
+        layout = tuple(zip(self.module.names, shapes, strict=True))
         self.optimizer = optimizer.bound_to(layout, task.device)
         self._guard = ReplayGuard(task.train)
         clash = sorted({*optimizer.learnable, "step"} & set(task.learnable))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from torch.optim import Optimizer
@@ -43,8 +43,27 @@ _SETTERS: dict[str, dict[str, Setter]] = {
 }
 
 
-def _setter(name: str, group: dict[str, Any]) -> Setter | None:
-    return next((how for key, how in _SETTERS.get(name, {}).items() if key in group), None)
+def _setter(name: str, group: dict[str, Any], names: Collection[str]) -> Setter | None:
+    """How to set what the schedule calls `name` in this group; None where it does not concern it."""
+    base, _, pattern = name.removesuffix("]").partition("[")
+    own = group.get("group", "")
+    if pattern != own and (pattern or f"{base}[{own}]" in names):
+        return None
+    return next((how for key, how in _SETTERS.get(base, {}).items() if key in group), None)
+
+
+def _unknown(name: str, optimizer: Optimizer) -> str:
+    if "[" in name:
+        return (
+            f"The schedule sets {name!r} of a parameter group that this {type(optimizer).__name__} "
+            "does not have. Give it `optimizer.torch_groups(model.named_parameters())` of the "
+            "Grouped optimizer that the schedule was learned with."
+        )
+    return (
+        f"The schedule sets {name!r}, which {type(optimizer).__name__} does not have "
+        f"(its settings: {sorted(optimizer.defaults)}). Attach it to the kind of optimizer it was "
+        "learned with, such as torch.optim.SGD."
+    )
 
 
 class ScheduleLR(LRScheduler):
@@ -64,19 +83,16 @@ class ScheduleLR(LRScheduler):
     ):
         schedule = Schedule({n: c for n, c in schedule.curves.items() if c.owner == "optimizer"})
         for name in schedule.curves:
-            if not any(_setter(name, group) for group in optimizer.param_groups):
-                raise ValueError(
-                    f"The schedule sets {name!r}, which {type(optimizer).__name__} does not have "
-                    f"(its settings: {sorted(optimizer.defaults)}). Attach it to the kind of "
-                    "optimizer it was learned with, such as torch.optim.SGD."
-                )
+            if not any(_setter(name, group, schedule.curves) for group in optimizer.param_groups):
+                raise ValueError(_unknown(name, optimizer))
         self.total_steps = int(total_steps)
         self.tables = {n: v.tolist() for n, v in schedule.values(self.total_steps).items()}
-        if any(self.tables.get("momentum", ())):
-            # At a momentum of exactly 0 torch.optim.SGD and RMSprop neither make nor update their
-            # buffer; the smallest positive number keeps it up to date and multiplies it to zero all
-            # the same.
-            self.tables["momentum"] = [value or _TINY for value in self.tables["momentum"]]
+        for name, table in self.tables.items():
+            if name.startswith("momentum") and any(table):
+                # At a momentum of exactly 0 torch.optim.SGD and RMSprop neither make nor update
+                # their buffer; the smallest positive number keeps it up to date and multiplies it to
+                # zero all the same.
+                self.tables[name] = [value or _TINY for value in table]
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -84,7 +100,7 @@ class ScheduleLR(LRScheduler):
         position = min(self.last_epoch, self.total_steps - 1)
         for name, table in self.tables.items():
             for group in self.optimizer.param_groups:
-                setter = _setter(name, group)
+                setter = _setter(name, group, self.tables)
                 if setter is not None:
                     setter(group, table[position])
         return [group["lr"] for group in self.optimizer.param_groups]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -13,7 +13,8 @@ from torch import Tensor
 from .._basis import Basis, TimeBasis
 from .._hyperparameter import Default, Hyperparameter, resolve_all
 
-Layout = tuple[tuple[int, ...], ...]  # shapes of the parameters, in the order of the flat vector
+# Names and shapes of the parameters, in the order of the flat vector.
+Layout = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,12 @@ class Optimizer(abc.ABC):
             bound = getattr(self, name)
             if bound is not None and not bound > 0:
                 raise ValueError(f"`{name}` must be positive or None, but got {bound!r}.")
-        for name, value in self.given().items():
-            if isinstance(value, Basis) and not isinstance(value, TimeBasis):
-                raise ValueError(
-                    f"{name} is a setting of the optimizer, one number per step, but got {value!r}. "
-                    "Use a schedule such as Windows(4)."
-                )
         # Coordinates are the outer rule's to choose: a bound of 0 suits the paper's rule.
         raw = {name: replace(row, transform=None) for name, row in self.learnable.items()}
         self.hyperparameters(overrides=raw)
 
     def bound_to(self, layout: Layout, device: torch.device) -> Optimizer:
-        """The same optimizer, knowing the parameters' shapes; itself where they do not matter."""
+        """The same optimizer, knowing the parameters; itself where they do not matter."""
         del layout, device
         return self
 
@@ -132,6 +127,10 @@ class Optimizer(abc.ABC):
     def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
         """The ``torch.optim`` twin, whose settings a schedule then sets at each step."""
 
+    def torch_groups(self, named: Iterable[tuple[str, Any]]) -> list[Any]:
+        """Named parameters as its twin wants them: parameters, or parameter groups."""
+        return [parameter for _, parameter in named]
+
     def clip_torch(self, parameters: Any) -> None:
         """The same clipping on the ``.grad`` of a plain loop's parameters."""
         parameters = list(parameters)
@@ -142,10 +141,20 @@ class Optimizer(abc.ABC):
 
     def given(self) -> Mapping[str, Basis | float]:
         """Name -> basis (learned) or number (fixed), as the user gave them."""
-        return {name: getattr(self, name) for name in self.learnable}
+        return {name: checked_setting(name, getattr(self, name)) for name in self.learnable}
 
     def hyperparameters(
         self, steps: int | None = None, overrides: Mapping[str, Default] | None = None
     ) -> dict[str, Hyperparameter]:
         """Every hyperparameter with all its fields settled and checked."""
         return resolve_all(self.given(), self.learnable, steps, overrides)
+
+
+def checked_setting(name: str, value: Basis | float) -> Basis | float:
+    """A setting of an optimizer, if it is a number or changes over time."""
+    if isinstance(value, Basis) and not isinstance(value, TimeBasis):
+        raise ValueError(
+            f"{name} is a setting of the optimizer, one number per step, but got {value!r}. "
+            "Use a schedule such as Windows(4)."
+        )
+    return value

@@ -109,8 +109,8 @@ class Muon(Optimizer):
 
     def bound_to(self, layout: Layout, device: torch.device) -> Muon:
         """Knowing which stretches of the flat vector are matrices."""
-        sizes = [torch.Size(shape).numel() for shape in layout]
-        kinds = torch.tensor([len(shape) > 1 for shape in layout])
+        sizes = [torch.Size(shape).numel() for _, shape in layout]
+        kinds = torch.tensor([len(shape) > 1 for _, shape in layout])
         is_matrix = kinds.repeat_interleave(torch.tensor(sizes)).to(device)
         return replace(self, layout=layout, is_matrix=is_matrix)
 
@@ -118,7 +118,7 @@ class Muon(Optimizer):
         """(theta, m, v) -> (theta', m', v'), shape (3, P)."""
         parameters, mean, square = state.unbind(0)
         gradient, step, beta2 = self.clip(gradient), values["step"], values["beta2"]
-        sizes = [torch.Size(shape).numel() for shape in self.layout]
+        sizes = [torch.Size(shape).numel() for _, shape in self.layout]
         beta = torch.where(self.is_matrix, values["momentum"], values["beta1"])
         mean = beta * mean + (1 - beta) * gradient
         square = beta2 * square + (1 - beta2) * gradient.square()
@@ -128,7 +128,7 @@ class Muon(Optimizer):
                 (stretch(shape) * orthogonalized(part.view(shape), self.iterations)).reshape(-1)
                 if len(shape) > 1
                 else torch.zeros_like(part)
-                for part, shape in zip(ahead.split(sizes), self.layout, strict=True)
+                for part, (_, shape) in zip(ahead.split(sizes), self.layout, strict=True)
             ]
         )
         size = safe_sqrt(square) / (1 - beta2**step).sqrt() + values["epsilon"]
