@@ -85,7 +85,7 @@ class Adam(_AdamFamily):
 
     Source: arXiv:1412.6980.
 
-    Cannot: use AMSGrad, or have settings per parameter group.
+    Cannot: use AMSGrad.
 
     Example:
         >>> sorted(Adam().learnable)
@@ -163,7 +163,7 @@ class RMSprop(Optimizer):
 
     Source: Tieleman and Hinton, lecture 6.5 of "Neural networks for machine learning", 2012.
 
-    Cannot: subtract the running mean (torch's ``centered``), or have settings per parameter group.
+    Cannot: subtract the running mean (torch's ``centered``).
 
     Example:
         >>> RMSprop(smoothing=0.9).slots

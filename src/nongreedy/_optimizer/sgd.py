@@ -41,7 +41,7 @@ class SGD(Optimizer):
 
     Source: arXiv:2007.07869, section 3.
 
-    Cannot: have settings per parameter group; leave a gradient undampened where the momentum is
+    Cannot: leave a gradient undampened where the momentum is
     exactly 0, as torch does.
 
     Example:

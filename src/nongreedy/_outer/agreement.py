@@ -77,6 +77,8 @@ class AgreementSearch(OuterRule[SearchState]):
         finalists: Best schedules that meet again on common fresh seeds at the end, in rounds after
             which the worse half leaves.
         finalist_seeds: Seeds per round.
+        recombine: Average those that stand after the first round, in the search's coordinates; the
+            average is run like them and wins unless one of them is clearly better.
 
     Raises:
         DivergedError: If runs diverge however much the learning rate is lowered.
@@ -96,6 +98,7 @@ class AgreementSearch(OuterRule[SearchState]):
     patience: int = 2
     finalists: int = 6
     finalist_seeds: int = 2
+    recombine: bool = True
 
     def with_seeds(self, seeds: int | None) -> AgreementSearch:
         return self if seeds is None else replace(self, seeds=seeds)
