@@ -10,10 +10,12 @@ from .finite_difference import FiniteDifference as FiniteDifference
 from .forward import Forward as Forward
 from .random_directions import RandomDirections as RandomDirections
 from .reverse import Reverse as Reverse
+from .reversible import Reversible as Reversible
 
 _NAMED = {
     "forward": Forward,
     "reverse": Reverse,
+    "reversible": Reversible,
     "finite_difference": FiniteDifference,
     "random_directions": RandomDirections,
 }

@@ -80,7 +80,7 @@ class Reverse(Engine):
         if trajectory is None:
             raise ValueError("This rollout kept no states. Make it with keep=True.")
         rollout.trajectory = None
-        values, learn = run.values(rollout.schedule), list(learn)
+        values, learn = rollout.values, list(learn)
         per_step = {name: torch.zeros(run.steps, dtype=torch.float64) for name in learn}
 
         def replay(state: Tensor, t: int) -> Tensor:

@@ -1,0 +1,119 @@
+"""Reversible learning: train in exact integers, then undo every step instead of storing it.
+
+Aliases: reversible dynamics, information buffer. arXiv:1502.03492 (the method, for SGD with
+momentum); Adam and AdamW, which that paper conjectures, by the same means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from .._reversible import Reversal, program_for
+from .._reversible.state import IntegerState, Plan
+from .._run import Run
+from .._schedule import Schedule
+from .base import Engine, Hypergradient, OnStep, Rollout, ignore
+from .reverse import Reverse
+
+_LARGEST = 2**20
+
+
+@final
+@dataclass(frozen=True)
+class Reversible(Engine):
+    r"""Exact hypergradients from a run that is undone step by step, with no state stored.
+
+    Parameters and moments are 64-bit integers (52 bits after the point; 58 for Adam's second
+    moment). Adding is undone by subtracting the same integer; multiplying by
+    :math:`\beta_t = n_t / d_t` is undone exactly because what it loses goes to an information
+    buffer, which grows by :math:`\log_2(d_t / n_t)` bits per parameter and step: 0.15 at 0.9, 0.0015
+    at 0.999. The sweep is that of :class:`Reverse`, and its result has the same bits as if every
+    state of this integer run had been stored.
+
+    The run takes place at the fractions n/d, and so does the derivative: rounding a momentum to a
+    fraction is straight-through.
+
+    Args:
+        denominator: Largest d of momentum and beta1. The nearest of such fractions is within
+            1/(d * denominator). Larger ones represent more values but round each product more
+            coarsely, by about d units of :math:`2^{-52}`.
+        verify: Keep a 64-bit checksum per step, so that a replay which differs is named at once;
+            without it only the return to the initial state and empty buffers are checked.
+
+    Raises:
+        ValueError: A denominator out of range; an optimizer other than SGD (without Nesterov
+            momentum or dampening), Adam and AdamW; a dtype other than float32 and float64; a
+            momentum or beta of 0 at some step.
+        DivergedError: A non-finite loss or adjoint, or a number beyond the fixed-point range: 1024
+            for parameters, velocity and first moment, 16 for the second moment.
+        ReplayError: A step that was undone does not lead to where it began.
+
+    Source: arXiv:1502.03492.
+
+    Cannot: undo a momentum of 0, Nesterov momentum, or optimizers that forget (RMSprop without
+    momentum, Lion's sign); run where int64 or float64 is missing.
+
+    Example:
+        >>> Reversible(denominator=100)
+        Reversible(denominator=100, verify=True)
+    """
+
+    denominator: int = 1000
+    verify: bool = True
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.denominator <= _LARGEST:
+            raise ValueError(
+                f"`denominator` must be a whole number from 2 to {_LARGEST}, but got "
+                f"{self.denominator!r}."
+            )
+
+    def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
+        """As from checkpoints: a gradient to undo the step, one more and its derivative."""
+        return 4.0
+
+    def rollout(
+        self, run: Run, schedule: Schedule, *, keep: bool = False, on_step: OnStep = ignore
+    ) -> Rollout:
+        """Train once, in integers."""
+        reversal = self._reversal(run, schedule)
+        values = {n: v.to(run.dtype) for n, v in reversal.state.plan.values.items()}
+        state, losses = reversal.state.floats(), []
+        with run.isolated():
+            for t in range(run.steps):
+                if keep:
+                    reversal.append(state)
+                loss, gradient = run.gradient(state[0], t)
+                state = reversal.advance(gradient, t)
+                losses.append(loss)
+                on_step(t)
+            outcome = run.outer_loss(state[0])
+        kept = reversal if keep else None
+        return Rollout(run, schedule, values, outcome, losses, state, kept)
+
+    def differentiate(
+        self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Sweep backwards, undoing the run."""
+        return Reverse().differentiate(rollout, learn, on_step)
+
+    def _reversal(self, run: Run, schedule: Schedule) -> Reversal:
+        if run.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"Reversible derives float32 or float64 states from its integers, not {run.dtype}. "
+                "Use Reverse(store='checkpoint')."
+            )
+        program = program_for(run.optimizer)
+        given = {name: value.double() for name, value in run.values(schedule).items()}
+        plan = Plan.settle(program, given, self.denominator)
+        state = IntegerState(program, plan, run.optimizer, run.initial())
+
+        def gradient_at(parameters: Tensor, step: int) -> Tensor:
+            return run.gradient(parameters, step)[1]
+
+        return Reversal(state, gradient_at, run.initial, self.verify)
