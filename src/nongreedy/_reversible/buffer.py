@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -87,6 +88,6 @@ class Buffer:
 
     @property
     def bits(self) -> float:
-        """Mean information per entry."""
+        """Information per entry: what holds an integer of the mean size of each limb."""
         limbs = [*(limb for _, limb in self.spilled), self.limb]
-        return sum(limb.double().add(1).log2().mean().item() for limb in limbs)
+        return sum(math.log2(limb.double().mean().item() + 1) for limb in limbs)
