@@ -32,7 +32,8 @@ class OutOfRangeError(DivergedError):
         self.args = (
             f"The {quantity} left the fixed-point range, magnitudes below {limit:g}, at step {step} "
             f"of {steps}. Lower the learning rate, or its upper bound; bound the gradient with "
-            "clip_value or clip_norm; or use Reverse(store='checkpoint').",
+            "clip_value or clip_norm; widen the range with fewer bits, as in "
+            "Reversible(fraction_bits=44); or use Reverse(store='checkpoint').",
         )
 
 

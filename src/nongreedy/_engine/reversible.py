@@ -20,7 +20,7 @@ from .._schedule import Schedule
 from .base import Engine, Hypergradient, OnStep, Rollout, ignore
 from .reverse import Reverse
 
-_LARGEST = 2**20
+_LIMITS = {"denominator": (2, 2**20), "fraction_bits": (24, 54)}
 
 
 @final
@@ -28,12 +28,11 @@ _LARGEST = 2**20
 class Reversible(Engine):
     r"""Exact hypergradients from a run that is undone step by step, with no state stored.
 
-    Parameters and moments are 64-bit integers (52 bits after the point; 58 for Adam's second
-    moment). Adding is undone by subtracting the same integer; multiplying by
-    :math:`\beta_t = n_t / d_t` is undone exactly because what it loses goes to an information
-    buffer, which grows by :math:`\log_2(d_t / n_t)` bits per parameter and step: 0.15 at 0.9, 0.0015
-    at 0.999. The sweep is that of :class:`Reverse`, and its result has the same bits as if every
-    state of this integer run had been stored.
+    Parameters and moments are 64-bit integers with a fixed point. Adding is undone by subtracting
+    the same integer. Multiplying by :math:`\beta_t = n_t / d_t` is undone exactly because what it
+    loses goes to an information buffer, which grows by :math:`\log_2(d_t / n_t)` bits per parameter
+    and step: 0.15 at 0.9, 0.0015 at 0.999. The sweep is that of :class:`Reverse`, and its result has
+    the same bits as if every state of this integer run had been stored.
 
     The run takes place at the fractions n/d, and so does the derivative: rounding a momentum to a
     fraction is straight-through.
@@ -41,37 +40,42 @@ class Reversible(Engine):
     Args:
         denominator: Largest d of momentum and beta1. The nearest of such fractions is within
             1/(d * denominator). Larger ones represent more values but round each product more
-            coarsely, by about d units of :math:`2^{-52}`.
+            coarsely, by about d units of the last bit.
+        fraction_bits: Bits after the point, of parameters, velocity and first moment; six more of
+            Adam's second moment. Each bit less doubles the range, and the rounding. At 52 numbers
+            reach 1024, and the second moment 16.
         verify: Keep a 64-bit checksum per step, so that a replay which differs is named at once;
             without it only the return to the initial state and empty buffers are checked.
 
     Raises:
-        ValueError: A denominator out of range; an optimizer other than SGD (without Nesterov
+        ValueError: A setting out of range; an optimizer other than SGD (without Nesterov
             momentum or dampening), Adam and AdamW; a dtype other than float32 and float64; a
             momentum or beta of 0 at some step.
-        DivergedError: A non-finite loss or adjoint, or a number beyond the fixed-point range: 1024
-            for parameters, velocity and first moment, 16 for the second moment.
+        DivergedError: A non-finite loss or adjoint, or a number beyond the fixed-point range.
         ReplayError: A step that was undone does not lead to where it began.
 
     Source: arXiv:1502.03492.
 
-    Cannot: undo a momentum of 0, Nesterov momentum, or optimizers that forget (RMSprop without
-    momentum, Lion's sign); run where int64 or float64 is missing.
+    Cannot: undo a momentum of 0 or Nesterov momentum, which lose what going back would need; undo
+    dampening, RMSprop, Adagrad, Lion or Muon (``Reverse(store="checkpoint")`` takes them all); run
+    where int64 or float64 is missing.
 
     Example:
         >>> Reversible(denominator=100)
-        Reversible(denominator=100, verify=True)
+        Reversible(denominator=100, fraction_bits=52, verify=True)
     """
 
     denominator: int = 1000
+    fraction_bits: int = 52
     verify: bool = True
 
     def __post_init__(self) -> None:
-        if not 2 <= self.denominator <= _LARGEST:
-            raise ValueError(
-                f"`denominator` must be a whole number from 2 to {_LARGEST}, but got "
-                f"{self.denominator!r}."
-            )
+        for name, (low, high) in _LIMITS.items():
+            given = getattr(self, name)
+            if not (isinstance(given, int) and low <= given <= high):
+                raise ValueError(
+                    f"`{name}` must be a whole number from {low} to {high}, but got {given!r}."
+                )
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """As from checkpoints: a gradient to undo the step, one more and its derivative."""
@@ -111,7 +115,7 @@ class Reversible(Engine):
         program = program_for(run.optimizer)
         given = {name: value.double() for name, value in run.values(schedule).items()}
         plan = Plan.settle(program, given, self.denominator)
-        state = IntegerState(program, plan, run.optimizer, run.initial())
+        state = IntegerState(program, plan, run.optimizer, run.initial(), self.fraction_bits)
 
         def gradient_at(parameters: Tensor, step: int) -> Tensor:
             return run.gradient(parameters, step)[1]

@@ -64,13 +64,13 @@ class Program:
     """One optimizer's step.
 
     Attributes:
-        slots: Name -> format, in the order of the state.
+        slots: Name -> bits after the point beyond those of the parameters, in the state's order.
         gather: Operations that may read the gradient, and leave slot 0 alone.
         move: Operations after them, which may not.
         needs: Settings of the optimizer without which its step has no inverse.
     """
 
-    slots: Mapping[str, FixedPoint]
+    slots: Mapping[str, int]
     gather: Sequence[Operation]
     move: Sequence[Operation]
     needs: Mapping[str, object] = field(default_factory=dict)
@@ -79,6 +79,10 @@ class Program:
     def scales(self) -> list[Scale]:
         """Its multiplications, in order."""
         return [op for op in (*self.gather, *self.move) if isinstance(op, Scale)]
+
+    def formats(self, fraction_bits: int) -> list[FixedPoint]:
+        """Format of each slot, where the parameters have so many bits after the point."""
+        return [FixedPoint(fraction_bits + extra) for extra in self.slots.values()]
 
 
 def _against_velocity(x: Reading) -> Tensor:
@@ -100,18 +104,13 @@ def _moments(gradient: Callable[[Reading], Tensor]) -> tuple[Operation, ...]:
     )
 
 
-_WIDE = FixedPoint(52)
-_MOMENTS = {
-    "parameters": _WIDE,
-    "first moment": _WIDE,
-    # Squares are small: with 58 bits, roundings add up over steps to about 3e-17 at beta2 = 0.999,
-    # whose root stays below the customary epsilon; and gradients may reach 4.
-    "second moment": FixedPoint(58),
-}
+# Squares are small. With 58 bits, roundings add up over steps to about 3e-17 at beta2 = 0.999, whose
+# root stays below the customary epsilon; and gradients may reach 4.
+_MOMENTS = {"parameters": 0, "first moment": 0, "second moment": 6}
 
 PROGRAMS: dict[type[Optimizer], Program] = {
     SGD: Program(
-        slots={"parameters": _WIDE, "velocity": _WIDE},
+        slots={"parameters": 0, "velocity": 0},
         gather=(Scale(1, Momentum("momentum")), Shift(1, lambda x: x.decayed)),
         move=(Shift(0, _against_velocity),),
         needs={"nesterov": False, "dampening": 0.0},

@@ -43,14 +43,17 @@ class IntegerState:
     Args:
         start: The first state in floating point, shape (slots, P).
         optimizer: Clips the gradients.
+        fraction_bits: After the point, of the parameters.
 
     Raises:
         OutOfRangeError: A number left the range of its format.
     """
 
-    def __init__(self, program: Program, plan: Plan, optimizer: Optimizer, start: Tensor):
+    def __init__(
+        self, program: Program, plan: Plan, optimizer: Optimizer, start: Tensor, fraction_bits: int
+    ):
         self.program, self.plan, self.optimizer, self.dtype = program, plan, optimizer, start.dtype
-        self.names, self.formats = list(program.slots), list(program.slots.values())
+        self.names, self.formats = list(program.slots), program.formats(fraction_bits)
         self.steps = len(plan.values["step"])
         self.integers = self.encode(start)
         self.buffers = {
