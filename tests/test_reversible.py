@@ -394,10 +394,9 @@ def test_tune(name):
 def test_a_search_rejects_a_proposal_that_cannot_be_reversed():
     # Training leads away from the validation targets: less of everything is better, and the second
     # proposal has no momentum.
-    ones = torch.ones(8, 1)
-    task = ng.Task(
-        lambda: nn.Linear(1, 1), functional.mse_loss, (ones, ones), (ones, -ones), batch_size=4
-    )
+    ones, net = torch.ones(8, 1), nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    task = ng.Task(net, functional.mse_loss, (ones, ones), (ones, -ones), batch_size=4)
     rate = ng.Constant(initial=0.01, bounds=(1e-4, 1.0), outer_step=1e-3, transform=None)
     momentum = ng.Constant(initial=0.4, bounds=(0.0, 0.99), outer_step=0.5, transform=None)
     result = ng.tune(
