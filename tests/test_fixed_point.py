@@ -184,6 +184,14 @@ def test_encoding_rounds_to_the_nearest_and_knows_its_range(bits):
     assert form.encode(torch.tensor([form.range / 2])) is not None
 
 
+@pytest.mark.parametrize("largest", [1e-12, 1e-3, 0.9, 1.0, 1.1, 700.0])
+def test_a_format_for_squares_leaves_room_for_growth_and_no_more(largest):
+    form = FixedPoint.for_squares(torch.tensor([0.0, -largest, largest / 2], dtype=torch.float64))
+    assert form is not None and (16 * largest) ** 2 <= form.range <= 4 * (16 * largest) ** 2
+    for unknown in (0.0, float("nan"), float("inf")):
+        assert FixedPoint.for_squares(torch.tensor([unknown])) is None
+
+
 @pytest.mark.parametrize(("value", "fits"), [(LIMIT - 1, True), (LIMIT, False), (-LIMIT, False)])
 def test_headroom(value, fits):
     assert in_range(torch.tensor([0, value])) == fits

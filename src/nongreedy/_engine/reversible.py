@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .._reversible import Reversal, program_for
+from .._reversible.fixed_point import DEFAULT_BITS
 from .._reversible.state import IntegerState, Plan
 from .._run import Run
 from .._schedule import Schedule
@@ -41,9 +42,9 @@ class Reversible(Engine):
         denominator: Largest d of momentum and beta1. The nearest of such fractions is within
             1/(d * denominator). Larger ones represent more values but round each product more
             coarsely, by about d units of the last bit.
-        fraction_bits: Bits after the point, of parameters, velocity and first moment; six more of
-            Adam's second moment. Each bit less doubles the range, and the rounding. At 52 numbers
-            reach 1024, and the second moment 16.
+        fraction_bits: Bits after the point: each less doubles the range, and the rounding. At 52,
+            parameters, velocity and first moment reach 1024; Adam's second moment, whose format fits
+            the first gradient, may be that of gradients sixteen times as large.
         verify: Keep a 64-bit checksum per step, so that a replay which differs is named at once;
             without it only the return to the initial state and empty buffers are checked.
 
@@ -66,7 +67,7 @@ class Reversible(Engine):
     """
 
     denominator: int = 1000
-    fraction_bits: int = 52
+    fraction_bits: int = DEFAULT_BITS
     verify: bool = True
 
     def __post_init__(self) -> None:

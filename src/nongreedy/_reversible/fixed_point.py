@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .multiplier import LIMIT
+
+DEFAULT_BITS = 52  # of a float64's mantissa
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,18 @@ class FixedPoint:
     """
 
     bits: int
+
+    @classmethod
+    def for_squares(cls, numbers: Tensor) -> FixedPoint | None:
+        """For means of squares of such numbers, which may grow sixteenfold; None if all are zero.
+
+        62 bits of squares are 31 of the numbers, which must resolve the small beside the large: too
+        few for a format that does not know the scale.
+        """
+        largest = numbers.abs().max().item()
+        if not 0 < largest < math.inf:
+            return None
+        return cls(54 - 2 * math.frexp(largest)[1])
 
     @property
     def range(self) -> float:

@@ -41,7 +41,7 @@ class Dense(Multiplier):
     The buffer grows by :math:`\log_2(d/n)` bits, the least that is possible; c' differs from c n/d
     by less than n + 1 units. Division is the same with n and d exchanged.
 
-    Source: arXiv:1502.03492, section 2.2, with floor division throughout.
+    Source: arXiv:1502.03492, with floor division throughout.
     """
 
     def multiply(self, c: Tensor, limb: Tensor, n: int, d: int) -> None:

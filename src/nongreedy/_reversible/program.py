@@ -14,7 +14,6 @@ from torch import Tensor
 from .._optimizer import SGD, Adam, AdamW, Optimizer
 from .._optimizer.adaptive import safe_sqrt
 from .factor import DecoupledDecay, Factor, Momentum, Smoothing
-from .fixed_point import FixedPoint
 
 
 @dataclass(frozen=True)
@@ -64,25 +63,23 @@ class Program:
     """One optimizer's step.
 
     Attributes:
-        slots: Name -> bits after the point beyond those of the parameters, in the state's order.
+        slots: Names, in the state's order.
         gather: Operations that may read the gradient, and leave slot 0 alone.
         move: Operations after them, which may not.
+        squares: Slot that holds a mean of squares -> of what. Its format fits the first of them.
         needs: Settings of the optimizer without which its step has no inverse.
     """
 
-    slots: Mapping[str, int]
+    slots: Sequence[str]
     gather: Sequence[Operation]
     move: Sequence[Operation]
+    squares: Mapping[int, Callable[[Reading], Tensor]] = field(default_factory=dict)
     needs: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def scales(self) -> list[Scale]:
         """Its multiplications, in order."""
         return [op for op in (*self.gather, *self.move) if isinstance(op, Scale)]
-
-    def formats(self, fraction_bits: int) -> list[FixedPoint]:
-        """Format of each slot, where the parameters have so many bits after the point."""
-        return [FixedPoint(fraction_bits + extra) for extra in self.slots.values()]
 
 
 def _against_velocity(x: Reading) -> Tensor:
@@ -104,13 +101,11 @@ def _moments(gradient: Callable[[Reading], Tensor]) -> tuple[Operation, ...]:
     )
 
 
-# Squares are small. With 58 bits, roundings add up over steps to about 3e-17 at beta2 = 0.999, whose
-# root stays below the customary epsilon; and gradients may reach 4.
-_MOMENTS = {"parameters": 0, "first moment": 0, "second moment": 6}
+_MOMENTS = "parameters", "first moment", "second moment"
 
 PROGRAMS: dict[type[Optimizer], Program] = {
     SGD: Program(
-        slots={"parameters": 0, "velocity": 0},
+        slots=("parameters", "velocity"),
         gather=(Scale(1, Momentum("momentum")), Shift(1, lambda x: x.decayed)),
         move=(Shift(0, _against_velocity),),
         needs={"nesterov": False, "dampening": 0.0},
@@ -119,11 +114,13 @@ PROGRAMS: dict[type[Optimizer], Program] = {
         slots=_MOMENTS,
         gather=_moments(lambda x: x.decayed),
         move=(Shift(0, _against_moments),),
+        squares={2: lambda x: x.decayed},
     ),
     AdamW: Program(
         slots=_MOMENTS,
         gather=_moments(lambda x: x.raw),
         move=(Scale(0, DecoupledDecay("decoupled weight decay")), Shift(0, _against_moments)),
+        squares={2: lambda x: x.raw},
     ),
 }
 

@@ -11,8 +11,9 @@ def convergents(values: Tensor, largest: int) -> tuple[Tensor, Tensor]:
 
     .. math:: |x - n/d| \le \frac{1}{d \cdot \text{largest}}
 
-    Small denominators come out where they suffice (0.9 gives 9/10), which a fixed denominator would
-    not give: both the rounding of a product and the waste of a full limb grow with d.
+    which for every d > 1 is as near as the fixed denominator `largest` comes. Small denominators
+    come out where they suffice (0.9 gives 9/10): both the rounding of a product and the waste of a
+    full limb grow with d.
 
     Args:
         values: In [0, 1], any shape.
@@ -24,8 +25,8 @@ def convergents(values: Tensor, largest: int) -> tuple[Tensor, Tensor]:
     Source: textbook.
 
     Example:
-        >>> convergents(torch.tensor([0.9, 0.95, 0.3331], dtype=torch.float64), 1000)
-        (tensor([  9,  19, 302]), tensor([ 10,  20, 905]))
+        >>> convergents(torch.tensor([0.9, 0.95, 0.876543], dtype=torch.float64), 1000)
+        (tensor([ 9, 19, 71]), tensor([10, 20, 81]))
     """
     rest = values.detach().cpu().double()
     n, n_before = torch.zeros_like(rest, dtype=torch.int64), torch.ones_like(rest).long()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from .._errors import ReplayError
+from .._errors import DivergedError, ReplayError
 from .._plan import checksum
 from .._trajectory import CAUSES, Replay, Trajectory
 from .buffer import Memory
@@ -54,12 +54,18 @@ class Reversal(Trajectory):
         """Yield (t, s_t) for t = T-1 .. 0; a replay would need the states that were not kept."""
         del final, replay
         for t in reversed(range(self.count)):
-            self.state.retreat(self.gradient_at, t)
+            self._retreat(t)
             if len(self.checksums) and checksum(self.state.integers) != int(self.checksums[t]):
-                raise _differs(f"step {t} left another state than it had started from")
+                raise _differs(f"step {t} gave another state than it had started from.")
             if t == 0:
                 self._check_returned()
             yield t, self.state.floats()
+
+    def _retreat(self, step: int) -> None:
+        try:
+            self.state.retreat(self.gradient_at, step)
+        except DivergedError as error:  # the run itself came by here and did not diverge
+            raise _differs(f"step {step} left the run's own way. {error}") from error
 
     @property
     def memory(self) -> Memory:
@@ -75,11 +81,11 @@ class Reversal(Trajectory):
 
     def _check_returned(self) -> None:
         if not torch.equal(self.state.integers, self.state.encode(self.start())):
-            raise _differs("all steps did not lead back to the initial state")
+            raise _differs("all steps did not lead back to the initial state.")
         for name, buffer in self.state.buffers.items():
             if not buffer.empty:
-                raise _differs(f"all steps left something in the buffer of {name}")
+                raise _differs(f"all steps left something in the buffer of {name}.")
 
 
 def _differs(what: str) -> ReplayError:
-    return ReplayError(f"Undoing {what}. {CAUSES} Reverse(store='device') does not recompute.")
+    return ReplayError(f"Undoing {what} {CAUSES} Reverse(store='device') does not recompute.")

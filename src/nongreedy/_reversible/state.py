@@ -12,7 +12,7 @@ from .._errors import OutOfRangeError
 from .._optimizer import Optimizer
 from .buffer import Buffer
 from .factor import Fractions, Values
-from .fixed_point import in_range
+from .fixed_point import DEFAULT_BITS, FixedPoint, in_range
 from .program import Operation, Program, Reading, Scale, Shift
 
 
@@ -53,7 +53,8 @@ class IntegerState:
         self, program: Program, plan: Plan, optimizer: Optimizer, start: Tensor, fraction_bits: int
     ):
         self.program, self.plan, self.optimizer, self.dtype = program, plan, optimizer, start.dtype
-        self.names, self.formats = list(program.slots), program.formats(fraction_bits)
+        self.names, self.fraction_bits = program.slots, fraction_bits
+        self.formats = [FixedPoint(fraction_bits)] * len(program.slots)
         self.steps = len(plan.values["step"])
         self.integers = self.encode(start)
         self.buffers = {
@@ -82,6 +83,8 @@ class IntegerState:
     @torch.no_grad()
     def advance(self, gradient: Tensor, step: int) -> None:
         """Take a step, with the raw gradient at slot 0."""
+        if step == 0:
+            self._fit(self._reading(step, gradient))
         for operations, reading in (
             (self.program.gather, self._reading(step, gradient)),
             (self.program.move, self._reading(step)),
@@ -96,6 +99,13 @@ class IntegerState:
         with torch.enable_grad():
             gradient = gradient_at(self.slot(0).to(self.dtype), step)
         self._undo(self.program.gather, self._reading(step, gradient), step)
+
+    def _fit(self, first: Reading) -> None:
+        """Adam does not know the scale of its gradients; nor does its second moment, still zero."""
+        for slot, numbers in self.program.squares.items():
+            fitting = FixedPoint.for_squares(numbers(first))
+            if fitting is not None:
+                self.formats[slot] = FixedPoint(fitting.bits + self.fraction_bits - DEFAULT_BITS)
 
     def _reading(self, step: int, gradient: Tensor | None = None) -> Reading:
         clipped = None if gradient is None else self.optimizer.clip(gradient).double()
