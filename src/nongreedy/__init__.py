@@ -14,6 +14,7 @@ from ._engine import Greedy as Greedy
 from ._engine import Hypergradient as Hypergradient
 from ._engine import RandomDirections as RandomDirections
 from ._engine import Reverse as Reverse
+from ._engine import Reversible as Reversible
 from ._errors import DataError as DataError
 from ._errors import DivergedError as DivergedError
 from ._errors import NongreedyError as NongreedyError

@@ -24,6 +24,30 @@ class DivergedError(NongreedyError):
         super().__init__(f"The {quantity} became non-finite at step {step} of {steps}. {advice}")
 
 
+class OutOfRangeError(DivergedError):
+    """A number left the range of its fixed-point format, or is not finite."""
+
+    def __init__(self, quantity: str, limit: float, step: int, steps: int):
+        super().__init__(quantity, step, steps)
+        self.args = (
+            f"The {quantity} left the fixed-point range, magnitudes below {limit:g}, at step {step} "
+            f"of {steps}. Lower the learning rate, or its upper bound; bound the gradient with "
+            "clip_value or clip_norm; widen the range with fewer bits, as in "
+            "Reversible(fraction_bits=44); or use Reverse(store='checkpoint').",
+        )
+
+
+class IrreversibleError(DivergedError, ValueError):
+    """A hyperparameter has a value at which steps cannot be undone.
+
+    Also a DivergedError, so that a search which proposes such a value rejects it and goes on.
+    """
+
+    def __init__(self, message: str):
+        super().__init__("step", -1, 0)  # no step was taken
+        self.args = (message,)
+
+
 class ReplayError(NongreedyError):
     """A step that was computed a second time differs from the first."""
 

@@ -60,7 +60,7 @@ def rematch(
         seeds = objective.seeds(_FINAL, drawn + rule.finalist_seeds)
         finished = [entry for entry in players if _finishes(objective, entry, seeds[drawn:])]
         first, drawn = drawn == 0, len(seeds)
-        centre = centre if centre in finished else None
+        centre = next((entry for entry in finished if entry is centre), None)
         finished = [entry for entry in finished if entry is not centre]
         if not finished:  # all diverged: what stood before still stands
             break

@@ -17,6 +17,10 @@ from torch import Tensor
 from ._errors import ReplayError, nearest_name
 
 Replay = Callable[[Tensor, int], Tensor]  # (s_t, t) -> s_{t+1}, bit for bit
+CAUSES = (
+    "Likely causes: data or a model that return something else on a second pass, a "
+    "non-deterministic kernel (torch.use_deterministic_algorithms), or another number of threads."
+)
 
 
 class Trajectory(abc.ABC):
@@ -119,9 +123,7 @@ def _check_equal(replayed: Tensor, expected: Tensor, start: int, stop: int) -> N
         worst = (replayed - expected).abs().max().item()
         raise ReplayError(
             f"Computing steps {start} to {stop} a second time gave a different state (largest "
-            f"difference {worst:.3g}). Likely causes: data or a model that return something else on "
-            "a second pass, a non-deterministic kernel (torch.use_deterministic_algorithms), or "
-            "another number of threads. Reverse(store='device') does not recompute."
+            f"difference {worst:.3g}). {CAUSES} Reverse(store='device') does not recompute."
         )
 
 

@@ -77,9 +77,9 @@ def tune(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Examples per step.", show_default=str(BATCH_SIZE))
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, forward, reverse or reverse:checkpoint.")] = (
-        "auto"
-    ),
+    engine: Annotated[
+        str, typer.Option(help="auto, forward, reverse, reverse:checkpoint, reversible.")
+    ] = ("auto"),
     outer: Annotated[
         str, typer.Option(help="Outer rule: default, or paper (sign steps from zero).")
     ] = "default",

@@ -11,10 +11,12 @@ from .forward import Forward as Forward
 from .greedy import Greedy as Greedy
 from .random_directions import RandomDirections as RandomDirections
 from .reverse import Reverse as Reverse
+from .reversible import Reversible as Reversible
 
 _NAMED = {
     "forward": Forward,
     "reverse": Reverse,
+    "reversible": Reversible,
     "finite_difference": FiniteDifference,
     "random_directions": RandomDirections,
     "greedy": Greedy,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -25,12 +25,14 @@ class Rollout:
 
     Attributes:
         losses: Training loss of each batch before its step, length T.
+        values: What the run used at each step, name -> shape (T,): where it is differentiated.
         final: s_T, shape (slots, P).
         trajectory: The visited states, if they were kept.
     """
 
     run: Run
     schedule: Schedule
+    values: Mapping[str, Tensor]
     outcome: Outcome
     losses: list[float]
     final: Tensor
@@ -97,7 +99,7 @@ class Engine(abc.ABC):
                 losses.append(loss)
                 on_step(t)
             outcome = run.outer_loss(state[0])
-        return Rollout(run, schedule, outcome, losses, state, trajectory)
+        return Rollout(run, schedule, values, outcome, losses, state, trajectory)
 
     def hypergradient(
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore

@@ -78,7 +78,7 @@ class Reverse(Engine):
         if trajectory is None:
             raise ValueError("This rollout kept no states. Make it with keep=True.")
         rollout.trajectory = None
-        values, learn = run.values(rollout.schedule), list(learn)
+        values, learn = rollout.values, list(learn)
         found = _Found(rollout.schedule, learn, run.steps)
 
         def replay(state: Tensor, t: int) -> Tensor:
