@@ -320,3 +320,15 @@ def test_validation_data_do_not_pass_through_prepare():
     start = run.initial()[0]
     assert run.outer_loss(start) == plain.outer_loss(start)
     assert run.gradient(start, 0)[0] != plain.gradient(start, 0)[0]
+
+
+@pytest.mark.parametrize("model", ["mlp", "conv_net"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_in_integers_agrees(kind, model):
+    # The momenta 0.5 and 0.3 are fractions, so that both runs have the same hyperparameters.
+    optimizer = ng.SGD(**BASES["windows"])
+    ours, stored = (
+        ng.hypergradient(task_of(kind, model), optimizer, engine=engine, **SETTINGS)
+        for engine in (ng.Reversible(), ng.Reverse())
+    )
+    assert_same(ours.gradients, stored.gradients, 1e-9)
