@@ -19,7 +19,7 @@ DTYPES = {torch.float64: "float64", torch.float32: "float32"}
 
 def with_stored_states(run, schedule):
     """The same integer run, its floating-point states stored as they are visited."""
-    reversal, trajectory = ng.Reversible()._reversal(run, run.values(schedule)), OnDevice(run.steps)
+    reversal, trajectory = ng.Reversible().reversal(run, run.values(schedule)), OnDevice(run.steps)
     values = {n: v.to(run.dtype) for n, v in reversal.state.plan.values.items()}
     state = reversal.state.floats()
     with run.isolated():

@@ -35,6 +35,9 @@ from ._optimizer import TorchLion as TorchLion
 from ._optimizer import TorchMuon as TorchMuon
 from ._outer import AgreementSearch as AgreementSearch
 from ._outer import SignDescent as SignDescent
+from ._planner import Forecast as Forecast
+from ._planner import Plan as Plan
+from ._planner import plan as plan
 from ._result import OuterStep as OuterStep
 from ._result import Result as Result
 from ._result import Status as Status

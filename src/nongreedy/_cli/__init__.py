@@ -10,6 +10,7 @@ import typer
 import nongreedy as ng
 
 from ._datasets import datasets
+from ._plan import plan
 from ._tune import tune
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(tune)
+app.command()(plan)
 app.command()(datasets)
 
 

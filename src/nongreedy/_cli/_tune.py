@@ -21,9 +21,19 @@ from nongreedy._outer import OuterRule, outer_from
 
 from . import _compare, _load_task, _output
 from ._console import Display, display, duration
-from ._problem import INTERRUPTED, Problem, reported, uninterrupted
-
-DATA, MODEL, BATCH_SIZE, WINDOWS = "digits", "convnet", 128, 4
+from ._problem import INTERRUPTED, reported, uninterrupted
+from ._target import (
+    BatchSizeOption,
+    DataOption,
+    DeviceOption,
+    EpochsOption,
+    ModelOption,
+    TargetArgument,
+    ThreadsOption,
+    TrainExamplesOption,
+    WindowsOption,
+    settled,
+)
 
 
 @dataclass(frozen=True)
@@ -62,42 +72,24 @@ class Search:
 
 
 def tune(
-    target: Annotated[
-        str | None,
-        typer.Argument(help="Your task, such as my_task.py:task. Without: handwritten digits."),
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Data set by name, or a path to one.", show_default=DATA)
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="mlp, convnet, lenet or wrn-16-1.", show_default=MODEL)
-    ] = None,
-    epochs: Annotated[float, typer.Option(help="Length of one training run.")] = 10,
+    target: TargetArgument = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    epochs: EpochsOption = 10,
     outer_steps: Annotated[int, typer.Option(min=1, help="Improvements to try.")] = 10,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Examples per step.", show_default=str(BATCH_SIZE))
-    ] = None,
+    batch_size: BatchSizeOption = None,
     engine: Annotated[
         str, typer.Option(help="auto, forward, reverse, reverse:checkpoint, reversible.")
     ] = ("auto"),
     outer: Annotated[
         str, typer.Option(help="Outer rule: default, or paper (sign steps from zero).")
     ] = "default",
-    windows: Annotated[
-        int | None, typer.Option(min=1, help="Learning-rate windows.", show_default=str(WINDOWS))
-    ] = None,
+    windows: WindowsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     out: Annotated[Path, typer.Option(help="Directory for what is found.")] = Path("runs/latest"),
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or mps.", show_default="cpu")
-    ] = None,
-    train_examples: Annotated[
-        int | None, typer.Option(min=1, help="Use only this many training examples.")
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="CPU threads.", show_default="1 for digits, else PyTorch's"),
-    ] = None,
+    device: DeviceOption = None,
+    train_examples: TrainExamplesOption = None,
+    threads: ThreadsOption = None,
     budget: Annotated[
         float | None, typer.Option(help="Stop after this cost, in plain training runs.")
     ] = None,
@@ -134,48 +126,12 @@ def _settle(given: Mapping[str, Any]) -> Search:
     engine = engine_from(given["engine"])
     outer = outer_from(given["outer"])
     _output.prepared(given["out"])
-    _set_threads(given["threads"], small=not given["target"] and given["data"] in (None, DATA))
-    target = _own_target(given) if given["target"] else _named_target(given)
-    steps = target.task.steps_for(given["epochs"], None)
-    optimizer = target.optimizer or ng.SGD(
-        learning_rate=ng.Windows(given["windows"] or WINDOWS),
-        momentum=ng.Windows(1),
-        weight_decay=ng.Windows(1),
-    )
+    target, optimizer, steps = settled(given)
     settings = {**given, "threads": torch.get_num_threads(), "optimizer": repr(optimizer)}
     return Search(
         target, optimizer, engine, outer, steps,
         given["outer_steps"], given["seed"], given["budget"], settings,
     )  # fmt: skip
-
-
-def _set_threads(threads: int | None, small: bool) -> None:
-    """Tiny images gain nothing from a second thread, and lose much where a core is shared."""
-    if threads is not None or small:
-        torch.set_num_threads(threads or 1)
-
-
-def _own_target(given: Mapping[str, Any]) -> _load_task.Target:
-    """The user's task, which answers by itself what these options would ask."""
-    target = _load_task.from_module(given["target"])
-    fixed = ["data", "model", "batch_size", "train_examples", "device"]
-    fixed += ["windows"] if target.optimizer is not None else []
-    for option in fixed:
-        if given[option] is not None:
-            where = "its `optimizer`" if option == "windows" else "its ng.Task"
-            flag = "--" + option.replace("_", "-")
-            raise Problem(f"{flag} does not apply to {given['target']!r}: set it in {where}.")
-    return target
-
-
-def _named_target(given: Mapping[str, Any]) -> _load_task.Target:
-    return _load_task.from_names(
-        given["data"] or DATA,
-        given["model"] or MODEL,
-        batch_size=given["batch_size"] or BATCH_SIZE,
-        device=given["device"] or "cpu",
-        train_examples=given["train_examples"],
-    )
 
 
 def _search(search: Search, screen: Display, out: Path) -> ng.Result:

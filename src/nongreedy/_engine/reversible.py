@@ -87,7 +87,7 @@ class Reversible(Engine):
     ) -> Rollout:
         """Train once, in integers."""
         given = run.values(schedule)
-        reversal = self._reversal(run, given)
+        reversal = self.reversal(run, given)
         rational = {n: v.to(run.dtype) for n, v in reversal.state.plan.values.items()}
         values = {**given, **rational}
         state, losses = reversal.state.floats(), []
@@ -109,7 +109,7 @@ class Reversible(Engine):
         """Sweep backwards, undoing the run."""
         return Reverse().differentiate(rollout, learn, on_step)
 
-    def _reversal(self, run: Run, values: Mapping[str, Tensor]) -> Reversal:
+    def reversal(self, run: Run, values: Mapping[str, Tensor]) -> Reversal:
         if run.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 f"Reversible derives float32 or float64 states from its integers, not {run.dtype}. "
