@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import nongreedy as ng
 from nongreedy._planner import Forecast, Plan
@@ -44,33 +42,25 @@ def plan(
     with reported():
         chosen, optimizer, steps = settled(given)
         found = ng.plan(chosen.task, optimizer, steps=steps, sample=sample)
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(
+        print(
             f"{chosen.name}: {steps} steps. A plain run takes {duration(found.plain_seconds)}; "
             f"{found.free_bytes / 2**30:.1f} GiB are free. One hypergradient:\n"
         )
-        console.print(_table(found))
-        for row in found.forecasts:
-            if row.refused:
-                console.print(f"\n{type(row.engine).__name__}: {row.refused}")
-        console.print(f"\nRecommended: {_label(found.recommended)}")
+        print("\n".join(_lines(found)))
+        print(f"\nRecommended: --engine {_label(found.recommended)}")
 
 
-def _table(found: Plan) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("engine", "seconds", "plain runs", "peak memory", "seconds ="):
-        left = heading in ("engine", "seconds =")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
-    for row in found.forecasts:
-        if not row.refused:
-            table.add_row(*_cells(found, row))
-    return table
+def _lines(found: Plan) -> list[str]:
+    """A table of the engines, then why others cannot be used."""
+    heading = "engine             seconds  plain runs  peak memory  seconds ="
+    usable = [_line(found, row) for row in found.forecasts if not row.refused]
+    others = [f"\n{_label(row.engine)}: {row.refused}" for row in found.forecasts if row.refused]
+    return [heading, *usable, *others]
 
 
-def _cells(found: Plan, row: Forecast) -> tuple[str, ...]:
-    runs = row.seconds / found.plain_seconds
-    memory = f"{row.bytes / 2**20:.0f} MiB"
-    return _label(row.engine), f"{row.seconds:.3g}", f"{runs:.1f}", memory, row.arithmetic
+def _line(found: Plan, row: Forecast) -> str:
+    runs, memory = row.seconds / found.plain_seconds, f"{row.bytes / 2**20:.0f} MiB"
+    return f"{_label(row.engine):<17} {row.seconds:>8.3g}  {runs:>10.1f}  {memory:>11}  {row.arithmetic}"
 
 
 def _label(engine: ng.Engine) -> str:

@@ -73,7 +73,8 @@ class AgreementSearch(OuterRule[SearchState]):
     Args:
         seeds: Runs per outer step once the scale is found.
         margin: Relative improvement that a longer step must bring.
-        patience: Outer steps without improvement on the finest rung before stopping.
+        patience: Outer steps without improvement on the finest rung before stopping. Each weighs
+            the hypergradients of more seeds.
         finalists: Best schedules that meet again on common fresh seeds at the end, in rounds after
             which the worse half leaves.
         finalist_seeds: Seeds per round.
@@ -90,12 +91,12 @@ class AgreementSearch(OuterRule[SearchState]):
 
     Example:
         >>> AgreementSearch(seeds=3).patience
-        2
+        4
     """
 
     seeds: int = 2
     margin: float = 0.01
-    patience: int = 2
+    patience: int = 4
     finalists: int = 6
     finalist_seeds: int = 2
     recombine: bool = True

@@ -63,6 +63,7 @@ def _reversible(s: Sample, bits: float, parameters: int) -> Forecast:
 def _forward(s: Sample) -> Forecast:
     (few, one), (more, several) = min(s.tangents.items()), max(s.tangents.items())
     each = (several.seconds - one.seconds) / (more - few) if more > few else one.seconds / 2
+    each = max(each, 0.0)  # noise
     base, (acting, columns) = max(one.seconds - each, 0.0), s.columns
     growth = (several.bytes - one.bytes) / (more - few) if more > few else s.state_bytes
     held = one.bytes + round(max(growth, s.state_bytes) * max(columns - 1, 0))
