@@ -8,6 +8,7 @@ from ._basis import PerStep as PerStep
 from ._basis import Windows as Windows
 from ._callback import Callback as Callback
 from ._engine import Engine as Engine
+from ._engine import EvoGrad as EvoGrad
 from ._engine import FiniteDifference as FiniteDifference
 from ._engine import Forward as Forward
 from ._engine import Greedy as Greedy

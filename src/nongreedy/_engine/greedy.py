@@ -13,17 +13,18 @@ from typing import final
 import torch
 from torch import Tensor
 
-from .._run import Run, at
+from .._run import Run
 from .._schedule import Schedule
 from .base import Hypergradient, OnStep, ignore
-from .forward import Axes, Forward, TangentEngine
+from .forward import Axes, Forward
 from .looks import Looks
-from .sensitivity import OneStep, Sensitivity, Transported
+from .online import OnlineEngine, look_along
+from .sensitivity import OneStep, Sensitivity, Transported, is_direct
 
 
 @final
 @dataclass(frozen=True)
-class Greedy(TangentEngine):
+class Greedy(OnlineEngine):
     r"""Biased hypergradients that judge a step by the validation loss soon after it.
 
     With :math:`A_t, B_t` the Jacobians of step t by state and by hyperparameters, and K the set of
@@ -93,43 +94,26 @@ class Greedy(TangentEngine):
 
     def sensitivity(self, run: Run, learn: Iterable[str]) -> Sensitivity:
         """What goes along with a run to be read at each look."""
-        if self.mu == 0 and _is_direct(run, learn):
+        if self.mu == 0:
             return OneStep(run, learn)
         return Transported(run, learn, self.mu, self.chunk)
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """The run again, with its looks; and with tangents, if mu is not 0."""
-        learn = list(learn)
-        direct = self.mu == 0 and _is_direct(run, learn)
-        again = 1.0 if direct else Forward(self.chunk).sweep_cost(run, schedule, learn)
-        return again + self.looks(run).cost
+        learn, looks = list(learn), self.looks(run)
+        if self.mu > 0:
+            return Forward(self.chunk).sweep_cost(run, schedule, learn) + looks.cost
+        # Through the raw gradient: once more, with its graph, and its derivative, worth two.
+        curved = 0.0 if is_direct(run, learn) else 3.0 * looks.count / run.steps
+        return 1.0 + curved + looks.cost
 
     def hypergradient(
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
         """Train once and look ahead at every step."""
-        learn = list(learn)
-        method = self._one_step if self.mu == 0 and _is_direct(run, learn) else self._transported
-        return method(run, schedule, learn, on_step)
-
-    def _one_step(
-        self, run: Run, schedule: Schedule, learn: list[str], on_step: OnStep
-    ) -> Hypergradient:
-        looks, sensitivity = self.looks(run), OneStep(run, learn)
-        per_step = {name: torch.zeros(run.steps, dtype=torch.float64) for name in learn}
-        values = run.values(schedule)
-        state = run.initial(at(values, 0))
-        with run.isolated():
-            for t in range(run.steps):
-                state = sensitivity.advance(state, at(values, t), t)
-                if looks.after(t):
-                    _, gradient = looks.gradient(state[0], t)
-                    for name, value in sensitivity.read(gradient).items():
-                        per_step[name][t] = value
-                on_step(t)
-            outcome = run.outer_loss(state[0])
-        gradients = {n: schedule.curves[n].basis.project(v, run.steps) for n, v in per_step.items()}
-        return Hypergradient(outcome.loss, outcome.accuracy, gradients, per_step)
+        if self.mu == 0:
+            return look_along(self, run, schedule, list(learn), on_step)
+        return self._transported(run, schedule, list(learn), on_step)
 
     def _transported(
         self, run: Run, schedule: Schedule, learn: list[str], on_step: OnStep
@@ -148,8 +132,3 @@ class Greedy(TangentEngine):
             run, schedule, axes.directions, axes.starts, on_step, look
         )
         return Hypergradient(outcome.loss, outcome.accuracy, axes.by_name(total))
-
-
-def _is_direct(run: Run, learn: Iterable[str]) -> bool:
-    """Whether all act in the optimizer's update, and none through the raw gradient."""
-    return set(learn) <= set(run.optimizer.learnable)
