@@ -10,6 +10,7 @@ from .evograd import EvoGrad as EvoGrad
 from .finite_difference import FiniteDifference as FiniteDifference
 from .forward import Forward as Forward
 from .greedy import Greedy as Greedy
+from .implicit import Implicit as Implicit
 from .online import OnlineEngine as OnlineEngine
 from .random_directions import RandomDirections as RandomDirections
 from .reverse import Reverse as Reverse
@@ -22,6 +23,7 @@ _NAMED = {
     "random_directions": RandomDirections,
     "greedy": Greedy,
     "evograd": EvoGrad,
+    "implicit": Implicit,
 }
 
 
