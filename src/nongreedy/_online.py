@@ -74,7 +74,8 @@ def train_online(
         `history` has one row per look. Its `validation_loss` is that of the network trained here; on
         the same seed a plain run of the schedule ends there, too, to the last bit for mu = 0 and
         EvoGrad and to rounding otherwise. Of a variable the schedule has the last values alone, which
-        no earlier step had; rows leave out variables of more than 50 entries.
+        no earlier step had; rows leave out variables of more than 50 entries. `parameters` is the
+        network itself, for ``module.load_state_dict(result.parameters, strict=False)``.
 
     Raises:
         ValueError: Bad settings; the message says which.
@@ -118,7 +119,8 @@ def train_online(
     watch.on_run_start("online run", total)
     try:
         with run.isolated():
-            ended, followed = _follow(run, online, sensitivity, present, Schedule(curves), log)
+            theta, followed = _follow(run, online, sensitivity, present, Schedule(curves), log)
+            ended = run.outer_loss(theta)
     except DivergedError as error:
         advice = (
             f"The online run was at {present}: lower `outer_learning_rate` ({outer_learning_rate}) "
@@ -132,7 +134,7 @@ def train_online(
     settings = _settings(run, online, outer_learning_rate, outer_optimizer, cost)
     return Result(
         Schedule(curves, settings), ended.loss, ended.accuracy,
-        log.rows, Status.completed, cost, settings,
+        log.rows, Status.completed, cost, settings, run.module.unflatten(theta.clone()),
     )  # fmt: skip
 
 
@@ -179,8 +181,8 @@ def _follow(
     present: OnlineValues,
     start: Schedule,
     log: _Log,
-) -> tuple[Outcome, dict[str, Tensor]]:
-    """Train once; the outcome, and what was followed over time: name -> shape (T,), float64."""
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Train once; theta_T, shape (P,), and what was followed over time: name -> shape (T,), float64."""
     over_time = [n for n in present.now if isinstance(start.curves[n].basis, TimeBasis)]
     followed = {name: torch.zeros(run.steps).double() for name in over_time}
     looks, fixed, when = (
@@ -212,7 +214,7 @@ def _follow(
         if not engine.looks_first:
             look(state, t)
         log.watch.on_inner_step(t, run.steps)
-    return run.outer_loss(state[0]), followed
+    return state[0], followed
 
 
 def _online(engine: str | Engine) -> OnlineEngine:

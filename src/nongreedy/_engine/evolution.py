@@ -55,7 +55,7 @@ def evolve(
     tau = temperature * (_scatter(losses, step) if relative else 1.0)
     weights = torch.softmax(-losses / tau, 0)
     outcome, gradient = looks.gradient(parameters + noise.mean(weights), step)
-    products = torch.tensor([float(gradient @ noise(k)) for k in range(noise.count)]).double()
+    products = torch.stack([gradient @ noise(k) for k in range(noise.count)]).cpu().double()
     coefficients = -weights / tau * (products - weights @ products)
     gradients = copies.pull_back(coefficients)
     return Evolution(outcome, losses, weights, coefficients, tau, gradients)
