@@ -5,6 +5,7 @@ EVO-1 to EVO-9 are the acceptance tests of its specification.
 
 import functools
 import math
+import weakref
 
 import pytest
 import torch
@@ -14,12 +15,11 @@ from torch.nn import functional
 import nongreedy as ng
 from nongreedy._engine.copies import EXECUTIONS
 from nongreedy._engine.evolution import evolve
-from nongreedy._engine.perturbation import Drawn, Opposite, Perturbations
+from nongreedy._engine.perturbation import Perturbations
 from nongreedy._run import at
 
-from .evograd_studies import label_noise, rotation
-from .helpers import assert_same, classes, tiny_task
-from .test_task_hyperparameters import drawn, judged_by_a_network, task_of, weighted
+from .helpers import assert_same
+from .test_task_hyperparameters import drawn, task_of, weighted
 
 DOUBLE = {"seed": 6, "dtype": torch.float64}
 STEPS = 3
@@ -149,7 +149,7 @@ def linear(parameters):
 def draws(parameters, count, **settings):
     """Hypergradients of so many independent draws, shape (count, H), and T1-T2, shape (H,)."""
     run, values, theta = linear(parameters)
-    engine = ng.EvoGrad(**{**PAPER, **settings})
+    engine = ng.EvoGrad(**{**PAPER, "execution": "together", **settings})
     found = [flat(looked(engine, run, values, theta, step)[1]) for step in range(count)]
     return torch.stack(found), one_step(run, values, theta)
 
@@ -160,12 +160,11 @@ def draws(parameters, count, **settings):
         ((("copies", 16),), 15 / 16),
         ((("copies", 16), ("noise", "gaussian")), 15 / 16),
         ((("copies", 2), ("antithetic", True)), 1.0),
-        ((("copies", 16), ("antithetic", True)), 1.0),
     ],
-    ids=["rademacher", "gaussian", "antithetic_pair", "antithetic_16"],
+    ids=["rademacher", "gaussian", "antithetic_pair"],
 )
 def test_evo_2_the_mean_is_the_effective_step_times_t1_t2(settings, size):
-    found, exact = draws(25, 600, **dict(settings))
+    found, exact = draws(25, 400, **dict(settings))
     slope = (found.mean(0) @ exact / (exact @ exact)).item()
     assert 0.8 < slope / (1e-6 / 0.05 * size) < 1.2
 
@@ -173,7 +172,7 @@ def test_evo_2_the_mean_is_the_effective_step_times_t1_t2(settings, size):
 @pytest.mark.parametrize("copies", [2, 16, 64])
 @pytest.mark.parametrize("parameters", INPUTS)
 def test_evo_3_the_relative_error_is_the_root_of_parameters_over_copies(parameters, copies):
-    found, exact = draws(parameters, 100 if copies < 64 else 40, copies=copies, rescale=True)
+    found, exact = draws(parameters, 80 if copies < 64 else 30, copies=copies, rescale=True)
     error = ((found - exact).square().sum(1).mean().sqrt() / exact.norm()).item()
     assert 0.5 < error / math.sqrt(parameters / (copies - 1)) < 2
 
@@ -214,16 +213,96 @@ def test_t1_t2_is_greedy_with_plain_sgd(kind):
 # ---- EVO-5: forms -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", ["after", "before"])
 @pytest.mark.parametrize("noise", ["validation_gradient", "antithetic"])
 @pytest.mark.parametrize("model", ["mlp", "conv_net", "batch_norm_1d"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_evo_5_every_execution_finds_the_same(kind, model, noise, order):
+def test_evo_5_every_execution_finds_the_same(kind, model, noise):
     found = {}
     for execution in EXECUTIONS:
-        engine = ng.EvoGrad(**NOISES[noise], order=order, execution=execution)
+        engine = ng.EvoGrad(**NOISES[noise], execution=execution)
         settings = {"engine": engine, "steps": STEPS, **DOUBLE}
         found[execution] = ng.hypergradient(task_of(kind, model), ng.SGD(0.3), **settings)
     for execution in ("together", "vectorized"):
         assert_same(found[execution].gradients, found["streaming"].gradients, 1e-11)
     assert all(bool(g.any()) for g in found["streaming"].gradients.values())
+
+
+class Silent(Perturbations):
+    """Copies that stand where the network stands."""
+
+    def __init__(self, parameters, count):
+        self.count, self.power, self._noise = count, 1.0, torch.zeros_like(parameters)
+
+    def __call__(self, k):
+        return self._noise
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_evo_6_copies_share_dropout_and_augmentation(execution):
+    def jittered(inputs, source):
+        return inputs + 0.1 * torch.randn(inputs.shape, generator=source, dtype=inputs.dtype)
+
+    task = task_of("augmentation_strength", "conv_net", augment=jittered)  # has dropout, and draws
+    run, values, theta = started(task)
+    copies = EXECUTIONS[execution](run, theta, at(values, 0), 0, ["strength"], Silent(theta, 4))
+    with run.isolated():
+        losses, next_step = copies.losses(), run.training_loss(theta, 2, at(values, 0))
+    assert len(losses) == 4 and len(losses.unique()) == 1
+    assert losses[0] != next_step  # step 2 has the batch's size, another order and another dropout
+
+
+# ---- EVO-9: memory -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("noise", ["validation_gradient", "rademacher"])
+def test_evo_9_no_graph_of_the_network_behind_hyperparameters_of_loss_values(
+    noise, execution, monkeypatch
+):
+    attached, order = [], []
+
+    def loss(output, target, hypers):
+        attached.append(output.requires_grad)
+        return weighted(output, target, hypers)
+
+    def grad(*arguments, **settings):
+        order.append(settings.get("create_graph", False))
+        return original(*arguments, **settings)
+
+    original = torch.autograd.grad
+    run, values, theta = started(task_of("example_weights", "mlp", loss=loss))
+    copies = 2 if noise == "validation_gradient" else 7
+    engine = ng.EvoGrad(copies=copies, noise=noise, execution=execution)
+    monkeypatch.setattr(torch.autograd, "grad", grad)
+    looked(engine, run, values, theta)
+    calls = {"streaming": 2 * copies, "together": copies, "vectorized": 1}[execution]
+    assert attached == [False] * calls
+    assert order and not any(order)
+
+
+@pytest.mark.parametrize("kind", ["example_weights", "training_images"])
+def test_evo_9_memory_of_the_streaming_form_does_not_grow_with_the_copies(kind):
+    def most_held(execution, copies):
+        """Largest sum of bytes that autograd had saved at one time."""
+        run, values, theta = started(task_of(kind, "mlp"))
+        held, most = {}, [0]
+
+        def pack(tensor):
+            kept = Kept(tensor)
+            held[id(kept)] = tensor.nbytes
+            weakref.finalize(kept, held.pop, id(kept))
+            most[0] = max(most[0], sum(held.values()))
+            return kept
+
+        engine = ng.EvoGrad(copies=copies, noise="rademacher", execution=execution)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
+            looked(engine, run, values, theta)
+        return most[0]
+
+    assert most_held("streaming", 16) == most_held("streaming", 2)
+    assert most_held("together", 64) > 4 * most_held("together", 4)
+
+
+class Kept:
+    def __init__(self, tensor):
+        self.tensor = tensor
