@@ -170,6 +170,24 @@ def test_it_drives_a_search_by_name():
     assert result.history[0].accepted and "EvoGrad(copies=2" in result.settings["engine"]
 
 
+@pytest.mark.parametrize("kind", ["label_smoothing", "example_weights", "all_at_once"])
+def test_greedy_of_one_step_equals_its_tangents(kind):
+    # One adjoint step for variables of any size, instead of one tangent for each entry.
+    engine, optimizer = ng.Greedy(), ng.SGD(ng.Windows(2, initial=0.3), 0.4)
+    task = task_of(kind, "conv_net")
+    found = ng.hypergradient(task, optimizer, engine=engine, steps=4, **DOUBLE)
+    run = ng.Run(task, optimizer, 4, **DOUBLE)
+    table = {**optimizer.hyperparameters(4), **task.hyperparameters(4)}
+    learn = [name for name, hyper in table.items() if hyper.learned]
+    schedule = ng.Schedule.initial(table)
+    pushed = engine._transported(run, schedule, learn, lambda _: None)
+    assert_same(found.gradients, pushed.gradients, 1e-10)
+    cost = engine.sweep_cost(run, schedule, learn)
+    assert (cost == pytest.approx(1 + 3 + 9 / 6)) == (
+        kind != "all_at_once"
+    )  # has an initialization
+
+
 # ---- What can go wrong ---------------------------------------------------------------------------------
 
 

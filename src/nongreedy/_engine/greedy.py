@@ -38,7 +38,8 @@ class Greedy(OnlineEngine):
     * ``mu=0``, one step: ``per_step[name][t]`` is
       :math:`d L_\mathrm{val}(\theta_{t+1}) / d h_t` if that state is looked at, else 0, and
       ``gradients`` is its projection on the basis. For an optimizer's hyperparameters it costs one
-      validation gradient per look and no Hessian.
+      validation gradient per look and no Hessian; for the task's own, of any size, one
+      Hessian-vector product more (T1-T2).
     * ``0 < mu < 1``, discounted: a look that comes d steps after a step's own counts
       :math:`\mu^d`. The bias falls and the variance grows with mu. Costs as `Forward`.
     * ``mu=1``: every look is differentiated through the whole run so far. With ``every=None`` this
@@ -101,7 +102,7 @@ class Greedy(OnlineEngine):
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """The run again, with its looks; and with tangents, if mu is not 0."""
         learn, looks = list(learn), self.looks(run)
-        if self.mu > 0:
+        if not self._steps_alone(run, learn):
             return Forward(self.chunk).sweep_cost(run, schedule, learn) + looks.cost
         # Through the raw gradient: once more, with its graph, and its derivative, worth two.
         curved = 0.0 if is_direct(run, learn) else 3.0 * looks.count / run.steps
@@ -111,9 +112,14 @@ class Greedy(OnlineEngine):
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
         """Train once and look ahead at every step."""
-        if self.mu == 0:
-            return look_along(self, run, schedule, list(learn), on_step)
-        return self._transported(run, schedule, list(learn), on_step)
+        learn = list(learn)
+        if self._steps_alone(run, learn):
+            return look_along(self, run, schedule, learn, on_step)
+        return self._transported(run, schedule, learn, on_step)
+
+    def _steps_alone(self, run: Run, learn: Iterable[str]) -> bool:
+        """Whether nothing is carried from step to step, nor into the first one."""
+        return self.mu == 0 and (run.task.initialize is None or is_direct(run, learn))
 
     def _transported(
         self, run: Run, schedule: Schedule, learn: list[str], on_step: OnStep

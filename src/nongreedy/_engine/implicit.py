@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .._errors import SolveError
+from .._linearized import Linearized
 from .._run import Run, Values, at
 from .._schedule import Schedule
 from .base import Engine, Hypergradient, OnStep, Rollout, ignore
@@ -162,7 +163,7 @@ class _System:
     def __init__(self, run: Run, theta: Tensor, values: Values, steps: range):
         self.run, self.steps, self._theta, self._values = run, steps, theta, values
 
-    def point(self, t: int, learn: Iterable[str] = ()):
+    def point(self, t: int, learn: Iterable[str] = ()) -> Linearized:
         """The training gradient at step t's batch, with its graph."""
         return self.run.linearize(self._theta, t, at(self._values, t), list(learn))
 
