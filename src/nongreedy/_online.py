@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ._basis import Constant, PerStep, TimeBasis
 from ._callback import Callback, Callbacks
 from ._curve import Curve
-from ._engine import Engine, OnlineEngine, Sensitivity, engine_from
+from ._engine import Engine, OnlineEngine, engine_from
 from ._errors import DivergedError
 from ._hyperparameter import Hyperparameter
+from ._online_run import Log, follow
 from ._online_values import MakeOptimizer, OnlineValues
 from ._optimizer import Optimizer
-from ._outer import learned, sign_text
-from ._result import OuterStep, Result, Status
-from ._run import Outcome, Run, at
+from ._outer import learned
+from ._result import Result, Status
+from ._run import Run
 from ._schedule import Schedule
 from ._task import Task
-
-_LISTED = 50  # entries of a variable that a row of the history has room for
 
 
 def train_online(
@@ -115,11 +112,11 @@ def train_online(
     curves = {n: _start(hyper) for n, hyper in hyperparameters.items()}
     sensitivity = online.sensitivity(run, moving)
     cost = online.sweep_cost(run, Schedule(curves), moving)
-    log = _Log(watch, cost, total)
+    log = Log(watch, cost, total)
     watch.on_run_start("online run", total)
     try:
         with run.isolated():
-            theta, followed = _follow(run, online, sensitivity, present, Schedule(curves), log)
+            theta, followed = follow(run, online, sensitivity, present, Schedule(curves), log)
             ended = run.outer_loss(theta)
     except DivergedError as error:
         advice = (
@@ -143,78 +140,6 @@ def _start(hyper: Hyperparameter) -> Curve:
     if isinstance(hyper.basis, TimeBasis):
         return Curve(Constant(), hyper.initial[:1], hyper.owner)
     return Curve(hyper.basis, hyper.initial, hyper.owner)
-
-
-class _Log:
-    """One row of the history per look."""
-
-    def __init__(self, watch: Callback, cost: float, steps: int):
-        self.watch, self._cost, self._steps = watch, cost, steps
-        self.rows: list[OuterStep] = []
-        self._clock = time.perf_counter()
-
-    def add(
-        self,
-        note: str,
-        part: float,
-        outcome: Outcome,
-        now: Mapping[str, Tensor],
-        gradients: Mapping[str, Tensor],
-    ) -> None:
-        """What was seen when this part of the run was done, and the values that led there."""
-        seconds, self._clock = time.perf_counter() - self._clock, time.perf_counter()
-        shown = [name for name, value in now.items() if value.numel() <= _LISTED]
-        row = OuterStep(
-            len(self.rows), outcome.loss, outcome.accuracy,
-            {name: now[name].reshape(-1).tolist() for name in shown},
-            {name: sign_text(gradients[name].reshape(-1)) for name in shown},
-            seconds, self._cost * part, True, note,
-        )  # fmt: skip
-        self.rows.append(row)
-        self.watch.on_outer_step(row)
-
-
-def _follow(
-    run: Run,
-    engine: OnlineEngine,
-    sensitivity: Sensitivity,
-    present: OnlineValues,
-    start: Schedule,
-    log: _Log,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Train once; theta_T, shape (P,), and what was followed over time: name -> shape (T,), float64."""
-    over_time = [n for n in present.now if isinstance(start.curves[n].basis, TimeBasis)]
-    followed = {name: torch.zeros(run.steps).double() for name in over_time}
-    looks, fixed, when = (
-        engine.looks(run),
-        run.values(start),
-        "before" if engine.looks_first else "after",
-    )
-
-    def now(t: int) -> dict[str, Tensor]:
-        moving = {n: v.to(run.task.device, run.dtype) for n, v in present.now.items()}
-        return {**at(fixed, t), **moving}
-
-    def look(state: Tensor, t: int) -> None:
-        if not looks.after(t):
-            return
-        outcome, found = sensitivity.look(looks, state, now(t), t)
-        part = (t + 1) / run.steps
-        log.add(f"{when} step {t} of {run.steps}", part, outcome, present.now, found)
-        if engine.looks_first or t + 1 < run.steps:
-            present.move(found)
-
-    state = run.initial(now(0))
-    for t in range(run.steps):
-        if engine.looks_first:
-            look(state, t)
-        for name in followed:
-            followed[name][t] = present.now[name]
-        state = sensitivity.advance(state, now(t), t)
-        if not engine.looks_first:
-            look(state, t)
-        log.watch.on_inner_step(t, run.steps)
-    return state[0], followed
 
 
 def _online(engine: str | Engine) -> OnlineEngine:
