@@ -228,7 +228,7 @@ def test_an_online_run_moves_those_of_loss_and_data():
 )
 def test_an_online_run_refuses_others(kind, words):
     with pytest.raises(ValueError, match=words):
-        ng.train_online(task_of(kind, "mlp"), ng.SGD(), steps=3)
+        ng.train_online(task_of(kind, "mlp"), ng.SGD(), steps=3, engine=ng.Greedy(mu=0.5))
 
 
 def test_an_attached_schedule_leaves_the_tasks_hyperparameters_alone():

@@ -8,10 +8,12 @@ from ._basis import PerStep as PerStep
 from ._basis import Windows as Windows
 from ._callback import Callback as Callback
 from ._engine import Engine as Engine
+from ._engine import EvoGrad as EvoGrad
 from ._engine import FiniteDifference as FiniteDifference
 from ._engine import Forward as Forward
 from ._engine import Greedy as Greedy
 from ._engine import Hypergradient as Hypergradient
+from ._engine import Implicit as Implicit
 from ._engine import RandomDirections as RandomDirections
 from ._engine import Reverse as Reverse
 from ._engine import Reversible as Reversible
@@ -20,6 +22,7 @@ from ._errors import DivergedError as DivergedError
 from ._errors import NongreedyError as NongreedyError
 from ._errors import ReplayError as ReplayError
 from ._errors import ScheduleFileError as ScheduleFileError
+from ._errors import SolveError as SolveError
 from ._hypers import Hypers as Hypers
 from ._online import train_online as train_online
 from ._optimizer import SGD as SGD

@@ -52,6 +52,10 @@ class ReplayError(NongreedyError):
     """A step that was computed a second time differs from the first."""
 
 
+class SolveError(NongreedyError):
+    """A linear system was not solved: an indefinite matrix, or a solution worse than none."""
+
+
 class DataError(NongreedyError, ValueError):
     """A file or data set is unreadable, truncated, empty, mismatched or of another format."""
 

@@ -1,25 +1,25 @@
-"""Training once, under hyperparameters that change as it goes: the greedy rival of `tune`."""
+"""Training once, under hyperparameters that change as it goes: the short-sighted rival of `tune`."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ._basis import Constant, PerStep
+from ._basis import Constant, PerStep, TimeBasis
 from ._callback import Callback, Callbacks
 from ._curve import Curve
-from ._engine import Engine, Greedy, engine_from
+from ._engine import Engine, OnlineEngine, engine_from
 from ._errors import DivergedError
+from ._hyperparameter import Hyperparameter
+from ._online_run import Log, follow
 from ._online_values import MakeOptimizer, OnlineValues
 from ._optimizer import Optimizer
-from ._outer import learned, sign_text
-from ._result import OuterStep, Result, Status
-from ._run import Outcome, Run, at
+from ._outer import learned
+from ._result import Result, Status
+from ._run import Run
 from ._schedule import Schedule
 from ._task import Task
 
@@ -30,7 +30,7 @@ def train_online(
     *,
     epochs: float | None = None,
     steps: int | None = None,
-    engine: str | Greedy = "greedy",
+    engine: str | OnlineEngine = "greedy",
     outer_learning_rate: float | Mapping[str, float] = 0.01,
     outer_optimizer: MakeOptimizer = torch.optim.SGD,
     seed: int = 0,
@@ -51,10 +51,14 @@ def train_online(
     Args:
         task: Model, loss and data.
         optimizer: Which hyperparameters are learned (bases: one number each, whatever the basis,
-            from `initial` and within `bounds`) and which are fixed (numbers).
+            from `initial` and within `bounds`) and which are fixed (numbers). Likewise those of the
+            task, where a :class:`Variable` of any size moves as a whole: by EvoGrad, or Greedy with
+            mu = 0.
         epochs: Length of the run, or
         steps: its length in steps.
-        engine: :class:`Greedy`, whose `every` and `batch` say when and on what to look.
+        engine: :class:`Greedy`, as in the formula, or :class:`EvoGrad`, which estimates the
+            derivative for the hyperparameters of the training loss and data; their `every` and
+            `batch` say when and on what to look.
         outer_learning_rate: beta, in units of the coordinate; one for all or name -> one.
         outer_optimizer: Moves the coordinates, given ``torch.optim`` parameter groups that have their
             ``lr``: ``torch.optim.SGD`` is the formula above.
@@ -65,15 +69,18 @@ def train_online(
     Returns:
         A result whose `schedule` holds the values that were followed, step by step, and whose
         `history` has one row per look. Its `validation_loss` is that of the network trained here; on
-        the same seed a plain run of the schedule ends there, too, to the last bit for mu = 0 and to
-        rounding otherwise.
+        the same seed a plain run of the schedule ends there, too, to the last bit for mu = 0 and
+        EvoGrad and to rounding otherwise. Of a variable the schedule has the last values alone, which
+        no earlier step had; rows leave out variables of more than 50 entries. `parameters` is the
+        network itself, for ``module.load_state_dict(result.parameters, strict=False)``.
 
     Raises:
         ValueError: Bad settings; the message says which.
         DivergedError: A non-finite loss, tangent or derivative; the message names the step and the
             values that led there. Nothing of such a run is kept.
 
-    Source: arXiv:1703.04782 (one step), arXiv:1703.01785 section 3.3 (real-time).
+    Source: arXiv:1703.04782 (one step), arXiv:1703.01785 section 3.3 (real-time), arXiv:2106.10575
+    (EvoGrad).
 
     Cannot: see beyond the looks: learning rates end too small (arXiv:1803.02021). The schedule suits
     this seed's run; `retrain` says what it is worth on others.
@@ -87,7 +94,7 @@ def train_online(
         >>> result.schedule["learning_rate"].shape
         torch.Size([20])
     """
-    total, greedy = task.steps_for(epochs, steps), _greedy(engine)
+    total, online = task.steps_for(epochs, steps), _online(engine)
     hyperparameters = {**optimizer.hyperparameters(total), **task.hyperparameters(total)}
     moving = learned(hyperparameters)
     if not moving:
@@ -102,85 +109,55 @@ def train_online(
         )
     present = OnlineValues(moving, outer_learning_rate, outer_optimizer)
     run, watch = Run(task, optimizer, total, seed, dtype), Callbacks(callbacks)
-    curves = {n: Curve(Constant(), h.initial[:1], h.owner) for n, h in hyperparameters.items()}
-    cost = greedy.sweep_cost(run, Schedule(curves), moving)
-    log = _Log(watch, cost, total)
+    curves = {n: _start(hyper) for n, hyper in hyperparameters.items()}
+    sensitivity = online.sensitivity(run, moving)
+    cost = online.sweep_cost(run, Schedule(curves), moving)
+    log = Log(watch, cost, total)
     watch.on_run_start("online run", total)
     try:
         with run.isolated():
-            ended, followed = _follow(run, greedy, present, Schedule(curves), log)
+            theta, followed = follow(run, online, sensitivity, present, Schedule(curves), log)
+            ended = run.outer_loss(theta)
     except DivergedError as error:
         advice = (
             f"The online run was at {present}: lower `outer_learning_rate` ({outer_learning_rate}) "
             "or the upper bounds, or start lower."
         )
         raise DivergedError(error.quantity, error.step, total, advice) from error
+    for name, last in present.now.items():
+        curves[name] = replace(curves[name], coefficients=last.reshape(-1))
     for name, values in followed.items():
         curves[name] = replace(curves[name], basis=PerStep(), coefficients=values)
-    settings = _settings(run, greedy, outer_learning_rate, outer_optimizer, cost)
+    settings = _settings(run, online, outer_learning_rate, outer_optimizer, cost)
     return Result(
         Schedule(curves, settings), ended.loss, ended.accuracy,
-        log.rows, Status.completed, cost, settings,
+        log.rows, Status.completed, cost, settings, run.module.unflatten(theta.clone()),
     )  # fmt: skip
 
 
-class _Log:
-    """One row of the history per look."""
-
-    def __init__(self, watch: Callback, cost: float, steps: int):
-        self.watch, self._cost, self._steps = watch, cost, steps
-        self.rows: list[OuterStep] = []
-        self._clock = time.perf_counter()
-
-    def add(
-        self, t: int, outcome: Outcome, now: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
-    ) -> None:
-        """What was seen after step t, and the values that led there."""
-        seconds, self._clock = time.perf_counter() - self._clock, time.perf_counter()
-        row = OuterStep(
-            len(self.rows), outcome.loss, outcome.accuracy,
-            {name: [value.item()] for name, value in now.items()},
-            {name: sign_text(gradient.reshape(1)) for name, gradient in gradients.items()},
-            seconds, self._cost * (t + 1) / self._steps, True, f"after step {t} of {self._steps}",
-        )  # fmt: skip
-        self.rows.append(row)
-        self.watch.on_outer_step(row)
+def _start(hyper: Hyperparameter) -> Curve:
+    """One number, or a variable's."""
+    if isinstance(hyper.basis, TimeBasis):
+        return Curve(Constant(), hyper.initial[:1], hyper.owner)
+    return Curve(hyper.basis, hyper.initial, hyper.owner)
 
 
-def _follow(
-    run: Run, greedy: Greedy, present: OnlineValues, start: Schedule, log: _Log
-) -> tuple[Outcome, dict[str, Tensor]]:
-    """Train once; the outcome, and the values that were followed: name -> shape (T,), float64."""
-    followed = {name: torch.zeros(run.steps).double() for name in present.now}
-    looks, sensitivity = greedy.looks(run), greedy.sensitivity(run, present.now)
-    values = run.values(start)
-    state = run.initial(at(values, 0))
-    for t in range(run.steps):
-        for name, value in present.now.items():
-            followed[name][t] = values[name][t] = value
-        state = sensitivity.advance(state, at(values, t), t)
-        if looks.after(t):
-            outcome, gradient = looks.gradient(state[0], t)
-            found = sensitivity.read(gradient)
-            log.add(t, outcome, present.now, found)
-            if t + 1 < run.steps:
-                present.move(found)
-        log.watch.on_inner_step(t, run.steps)
-    return run.outer_loss(state[0]), followed
-
-
-def _greedy(engine: str | Engine) -> Greedy:
+def _online(engine: str | Engine) -> OnlineEngine:
     found = engine_from(engine)
-    if not isinstance(found, Greedy):
+    if not isinstance(found, OnlineEngine):
         raise ValueError(
-            f"An online run follows a Greedy engine, but got {found!r}. Use engine=ng.Greedy(mu=...), "
-            "or `tune` for hypergradients of whole runs."
+            f"An online run follows an engine that looks on the way, but got {found!r}. Use "
+            "engine=ng.Greedy(mu=...) or ng.EvoGrad(), or `tune` for hypergradients of whole runs."
         )
     return found
 
 
 def _settings(
-    run: Run, greedy: Greedy, rate: float | Mapping[str, float], make: MakeOptimizer, cost: float
+    run: Run,
+    engine: OnlineEngine,
+    rate: float | Mapping[str, float],
+    make: MakeOptimizer,
+    cost: float,
 ) -> dict[str, Any]:
     """What a repetition needs, in plain JSON values."""
     from . import __version__
@@ -189,7 +166,7 @@ def _settings(
         "nongreedy": __version__,
         "torch": str(torch.__version__),
         "optimizer": repr(run.optimizer),
-        "engine": repr(greedy),
+        "engine": repr(engine),
         "outer": f"online, {getattr(make, '__name__', repr(make))}",
         "outer_learning_rate": dict(rate) if isinstance(rate, Mapping) else rate,
         "steps": run.steps,

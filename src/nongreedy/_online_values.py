@@ -17,7 +17,7 @@ MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
 
 class OnlineValues:
-    """One number per learned hyperparameter, moved in its own coordinate.
+    """One number per learned hyperparameter, or one variable, moved in its own coordinate.
 
     Args:
         hyperparameters: Those that move.
@@ -25,7 +25,7 @@ class OnlineValues:
         make: A ``torch.optim`` optimizer from parameter groups that have their ``lr``.
 
     Attributes:
-        now: Name -> present value, shape (), float64, in its own units.
+        now: Name -> present value, shape () or the variable's, float64, in its own units.
 
     Raises:
         ValueError: A hyperparameter with several initial values; a rate that is missing, unknown or
@@ -39,7 +39,7 @@ class OnlineValues:
         make: MakeOptimizer,
     ):
         self._table, rates = hyperparameters, _rates(rate, hyperparameters)
-        self.now = {name: _one_initial(hyper) for name, hyper in hyperparameters.items()}
+        self.now = {name: _first(hyper) for name, hyper in hyperparameters.items()}
         self._coordinates = {n: h.to_coordinate(self.now[n]) for n, h in hyperparameters.items()}
         self._outer = make([{"params": [c], "lr": rates[n]} for n, c in self._coordinates.items()])
 
@@ -56,11 +56,19 @@ class OnlineValues:
             self.now[name] = hyper.to_value(coordinate.clone())
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={value.item():.4g}" for name, value in self.now.items())
+        return ", ".join(f"{name}={_text(value)}" for name, value in self.now.items())
 
 
-def _one_initial(hyper: Hyperparameter) -> Tensor:
-    if len(hyper.initial.unique()) > 1 or isinstance(hyper.basis, Variable):
+def _text(value: Tensor) -> str:
+    if value.numel() == 1:
+        return f"{value.item():.4g}"
+    return f"{value.numel()} values from {value.min().item():.4g} to {value.max().item():.4g}"
+
+
+def _first(hyper: Hyperparameter) -> Tensor:
+    if isinstance(hyper.basis, Variable):
+        return hyper.initial.clone().view(hyper.basis.shape)
+    if len(hyper.initial.unique()) > 1:
         raise ValueError(
             f"{hyper.name} starts from {len(hyper.initial)} values, {hyper.initial.tolist()}, but an "
             "online run moves one number. Give it one `initial`, and a basis over time."

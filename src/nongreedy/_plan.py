@@ -33,6 +33,7 @@ def mix(*numbers: int) -> int:
 
 # Independent streams of one seed.
 ORDER, AUGMENT, DROPOUT, INITIAL, REESTIMATE, DIRECTIONS, LOOKS = range(1, 8)
+COPIES, COLUMNS = 32, 33
 
 
 def generator(*numbers: int) -> torch.Generator:

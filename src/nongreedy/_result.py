@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from ._schedule import Schedule
 
 
@@ -74,6 +76,8 @@ class Result:
         status: Why the search ended.
         cost: Plain training runs' worth of gradients that were spent.
         settings: What a repetition needs.
+        parameters: Name -> parameter of the network that an online run has trained; empty for
+            searches, which end with a schedule.
     """
 
     schedule: Schedule
@@ -83,3 +87,4 @@ class Result:
     status: Status
     cost: float
     settings: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)

@@ -6,12 +6,16 @@ from .._errors import nearest_name
 from .base import Engine as Engine
 from .base import Hypergradient as Hypergradient
 from .base import Rollout as Rollout
+from .evograd import EvoGrad as EvoGrad
 from .finite_difference import FiniteDifference as FiniteDifference
 from .forward import Forward as Forward
 from .greedy import Greedy as Greedy
+from .implicit import Implicit as Implicit
+from .online import OnlineEngine as OnlineEngine
 from .random_directions import RandomDirections as RandomDirections
 from .reverse import Reverse as Reverse
 from .reversible import Reversible as Reversible
+from .sensitivity import Sensitivity as Sensitivity
 
 _NAMED = {
     "forward": Forward,
@@ -20,6 +24,8 @@ _NAMED = {
     "finite_difference": FiniteDifference,
     "random_directions": RandomDirections,
     "greedy": Greedy,
+    "evograd": EvoGrad,
+    "implicit": Implicit,
 }
 
 

@@ -52,6 +52,7 @@ class Hypergradient:
         initial: dJ/d theta_0, shape (P,); None for engines that do not know it.
         standard_error: Name -> standard error of each entry of `gradients`, from engines that
             estimate; empty for exact ones.
+        residual: Of the linear system, relative, from engines that solve one; None for others.
     """
 
     value: float
@@ -60,6 +61,7 @@ class Hypergradient:
     per_step: dict[str, Tensor] = field(default_factory=dict)
     initial: Tensor | None = None
     standard_error: dict[str, Tensor] = field(default_factory=dict)
+    residual: float | None = None
 
 
 class Engine(abc.ABC):

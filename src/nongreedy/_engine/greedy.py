@@ -13,17 +13,18 @@ from typing import final
 import torch
 from torch import Tensor
 
-from .._run import Run, at
+from .._run import Run
 from .._schedule import Schedule
 from .base import Hypergradient, OnStep, ignore
-from .forward import Axes, Forward, TangentEngine
+from .forward import Axes, Forward
 from .looks import Looks
-from .sensitivity import OneStep, Sensitivity, Transported
+from .online import OnlineEngine, look_along
+from .sensitivity import OneStep, Sensitivity, Transported, is_direct
 
 
 @final
 @dataclass(frozen=True)
-class Greedy(TangentEngine):
+class Greedy(OnlineEngine):
     r"""Biased hypergradients that judge a step by the validation loss soon after it.
 
     With :math:`A_t, B_t` the Jacobians of step t by state and by hyperparameters, and K the set of
@@ -37,7 +38,8 @@ class Greedy(TangentEngine):
     * ``mu=0``, one step: ``per_step[name][t]`` is
       :math:`d L_\mathrm{val}(\theta_{t+1}) / d h_t` if that state is looked at, else 0, and
       ``gradients`` is its projection on the basis. For an optimizer's hyperparameters it costs one
-      validation gradient per look and no Hessian.
+      validation gradient per look and no Hessian; for the task's own, of any size, one
+      Hessian-vector product more (T1-T2).
     * ``0 < mu < 1``, discounted: a look that comes d steps after a step's own counts
       :math:`\mu^d`. The bias falls and the variance grows with mu. Costs as `Forward`.
     * ``mu=1``: every look is differentiated through the whole run so far. With ``every=None`` this
@@ -93,43 +95,31 @@ class Greedy(TangentEngine):
 
     def sensitivity(self, run: Run, learn: Iterable[str]) -> Sensitivity:
         """What goes along with a run to be read at each look."""
-        if self.mu == 0 and _is_direct(run, learn):
+        if self.mu == 0:
             return OneStep(run, learn)
         return Transported(run, learn, self.mu, self.chunk)
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """The run again, with its looks; and with tangents, if mu is not 0."""
-        learn = list(learn)
-        direct = self.mu == 0 and _is_direct(run, learn)
-        again = 1.0 if direct else Forward(self.chunk).sweep_cost(run, schedule, learn)
-        return again + self.looks(run).cost
+        learn, looks = list(learn), self.looks(run)
+        if not self._steps_alone(run, learn):
+            return Forward(self.chunk).sweep_cost(run, schedule, learn) + looks.cost
+        # Through the raw gradient: once more, with its graph, and its derivative, worth two.
+        curved = 0.0 if is_direct(run, learn) else 3.0 * looks.count / run.steps
+        return 1.0 + curved + looks.cost
 
     def hypergradient(
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
         """Train once and look ahead at every step."""
         learn = list(learn)
-        method = self._one_step if self.mu == 0 and _is_direct(run, learn) else self._transported
-        return method(run, schedule, learn, on_step)
+        if self._steps_alone(run, learn):
+            return look_along(self, run, schedule, learn, on_step)
+        return self._transported(run, schedule, learn, on_step)
 
-    def _one_step(
-        self, run: Run, schedule: Schedule, learn: list[str], on_step: OnStep
-    ) -> Hypergradient:
-        looks, sensitivity = self.looks(run), OneStep(run, learn)
-        per_step = {name: torch.zeros(run.steps, dtype=torch.float64) for name in learn}
-        values = run.values(schedule)
-        state = run.initial(at(values, 0))
-        with run.isolated():
-            for t in range(run.steps):
-                state = sensitivity.advance(state, at(values, t), t)
-                if looks.after(t):
-                    _, gradient = looks.gradient(state[0], t)
-                    for name, value in sensitivity.read(gradient).items():
-                        per_step[name][t] = value
-                on_step(t)
-            outcome = run.outer_loss(state[0])
-        gradients = {n: schedule.curves[n].basis.project(v, run.steps) for n, v in per_step.items()}
-        return Hypergradient(outcome.loss, outcome.accuracy, gradients, per_step)
+    def _steps_alone(self, run: Run, learn: Iterable[str]) -> bool:
+        """Whether nothing is carried from step to step, nor into the first one."""
+        return self.mu == 0 and (run.task.initialize is None or is_direct(run, learn))
 
     def _transported(
         self, run: Run, schedule: Schedule, learn: list[str], on_step: OnStep
@@ -148,8 +138,3 @@ class Greedy(TangentEngine):
             run, schedule, axes.directions, axes.starts, on_step, look
         )
         return Hypergradient(outcome.loss, outcome.accuracy, axes.by_name(total))
-
-
-def _is_direct(run: Run, learn: Iterable[str]) -> bool:
-    """Whether all act in the optimizer's update, and none through the raw gradient."""
-    return set(learn) <= set(run.optimizer.learnable)

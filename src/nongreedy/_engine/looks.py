@@ -43,8 +43,12 @@ class Looks:
             raise DivergedError(error.quantity, step + 1, self._run.steps) from error
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+        return -(-self._run.steps // self._every)
+
+    @property
     def cost(self) -> float:
         """Gradients of all looks together, in plain runs."""
         task, steps = self._run.task, self._run.steps
-        count = -(-steps // self._every)
-        return count * (self._batch or task.validation.count) / (steps * task.batch_size)
+        return self.count * (self._batch or task.validation.count) / (steps * task.batch_size)

@@ -79,7 +79,7 @@ class Reverse(Engine):
             raise ValueError("This rollout kept no states. Make it with keep=True.")
         rollout.trajectory = None
         values, learn = rollout.values, list(learn)
-        found = _Found(rollout.schedule, learn, run.steps)
+        found = Found(rollout.schedule, learn, run.steps)
 
         def replay(state: Tensor, t: int) -> Tensor:
             return run.step(state, at(values, t), t)[0]
@@ -100,7 +100,7 @@ class Reverse(Engine):
         )
 
 
-class _Found:
+class Found:
     """Adjoints of hyperparameters, summed in float64: step by step, or in all for variables."""
 
     def __init__(self, schedule: Schedule, learn: Iterable[str], steps: int):
