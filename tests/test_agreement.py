@@ -223,7 +223,7 @@ def test_hypergradients_are_pooled_until_the_schedule_moves(monkeypatch):
 
     monkeypatch.setattr(agreement, "weigh", watched)
     search(Analytic(0.03), 0.03)  # the best already: nothing is ever accepted
-    assert pooled == [(1, 1), (3, 2), (5, 4), (7, 4)]
+    assert pooled == [(1, 1), (3, 2), (5, 4), (7, 4), (9, 4), (11, 4)]
     pooled.clear()
     states, reports = search(Analytic(0.03, tilt=1.0), 1e-3)
     assert len(reports) > 3
@@ -247,7 +247,7 @@ def test_what_cannot_be_projected_on_a_finer_rung_is_not_pooled(monkeypatch):
 
     monkeypatch.setattr(agreement, "weigh", watched)
     search(WithoutSteps(0.03), 0.03)
-    assert pooled == [(1, 1), (2, 2), (2, 4), (4, 4)]
+    assert pooled == [(1, 1), (2, 2), (2, 4), (4, 4), (6, 4), (8, 4)]
 
 
 def test_stops_when_nothing_improves():

@@ -53,8 +53,8 @@ def rematch(
     places = int(min(rule.finalists, (budget - objective.cost) / rule.finalist_seeds))
     standing, drawn = [Evaluated(entry.schedule) for entry in ranked[:places]], 0
     centre: Evaluated | None = None
-    # Between the last two, an average is there to settle what noise would.
-    while len(standing) > (2 if centre else 1):
+    # Once an average has played a round, it settles what noise would between the last two.
+    while len(standing) > (2 if centre and drawn > rule.finalist_seeds else 1):
         players = [*standing, *([centre] if centre else [])]
         if objective.cost + len(players) * rule.finalist_seeds > budget:
             break
