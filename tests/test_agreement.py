@@ -152,19 +152,12 @@ def test_a_proposal_clearly_worse_on_its_first_seed_is_not_run_on_the_others():
     assert clearly and len({tuple(s["learning_rate"].tolist()) for s in clearly}) == len(clearly)
 
 
-def test_where_a_tilt_helps_nothing_is_differentiated():
+def test_where_the_ramp_helps_nothing_is_differentiated():
     objective = Analytic(0.03 / 10**0.4, tilt=1.5)
     state, report = one_step(objective, False)
-    assert objective.sweeps == 0 and report.accepted and "tilted" in report.note
+    assert objective.sweeps == 0 and report.accepted and "cooled" in report.note
     first, last = state.schedule["learning_rate"].tolist()
-    assert first == pytest.approx(0.03 * 10**0.25) and last == pytest.approx(0.03 / 10**0.25)
-
-
-def test_what_a_tilt_does_not_improve_the_ramp_may():
-    objective = Analytic(0.03 / 10**0.3, tilt=0.4)
-    state, report = one_step(objective, False)
-    first, last = state.schedule["learning_rate"].tolist()
-    assert "cooled" in report.note and first == pytest.approx(0.03) and last < 0.03
+    assert first == pytest.approx(0.03) and last < 0.03
 
 
 class Valley(Analytic):
@@ -223,7 +216,7 @@ def test_hypergradients_are_pooled_until_the_schedule_moves(monkeypatch):
 
     monkeypatch.setattr(agreement, "weigh", watched)
     search(Analytic(0.03), 0.03)  # the best already: nothing is ever accepted
-    assert pooled == [(1, 1), (3, 2), (5, 4), (7, 4), (9, 4), (11, 4)]
+    assert pooled == [(1, 1), (3, 2), (5, 4), (7, 4)]
     pooled.clear()
     states, reports = search(Analytic(0.03, tilt=1.0), 1e-3)
     assert len(reports) > 3
@@ -247,7 +240,7 @@ def test_what_cannot_be_projected_on_a_finer_rung_is_not_pooled(monkeypatch):
 
     monkeypatch.setattr(agreement, "weigh", watched)
     search(WithoutSteps(0.03), 0.03)
-    assert pooled == [(1, 1), (2, 2), (2, 4), (4, 4), (6, 4), (8, 4)]
+    assert pooled == [(1, 1), (2, 2), (2, 4), (4, 4)]
 
 
 def test_stops_when_nothing_improves():

@@ -1,15 +1,12 @@
 """The final comparison: rounds on common fresh seeds, after which the worse half leaves."""
 
 import itertools
-import math
-import random
-import statistics
 from types import SimpleNamespace
 
 import pytest
 
 import nongreedy as ng
-from nongreedy._finalists import average, rematch
+from nongreedy._finalists import rematch
 from nongreedy._objective import Evaluated
 from nongreedy._schedule import Schedule
 
@@ -35,14 +32,11 @@ class Scores:
         return SimpleNamespace(outcome=SimpleNamespace(loss=loss, accuracy=None))
 
 
-def meet(objective, finalists=6, finalist_seeds=2, recombine=False):
+def meet(objective, finalists=6, finalist_seeds=2):
     """The winner's learning rate; entries are ranked in the order of the table."""
     ranked = [Evaluated(Schedule.of(learning_rate=[rate]), {0: 1.0}) for rate in objective.table]
-    rule = ng.AgreementSearch(
-        finalists=finalists, finalist_seeds=finalist_seeds, recombine=recombine
-    )
-    learned = {"learning_rate": ng.SGD().hyperparameters()["learning_rate"]}
-    winner = rematch(rule, objective, ranked, learned)
+    rule = ng.AgreementSearch(finalists=finalists, finalist_seeds=finalist_seeds)
+    winner = rematch(rule, objective, ranked)
     return winner.schedule["learning_rate"].item()
 
 
@@ -77,52 +71,3 @@ def test_a_finalist_that_diverges_is_out():
 
 def test_where_every_finalist_diverges_the_search_decides():
     assert meet(Scores({1.0: None, 2.0: None})) == 1.0
-
-
-class Bowl(Scores):
-    """Noise of its own at every run on top of a bowl around a learning rate of 0.1."""
-
-    def __init__(self, rates, noise, gains=None):
-        super().__init__(dict.fromkeys(rates))
-        self.noise, self.gains = noise, gains or {}
-
-    def rollout(self, schedule, seed):
-        rate = schedule["learning_rate"].item()
-        self.runs.append((rate, seed))
-        self.cost += 1
-        luck = random.Random(f"{rate} {seed}").gauss(0, self.noise)
-        loss = (math.log10(rate) + 1) ** 2 + luck - self.gains.get(rate, 0.0)
-        return SimpleNamespace(outcome=SimpleNamespace(loss=loss, accuracy=None))
-
-
-RATES = (0.03, 0.05, 0.2, 0.4)
-
-
-def test_the_average_of_those_that_stand_is_run_on_every_seed_and_wins():
-    objective = Bowl(RATES, noise=0.0)
-    winner = meet(objective, recombine=True)
-    assert winner == pytest.approx(0.1)  # in decades, of 0.05 and 0.2
-    averaged = [seed for rate, seed in objective.runs if rate == winner]
-    assert len(averaged) == len(set(averaged)) == 4
-    assert set(averaged) == {seed for rate, seed in objective.runs if rate == 0.05}
-
-
-def test_one_that_is_clearly_better_beats_the_average():
-    assert meet(Bowl(RATES, 0.0, gains={0.2: 0.5}), recombine=True) == 0.2
-
-
-def test_among_noisy_runs_the_average_is_closer_to_the_best():
-    def distance(offset, recombine):
-        rates = [rate * 10 ** (0.001 * offset) for rate in RATES]
-        return abs(math.log10(meet(Bowl(rates, noise=0.5), recombine=recombine)) + 1)
-
-    errors = [[distance(k, recombine) for k in range(40)] for recombine in (True, False)]
-    assert statistics.fmean(errors[0]) < 0.8 * statistics.fmean(errors[1])
-
-
-def test_schedules_on_other_bases_are_not_averaged():
-    fine, coarse = Schedule.of(learning_rate=[0.1, 0.2]), Schedule.of(learning_rate=0.1)
-    learned = {"learning_rate": ng.SGD().hyperparameters()["learning_rate"]}
-    assert average([Evaluated(fine), Evaluated(coarse)], learned) is None
-    both = average([Evaluated(coarse), Evaluated(fine), Evaluated(coarse)], learned)
-    assert both.schedule["learning_rate"].item() == pytest.approx(0.1)

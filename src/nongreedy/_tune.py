@@ -14,7 +14,7 @@ from ._errors import DivergedError, nearest_name
 from ._finalists import select
 from ._objective import BudgetSpentError, Objective
 from ._optimizer import Optimizer
-from ._outer import OuterRule, Report, learned, outer_from
+from ._outer import OuterRule, Report, outer_from
 from ._result import OuterStep, Result, Status
 from ._run import Run
 from ._schedule import Schedule
@@ -98,7 +98,7 @@ def tune(
     history, status = _improve(
         rule, rule.init(hyperparameters, total), objective, outer_steps, watch
     )
-    best, status = select(rule, objective, status, learned(hyperparameters))
+    best, status = select(rule, objective, status)
     settings = _settings(task, optimizer, objective, rule, outer_steps, status)
     return Result(
         best.schedule.with_settings(settings), best.loss, best.accuracy,

@@ -59,9 +59,9 @@ class AgreementSearch(OuterRule[SearchState]):
     outer step draws fresh seeds, runs the current schedule on them, and proposes
 
     1. what the derivative at one noisy end point hardly sees: momentum exchanged for learning rate
-       by half a decade, up or down (:func:`exchange`), ten times the weight decay, and a learning
-       rate that falls by half a decade, then by one, two, from first to last: about its mean, else
-       from where it starts (:func:`ramp`); where one of them helps, nothing is differentiated;
+       by half a decade, up or down (:func:`exchange`), ten times the weight decay, and a cooling ramp
+       (the learning rate falls by half a decade towards the end, then by one, two); where one of
+       them helps, nothing needs to be differentiated;
     2. else a step along the :class:`Evidence` direction, in which coefficients move as far as their
        hypergradient stands out of its noise, and not at all where seeds disagree. Hypergradients of
        a schedule that does not move are kept and weighed together with those of further seeds.
@@ -73,13 +73,10 @@ class AgreementSearch(OuterRule[SearchState]):
     Args:
         seeds: Runs per outer step once the scale is found.
         margin: Relative improvement that a longer step must bring.
-        patience: Outer steps without improvement on the finest rung before stopping. Each weighs
-            the hypergradients of more seeds.
+        patience: Outer steps without improvement on the finest rung before stopping.
         finalists: Best schedules that meet again on common fresh seeds at the end, in rounds after
             which the worse half leaves.
         finalist_seeds: Seeds per round.
-        recombine: Average those that stand after the first round, in the search's coordinates; the
-            average is run like them and wins unless one of them is clearly better.
 
     Raises:
         DivergedError: If runs diverge however much the learning rate is lowered.
@@ -91,15 +88,14 @@ class AgreementSearch(OuterRule[SearchState]):
 
     Example:
         >>> AgreementSearch(seeds=3).patience
-        4
+        2
     """
 
     seeds: int = 2
     margin: float = 0.01
-    patience: int = 4
+    patience: int = 2
     finalists: int = 6
     finalist_seeds: int = 2
-    recombine: bool = True
 
     def with_seeds(self, seeds: int | None) -> AgreementSearch:
         return self if seeds is None else replace(self, seeds=seeds)
@@ -165,12 +161,10 @@ def _finite(
     best, length = search.along(best, regularize(best.schedule, hyperparameters), _REGULARIZE)
     if length:
         notes.append(f"weight decay raised by {length:g} outer steps")
-    for lift, verb in ((0.5, "tilted"), (0.0, "cooled")):
-        best, fall = search.along(best, ramp(best.schedule, hyperparameters, lift), _RAMP)
-        if fall:
-            notes.append(f"{verb} by {fall:g} decades towards the end")
-            return best, notes, True
-    return best, notes, False
+    best, cooled = search.along(best, ramp(best.schedule, hyperparameters), _RAMP)
+    if cooled:
+        notes.append(f"cooled by {cooled:g} decades towards the end")
+    return best, notes, cooled > 0
 
 
 def _report(

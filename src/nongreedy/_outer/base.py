@@ -55,13 +55,11 @@ class OuterRule(abc.ABC, Generic[S]):
         finalists: How many of the best schedules meet again on common fresh seeds at the end, in
             rounds after which the worse half leaves.
         finalist_seeds: Seeds per round.
-        recombine: Whether the average of those that stand after the first round competes, too.
     """
 
     defaults: ClassVar[Mapping[str, Default]] = {}
     finalists: int
     finalist_seeds: int
-    recombine: bool = False
 
     @abc.abstractmethod
     def init(self, hyperparameters: Mapping[str, Hyperparameter], steps: int) -> S:

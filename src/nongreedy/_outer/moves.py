@@ -37,14 +37,11 @@ def ray(schedule: Schedule, hyperparameters: Hyperparameters, direction: Directi
     return lambda length: moved(schedule, hyperparameters, direction, length)
 
 
-def ramp(schedule: Schedule, hyperparameters: Hyperparameters, lift: float = 0.0) -> Move | None:
-    """The learning rate `lift` outer steps up at its first coefficient, one less at its last.
-
-    With a lift of one half its mean stays: where the scale has been found, what is left is its shape.
-    """
+def ramp(schedule: Schedule, hyperparameters: Hyperparameters) -> Move | None:
+    """From nothing at the first coefficient of the learning rate to one outer step down at the last."""
     if COOLED not in hyperparameters or len(schedule[COOLED]) < 2:
         return None
-    fall = lift - torch.linspace(0, 1, len(schedule[COOLED]), dtype=torch.float64)
+    fall = -torch.linspace(0, 1, len(schedule[COOLED]), dtype=torch.float64)
     return ray(schedule, hyperparameters, {COOLED: fall})
 
 
