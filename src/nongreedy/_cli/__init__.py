@@ -9,6 +9,7 @@ import typer
 
 import nongreedy as ng
 
+from ._check import check
 from ._datasets import datasets
 from ._tune import tune
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(tune)
+app.command()(check)
 app.command()(datasets)
 
 

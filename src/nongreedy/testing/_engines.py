@@ -6,14 +6,12 @@ from .._engine import _NAMED, Engine, Forward, Greedy, RandomDirections, Reverse
 
 _ROWS: dict[str, Engine] = {
     "forward": Forward(),
-    "forward:chunk": Forward(chunk=7),
     "reverse": Reverse("device"),
     "reverse:host": Reverse("host"),
     "reverse:disk": Reverse("disk"),
     "reverse:checkpoint": Reverse("checkpoint"),
     "greedy": Greedy(),
-    "greedy:whole_run": Greedy(mu=1.0, every=None),
-    "random_directions": RandomDirections(64),
+    "random_directions": RandomDirections(32),
 }
 
 # Name -> engine. An engine that has a name on the command line has a row here, without being listed.

@@ -13,8 +13,8 @@ from .._run import Run
 from .._schedule import Schedule
 
 TOLERANCE = 1e-6  # largest error of a cell, relative to its largest slope
-ENTRYWISE = 8  # up to so many coefficients are differenced one by one, more along directions
-DIRECTIONS = 3  # random signs: an error in any one entry shows along every one of them
+ENTRYWISE = 5  # up to so many coefficients are differenced one by one, more along directions
+DIRECTIONS = 2  # random signs: an error in any one entry shows along every one of them
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Judge:
             along a few random directions, at a cost that does not grow with their number.
     """
 
-    differences: FiniteDifference = FiniteDifference(step=3e-5, order=4)
+    differences: FiniteDifference = FiniteDifference(step=3e-5, order=4, floor=0.03)
     entrywise: int = ENTRYWISE
 
     def slopes(self, run: Run, schedule: Schedule, name: str) -> Slopes:

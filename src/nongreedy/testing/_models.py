@@ -21,7 +21,7 @@ def conv_net() -> nn.Module:
 class GRU(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.recurrent, self.head = nn.GRU(2, 3, batch_first=True), nn.Linear(3, 3)
+        self.recurrent, self.head = nn.GRU(2, 2, batch_first=True), nn.Linear(2, 3)
 
     def forward(self, sequence: Tensor) -> Tensor:
         return self.head(self.recurrent(sequence)[0][:, -1])
@@ -31,7 +31,7 @@ class Transformer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         # Smooth, as finite differences must not step across a kink.
-        self.layer = nn.TransformerEncoderLayer(4, 2, 4, 0.1, "gelu", batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(4, 2, 2, 0.1, "gelu", batch_first=True)
         self.head = nn.Linear(4, 3)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp": (mlp, (4,)),
     "conv_net": (conv_net, (1, 4, 4)),
     "gru": (GRU, (3, 2)),
-    "transformer": (Transformer, (3, 4)),
+    "transformer": (Transformer, (2, 4)),
 }
 
 # The same, of more that went wrong somewhere once; not in the table unless they are asked for.

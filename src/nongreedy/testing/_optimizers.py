@@ -48,14 +48,13 @@ _BETAS = {
 }
 _EPSILON = {"epsilon": Constant(initial=0.03)}
 _SMOOTHING = {"smoothing": Windows(2, initial=(0.9, 0.7))}
-_ADAM_RATE = {"adam_learning_rate": Constant(initial=0.04)}
+_ADAM_RATE = {"adam_learning_rate": Constant(initial=0.2)}
 
 # Name -> optimizer. The rows of the table.
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": SGD(**BASES["windows"]),
-    "sgd_clipped": SGD(**BASES["windows"], **CLIPPINGS["both"]),
     "nesterov": SGD(**_RATES, **_MOMENTUM, **_DECAY, nesterov=True),
-    "dampened": SGD(**_RATES, **_MOMENTUM, **_DECAY, dampening=0.4),
+    "dampened_clipped": SGD(**_RATES, **_MOMENTUM, **_DECAY, **CLIPPINGS["both"], dampening=0.4),
     "adam": Adam(**_RATES, **_BETAS, **_EPSILON, **_DECAY),
     "adamw": AdamW(**_RATES, **_BETAS, **_EPSILON, **_DECAY),
     "rmsprop": RMSprop(**_RATES, **_MOMENTUM, **_EPSILON, **_DECAY, **_SMOOTHING),

@@ -29,9 +29,9 @@ HYPERPARAMETERS: dict[str, Callable[[str], Basis]] = {
     "label_smoothing": lambda model: Windows(2, initial=(0.1, 0.3)),
     "example_weights": lambda model: Variable(initial=drawn(COUNT)),
     "group_penalties": lambda model: Variable(initial=drawn(len(sizes(model))) - 3),
-    "weight_penalties": lambda model: Variable(initial=drawn(sum(sizes(model)), seed=5) - 3),
-    "loss_network": lambda model: Variable(initial=drawn(2, 4)),
-    "training_images": lambda model: Variable(initial=drawn(3, *built(model)[1])),
+    "weight_penalties": lambda model: Variable(initial=drawn(12) - 3),  # of the first weights
+    "loss_network": lambda model: Variable(initial=drawn(2, 2)),
+    "training_images": lambda model: Variable(initial=drawn(2, *built(model)[1])),
     "augmentation_strength": lambda model: Linear(2, initial=(0.1, 0.4)),
     "initial_scales": lambda model: Variable(initial=drawn(len(sizes(model)), scale=0.3)),
 }
@@ -64,15 +64,17 @@ def _penalties(hypers: Hypers) -> list[Tensor]:
         logs = hypers["group_penalties"]
         found += [(log.exp() * w.square()).sum() for log, w in zip(logs, weights, strict=True)]
     if "weight_penalties" in hypers:
-        flat = torch.cat([weight.reshape(-1) for weight in weights])
-        found.append((hypers["weight_penalties"].exp() * flat.square()).sum())
+        logs = hypers["weight_penalties"]
+        flat = torch.cat([weight.reshape(-1) for weight in weights])[: len(logs)]
+        found.append((logs.exp() * flat.square()).sum())
     return found
 
 
 def prepare(inputs: Tensor, targets: Tensor, hypers: Hypers) -> tuple[Tensor, Tensor]:
     """Learned images added to those of a batch, and noise of a learned strength."""
     if "training_images" in hypers:
-        inputs = inputs + hypers["training_images"][targets]
+        images = hypers["training_images"]
+        inputs = inputs + images[targets % len(images)]
     if "augmentation_strength" in hypers:
         inputs = inputs + hypers["augmentation_strength"] * torch.randn_like(inputs)
     return inputs, targets

@@ -1,0 +1,163 @@
+"""The conformance table: every cell exact or skipped with a reason, and red where code is wrong."""
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+import nongreedy as ng
+from nongreedy import testing
+from nongreedy._engine import _NAMED
+from nongreedy.testing import HYPERPARAMETERS, Table, Verdict
+
+from .helpers import assert_same
+
+EXACT = ["forward", "reverse", "reverse:host", "reverse:disk", "reverse:checkpoint"]
+NEVER = {"greedy", "finite_difference"}  # inexact on purpose, whatever the run
+
+
+TABLES = [
+    pytest.param(Table(optimizers={name: optimizer}, models=[model]), id=f"{name}-{model}")
+    for model in testing.MODELS
+    for name, optimizer in testing.OPTIMIZERS.items()
+]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_cell_is_exact_or_skipped_with_a_reason(table):
+    assert len(table.cells()) >= len(testing.ENGINES) * (3 + len(HYPERPARAMETERS))
+    for finding in table:
+        cell, task = finding.cell, finding.cell.hyperparameter in HYPERPARAMETERS
+        assert finding.passed, str(finding)
+        if cell.engine in EXACT:
+            assert finding.verdict is Verdict.exact and finding.error <= testing.TOLERANCE
+            # Else rounding, not the engine, would decide the cell.
+            slopes = table.problem(cell).slopes(cell.hyperparameter)
+            assert slopes.resolved or not slopes.scale, str(finding)
+        elif cell.engine in NEVER or (cell.engine == "random_directions" and task):
+            assert finding.verdict is Verdict.skipped and len(finding.reason) > 20
+        elif cell.engine == "random_directions":
+            assert finding.verdict is Verdict.estimated and finding.error < 5
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_exact_engines_agree_far_more_closely(table):
+    for problem in {table.problem(cell) for cell in table.cells()}:
+        reverse = problem.answer(testing.ENGINES["reverse"])
+        for name in EXACT:
+            found = problem.answer(testing.ENGINES[name])
+            assert found.value == pytest.approx(problem.outcome.loss, rel=1e-12)
+            assert found.accuracy == problem.outcome.accuracy
+            assert_same(found.gradients, reverse.gradients, 1e-10)
+            if name != "forward":
+                # Where the states were kept cannot change a bit of what is computed from them.
+                assert all(
+                    torch.equal(found.per_step[n], reverse.per_step[n]) for n in found.per_step
+                )
+                assert torch.equal(found.initial, reverse.initial)
+
+
+@pytest.mark.parametrize("name", testing.OPTIMIZERS)
+def test_every_hyperparameter_matters(name):
+    # Guards the table: what is never used would agree with its differences, at zero.
+    table = Table({"reverse": testing.ENGINES["reverse"]}, {name: testing.OPTIMIZERS[name]})
+    for cell in table.cells():
+        scale = table.problem(cell).slopes(cell.hyperparameter).scale
+        without = name == "lion" and cell.hyperparameter in ("beta1", "beta2")
+        assert (scale == 0) if without else (scale > 1e-4), cell
+
+
+def test_nothing_public_is_left_out():
+    def leaves(base):
+        public = (getattr(ng, name) for name in dir(ng))
+        return {c for c in public if inspect.isclass(c) and issubclass(c, base) and c is not base}
+
+    assert {type(engine) for engine in testing.ENGINES.values()} >= leaves(ng.Engine)
+    assert set(_NAMED) <= set(testing.ENGINES)
+    assert {type(o) for o in testing.OPTIMIZERS.values()} == leaves(ng.Optimizer)
+    for optimizer in testing.OPTIMIZERS.values():
+        assert all(not isinstance(given, float) for given in optimizer.given().values())
+
+
+# ---- Broken on purpose: the table must turn red -------------------------------------------------
+
+
+class WithoutDecay(ng.SGD):
+    """SGD whose sweep forgets what the decay term passes back to the parameters."""
+
+    def pull_back(self, state, gradient, values, adjoint, learn):
+        on_state, on_gradient, found = super().pull_back(state, gradient, values, adjoint, learn)
+        on_state[0] -= values["weight_decay"] * on_gradient  # nothing is clipped here
+        return on_state, on_gradient, found
+
+
+class ForgetsDecay(ng.Reverse):
+    """The same mistake, made by an engine."""
+
+    def differentiate(self, rollout, learn, on_step=lambda step: None):
+        run, given = rollout.run, rollout.run.optimizer
+        run.optimizer = WithoutDecay(given.learning_rate, given.momentum, given.weight_decay)
+        try:
+            return super().differentiate(rollout, learn, on_step)
+        finally:
+            run.optimizer = given
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled(ng.Engine):
+    """Reverse, with one name's hypergradient changed by a factor, or one entry of it by itself."""
+
+    name: str
+    factor: float = 1.0
+    entry: float = 1.0
+    value: float = 1.0
+
+    def sweep_cost(self, run, schedule, learn):
+        return 3.0
+
+    def differentiate(self, rollout, learn, on_step=lambda step: None):
+        raise NotImplementedError
+
+    def hypergradient(self, run, schedule, learn, on_step=lambda step: None):
+        found = ng.Reverse("device").hypergradient(run, schedule, learn)
+        if self.name in found.gradients:
+            found.gradients[self.name] *= self.factor
+            found.gradients[self.name][-1] *= self.entry
+        return dataclasses.replace(found, value=found.value * self.value)
+
+
+def red(engine, optimizer="sgd", model="mlp"):
+    table = Table({"broken": engine}, {optimizer: testing.OPTIMIZERS[optimizer]}, [model])
+    return {f.cell.hyperparameter for f in table if f.verdict is Verdict.wrong}
+
+
+@pytest.mark.parametrize("name", ["momentum", *HYPERPARAMETERS])
+def test_one_wrong_name_is_red_and_no_other(name):
+    assert red(Scaled(name)) == set()
+    assert red(Scaled(name, factor=1 + 1e-4)) == {name}
+    assert red(Scaled(name, factor=-1.0)) == {name}
+    assert red(Scaled(name, factor=float("nan"))) == {name}
+    assert red(Scaled(name, entry=1.01)) == {name}  # also of those that are judged along directions
+
+
+def test_forgetting_the_decay_term_is_red():
+    for model in testing.MODELS:
+        wrong = red(ForgetsDecay("device"), model=model)
+        assert {"learning_rate", "momentum", "weight_decay"} <= wrong, model
+
+
+def test_an_optimizer_with_a_wrong_derivative_is_red():
+    engines = {name: testing.ENGINES[name] for name in ("forward", "reverse")}
+    table = Table(engines, {"broken": WithoutDecay(**testing.BASES["windows"])}, ["mlp"])
+    wrong = {(f.cell.engine, f.cell.hyperparameter) for f in table if not f.passed}
+    # Forward differentiates `update` itself, which is right.
+    assert ("reverse", "learning_rate") in wrong and "forward" not in {e for e, _ in wrong}
+
+
+def test_a_wrong_loss_is_red_everywhere():
+    assert red(Scaled("momentum", value=1.001)) == {*ng.SGD.learnable, *HYPERPARAMETERS}
