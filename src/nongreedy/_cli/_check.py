@@ -48,8 +48,7 @@ def check(
     Exit code 1 if any cell is wrong.
     """
     with reported():
-        asked = {"engine": engine, "optimizer": optimizer, "model": model}
-        table = _table(target, {n: v or (QUICK[n] if quick else None) for n, v in asked.items()})
+        table = _table(target, {"engine": engine, "optimizer": optimizer, "model": model}, quick)
         console = _console()
         every = table.cells()
         console.print(
@@ -79,14 +78,18 @@ def _console() -> Console:
     return Console(highlight=False, width=110, color_system=None, force_terminal=False)
 
 
-def _table(target: str | None, asked: Mapping[str, Names]) -> Table:
+def _table(target: str | None, given: Mapping[str, Names], quick: bool) -> Table:
     """The table that was asked for, every name checked before anything is computed."""
+    asked = {kind: names or (QUICK[kind] if quick else None) for kind, names in given.items()}
     engines = _chosen("engine", testing.ENGINES, asked["engine"])
     optimizers = _chosen("optimizer", testing.OPTIMIZERS, asked["optimizer"])
     known = {**testing.MODELS, **testing.EDGE_MODELS}
     models = list(_chosen("model", known, asked["model"] or list(testing.MODELS)))
     if target is not None:
         name, own = _load_object.from_file(target)
+        kind = "engine" if isinstance(own, ng.Engine) else "optimizer"
+        if given[kind]:
+            raise Problem(f"--{kind} does not apply to {target!r}, which is the {kind} itself.")
         if isinstance(own, ng.Engine):
             engines = {name: own}
         else:

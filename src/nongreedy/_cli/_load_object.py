@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 from typing import Any
 
 import nongreedy as ng
@@ -21,21 +20,17 @@ def from_file(target: str) -> tuple[str, ng.Engine | ng.Optimizer]:
     place, expression = _split(target)
     module = imported(place)
     name = _first_name(expression, target)
-    found = member(module, name, place)
+    found: Any = member(module, name, place)
     if name != expression:
         found = guarded(lambda: eval(expression, vars(module)), target)
-    elif inspect.isclass(found) or (callable(found) and not _is_known(found)):
+    elif callable(found) and not isinstance(found, (ng.Engine, ng.Optimizer)):
         found = guarded(found, target)
-    if not _is_known(found):
+    if not isinstance(found, (ng.Engine, ng.Optimizer)):
         raise Problem(
             f"{target!r} is {type(found).__name__!r}, neither a nongreedy.Engine nor a "
             "nongreedy.Optimizer. Name an object, such as my_file.py:MyEngine()."
         )
     return name, found
-
-
-def _is_known(found: Any) -> bool:
-    return isinstance(found, (ng.Engine, ng.Optimizer))
 
 
 def _split(target: str) -> tuple[str, str]:

@@ -17,6 +17,9 @@ ENTRYWISE = 5  # up to so many coefficients are differenced one by one, more alo
 DIRECTIONS = 2  # random signs: an error in any one entry shows along every one of them
 
 
+_NARROW = FiniteDifference(step=3e-5, order=4, floor=0.03)
+
+
 @dataclass(frozen=True)
 class Judge:
     """Central differences, with common random numbers, of order 4.
@@ -28,7 +31,7 @@ class Judge:
             along a few random directions, at a cost that does not grow with their number.
     """
 
-    differences: FiniteDifference = FiniteDifference(step=3e-5, order=4, floor=0.03)
+    differences: FiniteDifference = _NARROW
     entrywise: int = ENTRYWISE
 
     def slopes(self, run: Run, schedule: Schedule, name: str) -> Slopes:

@@ -8,7 +8,7 @@ from .._basis import Constant, Linear, PerStep, Windows
 from .._optimizer import SGD, Adagrad, Adam, AdamW, Lion, Muon, Optimizer, RMSprop
 
 # Name -> clipping. The bounds are such that some coordinates and steps are clipped and some are not.
-CLIPPINGS: dict[str, dict[str, float]] = {
+CLIPPINGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "clip_value": {"clip_value": 0.06},
     "clip_norm": {"clip_norm": 0.63},
@@ -39,16 +39,16 @@ BASES: dict[str, dict[str, Any]] = {
     },
 }
 
-_DECAY = {"weight_decay": BASES["windows"]["weight_decay"]}
-_MOMENTUM = {"momentum": BASES["windows"]["momentum"]}
-_RATES = {"learning_rate": Windows(3, initial=(0.05, 0.1, 0.08))}
-_BETAS = {
+_DECAY: dict[str, Any] = {"weight_decay": BASES["windows"]["weight_decay"]}
+_MOMENTUM: dict[str, Any] = {"momentum": BASES["windows"]["momentum"]}
+_RATES: dict[str, Any] = {"learning_rate": Windows(3, initial=(0.05, 0.1, 0.08))}
+_BETAS: dict[str, Any] = {
     "beta1": Windows(2, initial=(0.8, 0.6)),
     "beta2": Linear(2, initial=(0.95, 0.9)),
 }
-_EPSILON = {"epsilon": Constant(initial=0.03)}
-_SMOOTHING = {"smoothing": Windows(2, initial=(0.9, 0.7))}
-_ADAM_RATE = {"adam_learning_rate": Constant(initial=0.2)}
+_EPSILON: dict[str, Any] = {"epsilon": Constant(initial=0.03)}
+_SMOOTHING: dict[str, Any] = {"smoothing": Windows(2, initial=(0.9, 0.7))}
+_ADAM_RATE: dict[str, Any] = {"adam_learning_rate": Constant(initial=0.2)}
 
 # Name -> optimizer. The rows of the table.
 OPTIMIZERS: dict[str, Optimizer] = {

@@ -65,9 +65,11 @@ class Problem:
 
     def _asked(self, engine: Engine) -> Hypergradient | str:
         reason = engine.inexact_because(self.run, self.schedule, self.learn)
-        # Along directions an estimate has no standard error: its entries are not independent.
-        if reason is not None and not (engine.estimates and self.owner == "optimizer"):
+        if reason is not None and not engine.estimates:
             return reason
+        if reason is not None and self.owner == "task":
+            # Along directions it has no standard error: its entries are not independent.
+            return f"{reason}, which is checked on the optimizer's few numbers only"
         return engine.hypergradient(self.run, self.schedule, self.learn)
 
     def finding(self, cell: Cell, engine: Engine) -> Finding:
