@@ -89,6 +89,20 @@ def test_nothing_public_is_left_out():
         assert all(not isinstance(given, float) for given in optimizer.given().values())
 
 
+def test_greedy_is_exact_where_it_says_so():
+    engines = {
+        "whole": ng.Greedy(mu=1.0, every=None),
+        "late": ng.Greedy(mu=1.0, every=testing.STEPS),
+        "early": ng.Greedy(mu=1.0),
+        "some": ng.Greedy(mu=1.0, every=None, batch=4),
+        "discounted": ng.Greedy(mu=0.9, every=None),
+    }
+    table = Table(engines, {"sgd": testing.OPTIMIZERS["sgd"]}, ["mlp"])
+    exact = {name: {f.verdict for f in table if f.cell.engine == name} for name in engines}
+    assert exact["whole"] == exact["late"] == {Verdict.exact}
+    assert exact["early"] == exact["some"] == exact["discounted"] == {Verdict.skipped}
+
+
 # ---- Broken on purpose: the table must turn red -------------------------------------------------
 
 
@@ -259,9 +273,19 @@ def test_a_class_that_names_nothing_is_refused(base, body, words):
         type("TestMine", (base,), body)
 
 
-def test_an_empty_table_is_refused():
-    with pytest.raises(ValueError, match="at least one engine"):
-        Table(engines={})
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Table(engines={}), "at least one engine"),
+        (lambda: Table(models=["mpl"]), "Did you mean 'mlp'"),
+        (lambda: testing.tiny_task("transfomer"), "Did you mean 'transformer'"),
+        (lambda: testing.tiny_task(learn=["smoothing"]), "Did you mean 'label_smoothing'"),
+    ],
+    ids=["empty", "table", "model", "hyperparameter"],
+)
+def test_bad_tables_and_tasks_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
 
 
 def test_pytest_is_not_needed_to_import_or_to_check():

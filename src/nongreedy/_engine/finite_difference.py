@@ -55,7 +55,7 @@ class FiniteDifference(Engine):
             raise ValueError(f"`step` and `floor` must be positive: {self.step}, {self.floor}.")
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
-        """Always."""
+        """It approximates, whatever the run."""
         return "differences are the judge, not the judged"
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:

@@ -67,7 +67,7 @@ class RandomDirections(TangentEngine):
         Forward(self.chunk)  # checks it
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
-        """Always."""
+        """It estimates, whatever the run."""
         return f"an unbiased estimate from {self.n} random directions, with its standard error"
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:

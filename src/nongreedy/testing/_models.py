@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .._errors import nearest_name
+
 
 def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
@@ -65,8 +67,15 @@ EDGE_MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 def built(name: str) -> tuple[Callable[[], nn.Module], tuple[int, ...]]:
-    """A model of either table, by name."""
-    return {**MODELS, **EDGE_MODELS}[name]
+    """A model of either table, by name.
+
+    Raises:
+        ValueError: No model of this name.
+    """
+    known = {**MODELS, **EDGE_MODELS}
+    if name not in known:
+        raise ValueError(f"No model is called {name!r}." + nearest_name(name, known))
+    return known[name]
 
 
 def sizes(name: str) -> list[int]:

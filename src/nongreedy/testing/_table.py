@@ -9,7 +9,7 @@ from .._engine import Engine
 from .._optimizer import Optimizer
 from ._cell import Cell, Finding
 from ._engines import ENGINES
-from ._models import MODELS
+from ._models import MODELS, built
 from ._optimizers import OPTIMIZERS
 from ._problem import OWNERS, Problem
 from ._tasks import HYPERPARAMETERS
@@ -26,7 +26,7 @@ class Table:
         models: Names in `MODELS` or `EDGE_MODELS`.
 
     Raises:
-        ValueError: An empty table.
+        ValueError: An empty table, or an unknown model.
 
     Source: this library's; finite differences are textbook.
 
@@ -52,6 +52,8 @@ class Table:
                 "A table needs at least one engine, one optimizer and one model, but got "
                 f"{list(engines)}, {list(optimizers)}, {list(models)}."
             )
+        for model in self.models:
+            built(model)  # a misspelt name shows now
 
     def cells(self) -> list[Cell]:
         """All cells, those of one problem next to each other; nothing is computed."""

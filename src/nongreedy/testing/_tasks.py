@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .._basis import Basis, Linear, Windows
+from .._errors import nearest_name
 from .._hypers import Hypers
 from .._task import Task
 from .._variable import Variable
@@ -93,8 +94,15 @@ def tiny_task(model: str = "mlp", learn: Iterable[str] = (), **changed: Any) -> 
         model: A name in `MODELS` or `EDGE_MODELS`.
         learn: Names in `HYPERPARAMETERS`, which the task then has.
         changed: Arguments of the task that replace these.
+
+    Raises:
+        ValueError: No model or hyperparameter of this name.
     """
     make, shape = built(model)
+    for name in learn:
+        if name not in HYPERPARAMETERS:
+            known = nearest_name(name, HYPERPARAMETERS)
+            raise ValueError(f"No hyperparameter is called {name!r}.{known}")
     given = {name: HYPERPARAMETERS[name](model) for name in learn}
     settings: dict[str, Any] = {
         "model": make,
