@@ -23,7 +23,7 @@ def conv_net() -> nn.Module:
 class GRU(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.recurrent, self.head = nn.GRU(2, 2, batch_first=True), nn.Linear(2, 3)
+        self.recurrent, self.head = nn.GRU(2, 3, batch_first=True), nn.Linear(3, 3)
 
     def forward(self, sequence: Tensor) -> Tensor:
         return self.head(self.recurrent(sequence)[0][:, -1])
@@ -33,7 +33,7 @@ class Transformer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         # Smooth, as finite differences must not step across a kink.
-        self.layer = nn.TransformerEncoderLayer(4, 2, 2, 0.1, "gelu", batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(4, 2, 5, 0.2, "gelu", batch_first=True)
         self.head = nn.Linear(4, 3)
 
     def forward(self, tokens: Tensor) -> Tensor:

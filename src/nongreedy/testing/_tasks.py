@@ -87,23 +87,23 @@ def initialize(parameters: Mapping[str, Tensor], hypers: Hypers) -> dict[str, Te
     return {name: log.exp() * weight for (name, weight), log in scaled}
 
 
-def tiny_task(model: str = "mlp", learn: Iterable[str] = (), **changed: Any) -> Task:
+def tiny_task(name: str = "mlp", learn: Iterable[str] = (), **changed: Any) -> Task:
     """14 training examples in batches of 6 (two steps an epoch, two left out), 9 for validation.
 
     Args:
-        model: A name in `MODELS` or `EDGE_MODELS`.
+        name: A model's, in `MODELS` or `EDGE_MODELS`.
         learn: Names in `HYPERPARAMETERS`, which the task then has.
         changed: Arguments of the task that replace these.
 
     Raises:
         ValueError: No model or hyperparameter of this name.
     """
-    make, shape = built(model)
-    for name in learn:
-        if name not in HYPERPARAMETERS:
-            known = nearest_name(name, HYPERPARAMETERS)
-            raise ValueError(f"No hyperparameter is called {name!r}.{known}")
-    given = {name: HYPERPARAMETERS[name](model) for name in learn}
+    make, shape = built(name)
+    for wanted in learn:
+        if wanted not in HYPERPARAMETERS:
+            known = nearest_name(wanted, HYPERPARAMETERS)
+            raise ValueError(f"No hyperparameter is called {wanted!r}.{known}")
+    given = {wanted: HYPERPARAMETERS[wanted](name) for wanted in learn}
     settings: dict[str, Any] = {
         "model": make,
         "loss": functional.cross_entropy,
