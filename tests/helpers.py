@@ -8,130 +8,21 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
+from nongreedy import testing
+from nongreedy.testing import BASES as BASES
+from nongreedy.testing import CLIPPINGS as CLIPPINGS
+from nongreedy.testing import STEPS as STEPS
+from nongreedy.testing import assert_same as assert_same
+from nongreedy.testing import classes as classes
+from nongreedy.testing import tiny_task as tiny_task
 
 # PyTorch's forward mode, when first used, warns of its own use of torch.jit.script.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.zeros(()),))
 
-STEPS = 5  # prime: no number of windows but 1 and 5 divides it
-
-
-def mlp():
-    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
-
-
-def conv_net():
-    return nn.Sequential(
-        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.SiLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(8, 3)
-    )  # fmt: skip
-
-
-def dead_relu():
-    net = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
-    with torch.no_grad():
-        net[0].bias[0] = -100.0  # this unit sees no positive input, in no batch
-    return net
-
-
-def batch_norm_1d():
-    return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3))
-
-
-class Recurrent(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.cell, self.head = nn.GRUCell(2, 3), nn.Linear(3, 3)
-
-    def forward(self, sequence):
-        hidden = sequence.new_zeros(len(sequence), 3)
-        for token in sequence.unbind(1):
-            hidden = self.cell(token, hidden)
-        return self.head(hidden)
-
-
-class Attention(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.project, self.head = nn.Linear(4, 12), nn.Linear(4, 3)
-
-    def forward(self, tokens):
-        parts = self.project(tokens).unflatten(-1, (3, 2, 2)).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(*parts)  # (batch, heads, tokens, 2)
-        return self.head(mixed.transpose(1, 2).flatten(2).mean(1))
-
-
-# Name -> (model, shape of one input).
-MODELS = {
-    "mlp": (mlp, (4,)),
-    "conv_net": (conv_net, (1, 4, 4)),
-    "dead_relu": (dead_relu, (4,)),
-    "batch_norm_1d": (batch_norm_1d, (4,)),
-    "recurrent": (Recurrent, (3, 2)),
-    "attention": (Attention, (3, 4)),
-}
-
-# Name -> clipping. The bounds are such that some coordinates and steps are clipped and some are not.
-CLIPPINGS = {
-    "plain": {},
-    "clip_value": {"clip_value": 0.06},
-    "clip_norm": {"clip_norm": 0.63},
-    "both": {"clip_value": 0.06, "clip_norm": 0.26},
-}
-
-# Name -> one basis for each hyperparameter.
-BASES = {
-    "windows": {
-        "learning_rate": ng.Windows(3, initial=(0.3, 0.4, 0.2)),
-        "momentum": ng.Windows(2, initial=(0.5, 0.3)),
-        "weight_decay": ng.Windows(4, initial=(0.01, 0.02, 0.005, 0.03)),
-    },
-    "linear": {
-        "learning_rate": ng.Linear(3, initial=(0.1, 0.4, 0.2)),
-        "momentum": ng.Linear(2, initial=(0.6, 0.2)),
-        "weight_decay": ng.Linear(2, initial=(0.01, 0.04)),
-    },
-    "per_step": {
-        "learning_rate": ng.PerStep(initial=[0.3, 0.25, 0.4, 0.2, 0.1]),
-        "momentum": ng.Constant(initial=0.4),
-        "weight_decay": 0.01,
-    },
-    "constant": {
-        "learning_rate": ng.Constant(initial=0.3),
-        "momentum": ng.Constant(initial=0.5),
-        "weight_decay": ng.Constant(initial=0.02),
-    },
-}
-
-
-def classes(count, shape, seed):
-    """Noisy but learnable: the class shifts every input entry."""
-    generator = torch.Generator().manual_seed(seed)
-    targets = torch.arange(count) % 3
-    inputs = torch.randn(count, *shape, generator=generator, dtype=torch.float64)
-    return inputs + targets.reshape(-1, *[1] * len(shape)) - 1, targets
-
-
-def tiny_task(name="mlp", **changed):
-    """14 training examples in batches of 6 (two steps an epoch, two left out), 9 for validation."""
-    model, shape = MODELS[name]
-    settings = {
-        "model": model,
-        "loss": functional.cross_entropy,
-        "train": classes(14, shape, seed=1),
-        "validation": classes(9, shape, seed=2),
-        "batch_size": 6,
-        **changed,
-    }
-    return ng.Task(**settings)
-
-
-def assert_same(found, expected, relative):
-    """Each table's largest error against its own largest entry."""
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        error, scale = (found[name] - value).abs().max(), value.abs().max()
-        assert value.isfinite().all() and error <= relative * scale, (name, error, scale)
+# Those of the table, and those in which something went wrong once.
+MODELS = {**testing.MODELS, **testing.EDGE_MODELS}
 
 
 def assert_equals_twin(optimizer, schedule, relative, steps=50):
@@ -139,7 +30,7 @@ def assert_equals_twin(optimizer, schedule, relative, steps=50):
     task = tiny_task("mlp")
     run = ng.Run(task, optimizer, steps, seed=4, dtype=torch.float64)
     ours = ng.Reverse().rollout(run, schedule).final[0]
-    module = mlp().double()
+    module = MODELS["mlp"][0]().double()
     parameters = list(module.parameters())
     nn.utils.vector_to_parameters(run.initial()[0].clone(), parameters)
     twin = optimizer.torch_optimizer(optimizer.torch_groups(module.named_parameters()))

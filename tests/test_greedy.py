@@ -131,7 +131,7 @@ def horizons(model, name):
 
 @pytest.mark.parametrize("mu", [0.0, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("every", [1, 2, None])
-@pytest.mark.parametrize("model", ["mlp", "conv_net", "attention"])
+@pytest.mark.parametrize("model", ["mlp", "conv_net", "transformer"])
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_discount_weighs_each_horizon_by_its_power_of_mu(name, model, every, mu):
     found = greedy(model, name, ng.Greedy(mu=mu, every=every)).gradients

@@ -7,112 +7,16 @@ import torch
 from torch.nn import functional
 
 import nongreedy as ng
+from nongreedy import testing
+from nongreedy.testing import HYPERPARAMETERS
+from nongreedy.testing._tasks import drawn, prepare, training_loss
 
 from .helpers import BASES, CLIPPINGS, MODELS, STEPS, assert_same, classes, tiny_task
 
-COUNT = 14  # training examples of a tiny task
+SEVERAL = ["label_smoothing", "augmentation_strength", "initial_scales"]
+KINDS = [*HYPERPARAMETERS, "several"]
 
 
-def drawn(*shape, scale=1.0, seed=3):
-    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).double()
-
-
-def smoothed(output, target, hypers):
-    chances, log = functional.one_hot(target, 3).to(output.dtype), output.log_softmax(1)
-    return (
-        -((1 - hypers["smoothing"]) * chances * log + hypers["smoothing"] / 3 * log).sum(1).mean()
-    )
-
-
-def weighted(output, target, hypers):
-    losses = functional.cross_entropy(output, target, reduction="none")
-    return (losses * hypers["weights"][hypers.index].sigmoid()).mean()
-
-
-def penalized(output, target, hypers):
-    penalties = [
-        (scale.exp() * weight.square()).sum()
-        for scale, weight in zip(hypers["penalty"], hypers.parameters.values(), strict=True)
-    ]
-    return functional.cross_entropy(output, target) + sum(penalties)
-
-
-def decayed(output, target, hypers):
-    flat = torch.cat([weight.reshape(-1) for weight in hypers.parameters.values()])
-    return functional.cross_entropy(output, target) + (hypers["decay"].exp() * flat**2).sum()
-
-
-def judged_by_a_network(output, target, hypers):
-    losses = functional.cross_entropy(output, target, reduction="none")
-    hidden = torch.tanh(losses[:, None] * hypers["first"])
-    return (losses + hidden @ hypers["second"]).mean()
-
-
-def invented(inputs, targets, hypers):
-    return inputs + hypers["images"][targets], targets
-
-
-def noisy(inputs, targets, hypers):
-    return inputs + hypers["strength"] * torch.randn_like(inputs), targets
-
-
-def scaled(parameters, hypers):
-    return {
-        name: scale.exp() * weight
-        for (name, weight), scale in zip(parameters.items(), hypers["scale"], strict=True)
-    }
-
-
-def sizes(model):
-    return [p.numel() for p in MODELS[model][0]().parameters() if p.requires_grad]
-
-
-# Name -> (model -> hyperparameters, functions of the task that take them).
-KINDS = {
-    "label_smoothing": (
-        lambda model: {"smoothing": ng.Windows(2, initial=(0.1, 0.3))},
-        {"loss": smoothed},
-    ),
-    "example_weights": (
-        lambda model: {"weights": ng.Variable(initial=drawn(COUNT))},
-        {"loss": weighted},
-    ),
-    "group_penalties": (
-        lambda model: {"penalty": ng.Variable(initial=drawn(len(sizes(model))) - 3)},
-        {"loss": penalized},
-    ),
-    "weight_penalties": (
-        lambda model: {"decay": ng.Variable(initial=drawn(sum(sizes(model))) - 3)},
-        {"loss": decayed},
-    ),
-    "loss_network": (
-        lambda model: {
-            "first": ng.Variable(initial=drawn(4)),
-            "second": ng.Variable(initial=drawn(4, seed=4)),
-        },
-        {"loss": judged_by_a_network},
-    ),
-    "training_images": (
-        lambda model: {"images": ng.Variable(initial=drawn(3, *MODELS[model][1]))},
-        {"prepare": invented},
-    ),
-    "augmentation_strength": (
-        lambda model: {"strength": ng.Linear(2, initial=(0.1, 0.4))},
-        {"prepare": noisy},
-    ),
-    "initial_scales": (
-        lambda model: {"scale": ng.Variable(initial=drawn(len(sizes(model)), scale=0.3))},
-        {"initialize": scaled},
-    ),
-    "all_at_once": (
-        lambda model: {
-            "smoothing": ng.Windows(2, initial=(0.1, 0.3)),
-            "strength": 0.2,
-            "scale": ng.Variable(initial=drawn(len(sizes(model)), scale=0.3)),
-        },
-        {"loss": smoothed, "prepare": noisy, "initialize": scaled},
-    ),
-}
 ENGINES = [
     ng.Forward(chunk=7), ng.Reverse("device"), ng.Reverse("checkpoint"),
     ng.Greedy(mu=1.0, every=None),
@@ -122,9 +26,12 @@ SETTINGS = {"steps": STEPS, "seed": 6, "dtype": torch.float64}
 
 
 def task_of(kind, model, **changed):
-    made, functions = KINDS[kind]
-    given = {"hyperparameters": made(model), "validation_loss": functional.cross_entropy}
-    return tiny_task(model, **{**given, **functions, **changed})
+    """A task with one kind of hyperparameter, three of which one is fixed, or all."""
+    if kind == "several":
+        made = {name: HYPERPARAMETERS[name](model) for name in SEVERAL}
+        changed = {"hyperparameters": {**made, "augmentation_strength": 0.2}, **changed}
+    names = {"several": SEVERAL, "all": HYPERPARAMETERS}.get(kind, [kind])
+    return tiny_task(model, names, **changed)
 
 
 @functools.cache
@@ -133,41 +40,58 @@ def found(kind, model, engine):
     return ng.hypergradient(task_of(kind, model), optimizer, engine=engine, **SETTINGS)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("kind", KINDS)
+# Each kind by itself, and on every other model all of them at once.
+CASES = [
+    *((kind, model) for kind in KINDS for model in ("mlp", "conv_net")),
+    *(("all", model) for model in MODELS),
+]
+
+
+@pytest.mark.parametrize(("kind", "model"), CASES)
 @pytest.mark.parametrize("engine", ENGINES, ids=repr)
 def test_hypergradients_match_finite_differences(engine, kind, model):
     judge, reverse, this = (found(kind, model, e) for e in (JUDGE, ENGINES[1], engine))
-    learned = {n for n, given in KINDS[kind][0](model).items() if not isinstance(given, float)}
+    given = task_of(kind, model).learnable
+    learned = {name for name, basis in given.items() if not isinstance(basis, float)}
     assert this.gradients.keys() == {*BASES["windows"], *learned}
     assert_same(this.gradients, judge.gradients, 1e-6)
     assert_same(this.gradients, reverse.gradients, 1e-10)
     assert all(this.gradients[name].abs().max() > 1e-6 for name in learned)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_adamw_too(kind):
-    optimizer = ng.AdamW(ng.Windows(2, initial=0.05), epsilon=0.03)
-    engines = (*ENGINES, JUDGE)
-    *ours, judge = (
-        ng.hypergradient(task_of(kind, "mlp"), optimizer, engine=e, **SETTINGS) for e in engines
-    )
-    for this in ours:
-        assert_same(this.gradients, judge.gradients, 1e-6)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("engine", ENGINES, ids=repr)
+def test_a_penalty_of_every_single_weight(engine, model):
+    count = sum(p.numel() for p in MODELS[model][0]().parameters())
+    penalties = ng.Variable(initial=drawn(count, seed=5) - 3)
+    task = tiny_task(model, ["weight_penalties"], hyperparameters={"weight_penalties": penalties})
+    optimizer = ng.SGD(learning_rate=0.3, momentum=0.5, weight_decay=0.01)
+    given = [
+        ng.hypergradient(task, optimizer, engine=e, **SETTINGS).gradients
+        for e in (engine, ENGINES[1])
+    ]
+    assert_same(*given, 1e-10)
+    run = ng.Run(task, optimizer, STEPS, seed=6, dtype=torch.float64)
+    start = ng.Schedule.initial({**optimizer.hyperparameters(STEPS), **task.hyperparameters(STEPS)})
+    slopes = testing.Judge(JUDGE).slopes(run, start, "weight_penalties")
+    assert not slopes.entrywise and slopes.resolved
+    assert slopes.error(given[0]["weight_penalties"]) < 1e-6
 
 
 def test_only_scalars_over_time_have_per_step_hypergradients():
-    per_step = found("all_at_once", "mlp", ENGINES[1]).per_step
-    assert per_step.keys() == {*BASES["windows"], "smoothing"}
-    gradients = found("all_at_once", "mlp", ENGINES[1]).gradients
-    torch.testing.assert_close(gradients["smoothing"].sum(), per_step["smoothing"].sum())
+    per_step = found("several", "mlp", ENGINES[1]).per_step
+    assert per_step.keys() == {*BASES["windows"], "label_smoothing"}
+    gradients = found("several", "mlp", ENGINES[1]).gradients
+    torch.testing.assert_close(
+        gradients["label_smoothing"].sum(), per_step["label_smoothing"].sum()
+    )
 
 
 def test_random_directions_estimate_them_too():
-    exact = found("all_at_once", "mlp", ENGINES[1]).gradients
+    exact = found("several", "mlp", ENGINES[1]).gradients
     optimizer = ng.SGD(**BASES["windows"], **CLIPPINGS["clip_norm"])
     estimate = ng.hypergradient(
-        task_of("all_at_once", "mlp"), optimizer, engine=ng.RandomDirections(200), **SETTINGS
+        task_of("several", "mlp"), optimizer, engine=ng.RandomDirections(200), **SETTINGS
     )
     for name, gradient in exact.items():
         score = (estimate.gradients[name] - gradient) / estimate.standard_error[name]
@@ -207,13 +131,13 @@ def test_retraining_applies_them_as_the_run_does(kind):
 
 def test_an_online_run_moves_those_of_loss_and_data():
     task = task_of(
-        "label_smoothing", "mlp", hyperparameters={"smoothing": ng.Constant(initial=0.3)}
+        "label_smoothing", "mlp", hyperparameters={"label_smoothing": ng.Constant(initial=0.3)}
     )
     result = ng.train_online(
         task, ng.SGD(learning_rate=0.3), steps=12, dtype=torch.float64,
         engine=ng.Greedy(mu=1.0), outer_learning_rate=0.5,
     )  # fmt: skip
-    assert result.schedule["smoothing"].unique().numel() == 12
+    assert result.schedule["label_smoothing"].unique().numel() == 12
     run = ng.Run(task, ng.SGD(learning_rate=0.3), 12, dtype=torch.float64)
     again = ng.Reverse().rollout(run, result.schedule).outcome.loss
     assert again == pytest.approx(result.validation_loss, rel=1e-12)
@@ -223,7 +147,7 @@ def test_an_online_run_moves_those_of_loss_and_data():
     ("kind", "words"),
     [
         ("example_weights", "moves one number"),
-        ("all_at_once", "cannot change its own initialization"),
+        ("several", "cannot change its own initialization"),
     ],
 )
 def test_an_online_run_refuses_others(kind, words):
@@ -232,7 +156,7 @@ def test_an_online_run_refuses_others(kind, words):
 
 
 def test_an_attached_schedule_leaves_the_tasks_hyperparameters_alone():
-    task = task_of("all_at_once", "mlp")
+    task = task_of("several", "mlp")
     table = {**ng.SGD(learning_rate=0.3).hyperparameters(4), **task.hyperparameters(4)}
     torch_optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=0.1)
     ng.Schedule.initial(table).attach(torch_optimizer, 4)
@@ -242,7 +166,7 @@ def test_an_attached_schedule_leaves_the_tasks_hyperparameters_alone():
 def test_a_variable_takes_no_memory_per_step():
     images = ng.Variable(initial=torch.zeros(100, 100))
     schedule = ng.Schedule.initial(
-        tiny_task(hyperparameters={"images": images}, prepare=invented).hyperparameters()
+        tiny_task(hyperparameters={"images": images}, prepare=prepare).hyperparameters()
     )
     held = schedule.tensors(10**6, torch.device("cpu"), torch.float32)["images"]
     assert held.shape == (10**6, 100, 100) and held.untyped_storage().nbytes() == 4 * 10**4
@@ -255,14 +179,14 @@ ONE = {"smoothing": ng.Constant(initial=0.1)}
     ("settings", "words"),
     [
         ({"hyperparameters": ONE}, "none of its functions .* has an argument `hypers`"),
-        ({"hyperparameters": ONE, "loss": smoothed}, "Pass validation_loss="),
+        ({"hyperparameters": ONE, "loss": training_loss}, "Pass validation_loss="),
         (
-            {"hyperparameters": {"strength": ng.Windows(2)}, "prepare": noisy},
-            "strength has no initial value",
+            {"hyperparameters": {"augmentation_strength": ng.Windows(2)}, "prepare": prepare},
+            "augmentation_strength has no initial value",
         ),
         (
-            {"hyperparameters": {"strength": ng.Windows(2, initial=1.0, transform="log")},
-             "prepare": noisy},
+            {"hyperparameters": {"augmentation_strength": ng.Windows(2, initial=1.0, transform="log")},
+             "prepare": prepare},
             "Narrow the bounds",
         ),
     ],

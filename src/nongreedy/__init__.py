@@ -2,11 +2,13 @@
 
 from . import data as data
 from . import models as models
+from . import testing as testing
 from ._basis import Constant as Constant
 from ._basis import Linear as Linear
 from ._basis import PerStep as PerStep
 from ._basis import Windows as Windows
 from ._callback import Callback as Callback
+from ._cite import cite as cite
 from ._engine import Engine as Engine
 from ._engine import EvoGrad as EvoGrad
 from ._engine import FiniteDifference as FiniteDifference

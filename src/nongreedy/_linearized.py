@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -51,8 +52,8 @@ class Linearized:
             moved: e by name, each in its hyperparameter's shape.
         """
         outputs, directions = [self.gradient], [tangent]
-        for name, slope in self._slopes(tuple(moved)).items():
-            outputs.append(slope)
+        for name in moved:
+            outputs.append(self._slopes[name])
             directions.append(moved[name])
         pairs = [(o, d) for o, d in zip(outputs, directions, strict=True) if o.requires_grad]
         if not pairs:
@@ -66,12 +67,14 @@ class Linearized:
         )
         return torch.zeros_like(tangent) if product is None else product
 
-    def _slopes(self, names: tuple[str, ...]) -> dict[str, Tensor]:
-        """Derivatives of the loss by the hyperparameters, with their graph."""
-        if not names:
-            return {}
-        leaves = [self.hypers[name] for name in names]
+    @functools.cached_property
+    def _slopes(self) -> dict[str, Tensor]:
+        """Derivatives of the loss by the hyperparameters, with their graph: one for all tangents."""
         found = torch.autograd.grad(
-            self.loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True
+            self.loss,
+            list(self.hypers.values()),
+            create_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
         )
-        return dict(zip(names, found, strict=True))
+        return dict(zip(self.hypers, found, strict=True))

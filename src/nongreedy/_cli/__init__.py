@@ -9,6 +9,7 @@ import typer
 
 import nongreedy as ng
 
+from ._check import check
 from ._datasets import datasets
 from ._plan import plan
 from ._tune import tune
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(tune)
 app.command()(plan)
+app.command()(check)
 app.command()(datasets)
 
 

@@ -31,19 +31,29 @@ class Target:
 def from_module(target: str) -> Target:
     """Load ``FILE.py:NAME`` or ``package.module:NAME``; without a name, ``task``."""
     place, name = _split(target)
-    module = _import_file(place) if place.endswith(".py") else _import_module(place)
-    if not hasattr(module, name):
-        public = [key for key in vars(module) if not key.startswith("_")]
-        raise Problem(f"{place!r} has no {name!r}.{nearest_name(name, public)}")
-    task = getattr(module, name)
+    module = imported(place)
+    task = member(module, name, place)
     if callable(task) and not isinstance(task, ng.Task):
-        task = _call(task, target)
+        task = guarded(task, target)
     if not isinstance(task, ng.Task):
         raise Problem(
             f"{target!r} is {type(task).__name__!r}, not a nongreedy.Task. Write "
             f"`{name} = ng.Task(...)`, or a function without arguments that returns one."
         )
     return Target(target, task, getattr(module, "optimizer", None))
+
+
+def imported(place: str) -> ModuleType:
+    """The module of a file that ends in ``.py``, or of a name that Python can import from here."""
+    return _import_file(place) if place.endswith(".py") else _import_module(place)
+
+
+def member(module: ModuleType, name: str, place: str) -> Any:
+    """What a module has by this name."""
+    if not hasattr(module, name):
+        public = [key for key in vars(module) if not key.startswith("_")]
+        raise Problem(f"{place!r} has no {name!r}.{nearest_name(name, public)}")
+    return getattr(module, name)
 
 
 def _split(target: str) -> tuple[str, str]:
@@ -66,7 +76,7 @@ def _import_file(place: str) -> ModuleType:
     # As `python my_task.py` does: the file finds its neighbours, and its classes can be pickled.
     sys.path.insert(0, str(path.parent.resolve()))
     sys.modules.setdefault(path.stem, module)
-    _guarded(lambda: spec.loader.exec_module(module), place)  # pyright: ignore
+    guarded(lambda: spec.loader.exec_module(module), place)  # pyright: ignore
     return module
 
 
@@ -81,14 +91,10 @@ def _import_module(place: str) -> ModuleType:
             f"No module {place!r}. Give a file and a name in it, my_task.py:task, or a module that "
             "Python can import from here."
         )
-    return _guarded(lambda: importlib.import_module(place), place)
+    return guarded(lambda: importlib.import_module(place), place)
 
 
-def _call(function: Any, target: str) -> Any:
-    return _guarded(function, target)
-
-
-def _guarded(action: Any, place: str) -> Any:
+def guarded(action: Any, place: str) -> Any:
     """Run the user's own code; say where it fails, in one line."""
     try:
         return action()

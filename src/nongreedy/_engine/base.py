@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -69,7 +70,23 @@ class Engine(abc.ABC):
 
     A plain rollout costs 1; `sweep_cost` is what `differentiate` adds, in the same unit (the worth
     of one plain run's gradients), so that every table can count whole costs.
+
+    Class attributes:
+        estimates: Whether hypergradients that are not exact are unbiased and come with a
+            `standard_error`; :mod:`nongreedy.testing` then checks that.
     """
+
+    estimates: ClassVar[bool] = False
+
+    def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str | None:
+        """Why the hypergradient of such a run is not the derivative itself; None where it is.
+
+        :mod:`nongreedy.testing` holds an engine to this answer: what it calls exact must agree with
+        finite differences, and everything else is skipped for this reason. An engine that refuses
+        some runs, by a ValueError, gives the reason here, too.
+        """
+        del run, schedule, learn
+        return None
 
     @abc.abstractmethod
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:

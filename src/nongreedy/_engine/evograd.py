@@ -153,6 +153,11 @@ class EvoGrad(OnlineEngine):
         """What goes along with a run to be asked at each look."""
         return Evolutionary(self, run, learn)
 
+    def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
+        """It judges one step, from a few noisy copies."""
+        del run, schedule, learn
+        return f"{self.copies} noisy copies per look judge a step by the loss soon after it"
+
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """The run again; per look a third of a gradient for each pass of a copy; validation."""
         looks = self.looks(run)

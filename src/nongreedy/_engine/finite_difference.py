@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from torch import Tensor
 
 from .._run import Run
 from .._schedule import Schedule
@@ -53,6 +54,10 @@ class FiniteDifference(Engine):
         if not (self.step > 0 and self.floor > 0):
             raise ValueError(f"`step` and `floor` must be positive: {self.step}, {self.floor}.")
 
+    def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
+        """It approximates, whatever the run."""
+        return "differences are the judge, not the judged"
+
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """`order` plain runs for each coefficient."""
         return float(self.order * sum(len(schedule[name]) for name in learn))
@@ -70,12 +75,24 @@ class FiniteDifference(Engine):
         return Hypergradient(rollout.outcome.loss, rollout.outcome.accuracy, gradients)
 
     def _one(self, run: Run, schedule: Schedule, name: str, j: int, on_step: OnStep) -> float:
-        center = schedule[name]
-        width = self.step * max(abs(center[j].item()), self.floor)
+        direction = torch.zeros_like(schedule[name])
+        direction[j] = 1.0
+        width = self.step * max(abs(schedule[name][j].item()), self.floor)
+        return self.slope(run, schedule, name, direction, width, on_step)
+
+    def slope(
+        self,
+        run: Run,
+        schedule: Schedule,
+        name: str,
+        direction: Tensor,
+        width: float,
+        on_step: OnStep = ignore,
+    ) -> float:
+        """dJ along a direction of the coefficients of `name`, from differences of this width."""
         total = 0.0
         for offset, weight in _STENCILS[self.order]:
-            moved = center.clone()
-            moved[j] += offset * width
+            moved = schedule[name] + offset * width * direction
             shifted = schedule.with_coefficients({name: moved})
             total += weight * self.rollout(run, shifted, on_step=on_step).outcome.loss
         return total / width

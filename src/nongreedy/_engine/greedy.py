@@ -99,6 +99,14 @@ class Greedy(OnlineEngine):
             return OneStep(run, learn)
         return Transported(run, learn, self.mu, self.chunk)
 
+    def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str | None:
+        """Exact only with mu = 1 and one look, at the end of the run."""
+        if self.mu == 1 and (self.every is None or self.every >= run.steps) and self.batch is None:
+            return None
+        if self.mu == 0:
+            return "greedy: each step is judged by the validation loss right after it"
+        return f"greedy: discounted by mu = {self.mu}, or looked at before the end of the run"
+
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """The run again, with its looks; and with tangents, if mu is not 0."""
         learn, looks = list(learn), self.looks(run)

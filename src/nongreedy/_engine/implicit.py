@@ -103,6 +103,11 @@ class Implicit(Engine):
         given = {field.name: getattr(self, field.name) for field in fields(kind)}
         return kind(**{name: value for name, value in given.items() if value is not None})
 
+    def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
+        """It differentiates the minimum that training leads to, not the run."""
+        del run, schedule, learn
+        return "it holds at a minimum of the training loss, not at the end of a short run"
+
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """Three gradients per batch for each product, the residual and the mixed derivative."""
         products = 3.0 * self.batches * (self.method.products + 2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 
@@ -57,12 +57,18 @@ class RandomDirections(TangentEngine):
     chunk: int | None = None
     draw: int = 0
 
+    estimates: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if self.n < 2:
             raise ValueError(f"`n` must be at least 2, to estimate an error, but got {self.n}.")
         if not self.floor > 0:
             raise ValueError(f"`floor` must be positive, but got {self.floor!r}.")
         Forward(self.chunk)  # checks it
+
+    def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
+        """It estimates, whatever the run."""
+        return f"an unbiased estimate from {self.n} random directions, with its standard error"
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """One run for the graph and two for each direction."""

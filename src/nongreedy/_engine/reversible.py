@@ -78,6 +78,15 @@ class Reversible(Engine):
                     f"`{name}` must be a whole number from {low} to {high}, but got {given!r}."
                 )
 
+    def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str | None:
+        """What cannot be reversed is refused; the rest is exact at the fractions of the run."""
+        del learn
+        try:
+            self.reversal(run, run.values(schedule))
+        except ValueError as error:
+            return str(error)
+        return None
+
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """As from checkpoints: a gradient to undo the step, one more and its derivative."""
         return 4.0

@@ -1,0 +1,92 @@
+"""How the conformance table is printed: numbers in cells, reasons beneath."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from nongreedy.testing import TOLERANCE, Finding, Table, Verdict
+
+MOST = 20  # wrong cells that are listed one by one
+
+
+def print_report(
+    console: Console, table: Table, found: Sequence[Finding], cells: bool, seconds: str
+) -> None:
+    """Print the table, why cells were skipped, what is wrong, and the sum of it all."""
+    reasons = _Reasons()
+    console.print(_grid(table, found, cells, reasons))
+    for number, reason in enumerate(reasons.texts, start=1):
+        console.print(f"({number}) Skipped: {escape(reason)}.")
+    wrong = [finding for finding in found if not finding.passed]
+    for finding in wrong[:MOST]:
+        console.print(f"WRONG  {escape(str(finding))}", style="red")
+    if len(wrong) > MOST:
+        console.print(f"... and {len(wrong) - MOST} more.", style="red")
+    counts = collections.Counter(finding.verdict.name for finding in found)
+    named = ", ".join(
+        f"{counts[v.name]} {v.name}" for v in Verdict if counts[v.name] or v.name == "wrong"
+    )
+    console.print(f"\n{len(found)} cells in {seconds}: {named}.")
+    console.print(
+        f"Numbers are the largest relative errors against finite differences (at most {TOLERANCE:.0e});"
+        " with s.e., of an estimate, in its own standard errors (at most 5)."
+    )
+
+
+class _Reasons:
+    """Footnotes, numbered as they come."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def mark(self, findings: Iterable[Finding]) -> str:
+        """`` (1)`` for each reason for which one of these was skipped."""
+        given = dict.fromkeys(f.reason for f in findings if f.verdict is Verdict.skipped)
+        self.texts += [reason for reason in given if reason not in self.texts]
+        return "".join(f" ({self.texts.index(reason) + 1})" for reason in given)
+
+
+def _grid(table: Table, found: Sequence[Finding], cells: bool, reasons: _Reasons) -> Grid:
+    """A section for each engine, a row for each optimizer, a column for each model."""
+    grid = Grid(box=box.SIMPLE_HEAD)
+    for title in ["engine", "optimizer", *(["hyperparameter"] if cells else [])]:
+        grid.add_column(title)
+    for model in table.models:
+        grid.add_column(model, justify="right")
+    for engine in table.engines:
+        rows = _rows([finding for finding in found if finding.cell.engine == engine], cells)
+        for place, (names, findings) in enumerate(rows.items()):
+            by_model = [[f for f in findings if f.cell.model == model] for model in table.models]
+            numbers = [_number(part, reasons) for part in by_model]
+            grid.add_row(engine if not place else "", *names, *numbers)
+        grid.add_section()
+    return grid
+
+
+def _rows(findings: Sequence[Finding], cells: bool) -> dict[tuple[str, ...], list[Finding]]:
+    """Titles of a row -> what it sums up; one row for an engine that is skipped throughout."""
+    rows = dict[tuple[str, ...], list[Finding]]()
+    skipped = all(finding.verdict is Verdict.skipped for finding in findings)
+    for finding in findings:
+        names = (finding.cell.optimizer, finding.cell.hyperparameter)
+        names = ("all", "all") if skipped else names
+        rows.setdefault(names if cells else names[:1], []).append(finding)
+    return rows
+
+
+def _number(findings: Sequence[Finding], reasons: _Reasons) -> str:
+    """The largest error among these, and the footnotes of those that were skipped."""
+    if not findings:
+        return ""
+    errors = {v: [f.error or 0.0 for f in findings if f.verdict is v] for v in Verdict}
+    if errors[Verdict.wrong]:
+        return f"[red]WRONG {max(errors[Verdict.wrong]):.0e}[/red]"
+    parts = [f"{max(errors[Verdict.exact]):.0e}"] if errors[Verdict.exact] else []
+    parts += [f"{max(errors[Verdict.estimated]):.1f} s.e."] if errors[Verdict.estimated] else []
+    return (" ".join(parts) or "skipped") + reasons.mark(findings)

@@ -1,0 +1,21 @@
+"""The engines of the table, by the names of the command line."""
+
+from __future__ import annotations
+
+from .._engine import _NAMED, Engine, Forward, Greedy, RandomDirections, Reverse
+
+_ROWS: dict[str, Engine] = {
+    "forward": Forward(),
+    "reverse": Reverse("device"),
+    "reverse:host": Reverse("host"),
+    "reverse:disk": Reverse("disk"),
+    "reverse:checkpoint": Reverse("checkpoint"),
+    "greedy": Greedy(),
+    "random_directions": RandomDirections(32),
+}
+
+# Name -> engine. An engine that has a name on the command line has a row here, without being listed.
+ENGINES: dict[str, Engine] = {
+    **_ROWS,
+    **{name: kind() for name, kind in _NAMED.items() if name not in _ROWS},
+}

@@ -1,0 +1,136 @@
+"""Citations: complete, parseable, and exactly of what was used."""
+
+import inspect
+import re
+
+import pytest
+import torch
+
+import nongreedy as ng
+from nongreedy import _citations, _cite
+from nongreedy._optimizer.plain import PlainOptimizer
+from nongreedy._outer import OuterRule
+
+from .helpers import tiny_task
+
+ENTRIES = [text for text in vars(_citations).values() if str(text).startswith("@")]
+
+
+def keys(text):
+    return re.findall(r"^@\w+\{([\w]+),$", text, flags=re.MULTILINE)
+
+
+def fields(text):
+    """Name -> value, where every value is within balanced braces."""
+    found, body = {}, text[text.index(",") + 1 : text.rindex("}")]
+    while match := re.search(r"\s*(\w+)\s*=\s*\{", body):
+        depth, end = 1, match.end()
+        while depth:
+            depth += {"{": 1, "}": -1}.get(body[end], 0)
+            end += 1
+        found[match[1]], body = " ".join(body[match.end() : end - 1].split()), body[end:]
+    assert body.strip(" ,\n") == "", body
+    return found
+
+
+def public(*bases):
+    return [
+        value
+        for value in vars(ng).values()
+        if inspect.isclass(value) and issubclass(value, bases) and not inspect.isabstract(value)
+    ]
+
+
+@pytest.mark.parametrize("text", ENTRIES, ids=lambda text: keys(text)[0])
+def test_an_entry_parses_and_is_complete(text):
+    assert text.count("{") == text.count("}") and text.isascii()
+    found = fields(text)
+    assert {"author", "title", "year"} <= found.keys()
+    assert all(", " in author for author in found["author"].split(" and "))
+    assert re.fullmatch(r"(19|20)\d\d", found["year"])
+    kind = re.match(r"@(\w+)", text)[1]
+    needed = {"inproceedings": "booktitle", "article": "journal"}.get(kind)
+    assert needed in found or (kind == "misc" and found.keys() & {"eprint", "url", "howpublished"})
+    assert ("eprint" in found) == (found.get("archivePrefix") == "arXiv")
+    # The year of a paper is not before that of its preprint.
+    assert "eprint" not in found or int("20" + found["eprint"][:2]) <= int(found["year"])
+
+
+def test_keys_are_unique():
+    found = [keys(text)[0] for text in ENTRIES]
+    assert len(set(found)) == len(found) == 21
+    authors = {
+        key: fields(t)["author"].split(",")[0] for key, t in zip(found, ENTRIES, strict=True)
+    }
+    assert all(key.startswith(name.lower()) for key, name in authors.items())
+
+
+@pytest.mark.parametrize("kind", public(ng.Engine, ng.Optimizer, OuterRule, PlainOptimizer))
+def test_every_public_method_has_an_entry(kind):
+    made = kind([torch.zeros(1)]) if issubclass(kind, PlainOptimizer) else kind()
+    for thing in (kind, made):
+        assert keys(ng.cite(thing))
+
+
+@pytest.mark.parametrize("kind", public(ng.Engine, ng.Optimizer))
+def test_the_sources_of_a_docstring_are_cited(kind):
+    text = ng.cite(*([ng.Greedy(mu=mu) for mu in (0, 0.5, 1)] if kind is ng.Greedy else [kind]))
+    source = re.search(r"Source:(.*?)\n\n", kind.__doc__, flags=re.DOTALL)[1]
+    for number in re.findall(r"arXiv:(\d{4}\.\d{5})", source):
+        assert number in text or kind is ng.SGD, number  # whose source is the method of learning it
+
+
+@pytest.mark.parametrize(
+    ("things", "expected"),
+    [
+        ((), ["micaelli2021gradient"]),
+        ((ng.Reverse(),), ["micaelli2021gradient", "franceschi2017forward"]),
+        (
+            (ng.Reverse("checkpoint"),),
+            ["micaelli2021gradient", "franceschi2017forward", "engstrom2025optimizing"],
+        ),
+        ((ng.RandomDirections(),), ["shen2024memory", "baydin2022gradients"]),
+        ((ng.Greedy(),), ["baydin2018online"]),
+        ((ng.Greedy(mu=0.9),), ["donini2019marthe"]),
+        ((ng.Greedy(mu=1.0),), ["franceschi2017forward"]),
+        ((ng.SGD(),), ["robbins1951stochastic"]),
+        (
+            (ng.SGD(momentum=ng.Windows(2), nesterov=True, clip_norm=1.0),),
+            ["robbins1951stochastic", "polyak1964some", "sutskever2013importance",
+             "pascanu2013difficulty"],
+        ),
+        ((ng.RMSprop(momentum=0.9),), ["tieleman2012lecture", "polyak1964some"]),
+        ((ng.Muon(), ng.AdamW()), ["jordan2024muon", "loshchilov2019decoupled"]),
+        ((ng.SignDescent(), ng.Forward()), ["micaelli2021gradient", "franceschi2017forward"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_exactly_what_is_used(things, expected):
+    assert keys(ng.cite(*things)) == expected
+
+
+def test_a_result_cites_its_engine_its_rule_and_its_optimizer():
+    optimizer = ng.SGD(ng.Windows(2, initial=0.1), momentum=0.5, clip_norm=1.0)
+    result = ng.tune(
+        tiny_task(), optimizer, steps=4, outer_steps=1,
+        engine=ng.Reverse("checkpoint"), outer=ng.SignDescent(),
+    )  # fmt: skip
+    parts = optimizer, ng.Reverse("checkpoint"), ng.SignDescent()
+    assert set(keys(ng.cite(result))) == set(keys(ng.cite(*parts)))
+    online = ng.train_online(tiny_task(), ng.SGD(), steps=3, engine=ng.Greedy(mu=0.5))
+    assert keys(ng.cite(online)) == ["donini2019marthe", "robbins1951stochastic"]
+
+
+@pytest.mark.parametrize(
+    ("thing", "shown"),
+    [
+        (torch.optim.Adam, "torch.optim.adam.Adam"),
+        (3, "int"),
+        ("Adma", "str"),
+        (ng.Windows(2), "Windows"),
+    ],
+)
+def test_what_cannot_be_cited_is_refused_with_what_can(thing, shown):
+    with pytest.raises(ValueError, match=re.escape(shown)) as caught:
+        ng.cite(thing)
+    assert all(name in str(caught.value) for name in _cite.METHODS)
