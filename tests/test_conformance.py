@@ -14,6 +14,7 @@ import torch
 import nongreedy as ng
 from nongreedy import testing
 from nongreedy._engine import _NAMED
+from nongreedy._run import at
 from nongreedy.testing import HYPERPARAMETERS, Table, Verdict
 
 from .helpers import assert_same
@@ -75,6 +76,22 @@ def test_every_hyperparameter_matters(name):
         scale = table.problem(cell).slopes(cell.hyperparameter).scale
         silent = name == "lion" and cell.hyperparameter in THROUGH_A_SIGN
         assert (scale == 0) if silent else (scale > 1e-5), (cell, scale)
+
+
+@pytest.mark.parametrize("owner", testing.OWNERS)
+@pytest.mark.parametrize("model", testing.MODELS)
+def test_clipping_is_active_and_off_the_kink(model, owner):
+    # Guards the row of the clipped optimizer, which else might be that of the plain one.
+    optimizer = testing.OPTIMIZERS["dampened_clipped"]
+    problem = testing.Problem(optimizer, model, owner)
+    run, values, norms = problem.run, problem.run.values(problem.schedule), []
+    state = run.initial(at(values, 0))
+    with run.isolated():
+        for t in range(testing.STEPS):
+            norms.append(run.gradient(state[0], t, at(values, t))[1].norm().item())
+            state, _ = run.step(state, at(values, t), t)
+    assert max(norms) > optimizer.clip_norm
+    assert min(abs(norm - optimizer.clip_norm) for norm in norms) > 1e-3, norms
 
 
 def test_nothing_public_is_left_out():
@@ -209,7 +226,7 @@ def test_what_finite_differences_cannot_resolve_is_skipped_not_passed():
 
 STRANGER = """
     import dataclasses
-    import torch, nongreedy as ng
+    import nongreedy as ng
 
     class MyEngine(ng.Engine):
         def sweep_cost(self, run, schedule, learn):
@@ -222,13 +239,22 @@ STRANGER = """
             return "no Lion" if isinstance(run.optimizer, ng.Lion) else None
 
         def differentiate(self, rollout, learn, on_step=lambda step: None):
-            found = ng.Reverse("device").differentiate(rollout, learn, on_step)
-            return FOUND
+            return ng.Reverse("device").differentiate(rollout, learn, on_step)
+
+    class Broken(MyEngine):
+        def differentiate(self, rollout, learn, on_step=lambda step: None):
+            found = super().differentiate(rollout, learn, on_step)
+            return dataclasses.replace(found, gradients={})
 
     class TestMyEngine(ng.testing.EngineConformance):
         engine = MyEngine()
         models = ("mlp",)
         optimizers = {name: ng.testing.OPTIMIZERS[name] for name in ("sgd", "lion")}
+
+    class TestBroken(ng.testing.EngineConformance):
+        engine = Broken()
+        models = ("mlp",)
+        optimizers = {"sgd": ng.testing.OPTIMIZERS["sgd"]}
 
     class TestMyOptimizer(ng.testing.OptimizerConformance):
         optimizer = ng.SGD(learning_rate=ng.Windows(2, initial=0.2), momentum=0.5)
@@ -237,27 +263,23 @@ STRANGER = """
 """
 
 
-def pytest_of(path):
-    source = str(Path(ng.__file__).parents[1])
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", str(path)],
-        env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, cwd=path.parent,
-    ).stdout  # fmt: skip
-
-
-@pytest.mark.parametrize("factor", ["found", "dataclasses.replace(found, gradients={})"])
-def test_a_strangers_classes_join_by_subclassing(tmp_path, factor):
+def test_strangers_join_by_subclassing(tmp_path):
     path = tmp_path / "test_mine.py"
-    path.write_text(textwrap.dedent(STRANGER.replace("FOUND", factor)))
-    said = pytest_of(path)
-    skipped = 12 + 2  # everything of Lion; momentum and weight decay, which are fixed
+    path.write_text(textwrap.dedent(STRANGER))
+    said = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", str(path)],
+        env=environment(), capture_output=True, text=True, cwd=tmp_path,
+    ).stdout  # fmt: skip
+    cells = 3 + len(HYPERPARAMETERS)
+    passed, skipped = cells + cells - 2, 4 + len(HYPERPARAMETERS) + 2
+    assert f"{cells} failed, {passed} passed, {skipped} skipped" in said, said
     assert "no Lion" in said and "momentum is fixed at 0.5" in said
-    if factor == "found":
-        assert f"20 passed, {skipped} skipped" in said, said
-    else:
-        assert f"11 failed, 9 passed, {skipped} skipped" in said, said
-        assert "MyEngine, sgd, momentum, mlp: wrong" in said
+    assert "Broken, sgd, momentum, mlp: wrong" in said
+
+
+def environment():
+    source = str(Path(ng.__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.parametrize(
@@ -297,9 +319,8 @@ engines = {"reverse": ng.Reverse()}
 optimizers = {"sgd": ng.testing.OPTIMIZERS["sgd"]}
 print(all(f.passed for f in ng.testing.Table(engines, optimizers, ["mlp"])))
 """
-    source = str(Path(ng.__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": source},
+        [sys.executable, "-c", code], env=environment(),
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.stdout == "True\n", done.stderr

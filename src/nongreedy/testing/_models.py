@@ -78,11 +78,6 @@ def built(name: str) -> tuple[Callable[[], nn.Module], tuple[int, ...]]:
     return known[name]
 
 
-def sizes(name: str) -> list[int]:
-    """Number of entries of each parameter of a model."""
-    return [p.numel() for p in built(name)[0]().parameters() if p.requires_grad]
-
-
 def classes(count: int, shape: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor]:
     """Noisy but learnable: the class, one of three, shifts every entry of its inputs."""
     generator = torch.Generator().manual_seed(seed)

@@ -54,11 +54,13 @@ _ADAM_RATE: dict[str, Any] = {"adam_learning_rate": Constant(initial=0.2)}
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": SGD(**BASES["windows"]),
     "nesterov": SGD(**_RATES, **_MOMENTUM, **_DECAY, nesterov=True),
-    "dampened_clipped": SGD(**_RATES, **_MOMENTUM, **_DECAY, **CLIPPINGS["both"], dampening=0.4),
+    # By norm: of the many kinks of clipped coordinates, differences would step across some.
+    "dampened_clipped": SGD(**_RATES, **_MOMENTUM, **_DECAY, dampening=0.4, clip_norm=0.6),
     "adam": Adam(**_RATES, **_BETAS, **_EPSILON, **_DECAY),
     "adamw": AdamW(**_RATES, **_BETAS, **_EPSILON, **_DECAY),
     "rmsprop": RMSprop(**_RATES, **_MOMENTUM, **_EPSILON, **_DECAY, **_SMOOTHING),
     "adagrad": Adagrad(**_RATES, **_EPSILON, **_DECAY),
     "muon": Muon(**_RATES, **_MOMENTUM, **_BETAS, **_EPSILON, **_DECAY, **_ADAM_RATE),
-    "lion": Lion(**_RATES, **_BETAS, **_DECAY),
+    # Betas at which no coordinate of the table's runs is close to changing its sign.
+    "lion": Lion(**_RATES, **_DECAY, beta1=Windows(2, initial=(0.7, 0.5)), beta2=_BETAS["beta2"]),
 }

@@ -20,7 +20,7 @@ OWNERS = ("optimizer", "task")
 SEED = 6
 SCORE = 5.0  # standard errors that no estimate in the table may be off
 # Variables such as weights of examples are no scale of anything: differences of a common width.
-JUDGES = {"optimizer": Judge(), "task": Judge(FiniteDifference(1e-4, 4, floor=0.1))}
+JUDGES = {"optimizer": Judge(), "task": Judge(FiniteDifference(1e-4, 4, floor=0.1), entrywise=2)}
 
 
 class Problem:

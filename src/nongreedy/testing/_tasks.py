@@ -14,10 +14,12 @@ from .._errors import nearest_name
 from .._hypers import Hypers
 from .._task import Task
 from .._variable import Variable
-from ._models import built, classes, sizes
+from ._models import built, classes
 
 STEPS = 5  # prime: no number of windows but 1 and 5 divides it
 COUNT = 14  # training examples
+# Of the first parameters and weights: a tangent each, which forward engines pay for.
+GROUPS, WEIGHTS = 4, 6
 
 
 def drawn(*shape: int, scale: float = 1.0, seed: int = 3) -> Tensor:
@@ -29,12 +31,12 @@ def drawn(*shape: int, scale: float = 1.0, seed: int = 3) -> Tensor:
 HYPERPARAMETERS: dict[str, Callable[[str], Basis]] = {
     "label_smoothing": lambda model: Windows(2, initial=(0.1, 0.3)),
     "example_weights": lambda model: Variable(initial=drawn(COUNT)),
-    "group_penalties": lambda model: Variable(initial=drawn(len(sizes(model))) - 3),
-    "weight_penalties": lambda model: Variable(initial=drawn(12) - 3),  # of the first weights
+    "group_penalties": lambda model: Variable(initial=drawn(GROUPS) - 3),
+    "weight_penalties": lambda model: Variable(initial=drawn(WEIGHTS) - 3),
     "loss_network": lambda model: Variable(initial=drawn(2, 2)),
-    "training_images": lambda model: Variable(initial=drawn(2, *built(model)[1])),
+    "training_images": lambda model: Variable(initial=drawn(1, *built(model)[1])),
     "augmentation_strength": lambda model: Linear(2, initial=(0.1, 0.4)),
-    "initial_scales": lambda model: Variable(initial=drawn(len(sizes(model)), scale=0.3)),
+    "initial_scales": lambda model: Variable(initial=drawn(GROUPS, scale=0.3)),
 }
 _OF_DATA = {"training_images", "augmentation_strength"}
 _OF_START = {"initial_scales"}
@@ -63,7 +65,7 @@ def _penalties(hypers: Hypers) -> list[Tensor]:
     found, weights = [], list(hypers.parameters.values())
     if "group_penalties" in hypers:
         logs = hypers["group_penalties"]
-        found += [(log.exp() * w.square()).sum() for log, w in zip(logs, weights, strict=True)]
+        found += [(log.exp() * w.square()).sum() for log, w in zip(logs, weights, strict=False)]
     if "weight_penalties" in hypers:
         logs = hypers["weight_penalties"]
         flat = torch.cat([weight.reshape(-1) for weight in weights])[: len(logs)]
@@ -82,9 +84,9 @@ def prepare(inputs: Tensor, targets: Tensor, hypers: Hypers) -> tuple[Tensor, Te
 
 
 def initialize(parameters: Mapping[str, Tensor], hypers: Hypers) -> dict[str, Tensor]:
-    """Every parameter times a learned scale of its own."""
-    scaled = zip(parameters.items(), hypers["initial_scales"], strict=True)
-    return {name: log.exp() * weight for (name, weight), log in scaled}
+    """The first parameters, each times a learned scale of its own."""
+    scaled = zip(parameters.items(), hypers["initial_scales"], strict=False)
+    return {**parameters, **{name: log.exp() * weight for (name, weight), log in scaled}}
 
 
 def tiny_task(name: str = "mlp", learn: Iterable[str] = (), **changed: Any) -> Task:
