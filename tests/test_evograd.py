@@ -19,7 +19,7 @@ from nongreedy._engine.perturbation import Perturbations
 from nongreedy._run import at
 
 from .helpers import assert_same
-from .test_task_hyperparameters import drawn, task_of, weighted
+from .own_hypers import drawn, task_of, weighted
 
 DOUBLE = {"seed": 6, "dtype": torch.float64}
 STEPS = 3
@@ -180,7 +180,7 @@ def test_evo_3_the_relative_error_is_the_root_of_parameters_over_copies(paramete
 # ---- EVO-4: along the validation gradient -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["mlp", "conv_net", "attention", "recurrent"])
+@pytest.mark.parametrize("model", ["mlp", "conv_net", "transformer", "gru"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_evo_4_the_validation_gradient_leaves_no_variance(kind, model):
     run, values, theta = started(task_of(kind, model))

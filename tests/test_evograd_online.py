@@ -9,8 +9,8 @@ import nongreedy as ng
 from nongreedy._run import at
 
 from .helpers import assert_same, classes
+from .own_hypers import drawn, task_of, weighted
 from .test_evograd import DOUBLE, looked, noise_of, started
-from .test_task_hyperparameters import drawn, task_of, weighted
 
 SMOOTHING = {"smoothing": ng.Constant(initial=0.3)}
 

@@ -30,7 +30,7 @@ SETTINGS = {"steps": STEPS, "seed": 6, "dtype": torch.float64}
 # Name -> optimizer with everything learned that can be.
 LEARNERS = {
     "sgd": ng.SGD(**BASES["windows"]),
-    **{name: kind(**settings) for name, (kind, settings) in OPTIMIZERS.items()},
+    **OPTIMIZERS,
 }
 
 

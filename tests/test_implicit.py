@@ -11,7 +11,7 @@ import nongreedy as ng
 from nongreedy._run import at
 
 from .helpers import assert_same, tiny_task
-from .test_task_hyperparameters import KINDS, task_of
+from .own_hypers import KINDS, task_of
 
 DOUBLE = {"seed": 6, "dtype": torch.float64}
 
@@ -141,7 +141,7 @@ def dense(kind, model, batches):
 
 
 @pytest.mark.parametrize("batches", [1, 3])
-@pytest.mark.parametrize("model", ["mlp", "conv_net", "attention"])
+@pytest.mark.parametrize("model", ["mlp", "conv_net", "transformer"])
 @pytest.mark.parametrize(
     "kind", ["example_weights", "loss_network", "training_images", "label_smoothing"]
 )

@@ -11,7 +11,7 @@ from nongreedy._engine import Rollout
 from nongreedy._run import at
 from nongreedy._trajectory import OnDevice
 
-from .helpers import CLIPPINGS, MODELS, Drift, assert_same, classes, mlp, tiny_task
+from .helpers import CLIPPINGS, MODELS, Drift, assert_same, classes, tiny_task
 from .reversible_runs import OPTIMIZERS, kept, made, started, undone
 
 DTYPES = {torch.float64: "float64", torch.float32: "float32"}
@@ -93,7 +93,7 @@ BY_HAND = {
 def unrolled(name, run, values):
     """Derivatives by the initial weights and by every value, through one graph of the whole run."""
     update, slots = BY_HAND[name]
-    net = mlp().double()
+    net = MODELS["mlp"][0]().double()
     shapes = {n: p.shape for n, p in net.named_parameters()}
 
     def loss(theta, inputs, targets):
