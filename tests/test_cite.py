@@ -58,7 +58,7 @@ def test_an_entry_parses_and_is_complete(text):
 
 def test_keys_are_unique():
     found = [keys(text)[0] for text in ENTRIES]
-    assert len(set(found)) == len(found) == 21
+    assert len(set(found)) == len(found) == 24
     authors = {
         key: fields(t)["author"].split(",")[0] for key, t in zip(found, ENTRIES, strict=True)
     }
@@ -67,9 +67,19 @@ def test_keys_are_unique():
 
 @pytest.mark.parametrize("kind", public(ng.Engine, ng.Optimizer, OuterRule, PlainOptimizer))
 def test_every_public_method_has_an_entry(kind):
-    made = kind([torch.zeros(1)]) if issubclass(kind, PlainOptimizer) else kind()
-    for thing in (kind, made):
+    wraps = [torch.zeros(1)] if issubclass(kind, PlainOptimizer) else ng.Adam()
+    made = kind(wraps) if issubclass(kind, (PlainOptimizer, ng.Grouped)) else kind()
+    for thing in (made,) if kind is ng.Grouped else (kind, made):
         assert keys(ng.cite(thing))
+
+
+def test_groups_cite_the_optimizer_that_they_divide():
+    grouped = ng.Grouped(ng.Adam(0.1), {"vectors": {"weight_decay": 0.0}})
+    assert ng.cite(grouped) == ng.cite(ng.Adam())
+    result = ng.tune(
+        tiny_task(), ng.Grouped(ng.Adam(), {"vectors": {"beta1": 0.5}}), steps=9, outer_steps=1
+    )
+    assert ng.cite(ng.Adam()).strip() in ng.cite(result)
 
 
 @pytest.mark.parametrize("kind", public(ng.Engine, ng.Optimizer))

@@ -75,7 +75,8 @@ def test_one_step_equals_differences_of_one_real_step(name, model):
     for learned, curve in schedule.curves.items():
         projected = curve.basis.project(found.per_step[learned], STEPS)
         assert torch.equal(found.gradients[learned], projected)
-    assert found.value == greedy(model, name, ng.Reverse()).value
+    # Forward-only steps may differ from others in the last bit.
+    assert found.value == pytest.approx(greedy(model, name, ng.Reverse()).value, rel=1e-14)
 
 
 @pytest.mark.parametrize("name", [n for n in LEARNERS if n != "lion"])

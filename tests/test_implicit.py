@@ -141,7 +141,7 @@ def dense(kind, model, batches):
 
 
 @pytest.mark.parametrize("batches", [1, 3])
-@pytest.mark.parametrize("model", ["mlp", "conv_net", "transformer"])
+@pytest.mark.parametrize("model", ["mlp", "conv_net", "gru"])
 @pytest.mark.parametrize(
     "kind", ["example_weights", "loss_network", "training_images", "label_smoothing"]
 )

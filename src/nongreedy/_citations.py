@@ -58,6 +58,33 @@ IMPLICIT = """\
   eprint    = {1911.02590},
   archivePrefix = {arXiv}
 }"""
+CONJUGATE_GRADIENTS = """\
+@inproceedings{pedregosa2016hyperparameter,
+  author    = {Pedregosa, Fabian},
+  title     = {Hyperparameter Optimization with Approximate Gradient},
+  booktitle = {Proceedings of the 33rd International Conference on Machine Learning},
+  year      = {2016},
+  eprint    = {1602.02355},
+  archivePrefix = {arXiv}
+}"""
+NYSTROM = """\
+@inproceedings{hataya2023nystrom,
+  author    = {Hataya, Ryuichiro and Yamada, Makoto},
+  title     = {{Nystr{\\"o}m} Method for Accurate and Scalable Implicit Differentiation},
+  booktitle = {Proceedings of the 26th International Conference on Artificial Intelligence and Statistics},
+  year      = {2023},
+  eprint    = {2302.09726},
+  archivePrefix = {arXiv}
+}"""
+DARTS = """\
+@inproceedings{liu2019darts,
+  author    = {Liu, Hanxiao and Simonyan, Karen and Yang, Yiming},
+  title     = {{DARTS}: Differentiable Architecture Search},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2019},
+  eprint    = {1806.09055},
+  archivePrefix = {arXiv}
+}"""
 HYPERGRADIENT_DESCENT = """\
 @inproceedings{baydin2018online,
   author    = {Baydin, At{\\i}l{\\i}m G{\\"u}ne{\\c{s}} and Cornish, Robert

@@ -124,6 +124,17 @@ def _momentum(fields: Fields) -> list[str]:
     return [] if fields.get("momentum", 0.0) == 0.0 else [entry.MOMENTUM]
 
 
+def _evograd(fields: Fields) -> list[str]:
+    along = fields.get("noise", "validation_gradient") == "validation_gradient"
+    return [entry.EVOGRAD, *([entry.DARTS] if along else [])]
+
+
+def _implicit(fields: Fields) -> list[str]:
+    solvers = {"neumann": entry.IMPLICIT, "cg": entry.CONJUGATE_GRADIENTS, "nystrom": entry.NYSTROM}
+    chosen = fields.get("solver")
+    return [solvers[chosen]] if chosen in solvers else list(solvers.values())
+
+
 def _grouped(fields: Fields) -> list[str]:
     base = fields.get("base")
     if base is None:  # the class itself
@@ -142,8 +153,8 @@ METHODS: dict[str, Rule] = {
     "FiniteDifference": _always(entry.DIFFERENCES),
     "RandomDirections": _always(entry.FG2U, entry.FORWARD_GRADIENT),
     "Greedy": _greedy,
-    "EvoGrad": _always(entry.EVOGRAD),
-    "Implicit": _always(entry.IMPLICIT),
+    "EvoGrad": _evograd,
+    "Implicit": _implicit,
     "AgreementSearch": _always(entry.FDS),
     "SignDescent": _always(entry.FDS),
     "SGD": _sgd,

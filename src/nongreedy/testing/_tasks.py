@@ -34,7 +34,7 @@ HYPERPARAMETERS: dict[str, Callable[[str], Basis]] = {
     "group_penalties": lambda model: Variable(initial=drawn(GROUPS) - 3),
     "weight_penalties": lambda model: Variable(initial=drawn(WEIGHTS) - 3),
     "loss_network": lambda model: Variable(initial=drawn(2, 2)),
-    "training_images": lambda model: Variable(initial=drawn(1, *built(model)[1])),
+    "training_images": lambda model: Variable(initial=drawn(2, *built(model)[1])),
     "augmentation_strength": lambda model: Linear(2, initial=(0.1, 0.4)),
     "initial_scales": lambda model: Variable(initial=drawn(GROUPS, scale=0.3)),
 }
