@@ -22,7 +22,7 @@ def print_report(
     reasons = _Reasons()
     console.print(_grid(table, found, cells, reasons))
     for number, reason in enumerate(reasons.texts, start=1):
-        console.print(f"({number}) Skipped: {escape(reason.rstrip("."))}.")
+        console.print(f"({number}) Skipped: {escape(reason.rstrip('.'))}.")
     wrong = [finding for finding in found if not finding.passed]
     for finding in wrong[:MOST]:
         console.print(f"WRONG  {escape(str(finding))}", style="red")
