@@ -1,8 +1,9 @@
 """BatchNorm whose double backward is cheap.
 
 PyTorch differentiates its fused BatchNorm backward through about twenty-five passes over the
-activations. Written out by hand it takes eight, because the backward pass is a linear map that the
-fused kernel also evaluates:
+activations, most of them into fresh memory. Written out by hand, both results are combinations of
+a, dy, x and 1 whose coefficients are constant on a channel, so that three sums over the activations
+and one buffer for each result suffice:
 
     xhat = (x - mean) r,    r = (var + eps)^(-1/2),    y = gamma xhat + beta
     P(u) = u - mean(u) - xhat mean(u xhat)             symmetric in the channel's inner product
@@ -13,7 +14,8 @@ pA = sum(a xhat), pD = sum(dy xhat) and Q = sum(a dy) - sA sD / n - pA pD / n:
 
     dy    <- gamma r P(a) + b xhat + c
     gamma <- r Q
-    x     <- r P((b - gamma r pA / n) dy - (gamma r pD / n) a) - gamma Q r^2 xhat / n
+    x     <- r P(u dy - v a) - gamma Q r^2 xhat / n,
+             u = b - gamma r pA / n,    v = gamma r pD / n
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ from torch.nn import functional
 _fused = functional.batch_norm
 
 
-def _kernel_backward(dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float):
-    """(gamma r P(dy), sum(dy xhat), sum(dy)) in one fused call."""
+def _kernel_backward(
+    dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float, needed: list[bool]
+):
+    """(gamma r P(dy), sum(dy xhat), sum(dy)) in one fused call; None where it is not needed."""
     return torch.ops.aten.native_batch_norm_backward(
-        dy, x, weight, None, None, mean, r, True, eps, [True, True, True]
+        dy, x, weight, None, None, mean, r, True, eps, needed
     )
 
 
@@ -54,7 +58,7 @@ class _Backward(torch.autograd.Function):
     def forward(
         ctx: Any, dy: Tensor, x: Tensor, weight: Tensor, mean: Tensor, r: Tensor, eps: float
     ):
-        dx, dweight, dbias = _kernel_backward(dy, x, weight, mean, r, eps)
+        dx, dweight, dbias = _kernel_backward(dy, x, weight, mean, r, eps, [True] * 3)
         ctx.save_for_backward(dy, x, weight, mean, r, dweight, dbias)
         ctx.eps = eps
         ctx.set_materialize_grads(True)
@@ -70,16 +74,20 @@ class _Backward(torch.autograd.Function):
         def wide(v: Tensor) -> Tensor:
             return v.view(shape)
 
-        pulled, dot_a, sum_a = _kernel_backward(a, x, weight, mean, r, ctx.eps)
-        inner = (a * dy).sum([0, *range(2, x.dim())])
+        _, dot_a, sum_a = _kernel_backward(a, x, weight, mean, r, ctx.eps, [False, True, True])
+        buffer = a * dy
+        inner = buffer.sum([0, *range(2, x.dim())])
         q = inner - sum_a * sum_d / n - dot_a * dot_d / n
-        # P((b - k pA) dy - k pD a) = P(mixed), with k = gamma r / n; one more fused call.
-        k = weight * r / n
-        mixed = torch.addcmul(dy * wide(b - k * dot_a), a, wide(-k * dot_d))
-        grad_x, _, _ = _kernel_backward(mixed, x, torch.ones_like(weight), mean, r, ctx.eps)
-        scale = -weight * q * r.pow(3) / n
-        grad_x = torch.addcmul(grad_x - wide(scale * mean), x, wide(scale))
-        grad_dy = torch.addcmul(pulled + wide(c - b * r * mean), x, wide(b * r))
+        k = weight * r
+        u, v = b - k * dot_a / n, k * dot_d / n
+        # What multiplies x - mean, and what stands alone.
+        slope = -(r * r * (u * dot_d - v * dot_a) + r * r * k * q) / n
+        level = -r * (u * sum_d - v * sum_a) / n - slope * mean
+        grad_x = torch.mul(dy, wide(r * u), out=buffer).addcmul_(a, wide(-r * v))
+        grad_x.addcmul_(x, wide(slope)).add_(wide(level))
+        slope = b * r - r * k * dot_a / n
+        level = c - k * sum_a / n - slope * mean
+        grad_dy = (a * wide(k)).addcmul_(x, wide(slope)).add_(wide(level))
         return grad_dy, grad_x, r * q, None, None, None
 
 
