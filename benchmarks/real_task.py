@@ -38,7 +38,8 @@ class Setting:
     train_examples: int
     validation_examples: int
     steps: int
-    windows: int = 4
+    knots: int = 5  # of the learning rate, by our rule: four straight pieces
+    windows: int = 4  # of the learning rate, by the paper's
     budget: float = 80.0
     batch_size: int = 128
 
@@ -115,8 +116,11 @@ def work() -> list[str]:
 
 def search(task: ng.Task, setting: Setting, rule: str, start: str, seed: int) -> ng.Result:
     """One search from one starting point."""
-    initial = {} if rule == "paper" else {"initial": float(start)}
-    optimizer = ng.SGD(ng.Windows(setting.windows, **initial), ng.Windows(1), ng.Windows(1))
+    if rule == "paper":
+        learning_rate = ng.Windows(setting.windows)
+    else:
+        learning_rate = ng.Linear(setting.knots, initial=float(start))
+    optimizer = ng.SGD(learning_rate, ng.Windows(1), ng.Windows(1))
     return ng.tune(
         task,
         optimizer,

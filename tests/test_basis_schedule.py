@@ -66,7 +66,15 @@ def test_windows_are_as_equal_as_whole_steps_allow(count):
     assert lengths.max() - lengths.min() <= 1
 
 
+def test_every_ladder_but_a_constants_begins_with_one_value():
+    for basis in (ng.Windows(4), ng.Linear(2), ng.Linear(5), ng.PerStep()):
+        assert basis.ladder()[0].size(100) == 1
+
+
 def test_settings_of_a_basis_stay_on_its_ladder():
+    assert ng.Linear(5, initial=0.2, outer_step=0.5).ladder()[0] == ng.Constant(
+        initial=0.2, outer_step=0.5
+    )
     rungs = ng.Windows(5, initial=0.2, outer_step=0.5).ladder()
     assert [rung.count for rung in rungs] == [1, 2, 4, 5]
     assert all(rung.initial == 0.2 and rung.outer_step == 0.5 for rung in rungs)

@@ -168,9 +168,12 @@ class Linear(TimeBasis):
         return (torch.arange(self.knots) * (steps - 1) / (self.knots - 1)).round().long()
 
     def ladder(self) -> list[Basis]:
+        # One value first, as for every basis: a scale has no shape yet.
+        given = {f.name: getattr(self, f.name) for f in fields(Basis) if f.init}
         counts = [2**power + 1 for power in range(self.knots.bit_length())]
         coarser = [count for count in counts if count < self.knots]
-        return [replace(self, knots=count) for count in [*coarser, self.knots]]
+        knots = [replace(self, knots=count) for count in [*coarser, self.knots]]
+        return [Constant(**given), *knots]
 
 
 @dataclass(frozen=True)
