@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._basis import Constant, Linear, PerStep, Windows
-from .._optimizer import SGD, Adagrad, Adam, AdamW, Lion, Muon, Optimizer, RMSprop
+from .._optimizer import SGD, Adagrad, Adam, AdamW, Grouped, Lion, Muon, Optimizer, RMSprop
 
 # Name -> clipping. The bounds are such that some coordinates and steps are clipped and some are not.
 CLIPPINGS: dict[str, dict[str, Any]] = {
@@ -61,6 +61,15 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "rmsprop": RMSprop(**_RATES, **_MOMENTUM, **_EPSILON, **_DECAY, **_SMOOTHING),
     "adagrad": Adagrad(**_RATES, **_EPSILON, **_DECAY),
     "muon": Muon(**_RATES, **_MOMENTUM, **_BETAS, **_EPSILON, **_DECAY, **_ADAM_RATE),
+    "grouped": Grouped(
+        AdamW(**_RATES, **_BETAS, **_EPSILON, **_DECAY),
+        {
+            "vectors": {
+                "learning_rate": Linear(2, initial=(0.02, 0.06)),
+                "weight_decay": Constant(initial=0.003),
+            }
+        },
+    ),
     # Betas at which no coordinate of the table's runs is close to changing its sign.
     "lion": Lion(**_RATES, **_DECAY, beta1=Windows(2, initial=(0.7, 0.5)), beta2=_BETAS["beta2"]),
 }
