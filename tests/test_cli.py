@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import nongreedy as ng
 from nongreedy._cli import _compare, app
 
-TINY = ["--model", "mlp", "--train-examples", "160", "--epochs", "4", "--outer-steps", "2"]
+TINY = ["--model", "mlp", "--train-examples", "160", "--epochs", "8", "--outer-steps", "2"]
 # Half a second per outer step, and unsettled for at least ten.
 LONG = [*TINY[:4], "--epochs", "40", "--outer", "paper", "--outer-steps", "5000"]
 FILES = ["history.json", "schedule.json", "schedule.png"]
@@ -109,7 +109,7 @@ def test_comparison_says_what_fresh_trainings_give(tmp_path):
         splits.train, splits.validation, splits.test,
     )  # fmt: skip
     trained = [
-        ng.retrain(task, ng.cosine_schedule(0.03), epochs=4, seed=seed).test_accuracy
+        ng.retrain(task, ng.cosine_schedule(0.03), epochs=8, seed=seed).test_accuracy
         for seed in _compare.fresh_seeds(0, 2)
     ]
     assert entry["scores"] == pytest.approx([100 * score for score in trained])
@@ -171,6 +171,8 @@ def test_task_without_classes_or_test_data_is_judged_by_its_loss(tmp_path):
         (["--outer", "papr"], "'paper'"),
         (["--device", "cud"], "cpu"),
         (["--windows", "999", "--epochs", "1"], "999"),
+        (["--knots", "999", "--epochs", "1"], "999"),
+        (["--knots", "3", "--windows", "2"], "exclude each other"),
         (["--epochs", "0"], "epochs"),
         (["--budget", "0.5"], "0.5"),
         (["my_tusk.py:task"], "'my_task.py'"),

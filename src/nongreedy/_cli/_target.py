@@ -9,12 +9,14 @@ import torch
 import typer
 
 import nongreedy as ng
+from nongreedy._basis import Basis
 from nongreedy._optimizer import Optimizer
 
 from . import _load_task
 from ._problem import Problem
 
-DATA, MODEL, BATCH_SIZE, WINDOWS = "digits", "convnet", 128, 4
+DATA, MODEL, BATCH_SIZE = "digits", "convnet", 128
+KNOTS, WINDOWS = 5, 4  # by our rule straight pieces, by the paper's constant ones
 
 # The options of every command that works on a task.
 TargetArgument = Annotated[
@@ -31,8 +33,17 @@ EpochsOption = Annotated[float, typer.Option(help="Length of one training run.")
 BatchSizeOption = Annotated[
     int | None, typer.Option(min=1, help="Examples per step.", show_default=str(BATCH_SIZE))
 ]
+KnotsOption = Annotated[
+    int | None,
+    typer.Option(min=2, help="Learning rates, joined by straight lines.", show_default=str(KNOTS)),
+]
 WindowsOption = Annotated[
-    int | None, typer.Option(min=1, help="Learning-rate windows.", show_default=str(WINDOWS))
+    int | None,
+    typer.Option(
+        min=1,
+        help="Instead, learning rates that hold for a window each.",
+        show_default=f"{WINDOWS} with --outer paper",
+    ),
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="cpu")]
 TrainExamplesOption = Annotated[
@@ -49,11 +60,20 @@ def settled(given: Mapping[str, Any]) -> tuple[_load_task.Target, Optimizer, int
     _set_threads(given["threads"], small=not given["target"] and given["data"] in (None, DATA))
     target = _own_target(given) if given["target"] else _named_target(given)
     optimizer = target.optimizer or ng.SGD(
-        learning_rate=ng.Windows(given["windows"] or WINDOWS),
+        learning_rate=_learning_rate(given),
         momentum=ng.Windows(1),
         weight_decay=ng.Windows(1),
     )
     return target, optimizer, target.task.steps_for(given["epochs"], None)
+
+
+def _learning_rate(given: Mapping[str, Any]) -> Basis:
+    windows, knots = given["windows"], given["knots"]
+    if windows and knots:
+        raise Problem(f"--windows {windows} and --knots {knots} exclude each other: give one.")
+    if windows or (given.get("outer") == "paper" and not knots):
+        return ng.Windows(windows or WINDOWS)
+    return ng.Linear(knots or KNOTS)
 
 
 def _set_threads(threads: int | None, small: bool) -> None:
@@ -66,10 +86,10 @@ def _own_target(given: Mapping[str, Any]) -> _load_task.Target:
     """The user's task, which answers by itself what these options would ask."""
     target = _load_task.from_module(given["target"])
     fixed = ["data", "model", "batch_size", "train_examples", "device"]
-    fixed += ["windows"] if target.optimizer is not None else []
-    for option in fixed:
+    bases = ["knots", "windows"] if target.optimizer is not None else []
+    for option in [*fixed, *bases]:
         if given[option] is not None:
-            where = "its `optimizer`" if option == "windows" else "its ng.Task"
+            where = "its `optimizer`" if option in bases else "its ng.Task"
             flag = "--" + option.replace("_", "-")
             raise Problem(f"{flag} does not apply to {given['target']!r}: set it in {where}.")
     return target

@@ -27,6 +27,7 @@ from ._target import (
     DataOption,
     DeviceOption,
     EpochsOption,
+    KnotsOption,
     ModelOption,
     TargetArgument,
     ThreadsOption,
@@ -84,6 +85,7 @@ def tune(
     outer: Annotated[
         str, typer.Option(help="Outer rule: default, or paper (sign steps from zero).")
     ] = "default",
+    knots: KnotsOption = None,
     windows: WindowsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     out: Annotated[Path, typer.Option(help="Directory for what is found.")] = Path("runs/latest"),
