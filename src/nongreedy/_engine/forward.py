@@ -146,33 +146,11 @@ class Forward(TangentEngine):
                     for k, z in enumerate(part[:, 0])
                 ]
             )
-            directions = {name: rows[name] for name in rows if name in settings}
-            part.copy_(_push_update(run, state, frozen, values, part, curved, directions))
+            moved = {name: rows[name] for name in rows if name in settings}
+            run.optimizer.push_forward(state, frozen, values, part, curved, moved)
         if not bool(tangents[:, 0].sum().isfinite()):
             raise DivergedError("tangent", step, run.steps)
         return run.optimizer.advance(state, frozen, values)
-
-
-def _push_update(
-    run: Run,
-    state: Tensor,
-    gradient: Tensor,
-    values: Mapping[str, Tensor],
-    tangents: Tensor,
-    curved: Tensor,
-    seeds: Mapping[str, Tensor],
-) -> Tensor:
-    """Jacobian-vector products of `update`, one per row of `tangents`."""
-    learned = {name: values[name] for name in seeds}
-
-    def update(s: Tensor, g: Tensor, h: Mapping[str, Tensor]) -> Tensor:
-        return run.optimizer.update(s, g, {**values, **h})
-
-    def push(ds: Tensor, dg: Tensor, dh: Mapping[str, Tensor]) -> Tensor:
-        primals, directions = (state, gradient, learned), (ds, dg, dict(dh))
-        return torch.func.jvp(update, primals, directions)[1]
-
-    return torch.func.vmap(push)(tangents, curved, dict(seeds))
 
 
 class Axes:

@@ -123,6 +123,47 @@ class Optimizer(abc.ABC):
         )
         return on_state, on_gradient, dict(zip(leaves, on_values, strict=True))
 
+    def push_forward(
+        self,
+        state: Tensor,
+        gradient: Tensor,
+        values: Mapping[str, Tensor],
+        tangents: Tensor,
+        curved: Tensor,
+        moved: Mapping[str, Tensor],
+    ) -> None:
+        r"""Jacobian-vector products of `update`, written over the tangents of the state.
+
+        .. math:: z_k \leftarrow \partial_s U\, z_k + \partial_g U\, c_k + \partial_h U\, e_k
+
+        By automatic differentiation; an optimizer that knows its own closed form may override it.
+
+        Args:
+            state, gradient, values: As in `update`.
+            tangents: z, shape (K, slots, P); changed in place.
+            curved: c, tangents of the gradient, shape (K, P).
+            moved: e, name -> tangents of this step's value, shape (K,).
+        """
+        learned = {name: values[name] for name in moved}
+
+        def update(s: Tensor, g: Tensor, h: Mapping[str, Tensor]) -> Tensor:
+            return self.update(s, g, {**values, **h})
+
+        def push(ds: Tensor, dg: Tensor, dh: Mapping[str, Tensor]) -> Tensor:
+            return torch.func.jvp(update, (state, gradient, learned), (ds, dg, dict(dh)))[1]
+
+        tangents.copy_(torch.func.vmap(push)(tangents, curved, dict(moved)))
+
+    def push_clip(self, gradient: Tensor, curved: Tensor) -> Tensor:
+        """Jacobian-vector products of `clip`, shape (K, P)."""
+        if self.clip_value is None and self.clip_norm is None:
+            return curved
+
+        def push(tangent: Tensor) -> Tensor:
+            return torch.func.jvp(self.clip, (gradient,), (tangent,))[1]
+
+        return torch.func.vmap(push)(curved)
+
     @abc.abstractmethod
     def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
         """The ``torch.optim`` twin, whose settings a schedule then sets at each step."""

@@ -154,6 +154,45 @@ class SGD(Optimizer):
             return on_state, on_decayed, found
         return on_state, torch.autograd.grad(clipped, raw, on_decayed)[0], found
 
+    @torch.no_grad()
+    def push_forward(
+        self,
+        state: Tensor,
+        gradient: Tensor,
+        values: Mapping[str, Tensor],
+        tangents: Tensor,
+        curved: Tensor,
+        moved: Mapping[str, Tensor],
+    ) -> None:
+        r"""The Jacobian-vector products of `update`, in place and without a graph.
+
+        .. math:: \dot d = \dot g + \xi \dot \theta + \dot \xi \theta, \qquad
+                  \dot v' = \beta \dot v + \dot \beta v + \dot d, \qquad
+                  \dot \theta' = \dot \theta - \alpha \dot v' - \dot \alpha v'
+
+        without Nesterov momentum and dampening, each of which adds a term.
+        """
+        (parameters, velocity), fresh = state, self._fresh(values)
+        rate, momentum, decay = (values[name] for name in self.learnable)
+        on_parameters, on_velocity = tangents.unbind(1)
+        on_decayed = self.push_clip(gradient, curved).addcmul(decay, on_parameters)
+        if "weight_decay" in moved:
+            on_decayed.addr_(moved["weight_decay"], parameters)
+        on_velocity.mul_(momentum).add_(on_decayed * fresh)
+        if "momentum" in moved:
+            on_velocity.addr_(moved["momentum"], velocity)
+        decayed = self.clip(gradient).addcmul(decay, parameters)
+        new = (decayed * fresh).addcmul_(momentum, velocity)
+        direction, on_direction = new, on_velocity
+        if self.nesterov:
+            direction = decayed.addcmul(momentum, new)
+            on_direction = on_decayed.addcmul_(momentum, on_velocity)
+            if "momentum" in moved:
+                on_direction.addr_(moved["momentum"], new)
+        on_parameters.addcmul_(rate, on_direction, value=-1)
+        if "learning_rate" in moved:
+            on_parameters.addr_(moved["learning_rate"], direction, alpha=-1)
+
     def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
         """``torch.optim.SGD``; attach a schedule before its first step."""
         # torch refuses Nesterov momentum at 0; the schedule sets the real value.
