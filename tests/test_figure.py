@@ -81,9 +81,11 @@ def test_coefficients_of_linear_bases_are_joined_by_lines():
     schedule = schedule.with_coefficients({"learning_rate": SCHEDULE["learning_rate"].new_tensor(
         [0.0, 1.0, 0.0])})  # fmt: skip
     history = [row(0, learning_rate=[0.0, 2.0])]
-    drawn = curves(_figure._drawn(schedule, history, STEPS).axes[0])
-    np.testing.assert_allclose(drawn[0][1], np.linspace(0, 2, STEPS))
-    np.testing.assert_allclose(drawn[-1][1], schedule.values(STEPS)["learning_rate"])
+    axis = _figure._drawn(schedule, history, STEPS).axes[0]
+    assert not axis.patches
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), np.linspace(0, 2, STEPS))
+    np.testing.assert_allclose(axis.lines[-1].get_ydata(), schedule.values(STEPS)["learning_rate"])
+    assert [text.get_text() for text in axis.texts] == ["0", "0.97", "0"]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

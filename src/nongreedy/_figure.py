@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -104,33 +104,55 @@ def _stretch(coefficients: Sequence[float], basis: Basis, steps: int) -> np.ndar
 def _draw_schedule(
     axis: Axes, name: str, curve: Curve, history: Sequence[OuterStep], steps: int
 ) -> None:
-    edges, returned = np.arange(steps + 1), curve.values(steps).numpy()
+    returned, smooth = curve.values(steps).numpy(), isinstance(curve.basis, Linear)
     earlier = [
         (place, _stretch(row.values[name], curve.basis, steps))
         for place, row in enumerate(history)
         if row.accepted and row.values.get(name)
     ]
     for place, values in earlier:
-        axis.stairs(values, edges, baseline=None, color=_colour(place, len(history)), linewidth=1.5)
+        _trace(axis, values, smooth, color=_colour(place, len(history)), linewidth=1.5)
     # A white edge keeps the returned line legible where it covers its predecessors.
-    axis.stairs(returned, edges, baseline=None, color=PAPER, linewidth=5.0)
-    axis.stairs(returned, edges, baseline=None, color=RETURNED, linewidth=2.6)
+    _trace(axis, returned, smooth, color=PAPER, linewidth=5.0)
+    _trace(axis, returned, smooth, color=RETURNED, linewidth=2.6)
     _scale(axis, np.concatenate([returned, *(values for _, values in earlier)]))
-    _label_levels(axis, returned)
+    _label(axis, _knots(curve, steps) if smooth else _levels(returned), returned)
     axis.set_xlim(0, steps)
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     _dress(axis, name.replace("_", " "), "training step")
 
 
-def _label_levels(axis: Axes, returned: np.ndarray) -> None:
-    """Write each window's value above its line, when there are few windows."""
-    starts = np.flatnonzero(np.diff(returned, prepend=np.nan))
-    if len(starts) > MOST_LABELS:
+def _trace(axis: Axes, values: np.ndarray, smooth: bool, **style: Any) -> None:
+    """One value per step: as a line, or as the stairs that windows are."""
+    if smooth:
+        axis.plot(np.arange(len(values)) + 0.5, values, **style)
+    else:
+        axis.stairs(values, np.arange(len(values) + 1), baseline=None, **style)
+
+
+def _levels(values: np.ndarray) -> list[tuple[int, float]]:
+    """(a step, the middle of where its value holds) for each window."""
+    starts = np.flatnonzero(np.diff(values, prepend=np.nan))
+    stops = [*starts[1:], len(values)]
+    return [(int(a), (a + b) / 2) for a, b in zip(starts, stops, strict=True)]
+
+
+def _knots(curve: Curve, steps: int) -> list[tuple[int, float]]:
+    """(step, the middle of it) for each knot."""
+    assert isinstance(curve.basis, Linear)
+    return [(step, step + 0.5) for step in curve.basis.positions(steps).tolist()]
+
+
+def _label(axis: Axes, places: Sequence[tuple[int, float]], values: np.ndarray) -> None:
+    """Write the value at each of a few places above the line."""
+    if len(places) > MOST_LABELS:
         return
-    for start, stop in zip(starts, [*starts[1:], len(returned)], strict=True):
+    for step, middle in places:
+        side = "left" if middle < 1 < len(values) else "center"
+        side = "right" if middle > len(values) - 1 > 0 else side
         axis.annotate(
-            number(returned[start]), ((start + stop) / 2, returned[start]), xytext=(0, 5),
-            textcoords="offset points", ha="center", color=RETURNED, fontsize=10,
+            number(values[step]), (middle, values[step]), xytext=(0, 5),
+            textcoords="offset points", ha=side, color=RETURNED, fontsize=10,
             fontweight="bold", bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6},
         )  # fmt: skip
 
