@@ -261,7 +261,7 @@ def test_interrupt_in_a_pipe_keeps_what_was_found_in_plain_lines(tmp_path, envir
     chosen = "engine: Reverse(store='device') (chosen by the planner: its states take "
     assert head[1].startswith(chosen) and head[2].split()[0] == "outer"
     assert head[3].split()[0] == "0"
-    assert head[3].split()[0] == "1"
+    assert head[4].split()[0] == "1"
     assert "Interrupted: what was found so far is written." in rest
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     ng.Schedule.load(tmp_path / "schedule.json")
