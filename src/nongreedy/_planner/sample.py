@@ -22,7 +22,7 @@ class Storing:
     """Seconds of keeping one state and of having it again.
 
     Attributes:
-        write, read: Of every step.
+        write, read: Of every step. In memory, what it takes to touch that of a state first.
         replay: Computing a step once more, where that is how a state is had again.
         refused: Why states cannot be kept so, else empty.
     """
