@@ -4,7 +4,7 @@
 
 For each engine a process of its own plans, takes one whole hypergradient by this engine, and compares
 seconds and peak memory: engines one after the other in one process would inflate each other's memory.
-Several turns; the table shows medians, and the range of the ratios measured / predicted. Our bars are
+Several turns; the table shows medians, and the range of the ratios predicted / measured. Our bars are
 25% of the time and 15% of the memory that were measured.
 """
 

@@ -20,7 +20,7 @@ from .helpers import tiny_task
 
 MIB = 2**20
 CPU = torch.device("cpu")
-# 100 steps; 2**18 parameters; a state of 1 MiB; writing and reading it back take 0.5 and 0.25.
+# 100 steps; a state of 1 MiB; writing and reading it back take 0.5 and 0.25.
 CORE = Core(
     steps=100, parameters=MIB, state_bytes=MIB,
     step=Piece(1.0, 10 * MIB), back=Piece(2.0, 20 * MIB),
