@@ -254,14 +254,16 @@ def test_interrupt_in_a_pipe_keeps_what_was_found_in_plain_lines(tmp_path, envir
         arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=hear_interrupts,
     ) as process:  # fmt: skip
-        head = [process.stdout.readline() for _ in range(4)]
+        head = [process.stdout.readline() for _ in range(5)]
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=60)
     assert process.returncode == 130, rest + errors
     assert errors == ""
     assert "\x1b" not in "".join(head) + rest
-    assert head[2].split()[0] == "0"
-    assert head[3].split()[0] == "1"
+    chosen = "engine: Reverse(store='device') (chosen by the planner: its states take "
+    assert head[1].startswith(chosen) and head[2].split()[0] == "outer"
+    assert head[3].split()[0] == "0"
+    assert head[4].split()[0] == "1"
     assert "Interrupted: what was found so far is written." in rest
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     ng.Schedule.load(tmp_path / "schedule.json")

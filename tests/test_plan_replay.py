@@ -17,6 +17,7 @@ from torch import nn
 import nongreedy as ng
 from nongreedy import _trajectory
 from nongreedy._plan import DataPlan, Examples, checksum, mix
+from nongreedy._planner.peak import watched
 from nongreedy._run import at
 
 from .helpers import BASES, CLIPPINGS, Drift, classes, tiny_task
@@ -297,20 +298,42 @@ def temporary(monkeypatch, tmp_path):
 
 def test_disk_store_removes_its_file(temporary):
     done = rolled_out("disk", 5)
-    (file,) = temporary.glob("*/states")
-    assert file.stat().st_size == 5 * done.final.numel() * 8
+    file = done.trajectory._file
+    assert file.seek(0, 2) == 5 * done.final.numel() * 8
     ng.Reverse().differentiate(done, ["learning_rate"])
     gc.collect()
-    assert not list(temporary.iterdir())
+    assert file.closed and not list(temporary.iterdir())
 
 
 def test_disk_store_removes_its_file_when_never_used_or_interrupted(temporary):
     done = rolled_out("disk", 5)
+    file = done.trajectory._file
     for _ in done.trajectory.backwards(done.final, None):
         break  # as an interruption would
+    assert not file.closed
     del done
     gc.collect()
-    assert not list(temporary.iterdir())
+    assert file.closed and not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_disk_store_takes_every_dtype_and_any_strides(temporary, dtype):
+    kept, states = _trajectory.OnDisk(3), [torch.randn(5, 2).to(dtype).T for _ in range(3)]
+    for state in states:
+        kept.append(state)
+    assert all(torch.equal(s, states[t]) for t, s in kept.backwards(states[0], None))
+
+
+def test_states_on_disk_do_not_count_as_memory(temporary):
+    kept, state = _trajectory.OnDisk(64), torch.ones(2, 2**18)
+    with watched(CPU) as before:
+        pass
+    with watched(CPU) as peak:
+        for _ in range(64):
+            kept.append(state)
+        for _ in kept.backwards(state, None):
+            pass
+    assert peak.bytes - before.bytes < 64 * state.nbytes / 4
 
 
 def test_a_full_disk_is_noticed_before_it_is_full(temporary, monkeypatch):

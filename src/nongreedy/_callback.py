@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ._engine import Engine
 from ._result import OuterStep
 
 
 class Callback:
     """Hooks of a search, each empty by default. What they raise ends the search."""
+
+    def on_engine(self, engine: Engine, reason: str) -> None:
+        """The search begins, with this engine: the planner's choice and its reason, or asked for."""
 
     def on_run_start(self, label: str, steps: int) -> None:
         """A run or sweep of `steps` inner steps begins."""
@@ -25,6 +29,10 @@ class Callbacks(Callback):
 
     def __init__(self, callbacks: Iterable[Callback] = ()):
         self.callbacks = list(callbacks)
+
+    def on_engine(self, engine: Engine, reason: str) -> None:
+        for callback in self.callbacks:
+            callback.on_engine(engine, reason)
 
     def on_run_start(self, label: str, steps: int) -> None:
         for callback in self.callbacks:

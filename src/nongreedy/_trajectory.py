@@ -64,28 +64,36 @@ class OnHost(Trajectory):
 
 
 class OnDisk(Trajectory):
-    """Every state, in a temporary file that vanishes with the trajectory."""
+    """Every state, in a temporary file that vanishes with the trajectory.
+
+    Written and read, not mapped: pages of a mapped file count as this process' memory, which is what
+    the disk is to save.
+    """
 
     def __init__(self, steps: int, directory: str | None = None):
-        self._folder = tempfile.mkdtemp(prefix="nongreedy-", dir=directory)
-        # Not TemporaryDirectory: that warns when it is left to vanish, which is the plan here.
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        self._path, self._count, self._steps = Path(self._folder) / "states", 0, steps
-        self._file: Tensor | None = None
+        self._folder, self._steps, self._count = directory or tempfile.gettempdir(), steps, 0
+        self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+        # Open as long as the trajectory; a file that is left to vanish would warn.
+        weakref.finalize(self, self._file.close)
 
     def append(self, state: Tensor) -> None:
-        if self._file is None:
-            size = self._steps * state.numel()
-            need_space(size * state.element_size(), self._folder)
-            flat = torch.from_file(str(self._path), shared=True, size=size, dtype=state.dtype)
-            self._file = flat.view(self._steps, *state.shape)
-        self._file[self._count] = state
+        if self._count == 0:
+            need_space(self._steps * state.nbytes, self._folder)
+        self._file.write(_memory(state.cpu().contiguous()))
         self._count += 1
 
     def backwards(self, final: Tensor, replay: Replay) -> Iterator[tuple[int, Tensor]]:
         for t in reversed(range(self._count)):
-            assert self._file is not None
-            yield t, self._file[t].to(final.device, copy=True)
+            state = torch.empty(final.shape, dtype=final.dtype)
+            self._file.seek(t * state.nbytes)
+            if self._file.readinto(_memory(state)) < state.nbytes:
+                raise OSError(f"The file of states in {self._folder!r} ends before step {t}.")
+            yield t, state.to(final.device)
+
+
+def _memory(state: Tensor) -> memoryview:
+    """The bytes of a contiguous tensor on the CPU, of any dtype; shared, not copied."""
+    return state.detach().view(-1).view(torch.uint8).numpy().data
 
 
 class Checkpoints(Trajectory):

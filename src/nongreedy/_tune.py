@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from ._callback import Callback, Callbacks
-from ._engine import Engine, Hypergradient, engine_from
+from ._engine import Engine, Hypergradient
 from ._errors import DivergedError, nearest_name
 from ._finalists import select
 from ._objective import BudgetSpentError, Objective
 from ._optimizer import Optimizer
 from ._outer import OuterRule, Report, outer_from
+from ._planner import settle
 from ._result import OuterStep, Result, Status
 from ._run import Run
 from ._schedule import Schedule
@@ -46,7 +47,9 @@ def tune(
         epochs: Length of one training run, or
         steps: its length in steps.
         outer_steps: Most improvements to make.
-        engine: How hypergradients are computed: an engine or its name.
+        engine: How hypergradients are computed: an engine or its name. ``"auto"`` is the planner's
+            choice (:class:`Plan`), by the memory that is free now: mostly `Reverse`, whose result does
+            not depend on where it keeps its states. Callbacks and `settings` of the result name it.
         outer: How they are used: ``"auto"`` (:class:`AgreementSearch`), ``"paper"``
             (:class:`SignDescent`) or a rule.
         seeds: Runs per hypergradient; None is the rule's own number.
@@ -87,8 +90,15 @@ def tune(
     if not learn:
         raise ValueError(f"Nothing to learn: every setting of {optimizer} is a fixed number.")
     watch = Callbacks(callbacks)
+    chosen = settle(
+        engine,
+        lambda: Run(task, optimizer, total, seed, dtype),
+        Schedule.initial(hyperparameters),
+        learn,
+    )
+    watch.on_engine(chosen.engine, chosen.reason)
     objective = Objective(
-        task, optimizer, total, engine_from(engine), learn,
+        task, optimizer, total, chosen.engine, learn,
         seed=seed, dtype=dtype, budget=budget, callback=watch,
     )  # fmt: skip
     # At most a quarter of the budget is kept for the final comparison, which halves at each round.
@@ -228,7 +238,7 @@ def hypergradient(
         raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
     start = _starting_at(schedule, Schedule.initial(hyperparameters), total)
     run = Run(task, optimizer, total, seed, dtype)
-    return engine_from(engine).hypergradient(run, start, learn)
+    return settle(engine, lambda: run, start, learn).engine.hypergradient(run, start, learn)
 
 
 def _starting_at(schedule: Schedule | None, initial: Schedule, steps: int) -> Schedule:

@@ -39,6 +39,14 @@ class Display(ng.Callback, abc.ABC):
     def bar(self, total: int) -> AbstractContextManager[Callable[[str], None]]:
         """Show which of `total` pieces of work is being done: call it with each one's name."""
 
+    def on_engine(self, engine: ng.Engine, reason: str) -> None:
+        self.say(f"engine: {engine}" + (f" (chosen by the planner: {reason})" if reason else ""))
+        self.head()
+
+    @abc.abstractmethod
+    def head(self) -> None:
+        """Print the titles of the table of outer steps."""
+
     @abc.abstractmethod
     def __enter__(self) -> Self: ...
 
@@ -136,8 +144,10 @@ class PlainDisplay(Display):
         del total
         return nullcontext(lambda name: None)
 
-    def __enter__(self) -> Self:
+    def head(self) -> None:
         self.say(self.columns.header())
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *what: Any) -> None:
@@ -209,8 +219,10 @@ class LiveDisplay(Display):
         left = ahead - min(time.monotonic() - self.outer_begun, mean)
         return f"about {duration(max(round(left), 1))} left"
 
-    def __enter__(self) -> Self:
+    def head(self) -> None:
         self.console.print(Text(self.columns.header(), "bold"), soft_wrap=True)
+
+    def __enter__(self) -> Self:
         self.begun = self.outer_begun = time.monotonic()
         self.live.start()
         return self

@@ -49,12 +49,12 @@ def plan(
             f"{found.free_bytes / 2**30:.1f} GiB are free. One hypergradient:\n"
         )
         print("\n".join(_lines(found)))
-        print(f"\nRecommended: --engine {_label(found.recommended)}")
+        print(f"\nRecommended: --engine {_label(found.recommended)} ({found.choice.reason})")
 
 
 def _lines(found: Plan) -> list[str]:
     """A table of the engines, then why others cannot be used."""
-    heading = "engine             seconds  plain runs  peak memory  seconds ="
+    heading = "engine              seconds  plain runs  peak memory  seconds ="
     usable = [_line(found, row) for row in found.forecasts if not row.refused]
     others = [f"\n{_label(row.engine)}: {row.refused}" for row in found.forecasts if row.refused]
     return [heading, *usable, *others]
@@ -62,7 +62,7 @@ def _lines(found: Plan) -> list[str]:
 
 def _line(found: Plan, row: Forecast) -> str:
     runs, memory = row.seconds / found.plain_seconds, f"{row.bytes / 2**20:.0f} MiB"
-    return f"{_label(row.engine):<17} {row.seconds:>8.3g}  {runs:>10.1f}  {memory:>11}  {row.arithmetic}"
+    return f"{_label(row.engine):<18} {row.seconds:>8.3g}  {runs:>10.1f}  {memory:>11}  {row.arithmetic}"
 
 
 def _label(engine: ng.Engine) -> str:

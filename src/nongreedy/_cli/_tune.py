@@ -43,7 +43,7 @@ class Search:
 
     target: _load_task.Target
     optimizer: Optimizer
-    engine: Engine
+    engine: str | Engine
     outer: OuterRule
     steps: int
     outer_steps: int
@@ -125,13 +125,13 @@ def tune(
 
 def _settle(given: Mapping[str, Any]) -> Search:
     """Check every name and the output directory before anything is loaded or computed."""
-    engine = engine_from(given["engine"])
+    engine_from(given["engine"])
     outer = outer_from(given["outer"])
     _output.prepared(given["out"])
     target, optimizer, steps = settled(given)
     settings = {**given, "threads": torch.get_num_threads(), "optimizer": repr(optimizer)}
     return Search(
-        target, optimizer, engine, outer, steps,
+        target, optimizer, given["engine"], outer, steps,
         given["outer_steps"], given["seed"], given["budget"], settings,
     )  # fmt: skip
 

@@ -32,7 +32,7 @@ _NAMED = {
 def engine_from(engine: str | Engine) -> Engine:
     """An engine, or the engine of a name such as ``"auto"``, ``"forward"``, ``"reverse:disk"``.
 
-    ``"auto"`` is `Reverse`: exact, and the cheapest for more than two coefficients.
+    ``"auto"`` is `Reverse`, which keeps its states where they fit: for callers that ask no planner.
     """
     if isinstance(engine, Engine):
         return engine

@@ -6,19 +6,21 @@ from dataclasses import dataclass
 
 import torch
 
-from .._engine import Engine, FiniteDifference
+from .._engine import Engine
 from .._errors import NongreedyError
 from .._optimizer import Optimizer
 from .._run import Run
 from .._schedule import Schedule
 from .._task import Task
 from .._trajectory import free_bytes
+from .choice import Choice as Choice
+from .choice import Room, choose
+from .choice import settle as settle
 from .forecast import Forecast as Forecast
-from .forecast import forecasts
-from .sample import measure
+from .forecast import forecasts, stores
+from .walk import Walk
 
-_CLOSE = 1.1  # an engine that is preferred may be so many times slower
-_DECAYS = ("momentum", "beta1", "beta2")  # what an integer run multiplies its moments by
+_WARM_UP = 2
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,11 @@ class Plan:
         plain_seconds: Of one plain run.
         free_bytes: Memory that could still be taken when this was measured.
         present_bytes: What was held already, at the peak of a plain step.
-        recommended: The fastest exact engine that fits in half of it; of engines within a tenth, the
-            one that is named first, because `Reverse` also gives per-step hypergradients.
+        choice: The engine that ``engine="auto"`` would take, and why: the first exact one, in the
+            order of the rows, that fits in half of the free memory; but no disk that makes it 1.5
+            times as slow as a later one. Forward mode may be quicker than the first row for one or
+            two coefficients, by at most a third; `Reverse` also gives per-step hypergradients.
+        recommended: That engine.
     """
 
     forecasts: tuple[Forecast, ...]
@@ -42,22 +47,23 @@ class Plan:
     present_bytes: int
 
     @property
-    def recommended(self) -> Engine:
-        fits = [row for row in self.forecasts if self.fits(row)]
-        if not fits:
+    def choice(self) -> Choice:
+        found = choose(self.forecasts, self.fits)
+        if found is None:
             raise NongreedyError(
                 "No engine fits in half of the memory that is free, "
                 f"{self.free_bytes / 2**30:.1f} GiB. Use a smaller model or batch, or set TMPDIR to a "
                 "larger disk and use Reverse(store='disk')."
             )
-        best = min(row.seconds for row in fits)
-        return next(row.engine for row in fits if row.seconds <= _CLOSE * best)
+        return found
+
+    @property
+    def recommended(self) -> Engine:
+        return self.choice.engine
 
     def fits(self, row: Forecast) -> bool:
         """Whether an engine can be used here, in half of the free memory."""
-        exact = not isinstance(row.engine, FiniteDifference)
-        more = row.bytes - self.present_bytes
-        return exact and not row.refused and more <= self.free_bytes / 2
+        return Room(self.free_bytes, self.present_bytes).takes(row)
 
 
 def plan(
@@ -72,9 +78,9 @@ def plan(
 ) -> Plan:
     """Predict time and peak memory of one hypergradient of the whole run, engine by engine.
 
-    A few steps are taken in each of the ways in which engines take them (a plain step, a step of the
-    reverse sweep, one with tangents, one in integers and its undoing), and multiplied. Nothing of
-    them is kept.
+    The first steps are taken in each of the ways in which engines take them (a plain step, a step of
+    the reverse sweep, keeping a state and having it again, a step in integers and its undoing, steps
+    with few and with many tangents), and multiplied. Nothing of them is kept.
 
     Args:
         task, optimizer, epochs, steps, seed, dtype: As in :func:`tune`.
@@ -106,15 +112,8 @@ def plan(
     if not learn:
         raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
     run, schedule = Run(task, optimizer, total, seed, dtype), Schedule.initial(hyperparameters)
-    measured = measure(run, schedule, learn, sample)
-    rows = forecasts(measured, _spilled_bits(schedule, total), run.module.start().numel())
-    plain = total * measured.step.seconds + measured.look.seconds
-    return Plan(tuple(rows), total, plain, free_bytes(task.device), measured.step.bytes)
-
-
-def _spilled_bits(schedule: Schedule, steps: int) -> float:
-    """Per parameter, over the whole run: what multiplying by a fraction loses."""
-    values = schedule.values(steps)
-    return sum(
-        float(-values[name].clamp(min=1e-3).log2().sum()) for name in _DECAYS if name in values
-    )
+    walk = Walk(run, schedule, learn, sample + _WARM_UP)
+    core = walk.core(stores(task.device))
+    rows = tuple(forecasts(walk, core))
+    plain = total * core.step.seconds + core.look.seconds
+    return Plan(rows, total, plain, free_bytes(task.device), core.step.bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ def watched(device: torch.device) -> Iterator[Peak]:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
+        _give_back()
         with contextlib.suppress(OSError):
             _RESET.write_text("5")  # see proc(5): the peak becomes what is resident now
     try:
@@ -36,6 +38,12 @@ def watched(device: torch.device) -> Iterator[Peak]:
         peak.bytes = (
             torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident()
         )
+
+
+def _give_back() -> None:
+    """What was freed but is kept for later would count as held. Only glibc can be told to return it."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident() -> int:

@@ -1,132 +1,89 @@
-"""A few steps of a run, measured: what the pieces of every engine take on this task and device."""
+"""What was measured: the pieces that hypergradients are made of, on this task and device."""
 
 from __future__ import annotations
 
-import itertools
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
-
-from .._engine import Forward, Reversible
-from .._engine.forward import Axes
-from .._engine.reverse import pull_back
-from .._run import Run, at
-from .._schedule import Schedule
-from .peak import watched
-
-_WARM_UP = 2  # first calls compile, allocate and read
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Median seconds of one call, and the most bytes that were held meanwhile."""
+    """Median seconds of one call, and the most bytes that were held meanwhile.
+
+    States that the sample itself kept are not among the bytes.
+    """
 
     seconds: float
     bytes: int
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What the pieces of a hypergradient take.
+class Storing:
+    """Seconds of keeping one state and of having it again.
+
+    Attributes:
+        write, read: Of every step. In memory, what it takes to touch that of a state first.
+        replay: Computing a step once more, where that is how a state is had again.
+        refused: Why states cannot be kept so, else empty.
+    """
+
+    write: float = 0.0
+    read: float = 0.0
+    replay: float = 0.0
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Core:
+    """What a run and a sweep over stored states take.
 
     Attributes:
         steps: T of the whole run.
+        parameters: P.
         state_bytes: Size of one state.
-        columns: Started tangents, averaged over the steps, and their number.
         step: A plain step.
         back: A step of the reverse sweep.
-        tangents: Number of tangents -> a step that pushes so many.
         look, look_back: Validation loss; the same with its gradient.
-        integer, undo: A step in integers; undoing it. None where that is refused.
-        refused: Why, else empty.
+        stores: By the store's name, in order of preference.
     """
 
     steps: int
+    parameters: int
     state_bytes: int
-    columns: tuple[float, int]
     step: Piece
     back: Piece
-    tangents: dict[int, Piece]
     look: Piece
     look_back: Piece
-    integer: Piece | None
-    undo: Piece | None
-    refused: str
+    stores: Mapping[str, Storing]
 
 
-def measure(run: Run, schedule: Schedule, learn: Sequence[str], count: int) -> Sample:
-    """Take `count` steps in each of the ways that engines take them."""
-    values, axes = run.values(schedule), Axes(schedule, learn, run.steps)
-    count = min(count + _WARM_UP, run.steps)
-    states = [run.initial(at(values, 0))]
-    device = run.task.device
+@dataclass(frozen=True)
+class Integers:
+    """What a reversible run takes.
 
-    def forward(t: int) -> None:
-        states.append(run.step(states[t], at(values, t), t)[0])
+    Attributes:
+        step: In integers, its checksum included.
+        undo: Of such a step.
+        back: The step of the sweep that follows.
+        limbs: Which the buffers spill over the whole run, 64 bits per parameter each.
+        refused: Why there is none, else empty.
+    """
 
-    def backward(t: int) -> None:
-        pull_back(run, states[t], at(values, t), t, torch.ones_like(states[t]), learn)
-
-    with run.isolated():
-        step = _piece(forward, count, device)
-        back = _piece(backward, count, device)
-        tangents = {
-            k: _piece(_pusher(run, states, values, learn, k), count, device)
-            for k in sorted({1, min(4, max(len(axes.starts), 1))})
-        }
-        look = _piece(lambda t: run.outer_loss(states[t][0]), min(count, 3), device)
-        look_back = _piece(lambda t: run.outer_gradient(states[t][0]), min(count, 3), device)
-        integer, undo, refused = _integers(run, schedule, count)
-    acting = sum(1 - start / run.steps for start in axes.starts)
-    return Sample(
-        run.steps, run.state_bytes, (acting, len(axes.starts)),
-        step, back, tangents, look, look_back, integer, undo, refused,
-    )  # fmt: skip
+    step: Piece = Piece(0.0, 0)
+    undo: Piece = Piece(0.0, 0)
+    back: Piece = Piece(0.0, 0)
+    limbs: int = 0
+    refused: str = ""
 
 
-def _pusher(
-    run: Run, states: Sequence[Tensor], values: dict[str, Tensor], learn: Sequence[str], count: int
-) -> Callable[[int], None]:
-    def push(t: int) -> None:
-        state, now = states[t], at(values, t)
-        moved = {n: torch.ones_like(now[n]).expand(count, *now[n].shape) for n in learn}
-        Forward().push_step(run, state, now, t, state.new_ones(count, *state.shape), moved)
+@dataclass(frozen=True)
+class Tangents:
+    """What steps with tangents take.
 
-    return push
+    Attributes:
+        started: Number of started tangents -> at how many steps of the run it is that.
+        steps: Number of tangents -> a step that pushes so many; linear in between.
+    """
 
-
-def _integers(run: Run, schedule: Schedule, count: int) -> tuple[Piece | None, Piece | None, str]:
-    """A step in integers and its undoing, or why there is none."""
-    try:
-        reversal = Reversible().reversal(run, run.values(schedule))
-    except ValueError as error:
-        return None, None, str(error)
-    held, values = [reversal.state.floats()], run.values(schedule)
-
-    def forward(t: int) -> None:
-        reversal.append(held[0])
-        _, gradient = run.gradient(held[0][0], t, at(values, t))
-        held[0] = reversal.advance(gradient, t)
-
-    integer = _piece(forward, count, run.task.device)
-    sweep = reversal.backwards(held[0], lambda state, t: state)
-    undo = _piece(lambda t: next(sweep), count, run.task.device)
-    return integer, undo, ""
-
-
-def _piece(body: Callable[[int], object], count: int, device: torch.device) -> Piece:
-    """Median of `count` calls but the first two."""
-    seconds = []
-    with watched(device) as peak:
-        for t in range(count):
-            begin = time.perf_counter()
-            body(t)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            seconds.append(time.perf_counter() - begin)
-    kept = list(itertools.islice(seconds, _WARM_UP, None)) or seconds
-    return Piece(statistics.median(kept), peak.bytes)
+    started: Mapping[int, int]
+    steps: Mapping[int, Piece]
