@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ TRAIN, TURNED, BATCH, DEGREES = 4000, 1000, 100, 30.0
 SEEDS = (1, 23, 345, 4567, 56789)  # the paper's
 
 Data = tuple[Tensor, Tensor]
+Network = Callable[[], nn.Module]
 
 ENGINES = {
     "upright images": None,
@@ -51,7 +52,7 @@ def turned(inputs: Tensor, targets: Tensor, hypers: ng.Hypers) -> tuple[Tensor, 
     return rotated(inputs, hypers["angle"]), targets
 
 
-def network() -> nn.Module:
+def lenet() -> nn.Module:
     """LeNet for 14 x 14: as many layers and channels, of which the second sees 3 x 3 pixels."""
     return nn.Sequential(
         nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
@@ -61,7 +62,7 @@ def network() -> nn.Module:
     )  # fmt: skip
 
 
-def make_task(data: Data, seed: int, learned: bool) -> tuple[ng.Task, Data]:
+def make_task(data: Data, network: Network, seed: int, learned: bool) -> tuple[ng.Task, Data]:
     """The task, and its upright test images."""
     images, labels = functional.avg_pool2d(data[0], 2), data[1]
     order = mnist.shuffled(labels, seed)
@@ -80,10 +81,10 @@ def make_task(data: Data, seed: int, learned: bool) -> tuple[ng.Task, Data]:
 
 
 def trained(
-    task: ng.Task, engine: ng.EvoGrad | None, steps: int, seed: int
+    task: ng.Task, engine: ng.EvoGrad | None, rate: float, steps: int, seed: int
 ) -> tuple[Mapping[str, Tensor], Tensor]:
     """Parameters at the end, and the angle at each step: learned by this engine, or left alone."""
-    optimizer = ng.Adam(learning_rate=1e-3)
+    optimizer = ng.Adam(learning_rate=rate)
     if engine is None:
         run = ng.Run(task, optimizer, steps, seed)
         table = {**optimizer.hyperparameters(steps), **task.hyperparameters(steps)}
@@ -97,33 +98,37 @@ def trained(
     return result.parameters, result.schedule["angle"]
 
 
-def accuracy(parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> float:
-    """Share of right answers of the network with these parameters."""
-    module = network()
-    module.load_state_dict(dict(parameters))
+def accuracy(module: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Share of right answers."""
     with torch.no_grad():
         return (module(images).argmax(1) == labels).float().mean().item()
 
 
 def study(
-    data: Data, engine: ng.EvoGrad | None, steps: int, seed: int
+    data: Data,
+    engine: ng.EvoGrad | None,
+    steps: int,
+    seed: int,
+    network: Network = lenet,
+    rate: float = 1e-3,
 ) -> tuple[float, float, float, float]:
     """Angle at the end and its mean over the second half, in degrees; accuracy turned and upright."""
-    task, (images, labels) = make_task(data, seed, engine is not None)
-    parameters, angles = trained(task, engine, steps, seed)
-    thirty, degrees = torch.tensor(math.radians(DEGREES)), angles.rad2deg()
+    task, (images, labels) = make_task(data, network, seed, engine is not None)
+    parameters, angles = trained(task, engine, rate, steps, seed)
+    module, degrees = network(), angles.rad2deg()
+    module.load_state_dict(dict(parameters))
     return (
         degrees[-1].item(),
         degrees[steps // 2 :].mean().item(),
-        accuracy(parameters, rotated(images, thirty), labels),
-        accuracy(parameters, images, labels),
+        accuracy(module, rotated(images, torch.tensor(math.radians(DEGREES))), labels),
+        accuracy(module, images, labels),
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=mnist.FOLDER)
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=500)
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = mnist.read(options.data)
