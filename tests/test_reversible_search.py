@@ -93,7 +93,8 @@ def test_rev_7_hypergradients_grow_without_bound_where_training_is_chaotic():
     assert max(p.slope for p in smooth) < 0
     largest = max(abs(p.slope) for p in smooth)
     sizes = sorted(abs(p.slope) for p in rough)
-    assert sizes[len(sizes) // 2] > 1e2 * largest and sizes[-1] > 1e8 * largest
+    assert sizes[1] > 1e2 * largest  # all but the one at 1.94
+    assert sizes[-1] > 1e8 * largest
     assert min(p.slope for p in rough) < 0 < max(p.slope for p in rough)
     for log_rate, loss, slope in ((0.5, 0.0288, -0.062), (1.0, 0.0096, -0.021)):  # the paper's
         undone = chaos.point(task, log_rate, ng.Reversible(), torch.float32)
