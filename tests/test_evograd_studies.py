@@ -61,9 +61,7 @@ def test_evo_8_t1_t2_learns_to_distrust_flipped_labels():
 
 def test_evo_8_more_copies_point_more_the_way_of_t1_t2():
     # One draw of few copies is little more than a sign: their mean takes many draws.
-    means = []
-    for copies, draws in ((2, 40), (16, 40), (128, 12)):
-        means.append(sum(label_noise.cosines(data(), copies, draws)) / draws)
+    means = [sum(label_noise.cosines(data(), copies, draws=40)) / 40 for copies in (2, 16, 128)]
     assert means[0] < means[1] < means[2]
 
 
