@@ -129,14 +129,14 @@ def measure(method: str, steps: int, path: Path) -> None:
     keep, (run, schedule) = METHODS[method], make_run(steps)
     with watched(run.task.device) as few:
         ng.Reverse().differentiate(keep(*make_run(FEW)), LEARN)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with watched(run.task.device) as peak:
         rollout = keep(run, schedule)
         held = kept(rollout)
         found = ng.Reverse().differentiate(rollout, LEARN)
     row = {
         "found": found, "states": held.states, "bytes": held.bytes, "peak": peak.bytes,
-        "growth": peak.bytes - few.bytes, "seconds": time.perf_counter() - begin,
+        "growth": peak.bytes - few.bytes, "seconds": time.process_time() - begin,
     }  # fmt: skip
     torch.save(row, path)
 
