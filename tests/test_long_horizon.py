@@ -15,19 +15,26 @@ SHORT, LONG = 22**2, 44**2  # squares, so that the last segment is a full one
 
 @functools.cache
 def swept(method, steps):
-    """The hypergradient, what was kept for it, and the states that are alive as the sweep begins."""
+    """The hypergradient, what was kept for it, and how many states came to be alive for the sweep."""
     run, schedule = make_run(steps)
-    rollout, alive = METHODS[method](run, schedule), []
-    held, width = kept(rollout), rollout.final.shape[1]
+    width = sum(run.module.sizes)
+    before, after = states_alive(width), []
+    rollout = METHODS[method](run, schedule)
+    held = kept(rollout)
     assert bool((rollout.values["momentum"] == 0.9).all())  # the fraction 9/10, in all of them
 
     def count(t):
         if t == steps - 1:  # all checkpoints but the last, and its segment computed again
-            gc.collect()  # what was left of other runs
-            tensors = (value for value in gc.get_objects() if type(value) is torch.Tensor)
-            alive.append(sum(v.dim() == 2 and v.shape[1] == width for v in tensors))
+            after.append(states_alive(width))
 
-    return ng.Reverse().differentiate(rollout, LEARN, count), held, alive[0]
+    found = ng.Reverse().differentiate(rollout, LEARN, count)
+    return found, held, after[0] - before
+
+
+def states_alive(width):
+    gc.collect()  # what is left of other runs
+    tensors = (value for value in gc.get_objects() if type(value) is torch.Tensor)
+    return sum(value.dim() == 2 and value.shape[1] == width for value in tensors)
 
 
 def test_a_long_run_undone_has_the_bits_of_its_checkpoints():
