@@ -137,9 +137,9 @@ def _cell(
     cost = one + (few - one) * (all_ - least) / (some - least)
     arithmetic.append(
         f"{name}, {count:,} of the {block.title}: {one:.2f} + ({few:.2f} - {one:.2f}) x "
-        f"({all_:,.1f} - {least:.1f}) / ({some:.1f} - {least:.1f}) = {_number(cost)}"
+        f"({all_:,.1f} - {least:.1f}) / ({some:.1f} - {least:.1f}) = {cost:,.0f}"
     )
-    return f"≈ {_number(cost)} (from {row.most})"
+    return f"≈ {cost:,.0f} (from {row.most})"
 
 
 def _gradients(case: Case, block: Block, row: Row, count: int) -> float:
