@@ -1,7 +1,8 @@
 """One hypergradient through 100,000 steps: from checkpoints, and from a run that is undone.
 
-    python -m benchmarks.long_horizon                  # about eight minutes of one thread
+    python -m benchmarks.long_horizon                  # about ten minutes of one thread
     python -m benchmarks.long_horizon --steps 3000
+    python -m benchmarks.long_horizon --folder results/long    # goes on with what is not yet there
 
 A network of 2,410 parameters learns scikit-learn's digits in float64: batches of 16, noise added to
 the images anew at each step, momentum 9/10, and a learning rate that decays in ten windows, which
@@ -138,24 +139,27 @@ def measure(method: str, steps: int, path: Path) -> None:
         "found": found, "states": held.states, "bytes": held.bytes, "peak": peak.bytes,
         "growth": peak.bytes - few.bytes, "seconds": time.process_time() - begin,
     }  # fmt: skip
-    torch.save(row, path)
+    part = path.with_suffix(".part")
+    torch.save(row, part)
+    part.rename(path)  # there as a whole, or not at all
 
 
-def table(steps: int) -> None:
-    """Measure all methods, one after the other; print what they took and how they agree."""
+def table(steps: int, folder: Path) -> None:
+    """Measure the methods whose rows are not in the folder; print what they took and how they agree."""
     run, _ = make_run(steps)
     count = sum(run.module.sizes)
     print(f"{steps:,} steps, {count:,} parameters; all states would take "
           f"{_mib(steps * run.state_bytes)}", flush=True)  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
     rows = {}
     for method in METHODS:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "row.pt"
+        path = folder / f"{method} {steps}.pt"
+        if not path.exists():
             command = [sys.executable, "-m", "benchmarks.long_horizon", "--steps", str(steps)]
             subprocess.run([*command, "--only", method, str(path)], check=True)
-            # Written a moment ago by this very module; a hypergradient is more than tensors.
-            rows[method] = row = torch.load(path, weights_only=False)
-        print(f"  {method:<20} {row['seconds']:5.0f} s; states kept {row['states']:>4}, in all "
+        # Written by this very module; a hypergradient is more than tensors.
+        rows[method] = row = torch.load(path, weights_only=False)
+        print(f"  {method:<20} {row['seconds']:5.0f} s of CPU; states kept {row['states']:>4}, in all "
               f"{_mib(row['bytes'])}; peak memory {_mib(row['peak'])}, growth "
               f"{_mib(row['growth'])}", flush=True)  # fmt: skip
     undone, same_run, floating = (rows[method]["found"] for method in METHODS)
@@ -177,6 +181,7 @@ def _mib(count: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, help="keeps the rows of finished methods")
     parser.add_argument("--only", nargs=2, metavar=("METHOD", "PATH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.steps < FEW:
@@ -184,7 +189,8 @@ def main() -> None:
     if options.only:
         return measure(options.only[0], options.steps, Path(options.only[1]))
     print(f"torch {torch.__version__}, {time.strftime('%F')}")
-    return table(options.steps)
+    with tempfile.TemporaryDirectory() as passing:
+        return table(options.steps, options.folder or Path(passing))
 
 
 if __name__ == "__main__":
