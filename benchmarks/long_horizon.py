@@ -51,7 +51,9 @@ METHODS: dict[str, Callable[[ng.Run, ng.Schedule], Rollout]] = {
     "checkpoints": lambda run, s: ng.Reverse("checkpoint").rollout(run, s, keep=True),
 }
 OPTIMIZER = ng.SGD(
-    learning_rate=ng.Windows(10, initial=[0.05 * 0.6**k for k in range(10)]),
+    # Stable: at 0.01 a change of the initial weights grows sevenfold in 6,000 steps. At 0.05 it grows
+    # a million times in 2,000, and the derivatives of two runs that round differently part.
+    learning_rate=ng.Windows(10, initial=[0.01 * 0.6**k for k in range(10)]),
     momentum=ng.Constant(initial=0.9),  # 9/10, also of the integer run
     weight_decay=ng.Constant(initial=1e-4),
 )
