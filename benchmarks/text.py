@@ -64,13 +64,15 @@ def cosine(peak: float, beta2: float, weight_decay: float) -> ng.Schedule:
 
 
 def work() -> list[str]:
-    """Keys of all pieces, the outer seed last."""
-    pieces = [f"default|{seed}" for seed in OUTER_SEEDS] + ["start|0"]
-    return pieces + [
+    """Keys of all pieces, the outer seed last; one search and the baselines, which make a first
+    table, come first."""
+    first, *others = (f"default|{seed}" for seed in OUTER_SEEDS)
+    baselines = [
         f"cosine, peak {peak:g}, beta2 {beta2:g}, weight decay {weight_decay:g}|0"
         for beta2, weight_decay in SETTINGS
         for peak in PEAKS
     ]
+    return [first, "start|0", *baselines, *others]
 
 
 def baseline(key: str) -> ng.Schedule:
