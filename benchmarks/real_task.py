@@ -13,9 +13,7 @@ judged on all 10,000 test images by plain ``torch.optim`` runs on the same five 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import statistics
 import time
 from pathlib import Path
@@ -24,10 +22,11 @@ import torch
 
 import nongreedy as ng
 
+from ._pieces import RETRAIN_SEEDS, Log, Progress, arguments, record, share, table
+
 PEAKS = (0.01, 0.02, 0.03, 0.05, 0.1)
 STARTS = (1e-5, 1e-3, 1e-1)
 OUTER_SEEDS = (0, 1, 2)
-RETRAIN_SEEDS = tuple(range(1000, 1005))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,38 +72,6 @@ def make_task(setting: Setting, data: Path) -> ng.Task:
     )
 
 
-class Log:
-    """Finished pieces of work, by key."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-
-    def read(self) -> dict[str, dict]:
-        """Every finished piece."""
-        if not self.path.exists():
-            return {}
-        rows = [json.loads(line) for line in self.path.read_text().splitlines()]
-        return {row["key"]: row for row in rows}
-
-    def write(self, key: str, **row: object) -> None:
-        """Append one piece as one line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps({"key": key, "date": time.strftime("%F"), **row}) + "\n")
-
-
-class Progress(ng.Callback):
-    """One line per outer step."""
-
-    def on_outer_step(self, row: ng.OuterStep) -> None:
-        values = {k: [float(f"{v:.3g}") for v in vs] for k, vs in row.values.items()}
-        print(
-            f"  {row.index} loss {row.validation_loss:.4f} acc {row.validation_accuracy} cost "
-            f"{row.cost:.1f} {row.seconds:.0f}s {row.note} {row.signs} {values}",
-            flush=True,
-        )
-
-
 def work() -> list[str]:
     """Keys of all pieces; those of the first outer seed, which make a first table, come first."""
     pieces = []
@@ -142,13 +109,7 @@ def piece(task: ng.Task, setting: Setting, key: str, log: Log) -> None:
         schedule = ng.cosine_schedule(float(parameter))
     else:
         result = search(task, setting, kind, parameter, int(seed))
-        schedule = result.schedule
-        extra = {
-            "cost": result.cost,
-            "status": result.status.name,
-            "schedule": {n: c.coefficients.tolist() for n, c in schedule.curves.items()},
-            "history": [row.to_json() for row in result.history],
-        }
+        schedule, extra = result.schedule, record(result)
     seconds = time.perf_counter() - begin
     tests = [
         ng.retrain(task, schedule, steps=setting.steps, seed=s).test_accuracy for s in RETRAIN_SEEDS
@@ -159,36 +120,9 @@ def piece(task: ng.Task, setting: Setting, key: str, log: Log) -> None:
     )
 
 
-def table(log: Log) -> str:
-    """Markdown, from what is finished."""
-    groups: dict[str, list[dict]] = {}
-    for key, row in log.read().items():
-        groups.setdefault(key.rpartition("|")[0], []).append(row)
-    lines = [
-        "| schedule | test accuracy (%) | per outer seed | plain runs spent |",
-        "|---|---|---|---|",
-    ]
-    for group, rows in groups.items():
-        means = [100 * statistics.fmean(row["test"]) for row in rows]
-        every = [100 * value for row in rows for value in row["test"]]
-        error = statistics.stdev(every) / len(every) ** 0.5
-        costs = ", ".join(f"{row['cost']:.0f}" for row in rows if "cost" in row) or "0"
-        each = ", ".join(f"{mean:.2f}" for mean in means)
-        lines.append(
-            f"| {group} | {statistics.fmean(means):.2f} ± {error:.2f} | {each} | {costs} |"
-        )
-    return "\n".join(lines)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__.splitlines()[0], "../shared/data/cifar10.zip", "results/lenet.jsonl")
     parser.add_argument("--net", choices=sorted(SETTINGS), default="lenet")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/cifar10.zip"))
-    parser.add_argument("--out", type=Path, default=Path("results/lenet.jsonl"))
-    parser.add_argument("--part", default="0/1", help="this process' share of the work, i/n")
-    parser.add_argument("--only", default="", help="keys that start with this")
-    parser.add_argument("--budget", type=float, help="plain runs per search")
-    parser.add_argument("--table", action="store_true", help="print the table and stop")
     options = parser.parse_args()
     log, setting = Log(options.out), SETTINGS[options.net]
     if options.budget:
@@ -196,12 +130,10 @@ def main() -> None:
     if not options.table:
         torch.set_num_threads(1)
         task = make_task(setting, options.data)
-        index, parts = map(int, options.part.split("/"))
-        wanted = [key for key in work() if key.startswith(options.only)]
-        for key in wanted[index::parts]:
+        for key in share(work(), options.part, options.only):
             if key not in log.read():
                 piece(task, setting, key, log)
-    print(table(log))
+    print(table(log, "test accuracy (%)", scale=100, digits=2))
 
 
 if __name__ == "__main__":

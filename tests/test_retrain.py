@@ -72,6 +72,24 @@ def test_judged_on_all_of_validation_and_test():
         assert accuracy == pytest.approx(right)
 
 
+def test_accuracy_of_examples_with_several_targets_is_the_share_that_is_right():
+    inputs, first = classes(1200, (4,), 7)
+    targets = torch.stack([first, (first + 1) % 3], 1)
+
+    def model():
+        return nn.Sequential(nn.Linear(4, 6), nn.Unflatten(1, (3, 2)))  # (B, classes, targets)
+
+    data = (inputs, targets)
+    task = ng.Task(model, nn.functional.cross_entropy, data, data, batch_size=24)
+    found = ng.retrain(task, SCHEDULE, steps=20)
+    with torch.no_grad():
+        right = found.model(inputs.float()).argmax(1) == targets
+    assert 0.5 < found.validation_accuracy < 1
+    assert found.validation_accuracy == pytest.approx(right.double().mean().item())
+    outcome = ng.Run(task, ng.SGD(), 20).outer_loss(vector(found.model))
+    assert outcome.accuracy == pytest.approx(found.validation_accuracy)
+
+
 def test_without_test_data_or_classes():
     x, y = torch.randn(20, 3), torch.randn(20, 1)
     task = ng.Task(lambda: nn.Linear(3, 1), nn.functional.mse_loss, (x, y), 0.25, batch_size=5)

@@ -150,7 +150,7 @@ def _reestimate(model: nn.Module, task: Task, seed: int) -> None:
 @torch.no_grad()
 def _judge(model: nn.Module, task: Task, examples: Examples) -> tuple[float, float | None]:
     model.eval()
-    loss_sum, right = 0.0, 0
+    loss_sum, right = 0.0, 0.0
     for low in range(0, examples.count, _EVALUATION_BATCH):
         part = slice(low, min(low + _EVALUATION_BATCH, examples.count))
         inputs, targets = to_device(examples.fetch(part), task.device, torch.float32)

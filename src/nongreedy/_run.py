@@ -198,7 +198,7 @@ class Run:
     def _outer(
         self, parameters: Tensor, total: Tensor | None, chosen: Tensor | None = None
     ) -> Outcome:
-        examples, right, loss_sum = self.task.validation, 0, 0.0
+        examples, right, loss_sum = self.task.validation, 0.0, 0.0
         count = examples.count if chosen is None else len(chosen)
         for part in outer_slices(count):
             weight = (part.stop - part.start) / count
@@ -223,7 +223,7 @@ class Run:
             yield
 
 
-def _add_known(total: int | None, more: int | None) -> int | None:
+def _add_known(total: float | None, more: float | None) -> float | None:
     return None if total is None or more is None else total + more
 
 

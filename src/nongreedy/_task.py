@@ -177,13 +177,17 @@ def checked_loss(value: Any) -> Tensor:
     return value
 
 
-def accuracy_count(output: Any, targets: Any) -> int | None:
-    """Number of right answers where the task is a classification, else None."""
+def accuracy_count(output: Any, targets: Any) -> float | None:
+    """Number of right answers where the task is a classification, else None.
+
+    An example with several targets, such as a sequence, counts as the share that is right.
+    """
     if not isinstance(output, Tensor) or not isinstance(targets, Tensor) or output.dim() < 2:
         return None
     if targets.is_floating_point() or targets.shape != output.shape[:1] + output.shape[2:]:
         return None
-    return int((output.argmax(1) == targets).sum())
+    right = output.argmax(1) == targets
+    return right.reshape(len(right), -1).float().mean(1).sum().item()
 
 
 def checked_device(device: str | torch.device) -> torch.device:

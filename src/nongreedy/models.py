@@ -1,7 +1,8 @@
-"""Models: the four families that the examples and benchmarks train.
+"""Models: those that the examples and benchmarks train.
 
-A shape is ``(C, H, W)``. Every model maps ``(B, C, H, W)`` to logits ``(B, classes)``, and uses
-no in-place operation, so that it can be differentiated twice and under `torch.func`.
+Four families of `build` see images: a shape is ``(C, H, W)``, and they map ``(B, C, H, W)`` to
+logits ``(B, classes)``. `CharTransformer` sees text. None uses an in-place operation, so that each
+can be differentiated twice and under `torch.func`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from nongreedy._errors import nearest_name
+from nongreedy._transformer import CharTransformer
 
-__all__ = ["NAMES", "build", "convnet", "lenet", "mlp", "wrn"]
+__all__ = ["NAMES", "CharTransformer", "build", "convnet", "lenet", "mlp", "wrn"]
 
 Shape = tuple[int, int, int]
 

@@ -2,6 +2,7 @@
 
 from nongreedy.data._dataset import in_memory
 from nongreedy.data._load import NAMES, Splits, describe, load
+from nongreedy.data._text import characters
 from nongreedy.data.augment import Augmentation, Compose, Cutout, HorizontalFlip, RandomCrop
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "HorizontalFlip",
     "RandomCrop",
     "Splits",
+    "characters",
     "describe",
     "in_memory",
     "load",

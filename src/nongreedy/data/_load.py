@@ -26,7 +26,8 @@ class Splits:
 
     Attributes:
         name: Where they come from.
-        train: Inputs, float32 ``(N, C, H, W)``, standardised; and targets, int64 ``(N,)``.
+        train: Inputs, float32 ``(N, C, H, W)``, standardised; and targets, int64 ``(N,)``. Text:
+            both int64 ``(N, context)``.
         validation: The same, by the mean and standard deviation of ``train``.
         test: The same.
         classes: Names, by class number.
