@@ -1,8 +1,9 @@
 """Learned schedules against hand-tuned ones for AdamW: a character-level transformer.
 
-Learning rate (5 windows), beta1 and weight decay are learned from a poor start: a learning rate of
-1e-5, a beta1 of 0.5 and hardly any weight decay. Every piece of work (one search, one baseline) is
-one line of a JSON-lines file, so that a killed benchmark goes on where it stopped.
+Learning rate (5 windows; or 5 values joined by straight lines), beta1 and weight decay are learned from
+a poor start: a learning rate of 1e-5, a beta1 of 0.5 and hardly any weight decay. Every piece of work
+(one search, one baseline) is one line of a JSON-lines file, so that a killed benchmark goes on where it
+stopped.
 
     python -m benchmarks.text --out results/text.jsonl
     python -m benchmarks.text --out results/text.jsonl --table
@@ -17,6 +18,7 @@ import functools
 import math
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,6 +34,11 @@ OPTIMIZER = ng.AdamW(
     beta1=ng.Windows(1, initial=0.5),
     weight_decay=ng.Windows(1),
 )
+# What a search learns, by its key.
+SEARCHES = {
+    "default": OPTIMIZER,
+    "default, straight lines": replace(OPTIMIZER, learning_rate=ng.Linear(5, initial=1e-5)),
+}
 PEAKS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 # beta2 and weight decay of the baselines; the searches leave beta2 at AdamW's 0.999.
 SETTINGS = ((0.999, 0.1), (0.999, 0.01), (0.95, 0.1))
@@ -66,7 +73,7 @@ def cosine(peak: float, beta2: float, weight_decay: float) -> ng.Schedule:
 def work() -> list[str]:
     """Keys of all pieces, the outer seed last; one search and the baselines, which make a first
     table, come first."""
-    first, *others = (f"default|{seed}" for seed in OUTER_SEEDS)
+    first, *others = (f"{name}|{seed}" for name in SEARCHES for seed in OUTER_SEEDS)
     baselines = [
         f"cosine, peak {peak:g}, beta2 {beta2:g}, weight decay {weight_decay:g}|0"
         for beta2, weight_decay in SETTINGS
@@ -87,13 +94,14 @@ def piece(task: ng.Task, key: str, budget: float, log: Log) -> None:
     """Do one piece of work: find or make the schedule, retrain it on fresh seeds."""
     print(key, flush=True)
     begin, extra = time.perf_counter(), {}
-    if key.startswith("default"):
+    name, _, seed = key.rpartition("|")
+    if name in SEARCHES:
         result = ng.tune(
             task,
-            OPTIMIZER,
+            SEARCHES[name],
             steps=STEPS,
             outer_steps=30,
-            seed=int(key.rpartition("|")[2]),
+            seed=int(seed),
             budget=budget,
             callbacks=[Progress()],
         )
