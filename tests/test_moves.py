@@ -29,6 +29,19 @@ def test_exchange_keeps_the_effective_learning_rate(sign, length):
     torch.testing.assert_close(effective, schedule["learning_rate"] / 0.05)
 
 
+@pytest.mark.parametrize("kind", [ng.Adam, ng.AdamW])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_exchange_keeps_the_size_of_adams_noisy_updates(kind, sign):
+    optimizer = kind(ng.Windows(2, initial=[0.1, 0.02]), beta1=ng.Windows(1, initial=0.8))
+    learned = {n: h for n, h in optimizer.hyperparameters(STEPS).items() if h.learned}
+    schedule = Schedule.initial(optimizer.hyperparameters(STEPS))
+    changed = exchange(schedule, learned, sign)(0.5)
+    slack = 1 - changed["beta1"]
+    assert slack.item() == pytest.approx(0.2 * 10 ** (-sign * 0.5))
+    sizes = changed["learning_rate"] * slack.sqrt()
+    torch.testing.assert_close(sizes, schedule["learning_rate"] * 0.2**0.5)
+
+
 @pytest.mark.parametrize(
     ("rates", "momentum", "sign"),
     [([0.1], 0.0, -1), ([0.1], 0.998, 1), ([1e-8], 0.7, 1), ([5.0], 0.99, -1)],

@@ -18,7 +18,7 @@ from .._schedule import Schedule
 from .base import OuterRule, OuterState, Report, learned
 from .evidence import weigh
 from .line_search import Lengths, LineSearch, Point
-from .moves import COOLED, exchange, moved, ramp, ray, regularize
+from .moves import COOLED, exchange, moved, ramp, ray, regularize, traded
 
 _SCALE = Lengths(first=1.0, longest=8.0, shortest=0.25)
 _SHAPE = Lengths(first=0.25, longest=1.0, shortest=0.125)
@@ -58,10 +58,10 @@ class AgreementSearch(OuterRule[SearchState]):
     followed as far as plain runs keep improving. Then the shape: on two windows, then four, ..., each
     outer step draws fresh seeds, runs the current schedule on them, and proposes
 
-    1. what the derivative at one noisy end point hardly sees: momentum exchanged for learning rate
-       by half a decade, up or down (:func:`exchange`), ten times the weight decay, and a cooling ramp
-       (the learning rate falls by half a decade towards the end, then by one, two); where one of
-       them helps, nothing needs to be differentiated;
+    1. what the derivative at one noisy end point hardly sees: momentum, or Adam's beta1, exchanged
+       for learning rate by half a decade, up or down (:func:`exchange`), ten times the weight decay,
+       and a cooling ramp (the learning rate falls by half a decade towards the end, then by one,
+       two); where one of them helps, nothing needs to be differentiated;
     2. else a step along the :class:`Evidence` direction, in which coefficients move as far as their
        hypergradient stands out of its noise, and not at all where seeds disagree. Hypergradients of
        a schedule that does not move are kept and weighed together with those of further seeds.
@@ -156,7 +156,9 @@ def _finite(
         move = exchange(base.schedule, hyperparameters, sign)
         best, length = search.along(best, move, _EXCHANGE)
         if length:
-            notes.append(f"momentum {verb} by {length:g} decades for learning rate")
+            notes.append(
+                f"{traded(hyperparameters)} {verb} by {length:g} decades for learning rate"
+            )
             break
     best, length = search.along(best, regularize(best.schedule, hyperparameters), _REGULARIZE)
     if length:

@@ -14,8 +14,11 @@ Move = Callable[[float], Schedule]
 Direction = Mapping[str, Tensor]
 Hyperparameters = Mapping[str, Hyperparameter]
 COOLED = "learning_rate"  # what is lowered when a run diverges, and along the cooling ramp
-TRADED = "momentum"
 _DECAY = "weight_decay"
+# Name of the average over gradients -> power of 1 - beta by which the learning rate goes along:
+# SGD at the same effective rate alpha / (1 - beta); Adam at the same size of updates, which noisy
+# gradients make proportional to alpha sqrt(1 - beta).
+_TRADED = {"momentum": 1.0, "beta1": -0.5}
 
 
 def moved(
@@ -53,26 +56,35 @@ def regularize(schedule: Schedule, hyperparameters: Hyperparameters) -> Move | N
     return ray(schedule, hyperparameters, {_DECAY: more})
 
 
+def traded(hyperparameters: Hyperparameters) -> str | None:
+    """What can be exchanged for learning rate; None where nothing can."""
+    known = (name for name in _TRADED if name in hyperparameters)
+    return next(known, None) if COOLED in hyperparameters else None
+
+
 def exchange(schedule: Schedule, hyperparameters: Hyperparameters, sign: int) -> Move | None:
-    r"""Momentum for learning rate, by decades, at the same effective learning rate.
+    r"""Momentum for learning rate, by decades, at the same effective size of steps.
 
-    .. math:: 1 - \beta \to 10^{-kl} (1 - \beta), \qquad \alpha \to 10^{-kl} \alpha
+    .. math:: 1 - \beta \to 10^{-kl} (1 - \beta), \qquad \alpha \to 10^{-pkl} \alpha
 
-    with :math:`k` the sign and :math:`l` the length. Where steps are small, only
-    :math:`\alpha / (1 - \beta)` matters, so that the hypergradient pushes both the same way; what
-    momentum itself is worth shows at a distance. None where one of them is not learned, or where
-    half a decade leaves the bounds.
+    with :math:`k` the sign, :math:`l` the length and :math:`p` 1 for SGD, -1/2 for Adam. Where steps
+    are small, only :math:`\alpha / (1 - \beta)` matters to SGD, and where gradients are noisy,
+    :math:`\alpha \sqrt{1 - \beta}` to Adam, so that the hypergradient pushes both for what they do
+    together; what momentum itself is worth shows at a distance. None where one of them is not learned,
+    or where half a decade leaves the bounds.
     """
-    if COOLED not in hyperparameters or TRADED not in hyperparameters:
+    name = traded(hyperparameters)
+    if name is None:
         return None
 
     def changed(length: float) -> dict[str, Tensor]:
         factor = 10.0 ** (-sign * length)
-        return {COOLED: schedule[COOLED] * factor, TRADED: 1 - (1 - schedule[TRADED]) * factor}
+        rate = schedule[COOLED] * factor ** _TRADED[name]
+        return {COOLED: rate, name: 1 - (1 - schedule[name]) * factor}
 
-    for name, values in changed(0.5).items():
-        if not torch.equal(hyperparameters[name].clip(values), values):
+    for each, values in changed(0.5).items():
+        if not torch.equal(hyperparameters[each].clip(values), values):
             return None
     return lambda length: schedule.with_coefficients(
-        {name: hyperparameters[name].clip(values) for name, values in changed(length).items()}
+        {each: hyperparameters[each].clip(values) for each, values in changed(length).items()}
     )
