@@ -13,6 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ._basis import Basis, Linear, Windows
@@ -116,7 +117,7 @@ def _draw_schedule(
     _trace(axis, returned, smooth, color=PAPER, linewidth=5.0)
     _trace(axis, returned, smooth, color=RETURNED, linewidth=2.6)
     _scale(axis, np.concatenate([returned, *(values for _, values in earlier)]))
-    _label(axis, _knots(curve, steps) if smooth else _levels(returned), returned)
+    _label(axis, _knots(curve, steps) if smooth else _levels(returned), returned, smooth)
     axis.set_xlim(0, steps)
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     _dress(axis, name.replace("_", " "), "training step")
@@ -143,17 +144,22 @@ def _knots(curve: Curve, steps: int) -> list[tuple[int, float]]:
     return [(step, step + 0.5) for step in curve.basis.positions(steps).tolist()]
 
 
-def _label(axis: Axes, places: Sequence[tuple[int, float]], values: np.ndarray) -> None:
-    """Write the value at each of a few places above the line."""
+def _label(
+    axis: Axes, places: Sequence[tuple[int, float]], values: np.ndarray, smooth: bool
+) -> None:
+    """Write the value at each of a few places beside the line."""
     if len(places) > MOST_LABELS:
         return
     for step, middle in places:
-        side = "left" if middle < 1 < len(values) else "center"
-        side = "right" if middle > len(values) - 1 > 0 else side
+        first, last = middle < 1 < len(values), middle > len(values) - 1 > 0
+        falls = smooth and not first and values[step] < values[step - 1]
+        # Where a line falls, there is room above it on the right, or at its end below it.
+        side = "right" if last else "left" if first or falls else "center"
+        below = last and falls
         axis.annotate(
-            number(values[step]), (middle, values[step]), xytext=(0, 5),
-            textcoords="offset points", ha=side, color=RETURNED, fontsize=10,
-            fontweight="bold", bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6},
+            number(values[step]), (middle, values[step]), xytext=(0, -5 if below else 5),
+            textcoords="offset points", ha=side, va="top" if below else "bottom", color=RETURNED,
+            fontsize=10, fontweight="bold", path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
         )  # fmt: skip
 
 
