@@ -78,6 +78,26 @@ def test_a_penalty_of_every_single_weight(engine, model):
     assert slopes.error(given[0]["weight_penalties"]) < 1e-6
 
 
+@pytest.mark.parametrize("store", ["device", "checkpoint"])
+def test_a_hundred_thousand_weights_of_examples(store):
+    count = 100_000
+    task = ng.Task(
+        functools.partial(torch.nn.Linear, 4, 3), training_loss,
+        classes(count, (4,), seed=1), classes(50, (4,), seed=2), batch_size=count // 4,
+        hyperparameters={"example_weights": ng.Variable(initial=drawn(count))},
+        validation_loss=functional.cross_entropy,
+    )  # fmt: skip
+    optimizer = ng.SGD(learning_rate=0.3, momentum=0.5)
+    schedule = ng.Schedule.initial(
+        {**optimizer.hyperparameters(STEPS), **task.hyperparameters(STEPS)}
+    )
+    run = ng.Run(task, optimizer, STEPS, seed=6, dtype=torch.float64)
+    gradient = ng.Reverse(store).hypergradient(run, schedule, ["example_weights"]).gradients
+    assert int((gradient["example_weights"] != 0).sum()) == count  # each acts in an epoch
+    slopes = testing.Judge(JUDGE).slopes(run, schedule, "example_weights")
+    assert slopes.resolved and slopes.error(gradient["example_weights"]) < 1e-6
+
+
 def test_only_scalars_over_time_have_per_step_hypergradients():
     per_step = found("several", "mlp", ENGINES[1]).per_step
     assert per_step.keys() == {*BASES["windows"], "label_smoothing"}
