@@ -8,7 +8,7 @@ READY := .venv/.ready
 .PHONY: demo test format clean
 
 demo: $(READY)
-	$(BIN)/nongreedy tune --outer-steps 4 --out demo/default
+	$(BIN)/nongreedy tune --outer-steps 3 --out demo/default
 	$(BIN)/nongreedy tune --outer paper --outer-steps 5 --out demo/paper
 
 test: $(READY)
