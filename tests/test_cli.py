@@ -22,6 +22,7 @@ TINY = ["--model", "mlp", "--train-examples", "160", "--epochs", "8", "--outer-s
 # Half a second per outer step, and unsettled for at least ten.
 LONG = [*TINY[:4], "--epochs", "40", "--outer", "paper", "--outer-steps", "5000"]
 FILES = ["history.json", "schedule.json", "schedule.png"]
+STUDY = ["study.db", "study.db-savepoints"]
 TASK_FILE = """
     import torch
     import nongreedy as ng
@@ -61,12 +62,6 @@ def command(*arguments):
 
 
 @pytest.fixture
-def environment():
-    source = str(Path(ng.__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "FORCE_COLOR": "1"}
-
-
-@pytest.fixture
 def task_file(tmp_path):
     path = tmp_path / "my_task.py"
     path.write_text(textwrap.dedent(TASK_FILE))
@@ -86,7 +81,7 @@ def test_tune_finds_writes_and_explains(tmp_path, outer):
     out = tmp_path / "deep" / "out"
     result = run("tune", *TINY, "--outer", outer, "--compare-seeds", 2, "--out", out)
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert sorted(path.name for path in out.iterdir()) == FILES + STUDY
 
     history = json.loads((out / "history.json").read_text())
     assert [row["index"] for row in history["rows"]] == [0, 1]
@@ -95,7 +90,7 @@ def test_tune_finds_writes_and_explains(tmp_path, outer):
         "the schedule found", "cosine, peak 0.03", "cosine, peak 0.1", "cosine, peak 0.3",
     ]  # fmt: skip
     assert all(len(entry["scores"]) == 2 for entry in history["comparison"])
-    for name in FILES:
+    for name in [*FILES, STUDY[0]]:
         assert (out / name).as_posix() in result.output
     assert "The schedule found " in result.output
 
@@ -265,7 +260,7 @@ def test_interrupt_in_a_pipe_keeps_what_was_found_in_plain_lines(tmp_path, envir
     assert head[3].split()[0] == "0"
     assert head[4].split()[0] == "1"
     assert "Interrupted: what was found so far is written." in rest
-    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES + STUDY
     ng.Schedule.load(tmp_path / "schedule.json")
     assert json.loads((tmp_path / "history.json").read_text())["status"] == "interrupted"
 

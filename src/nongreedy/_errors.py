@@ -64,6 +64,10 @@ class ScheduleFileError(NongreedyError, ValueError):
     """A schedule file is unreadable or was written by another version."""
 
 
+class StudyError(NongreedyError, ValueError):
+    """A study cannot be opened, read or written, is held by another process, or is another's."""
+
+
 def nearest_name(value: str, options: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` and the list of valid names, to end an error message with."""
     options = sorted(options)

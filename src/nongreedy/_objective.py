@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 
 from ._callback import Callback
 from ._engine import Engine, Hypergradient, Rollout
-from ._errors import DivergedError, NongreedyError
+from ._engine.watch import Watch
+from ._errors import DivergedError, NongreedyError, ReplayError
+from ._memory import Memory, Ran, Request
 from ._optimizer import Optimizer
 from ._plan import mix
 from ._run import Run
@@ -63,10 +64,11 @@ class Objective:
         dtype: torch.dtype = torch.float32,
         budget: float | None = None,
         callback: Callback | None = None,
+        memory: Memory | None = None,
     ):
         self.task, self.optimizer, self.steps, self.engine = task, optimizer, steps, engine
         self.learn, self.seed, self.dtype, self.budget = learn, seed, dtype, budget
-        self.callback = callback or Callback()
+        self.callback, self.memory = callback or Callback(), memory or Memory()
         self.cost, self.reserve = 0.0, 0.0
         self.evaluated: dict[tuple[object, ...], Evaluated] = {}
 
@@ -75,11 +77,17 @@ class Objective:
         return [mix(self.seed, stream, index) for index in range(count)]
 
     def rollout(self, schedule: Schedule, seed: int, keep: bool = False) -> Rollout:
-        """Train once; raises DivergedError or BudgetSpentError."""
+        """Train once; raises DivergedError or BudgetSpentError.
+
+        A run that is remembered is not repeated, and its rollout has no states: `differentiate`
+        repeats it then, unless the sweep is remembered, too. It costs the same, so that a search
+        that goes on after a kill spends what an undisturbed one spends.
+        """
         self._afford(1.0)
         run = Run(self.task, self.optimizer, self.steps, seed, self.dtype)
+        request = Request("run", schedule, seed)
         try:
-            done = self.engine.rollout(run, schedule, keep=keep, on_step=self._watch("plain run"))
+            done = self._recalled(run, request) or self._trained(run, request, keep)
         except DivergedError as error:
             self.cost += (error.step + 1) / (self.steps + 1)
             raise
@@ -89,12 +97,59 @@ class Objective:
         record.accuracies[seed] = done.outcome.accuracy
         return done
 
+    def _recalled(self, run: Run, request: Request) -> Rollout | None:
+        known = self.memory.recall(request)
+        if isinstance(known, DivergedError):
+            raise known
+        if not isinstance(known, Ran):
+            return None
+        return Rollout(run, request.schedule, {}, known.outcome, list(known.losses), torch.empty(0))
+
+    def _trained(self, run: Run, request: Request, keep: bool) -> Rollout:
+        watch = self._watch("plain run", request)
+        try:
+            done = self.engine.rollout(run, request.schedule, keep=keep, on_step=watch)
+        except DivergedError as error:
+            self.memory.remember(request, error)
+            raise
+        self.memory.remember(request, Ran(done.outcome, tuple(done.losses)))
+        return done
+
     def differentiate(self, rollout: Rollout) -> Hypergradient:
         """The hypergradient at a kept rollout; raises DivergedError or BudgetSpentError."""
         price = self.engine.sweep_cost(rollout.run, rollout.schedule, self.learn)
         self._afford(price)
         self.cost += price
-        return self.engine.differentiate(rollout, self.learn, self._watch("hypergradient"))
+        request = Request("sweep", rollout.schedule, rollout.run.seed, tuple(self.learn))
+        known = self.memory.recall(request)
+        if isinstance(known, DivergedError):
+            raise known
+        if isinstance(known, Hypergradient):
+            return known
+        complete = bool(rollout.values) or not self.engine.needs_states
+        kept = rollout if complete else self._repeated(rollout)
+        try:
+            found = self.engine.differentiate(
+                kept, self.learn, self._watch("hypergradient", request)
+            )
+        except DivergedError as error:
+            self.memory.remember(request, error)
+            raise
+        self.memory.remember(request, found)
+        return found
+
+    def _repeated(self, rollout: Rollout) -> Rollout:
+        """A remembered run once more, for its states; another outcome would make all that follows
+        another search."""
+        watch = self._watch("plain run, for its states")
+        again = self.engine.rollout(rollout.run, rollout.schedule, keep=True, on_step=watch)
+        if again.outcome != rollout.outcome:
+            raise ReplayError(
+                f"A run of this study came to a validation loss of {rollout.outcome.loss!r} before "
+                f"and to {again.outcome.loss!r} now, with the same seed and schedule. Go on where it "
+                "began: on that machine, with the same data, versions and number of threads."
+            )
+        return again
 
     def _afford(self, price: float) -> None:
         if self.budget is not None and self.cost + price > self.budget - self.reserve:
@@ -103,10 +158,11 @@ class Objective:
                 f"{self.reserve:g} for the final comparison do not fit."
             )
 
-    def _watch(self, label: str) -> Callable[[int], None]:
+    def _watch(self, label: str, request: Request | None = None) -> Watch:
         self.callback.on_run_start(label, self.steps)
         count = itertools.count()
-        return lambda _: self.callback.on_inner_step(next(count) % self.steps, self.steps)
+        watch = Watch(lambda _: self.callback.on_inner_step(next(count) % self.steps, self.steps))
+        return self.memory.watch(request, watch) if request is not None else watch
 
 
 def _key(schedule: Schedule) -> tuple[object, ...]:

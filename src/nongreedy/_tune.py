@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,14 +14,18 @@ from ._callback import Callback, Callbacks
 from ._engine import Engine, Hypergradient
 from ._errors import DivergedError, nearest_name
 from ._finalists import select
+from ._hyperparameter import Hyperparameter
+from ._memory import Memory
 from ._objective import BudgetSpentError, Objective
 from ._optimizer import Optimizer
 from ._outer import OuterRule, Report, outer_from
-from ._planner import settle
+from ._plan import checksum
+from ._planner import Choice, recognized, settle
 from ._result import OuterStep, Result, Status
 from ._run import Run
 from ._schedule import Schedule
-from ._task import Task
+from ._study import Study
+from ._task import Task, outer_slices
 
 
 def tune(
@@ -34,6 +40,7 @@ def tune(
     seeds: int | None = None,
     seed: int = 0,
     budget: float | None = None,
+    study: str | os.PathLike[str] | Study | None = None,
     dtype: torch.dtype = torch.float32,
     callbacks: Iterable[Callback] = (),
 ) -> Result:
@@ -56,6 +63,9 @@ def tune(
         seed: Decides everything: the same seed on the same machine gives the same result.
         budget: Most plain training runs' worth of gradients to spend, the final comparison
             included; None is no limit.
+        study: Where the search is kept: a :class:`Study`, the path of an SQLite file or the URL of a
+            database. A search of the same settings that was begun there goes on, to the same bits;
+            a finished one is told again. None keeps nothing.
         dtype: Of the training runs.
         callbacks: Who watches.
 
@@ -66,6 +76,8 @@ def tune(
     Raises:
         ValueError: Bad settings; the message says which.
         DivergedError: The very first run diverges and no smaller learning rate rescues it.
+        StudyError: The study cannot be read or written, is held by another process, or was made with
+            other settings.
         KeyboardInterrupt: Interrupted before any run was finished.
 
     Source: arXiv:2007.07869.
@@ -89,31 +101,64 @@ def tune(
     learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
     if not learn:
         raise ValueError(f"Nothing to learn: every setting of {optimizer} is a fixed number.")
-    watch = Callbacks(callbacks)
-    chosen = settle(
-        engine,
-        lambda: Run(task, optimizer, total, seed, dtype),
-        Schedule.initial(hyperparameters),
-        learn,
-    )
-    watch.on_engine(chosen.engine, chosen.reason)
-    objective = Objective(
-        task, optimizer, total, chosen.engine, learn,
-        seed=seed, dtype=dtype, budget=budget, callback=watch,
-    )  # fmt: skip
-    # At most a quarter of the budget is kept for the final comparison, which halves at each round.
-    rounds = 2 * rule.finalists * rule.finalist_seeds
-    objective.reserve = min(rounds, ((budget or 1) - 1) / 4)
+    asked = _asked(task, optimizer, total, engine, rule, outer_steps, seed, budget, dtype)
+    with _remembering(study, asked, hyperparameters, learn, total) as memory:
+        watch = Callbacks(callbacks)
+        chosen = _chosen(
+            memory, engine, lambda: Run(task, optimizer, total, seed, dtype), hyperparameters, learn
+        )
+        watch.on_engine(chosen.engine, chosen.reason)
+        objective = Objective(
+            task, optimizer, total, chosen.engine, learn,
+            seed=seed, dtype=dtype, budget=budget, callback=watch, memory=memory,
+        )  # fmt: skip
+        # At most a quarter of the budget is kept for the final comparison, which halves each round.
+        rounds = 2 * rule.finalists * rule.finalist_seeds
+        objective.reserve = min(rounds, ((budget or 1) - 1) / 4)
 
-    history, status = _improve(
-        rule, rule.init(hyperparameters, total), objective, outer_steps, watch
-    )
-    best, status = select(rule, objective, status)
-    settings = _settings(task, optimizer, objective, rule, outer_steps, status)
+        history, status = _improve(
+            rule, rule.init(hyperparameters, total), objective, outer_steps, watch
+        )
+        best, status = select(rule, objective, status)
+        memory.finish(best.schedule, best.loss, status)
+    settings = {
+        **asked,
+        "engine": repr(chosen.engine),
+        "cost": round(objective.cost, 3),
+        "status": status.name,
+    }
     return Result(
         best.schedule.with_settings(settings), best.loss, best.accuracy,
         history, status, objective.cost, settings,
     )  # fmt: skip
+
+
+def _remembering(
+    study: str | os.PathLike[str] | Study | None,
+    asked: Mapping[str, Any],
+    hyperparameters: Mapping[str, Hyperparameter],
+    learn: list[str],
+    steps: int,
+) -> AbstractContextManager[Memory]:
+    if study is None:
+        return nullcontext(Memory())
+    return Study.of(study).session(asked, {n: hyperparameters[n] for n in learn}, steps)
+
+
+def _chosen(
+    memory: Memory,
+    engine: str | Engine,
+    make_run: Callable[[], Run],
+    hyperparameters: Mapping[str, Hyperparameter],
+    learn: list[str],
+) -> Choice:
+    """The engine, which a search that goes on keeps: other free memory may suggest another now."""
+    noted = memory.noted("engine")
+    if noted is not None and engine == "auto":
+        return Choice(recognized(noted["engine"]), noted["reason"])
+    chosen = settle(engine, make_run, Schedule.initial(hyperparameters), learn)
+    memory.note("engine", {"engine": repr(chosen.engine), "reason": chosen.reason})
+    return chosen
 
 
 def _improve(
@@ -125,7 +170,8 @@ def _improve(
         while rule.done(state) is None and len(history) < outer_steps:
             start = time.perf_counter()
             state, report = rule.step(state, objective)
-            history.append(_row(len(history), report, time.perf_counter() - start, objective))
+            row = _row(len(history), report, time.perf_counter() - start, objective)
+            history.append(objective.memory.settle(row, report.schedule))
             watch.on_outer_step(history[-1])
         rule.close(state, objective)
         return history, rule.done(state) or Status.completed
@@ -160,13 +206,16 @@ def _check_counts(outer_steps: int, budget: float | None) -> None:
         raise ValueError(f"`budget` must allow at least one plain run, but got {budget!r}.")
 
 
-def _settings(
+def _asked(
     task: Task,
     optimizer: Optimizer,
-    objective: Objective,
+    steps: int,
+    engine: str | Engine,
     rule: OuterRule,
     outer_steps: int,
-    status: Status,
+    seed: int,
+    budget: float | None,
+    dtype: torch.dtype,
 ) -> dict[str, Any]:
     """What a repetition needs, in plain JSON values."""
     from . import __version__
@@ -174,21 +223,28 @@ def _settings(
     return {
         "nongreedy": __version__,
         "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
         "optimizer": repr(optimizer),
-        "engine": repr(objective.engine),
+        "engine": engine if isinstance(engine, str) else repr(engine),
         "outer": repr(rule),
         "outer_steps": outer_steps,
-        "steps": objective.steps,
+        "steps": steps,
         "batch_size": task.batch_size,
         "training_examples": task.train.count,
         "validation_examples": task.validation.count,
-        "seed": objective.seed,
-        "dtype": str(objective.dtype),
+        "data": _fingerprint(task, seed),
+        "seed": seed,
+        "dtype": str(dtype),
         "device": str(task.device),
-        "budget": objective.budget,
-        "cost": round(objective.cost, 3),
-        "status": status.name,
+        "budget": budget,
     }
+
+
+def _fingerprint(task: Task, seed: int) -> str:
+    """Of the first batch and the first validation examples: other data, other augmentation."""
+    batch = task.plan.batch(seed, 0, torch.device("cpu"), torch.float32)
+    judged = task.validation.fetch(outer_slices(task.validation.count)[0])
+    return f"{checksum(batch):x} {checksum(judged):x}"
 
 
 def hypergradient(

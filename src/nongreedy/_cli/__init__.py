@@ -12,6 +12,7 @@ import nongreedy as ng
 from ._check import check
 from ._datasets import datasets
 from ._plan import plan
+from ._resume import resume
 from ._tune import tune
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(tune)
+app.command()(resume)
 app.command()(plan)
 app.command()(check)
 app.command()(datasets)

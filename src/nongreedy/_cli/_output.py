@@ -88,7 +88,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def summary(directory: Path, steps: int, interrupted: bool) -> str:
+def summary(directory: Path, steps: int, interrupted: bool, study: str) -> str:
     """The files, and what a user puts into their own training loop."""
     head = "Interrupted: what was found so far is written." if interrupted else "Written:"
     place = (directory / SCHEDULE).as_posix()
@@ -97,6 +97,7 @@ def summary(directory: Path, steps: int, interrupted: bool) -> str:
   {place}
   {(directory / HISTORY).as_posix()}
   {(directory / FIGURE).as_posix()}
+  {study} (every outer step; `optuna-dashboard` shows it)
 
 In your own training loop, with any number of steps:
 

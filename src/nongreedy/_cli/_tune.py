@@ -19,7 +19,7 @@ from nongreedy._figure import number
 from nongreedy._optimizer import Optimizer
 from nongreedy._outer import OuterRule, outer_from
 
-from . import _compare, _load_task, _output
+from . import _compare, _load_task, _output, _study
 from ._console import Display, display, duration
 from ._problem import INTERRUPTED, reported, uninterrupted
 from ._target import (
@@ -49,6 +49,7 @@ class Search:
     outer_steps: int
     seed: int
     budget: float | None
+    study: ng.Study
     settings: Mapping[str, Any]
 
     @property
@@ -68,6 +69,7 @@ class Search:
             outer=self.outer,
             seed=self.seed,
             budget=self.budget,
+            study=self.study,
             callbacks=[screen],
         )
 
@@ -99,14 +101,30 @@ def tune(
         bool, typer.Option(help="Compare with hand-tuned schedules at the end.")
     ] = True,
     compare_seeds: Annotated[int, typer.Option(min=1, help="Fresh trainings for each.")] = 5,
+    study: Annotated[
+        str | None,
+        typer.Option(help="SQLite file or database URL.", show_default="study.db in --out"),
+    ] = None,
 ) -> None:
     """Find learning rate, momentum and weight decay over a whole training run, from nothing.
 
-    Writes schedule.json, history.json and schedule.png to --out. Ctrl-C keeps what was found.
+    Writes schedule.json, history.json and schedule.png to --out. Whatever is computed is kept in a
+    study at once: after Ctrl-C or a kill, `nongreedy resume` goes on.
     """
     settings = dict(locals())
     with reported():
-        search = _settle(settings)
+        _output.prepared(out)
+        kept = _study.begun(study or out / _study.FILE)
+        conduct(settings, kept)
+
+
+def conduct(settings: Mapping[str, Any], study: ng.Study) -> None:
+    """Search, judge and write, in a study that is new or goes on."""
+    out, compare, compare_seeds = (settings[n] for n in ("out", "compare", "compare_seeds"))
+    outer_steps = settings["outer_steps"]
+    with reported():
+        search = _settle(settings, study)
+        _study.keep_command(study, settings)
         screen = display(search.learned, outer_steps)
         started = time.perf_counter()
         result = _search(search, screen, out)
@@ -118,12 +136,14 @@ def tune(
                 _judge(search, result, screen, out, compare_seeds)
         except KeyboardInterrupt:
             interrupted = True
-        screen.say("\n" + _output.summary(out, search.steps, interrupted))
+        kept = study.address.shown
+        screen.say("\n" + _output.summary(out, search.steps, interrupted, kept))
         if interrupted:
+            screen.say("\n" + _study.how_to_resume(study))
             raise typer.Exit(INTERRUPTED)
 
 
-def _settle(given: Mapping[str, Any]) -> Search:
+def _settle(given: Mapping[str, Any], study: ng.Study) -> Search:
     """Check every name and the output directory before anything is loaded or computed."""
     engine_from(given["engine"])
     outer = outer_from(given["outer"])
@@ -132,7 +152,7 @@ def _settle(given: Mapping[str, Any]) -> Search:
     settings = {**given, "threads": torch.get_num_threads(), "optimizer": repr(optimizer)}
     return Search(
         target, optimizer, given["engine"], outer, steps,
-        given["outer_steps"], given["seed"], given["budget"], settings,
+        given["outer_steps"], given["seed"], given["budget"], study, settings,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,12 +12,9 @@ from torch import Tensor
 from .._run import Outcome, Run, at
 from .._schedule import Schedule
 from .._trajectory import Trajectory
+from .watch import OnStep, ignore, watching
 
-OnStep = Callable[[int], None]
-
-
-def ignore(step: int) -> None:
-    """Report progress to nobody."""
+TRAINING = "training"  # name of the loop of a plain run, for whoever keeps its state
 
 
 @dataclass
@@ -74,9 +71,12 @@ class Engine(abc.ABC):
     Class attributes:
         estimates: Whether hypergradients that are not exact are unbiased and come with a
             `standard_error`; :mod:`nongreedy.testing` then checks that.
+        needs_states: Whether `differentiate` needs more of a rollout than its run, its schedule and
+            its outcome, so that a remembered one has to be repeated.
     """
 
     estimates: ClassVar[bool] = False
+    needs_states: ClassVar[bool] = True
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str | None:
         """Why the hypergradient of such a run is not the derivative itself; None where it is.
@@ -108,15 +108,21 @@ class Engine(abc.ABC):
     ) -> Rollout:
         """Train once. Raises DivergedError at the first non-finite loss."""
         trajectory = self.trajectory(run) if keep else None
-        values, losses = run.values(schedule), []
-        state = run.initial(at(values, 0))
+        watch, values, losses = watching(on_step), run.values(schedule), list[float]()
+        state, start = run.initial(at(values, 0)), 0
+        # Where states are kept, the earlier ones are needed, too: such a run begins anew.
+        if trajectory is None and (saved := watch.begin(TRAINING)):
+            start, losses = saved["step"], saved["losses"]
+            state = saved["state"].to(state.device)
         with run.isolated():
-            for t in range(run.steps):
+            for t in range(start, run.steps):
                 if trajectory is not None:
                     trajectory.append(state)
                 state, loss = run.step(state, at(values, t), t)
                 losses.append(loss)
-                on_step(t)
+                if trajectory is None:
+                    watch.keep(TRAINING, t + 1, {"state": state, "losses": losses})
+                watch(t)
             outcome = run.outer_loss(state[0])
         return Rollout(run, schedule, values, outcome, losses, state, trajectory)
 

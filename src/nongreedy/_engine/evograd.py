@@ -13,7 +13,7 @@ from torch import Tensor
 from .._errors import DivergedError, nearest_name
 from .._run import Outcome, Run, Values, at
 from .._schedule import Schedule
-from .base import Hypergradient, OnStep, ignore
+from .base import Hypergradient
 from .checks import check_name, check_number, check_whole
 from .copies import EXECUTIONS
 from .evolution import Evolution, evolve
@@ -22,6 +22,7 @@ from .loss_only import refuse_initialization, refuse_settings
 from .online import OnlineEngine, look_along
 from .perturbation import NOISES, VALIDATION_GRADIENT, Drawn, Opposite, Perturbations
 from .sensitivity import Sensitivity
+from .watch import OnStep, ignore
 
 _ADVICE = (
     "EvoGrad sees hyperparameters of the training loss and data only. Give a fixed number, or use "

@@ -11,7 +11,10 @@ from torch import Tensor
 
 from .._run import Run
 from .._schedule import Schedule
-from .base import Engine, Hypergradient, OnStep, Rollout, ignore
+from .base import Engine, Hypergradient, Rollout
+from .watch import OnStep, ignore, watching
+
+DIFFERENCES = "differences"  # name of the loop, for whoever keeps its state
 
 # Order of accuracy -> (offset in units of the step, weight) pairs of a central difference.
 _STENCILS: dict[int, tuple[tuple[float, float], ...]] = {
@@ -48,6 +51,8 @@ class FiniteDifference(Engine):
     order: int = 2
     floor: float = 1e-2
 
+    needs_states = False
+
     def __post_init__(self) -> None:
         if self.order not in _STENCILS:
             raise ValueError(f"`order` must be one of {sorted(_STENCILS)}, but got {self.order}.")
@@ -66,12 +71,17 @@ class FiniteDifference(Engine):
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
         """Differences around a finished rollout."""
-        run, schedule, gradients = rollout.run, rollout.schedule, {}
-        for name in learn:
-            entries = [
-                self._one(run, schedule, name, j, on_step) for j in range(len(schedule[name]))
-            ]
-            gradients[name] = torch.tensor(entries, dtype=torch.float64)
+        run, schedule, learn = rollout.run, rollout.schedule, list(learn)
+        watch = watching(on_step)
+        wanted = [(name, j) for name in learn for j in range(len(schedule[name]))]
+        saved = watch.begin(DIFFERENCES)
+        found: list[float] = saved["found"] if saved else []
+        for name, j in wanted[len(found) :]:
+            found.append(self._one(run, schedule, name, j, watch))
+            watch.keep(DIFFERENCES, len(found), {"found": found})
+        gradients = {name: torch.zeros(len(schedule[name]), dtype=torch.float64) for name in learn}
+        for (name, j), slope in zip(wanted, found, strict=True):
+            gradients[name][j] = slope
         return Hypergradient(rollout.outcome.loss, rollout.outcome.accuracy, gradients)
 
     def _one(self, run: Run, schedule: Schedule, name: str, j: int, on_step: OnStep) -> float:

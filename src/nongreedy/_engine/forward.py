@@ -18,14 +18,18 @@ from .._basis import TimeBasis
 from .._errors import DivergedError
 from .._run import Outcome, Run, at
 from .._schedule import Schedule
-from .base import Engine, Hypergradient, OnStep, Rollout, ignore
+from .base import Engine, Hypergradient, Rollout
+from .watch import OnStep, ignore, watching
 
+TANGENTS = "forward sweep"  # name of the loop, for whoever keeps its state
 # (step, s_{t+1}, its tangents, shape (K, slots, P))
 OnTangents = Callable[[int, Tensor, Tensor], None]
 
 
 class TangentEngine(Engine):
     """An engine that differentiates while it trains: of a rollout it needs only the settings."""
+
+    needs_states = False
 
     def differentiate(
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
@@ -113,14 +117,21 @@ class Forward(TangentEngine):
         own = {name: table[0] for name, table in injected.items() if name in run.task.learnable}
         if run.task.initialize is not None and own:
             tangents[:, 0] = run.push_initial(at(values, 0), own)
+        watch, start = watching(on_step), 0
+        # An observer may have a state of its own, which is not kept: then the run begins anew.
+        if on_tangents is None and (saved := watch.begin(TANGENTS)):
+            start, state = saved["step"], saved["state"].to(state.device)
+            tangents.copy_(saved["tangents"])
         with run.isolated():
-            for t in range(run.steps):
+            for t in range(start, run.steps):
                 started = tangents[: bisect.bisect_right(starts, t)]
                 seeds = {name: table[t] for name, table in injected.items()}
                 state = self.push_step(run, state, at(values, t), t, started, seeds)
-                if on_tangents is not None:
+                if on_tangents is None:
+                    watch.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})
+                else:
                     on_tangents(t, state, tangents)
-                on_step(t)
+                watch(t)
             outcome, gradient = run.outer_gradient(state[0])
         return outcome, (tangents[:, 0] @ gradient).double().cpu()
 

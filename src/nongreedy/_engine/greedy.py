@@ -15,11 +15,12 @@ from torch import Tensor
 
 from .._run import Run
 from .._schedule import Schedule
-from .base import Hypergradient, OnStep, ignore
+from .base import Hypergradient
 from .forward import Axes, Forward
 from .looks import Looks
 from .online import OnlineEngine, look_along
 from .sensitivity import OneStep, Sensitivity, Transported, is_direct
+from .watch import OnStep, ignore
 
 
 @final

@@ -13,11 +13,12 @@ from .._errors import SolveError
 from .._linearized import Linearized
 from .._run import Run, Values, at
 from .._schedule import Schedule
-from .base import Engine, Hypergradient, OnStep, Rollout, ignore
+from .base import Engine, Hypergradient, Rollout
 from .checks import check_name, check_number, check_whole
 from .linear_solver import SOLVERS, LinearSolver, Nystrom
 from .loss_only import refuse_initialization, refuse_settings
 from .reverse import Found
+from .watch import OnStep, ignore
 
 _ZERO = (
     "At a minimum of the training loss nothing depends on the way there: its implicit derivative is "

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 
 from .._run import Run, at
 from .._schedule import Schedule
-from .base import Hypergradient, OnStep
+from .base import Hypergradient
 from .forward import TangentEngine
 from .looks import Looks
 from .reverse import Found
 from .sensitivity import Sensitivity
+from .watch import OnStep
 
 
 class OnlineEngine(TangentEngine):

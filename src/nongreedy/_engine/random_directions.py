@@ -14,8 +14,9 @@ import torch
 from .._plan import DIRECTIONS, generator
 from .._run import Run
 from .._schedule import Schedule
-from .base import Hypergradient, OnStep, ignore
+from .base import Hypergradient
 from .forward import Forward, TangentEngine
+from .watch import OnStep, ignore
 
 
 @final

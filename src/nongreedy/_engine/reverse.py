@@ -18,7 +18,10 @@ from .._errors import DivergedError
 from .._run import Run, at
 from .._schedule import Schedule
 from .._trajectory import STORES, Trajectory, checked_store, choose_store
-from .base import Engine, Hypergradient, OnStep, Rollout, ignore
+from .base import Engine, Hypergradient, Rollout
+from .watch import OnStep, ignore, watching
+
+SWEEP = "reverse sweep"  # name of the loop, for whoever keeps its state
 
 
 @final
@@ -84,14 +87,21 @@ class Reverse(Engine):
         def replay(state: Tensor, t: int) -> Tensor:
             return run.step(state, at(values, t), t)[0]
 
+        watch, left = watching(on_step), run.steps
         with run.isolated():
             outcome, gradient = run.outer_gradient(rollout.final[0])
             adjoint = torch.zeros_like(rollout.final)
             adjoint[0] = gradient
+            if saved := watch.begin(SWEEP):
+                left, adjoint = saved["step"] + 1, saved["adjoint"].to(adjoint.device)
+                found.restore(saved)
             for t, state in trajectory.backwards(rollout.final, replay):
+                if t >= left:  # swept before
+                    continue
                 adjoint, pulled = pull_back(run, state, at(values, t), t, adjoint, learn)
                 found.add(pulled, t)
-                on_step(t)
+                watch.keep(SWEEP, t - 1, {"adjoint": adjoint, **found.tables})
+                watch(t)
             if not bool(adjoint.isfinite().all()):
                 raise DivergedError("adjoint", 0, run.steps)
             found.add(run.pull_back_initial(adjoint[0], at(values, 0), learn), 0)
@@ -110,6 +120,16 @@ class Found:
             over_time = isinstance(basis, TimeBasis)
             table, size = (self.per_step, steps) if over_time else (self.total, basis.size(steps))
             table[name] = torch.zeros(size, dtype=torch.float64)
+
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        """What was summed so far, as one flat table by name."""
+        return {f"sum of {name}": table for name, table in (self.per_step | self.total).items()}
+
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Go on from such a table."""
+        for name, table in (self.per_step | self.total).items():
+            table.copy_(saved[f"sum of {name}"])
 
     def add(self, pulled: Mapping[str, Tensor], step: int) -> None:
         """Add the adjoints of a step's values."""

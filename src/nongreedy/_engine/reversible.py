@@ -18,8 +18,9 @@ from .._reversible.fixed_point import DEFAULT_BITS
 from .._reversible.state import IntegerState, Plan
 from .._run import Run, at
 from .._schedule import Schedule
-from .base import Engine, Hypergradient, OnStep, Rollout, ignore
+from .base import Engine, Hypergradient, Rollout
 from .reverse import Reverse
+from .watch import OnStep, ignore
 
 _LIMITS = {"denominator": (2, 2**20), "fraction_bits": (24, 54)}
 

@@ -15,6 +15,7 @@ from .._task import Task
 from .._trajectory import free_bytes
 from .choice import Choice as Choice
 from .choice import Room, choose
+from .choice import recognized as recognized
 from .choice import settle as settle
 from .forecast import Forecast as Forecast
 from .forecast import forecasts, stores

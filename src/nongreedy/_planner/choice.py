@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import torch
 
 from .._engine import Engine, FiniteDifference, Reverse, engine_from
-from .._errors import NongreedyError
+from .._errors import NongreedyError, nearest_name
 from .._run import Run
 from .._schedule import Schedule
-from .._trajectory import free_bytes
+from .._trajectory import STORES, free_bytes
 from .forecast import Forecast, forecasts, held, stores
 from .walk import Walk
 
 _SLOWER = 1.5  # than a later engine: so slow must a disk be to be passed over
 _DISK = Reverse("disk")
+_OTHERS = ("reversible", "forward", "finite_difference")
 _SAMPLE = 4  # steps in each way, where a choice has to be measured
 
 
@@ -63,6 +64,15 @@ def choose(rows: Iterable[Forecast], takes: Callable[[Forecast], bool]) -> Choic
             gain = first.seconds / best.seconds
             return Choice(best.engine, f"predicted {gain:.1f} times as fast as {_DISK}")
     return Choice(first.engine, "the first that fits in half of the free memory")
+
+
+def recognized(text: str) -> Engine:
+    """The engine of a `repr`, among those that are chosen from."""
+    known = [*(Reverse(store) for store in ("auto", *STORES)), *(engine_from(n) for n in _OTHERS)]
+    found = {repr(engine): engine for engine in known}
+    if text not in found:
+        raise ValueError(f"Unknown engine {text!r}." + nearest_name(text, found))
+    return found[text]
 
 
 def settle(

@@ -1,0 +1,64 @@
+"""Studies on the command line: one for each search, named in turn, with the command that began it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nongreedy as ng
+
+from ._problem import Problem
+
+FILE = "study.db"
+_STEM = "search-"
+_COMMAND = "note:command"
+
+
+def begun(storage: str | Path) -> ng.Study:
+    """A study for a new search, beside those of earlier ones."""
+    taken = ng.Study.names(storage)
+    number = len(taken) + 1
+    while f"{_STEM}{number}" in taken:
+        number += 1
+    return ng.Study(storage, f"{_STEM}{number}")
+
+
+def keep_command(study: ng.Study, settings: Mapping[str, Any]) -> None:
+    """Write down what was asked, so that it can be asked again."""
+    storage = study.open(create=True)
+    try:
+        if storage.read(_COMMAND) is None:
+            storage.write(_COMMAND, json.loads(json.dumps(dict(settings), default=str)))
+    finally:
+        storage.close()
+
+
+def found(storage: str, name: str | None) -> ng.Study:
+    """The named study; else the newest that is unfinished; else the newest."""
+    names = ng.Study.names(storage)
+    if not names:
+        raise Problem(f"No study in {storage!r}. Give the file that `nongreedy tune` named.")
+    if name is not None:
+        return ng.Study(storage, name)
+    studies = [ng.Study(storage, each) for each in reversed(names)]
+    return next((study for study in studies if not study.finished), studies[0])
+
+
+def command(study: ng.Study) -> dict[str, Any]:
+    """What was asked when the study was begun."""
+    asked = study.read(_COMMAND)
+    if not isinstance(asked, dict):
+        raise Problem(
+            f"Study {study.name!r} in {study.address.shown!r} was not begun by `nongreedy tune`. Go on "
+            "with it from Python, by ng.tune(..., study=...) with the same settings."
+        )
+    return asked
+
+
+def how_to_resume(study: ng.Study) -> str:
+    """What to type."""
+    place = shlex.quote(study.address.shown)
+    return f"To go on:\n\n    nongreedy resume {place} --name {shlex.quote(study.name)}"

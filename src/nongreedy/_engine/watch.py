@@ -1,0 +1,44 @@
+"""Who follows the inner steps of a run or of a sweep, and may keep a state to go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+OnStep = Callable[[int], None]
+Parts = Mapping[str, Tensor | list[float]]
+
+
+def ignore(step: int) -> None:
+    """Report progress to nobody."""
+
+
+class Watch:
+    """Progress alone: nothing is kept, and nothing is gone on from.
+
+    An engine hands its loop's state to `keep` after each step, by reference and at no cost; whoever
+    watches decides when it is worth writing. Before its loop it asks `begin` for what was kept. `what`
+    names the loop; only the first of a run or sweep is kept.
+    """
+
+    def __init__(self, on_step: OnStep = ignore):
+        self.on_step = on_step
+
+    def __call__(self, step: int) -> None:
+        self.on_step(step)
+
+    def begin(self, what: str) -> dict[str, Any] | None:
+        """What `keep` was given when the same loop was last kept: its step and its parts."""
+        del what
+        return None
+
+    def keep(self, what: str, step: int, parts: Parts) -> None:
+        """The loop has `step` as its next step, and needs these parts to take it."""
+        del what, step, parts
+
+
+def watching(on_step: OnStep) -> Watch:
+    """The watch that a caller passed, or one made of a plain function."""
+    return on_step if isinstance(on_step, Watch) else Watch(on_step)

@@ -1,0 +1,45 @@
+"""Where a study lives: a database, and a folder beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .._errors import StudyError
+
+_URL = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Address:
+    """A database by URL.
+
+    Attributes:
+        url: As SQLAlchemy wants it.
+        path: The file of an SQLite database; None for servers.
+        shown: The same for people, without a password.
+        folder: Where states of unfinished runs are kept.
+    """
+
+    url: str
+    path: Path | None
+    shown: str
+    folder: Path
+
+    @classmethod
+    def of(cls, given: str | os.PathLike[str], folder: str | os.PathLike[str] | None) -> Address:
+        """From a path to an SQLite file, or a URL such as ``postgresql://user@host/database``."""
+        text = os.fspath(given)
+        if not text or (
+            _URL.match(text) and text.lower().startswith("sqlite") and ":memory:" in text
+        ):
+            raise StudyError(f"A study needs a file or a server to survive in, but got {text!r}.")
+        if _URL.match(text) and not text.startswith(_SQLITE):
+            hidden = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", text)
+            return cls(text, None, hidden, Path(folder or ".nongreedy"))
+        path = Path(text.removeprefix(_SQLITE))
+        beside = path.with_name(path.name + "-savepoints")
+        return cls(f"{_SQLITE}{path}", path, str(path), Path(folder or beside))

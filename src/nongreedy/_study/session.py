@@ -1,0 +1,111 @@
+"""A search's memory while it runs: answers, trials and savepoints of one study."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from .._engine import Hypergradient
+from .._engine.watch import Watch
+from .._memory import Answer, Memory, Ran, Request, exact
+from .._result import OuterStep, Status
+from .._schedule import Schedule
+from .answers import decoded, encoded, thinned
+from .savepoints import Savepoints
+from .storage import Storage
+from .trials import Parameters, Seen, final_trial, step_trial
+
+
+class Session(Memory):
+    """Remembers in a storage whatever a search is told.
+
+    Args:
+        alive: Called now and then while the search computes.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        savepoints: Savepoints,
+        parameters: Parameters,
+        alive: Callable[[], None] = lambda: None,
+    ):
+        self.storage, self.savepoints, self.parameters = storage, savepoints, parameters
+        self._alive = alive
+        self._rows = {
+            trial.user_attrs["outer_step"]: trial.user_attrs
+            for trial in storage.trials()
+            if "outer_step" in trial.user_attrs
+        }
+        self._seen, self._losses = Seen(), dict[str, dict[int, float]]()
+
+    def recall(self, request: Request) -> Answer | None:
+        content = self.storage.read(f"answer:{request.key}")
+        if content is None:
+            return None
+        try:
+            answer = decoded(content)
+        except ValueError as error:
+            warnings.warn(
+                f"An answer of study {self.storage.name!r} cannot be used ({error}) and is computed "
+                "again.",
+                stacklevel=2,
+            )
+            return None
+        self._see(request, answer)
+        return answer
+
+    def remember(self, request: Request, answer: Answer) -> None:
+        self.storage.write(f"answer:{request.key}", encoded(answer))
+        self._see(request, answer)
+        self._alive()
+
+    def watch(self, request: Request, watch: Watch) -> Watch:
+        def step(index: int) -> None:
+            self._alive()
+            watch(index)
+
+        return self.savepoints.watch(request.key, step)
+
+    def settle(self, row: OuterStep, schedule: Schedule) -> OuterStep:
+        if row.index in self._rows:
+            row = replace(row, seconds=float(self._rows[row.index]["row"]["seconds"]))
+        else:
+            losses = self._losses.get(_digest(schedule), {})
+            trial = step_trial(row, schedule, losses, self._seen, self.parameters)
+            self.storage.add(trial)
+            self._rows[row.index] = trial.user_attrs
+        self._seen, self._losses = Seen(), {}
+        return row
+
+    def finish(self, best: Schedule, loss: float, status: Status) -> None:
+        if status is Status.interrupted:
+            return  # the search can go on
+        if "final" not in self._rows:
+            trial = final_trial(best, loss, status.name, self.parameters)
+            self.storage.add(trial)
+            self._rows["final"] = trial.user_attrs
+        self.note("finished", status.name)
+        self.savepoints.clear()
+
+    def noted(self, name: str) -> Any:
+        return self.storage.read(f"note:{name}")
+
+    def note(self, name: str, value: Any) -> None:
+        if self.noted(name) is None:
+            self.storage.write(f"note:{name}", value)
+
+    def _see(self, request: Request, answer: Answer) -> None:
+        if isinstance(answer, Hypergradient):
+            self._seen.seeds.append(request.seed)
+            self._seen.sweeps.append(answer)
+        elif isinstance(answer, Ran):
+            self._losses.setdefault(_digest(request.schedule), thinned(answer.losses))
+
+
+def _digest(schedule: Schedule) -> str:
+    return hashlib.sha256(json.dumps(exact(schedule), sort_keys=True).encode()).hexdigest()
