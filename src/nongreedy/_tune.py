@@ -105,10 +105,13 @@ def tune(
     rounds = 2 * rule.finalists * rule.finalist_seeds
     objective.reserve = min(rounds, ((budget or 1) - 1) / 4)
 
-    history, status = _improve(
-        rule, rule.init(hyperparameters, total), objective, outer_steps, watch
-    )
-    best, status = select(rule, objective, status)
+    try:
+        history, status = _improve(
+            rule, rule.init(hyperparameters, total), objective, outer_steps, watch
+        )
+        best, status = select(rule, objective, status)
+    finally:
+        watch.on_end()
     settings = _settings(task, optimizer, objective, rule, outer_steps, status)
     return Result(
         best.schedule.with_settings(settings), best.loss, best.accuracy,
