@@ -1,8 +1,12 @@
 """A search in TensorBoard and Weights & Biases, read back by their own readers; how searches end."""
 
+import doctest
 import importlib
+import json
 import math
+import struct
 import sys
+import time
 import warnings
 
 import pytest
@@ -18,6 +22,11 @@ def search(callbacks, optimizer=None, **settings):
     optimizer = optimizer or ng.SGD(ng.Windows(2), ng.Windows(1))
     settings = {"steps": 6, "outer_steps": 2, **settings}
     return ng.tune(tiny_task(), optimizer, callbacks=callbacks, **settings)
+
+
+def online(callbacks):
+    learned = ng.SGD(ng.Constant(initial=0.1), ng.Constant())
+    return ng.train_online(tiny_task(), learned, steps=2, callbacks=callbacks)
 
 
 def package(name):
@@ -36,7 +45,11 @@ def single(numbers_of_row):
 
 
 def test_a_row_as_numbers_and_texts():
-    values = {"learning_rate": [0.1, 0.2], "momentum": [0.9], "weights": [float(i) for i in range(51)]}
+    values = {
+        "learning_rate": [0.1, 0.2],
+        "momentum": [0.9],
+        "weights": [float(i) for i in range(51)],
+    }
     signs = {"learning_rate": "+-", "momentum": "0", "weights": "+" * 51}
     row = ng.OuterStep(3, math.inf, None, values, signs, 1.5, 7.0, accepted=False)
     assert numbers(row) == {
@@ -51,14 +64,18 @@ def test_a_row_as_numbers_and_texts():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_reads_back_what_the_search_returned(tmp_path):
+@pytest.mark.parametrize("find", [search, online])
+def test_tensorboard_reads_back_what_the_search_returned(find, tmp_path):
     callback = package("tensorboard").TensorBoardCallback(tmp_path)
-    result = search([callback])
+    result = find([callback])
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path)).Reload()
     rows = [single(numbers(row)) for row in result.history]
-    assert len(rows) == 2 and {"validation_accuracy", "learning_rate/0", "momentum/0"} <= rows[0].keys()
+    assert (
+        len(rows) == 2
+        and {"validation_accuracy", "learning_rate/0", "momentum/0"} <= rows[0].keys()
+    )
     assert set(events.Tags()["scalars"]) == {name for row in rows for name in row}
     for name in events.Tags()["scalars"]:
         found = [(event.step, event.value) for event in events.Scalars(name)]
@@ -69,7 +86,8 @@ def test_tensorboard_reads_back_what_the_search_returned(tmp_path):
     }
     assert told["note/text_summary"] == [texts(row)["note"] for row in result.history]
     assert told["signs/text_summary"] == [texts(row)["signs"] for row in result.history]
-    assert told["engine/text_summary"][0].startswith("Reverse(")
+    # An online run has the engine that was asked for.
+    assert find is online or told["engine/text_summary"][0].startswith("Reverse(")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -78,13 +96,13 @@ def test_tensorboard_closes_its_file_whatever_ends_the_search(tmp_path):
         def on_outer_step(self, row):
             raise OSError("disk full")
 
-    callback = package("tensorboard").TensorBoardCallback(tmp_path)
-    closed = []
+    callback, watch, writers = package("tensorboard").TensorBoardCallback(tmp_path), Broken(), []
+    watch.on_run_start = lambda label, steps: writers.append(callback._open)
     with pytest.raises(OSError, match="disk full"):
-        watch = Broken()
-        watch.on_run_start = lambda label, steps: closed.append(callback._open.close)
         search([callback, watch])
-    assert closed and callback._open is None
+    assert writers and all(
+        writer.all_writers is None for writer in writers
+    )  # as SummaryWriter closes
     search([callback])  # and is as good as new
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -92,23 +110,37 @@ def test_tensorboard_closes_its_file_whatever_ends_the_search(tmp_path):
 # ---- Weights & Biases ---------------------------------------------------------------------------
 
 
+def messages_in(content):
+    """The messages of a run's file: pieces with a checksum, a size and a kind, in blocks of 32 KiB."""
+    place, message = len(b":W&B") + 3, b""  # after the file's own header
+    while place + 7 <= len(content):
+        left = 2**15 - place % 2**15
+        if left < 7:  # no room for another piece's header
+            place += left
+            continue
+        size, kind = struct.unpack("<HB", content[place + 4 : place + 7])
+        message += content[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4) and place <= len(content):  # the whole of a message, or its last piece
+            yield message
+            message = b""
+
+
 def history_of(directory):
-    """The rows that wandb's own reader finds in an offline run: name -> value of each."""
-    import json
+    """The rows of history in an offline run, parsed by wandb's own format: name -> value of each."""
+    from wandb.proto.wandb_internal_pb2 import Record
 
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
-
-    (file,) = directory.glob("*.wandb")
-    store, rows = DataStore(), []
-    store.open_for_scan(str(file))
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        if record.WhichOneof("record_type") == "history":
-            items = record.history.item
-            rows.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
-    return rows
+    (file,), records, until = directory.glob("*.wandb"), [], time.monotonic() + 30
+    # `finish` returns before the process that writes the file has written its end.
+    while not any(record.WhichOneof("record_type") == "exit" for record in records):
+        assert time.monotonic() < until, f"{file} has no end: {records}"
+        time.sleep(0.05)
+        records = [Record.FromString(message) for message in messages_in(file.read_bytes())]
+    return [
+        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in row}
+        for row in (record.history.item for record in records)
+        if row
+    ]
 
 
 @pytest.fixture
@@ -144,6 +176,12 @@ def test_wandb_leaves_a_run_open_that_was_active_before(tmp_path, quiet_wandb):
     (directory,) = (tmp_path / "wandb").glob("offline-run-*")
     losses = [row["validation_loss"] for row in history_of(directory) if "validation_loss" in row]
     assert losses == [row.validation_loss for row in result.history]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+def test_examples_in_docstrings_run(name):
+    assert doctest.testmod(package(name)).failed == 0
 
 
 # ---- packages that are missing ------------------------------------------------------------------
@@ -208,21 +246,14 @@ class Ends(ng.Callback):
     [None, KeyboardInterrupt(), ng.DivergedError("training loss", 1, 6), OSError("disk full")],
     ids=lambda error: type(error).__name__,
 )
-@pytest.mark.parametrize("online", [False, True])
-def test_a_search_ends_once_however_it_ends(online, error):
+@pytest.mark.parametrize("find", [search, online])
+def test_a_search_ends_once_however_it_ends(find, error):
     first, second = Ends(), Ends(error)
-
-    def run():
-        if online:
-            return ng.train_online(tiny_task(), ng.SGD(), steps=6, callbacks=[first, second])
-        return search([first, second])
-
-    returns = error is None or (not online and not isinstance(error, OSError))
-    if returns:
-        run()
+    if error is None or (find is search and not isinstance(error, OSError)):
+        find([first, second])  # returns what was found so far
     else:
         with pytest.raises(type(error)):
-            run()
+            find([first, second])
     assert first.ends == second.ends == 1 and first.rows >= 1
 
 

@@ -1,5 +1,6 @@
 """A schedule in Lightning's Trainer, of either package, against a plain loop."""
 
+import doctest
 import importlib
 import warnings
 
@@ -22,10 +23,11 @@ from .integration_runs import (
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the package's own imports
     pytest.importorskip("lightning", reason="lightning is not installed")
+    from nongreedy.integrations import lightning
     from nongreedy.integrations.lightning import ScheduleCallback
 
 # Lightning advises on workers and loggers, and uses deprecated parts of its neighbours.
-pytestmark = pytest.mark.filterwarnings("ignore:(?!The run that is resumed)")
+pytestmark = pytest.mark.filterwarnings("ignore", "error:Detected call of")
 
 PACKAGES = ["lightning.pytorch", "pytorch_lightning"]
 OPTIMIZERS = {
@@ -120,12 +122,14 @@ def test_a_resumed_run_goes_on_where_it_was_saved(package, saved_at, tmp_path):
         assert_same_weights(again.network, whole.network)
 
 
-def test_the_same_callback_in_a_second_fit_begins_anew(tmp_path):
-    callback = ScheduleCallback(SCHEDULE)
-    for epochs in (1, 2):
-        module = module_of(PACKAGES[0])
-        trainer_of(PACKAGES[0], [callback], tmp_path, max_epochs=epochs).fit(module, batches())
-        assert [groups[0] for groups in module.seen] == expected(epochs * BATCHES)
+def test_the_same_callback_in_another_fit_begins_anew(tmp_path):
+    callback, package, checkpoint = ScheduleCallback(SCHEDULE), PACKAGES[0], tmp_path / "whole.ckpt"
+    for epochs, resumed in [(2, False), (3, True), (1, False)]:
+        module, first = module_of(package), 2 * BATCHES * resumed
+        trainer = trainer_of(package, [callback], tmp_path, max_epochs=epochs)
+        trainer.fit(module, batches(), ckpt_path=checkpoint if resumed else None)
+        assert [groups[0] for groups in module.seen] == expected(epochs * BATCHES, first)
+        trainer.save_checkpoint(checkpoint)
 
 
 def test_a_run_begun_without_the_callback_is_joined_at_its_step(tmp_path):
@@ -230,7 +234,7 @@ def with_scheduler(module):
         (None, {}, {"max_epochs": -1}, r"inf steps.*total_steps="),
         (None, {"total_steps": 0}, {}, r"`total_steps`.*0"),
         (lambda module: torch.optim.Rprop(module.parameters()), {}, {}, r"'momentum'.*Rprop"),
-        (lambda module: None, {}, {}, "no optimizer"),
+        (lambda module: [], {}, {}, "no optimizer"),
     ],
     ids=["several", "index", "negative", "scheduler", "endless", "no steps", "lacks", "none"],
 )
@@ -281,14 +285,22 @@ def test_a_task_of_the_library_is_trained_as_by_retrain(tmp_path):
     """What `retrain` says of a schedule is what a user of Lightning gets, on the same batches."""
     inputs = torch.randn(24, 3, generator=torch.Generator().manual_seed(1))
     targets = inputs.sum(1, keepdim=True)
-    task = ng.Task(network, functional.mse_loss, (inputs, targets), (inputs, targets), batch_size=24)
+    task = ng.Task(
+        network, functional.mse_loss, (inputs, targets), (inputs, targets), batch_size=24
+    )
     judged = ng.retrain(task, SCHEDULE, steps=10, seed=0)
 
     module = module_of(PACKAGES[0])
-    module.network.load_state_dict(ng.retrain(task, ng.Schedule.of(learning_rate=0.0), steps=1).model.state_dict())
+    module.network.load_state_dict(
+        ng.retrain(task, ng.Schedule.of(learning_rate=0.0), steps=1).model.state_dict()
+    )
     one = torch.utils.data.DataLoader(
         torch.utils.data.TensorDataset(inputs, targets), batch_size=24
     )
     trainer_of(PACKAGES[0], [ScheduleCallback(SCHEDULE)], tmp_path, max_epochs=10).fit(module, one)
     loss = functional.mse_loss(module.network(inputs), targets).item()
     assert loss == pytest.approx(judged.validation_loss, rel=1e-5)
+
+
+def test_examples_in_docstrings_run():
+    assert doctest.testmod(lightning).failed == 0

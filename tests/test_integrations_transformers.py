@@ -1,5 +1,6 @@
 """A schedule in Hugging Face's Trainer, against a plain loop over the batches that it fed."""
 
+import doctest
 import warnings
 
 import pytest
@@ -21,10 +22,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the package's own imports
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     pytest.importorskip("accelerate", reason="accelerate is not installed")
+    from nongreedy.integrations import transformers as ours
     from nongreedy.integrations.transformers import ScheduleCallback
 
 # Trainer pins memory without an accelerator, and uses deprecated parts of its neighbours.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore", "error:Detected call of")
 
 EXAMPLES, BATCH = 24, 4
 STEPS = 2 * EXAMPLES // BATCH
@@ -202,3 +204,7 @@ def test_what_is_refused(settings, optimizers, schedule, words, tmp_path):
     trainer = trainer_of(tmp_path, [ScheduleCallback(schedule)], model, pair, **settings)
     with pytest.raises(ValueError, match=words):
         trainer.train()
+
+
+def test_examples_in_docstrings_run():
+    assert doctest.testmod(ours).failed == 0

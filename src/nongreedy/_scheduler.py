@@ -125,4 +125,4 @@ class ScheduleLR(LRScheduler):
     def move_to(self, step: int) -> None:
         """Be where `step` optimizer steps lead: for a run that is resumed, or counted elsewhere."""
         self.last_epoch, self._step_count = step, step + 1
-        self._last_lr = self.get_lr()
+        self._last_lr = list(self.get_lr())

@@ -27,8 +27,6 @@ def numbers(row: OuterStep) -> dict[str, float]:
 
 def texts(row: OuterStep) -> dict[str, str]:
     """What happened, in words, and the signs of the hypergradients."""
-    signs = ", ".join(
-        f"{name}: {text}" for name, text in row.signs.items() if len(text) <= _LISTED
-    )
+    signs = ", ".join(f"{name}: {text}" for name, text in row.signs.items() if len(text) <= _LISTED)
     note = row.note or ("" if row.accepted else "no improvement")
     return {"note": note, "signs": signs}

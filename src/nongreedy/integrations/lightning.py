@@ -25,8 +25,8 @@ class ScheduleCallback(_Callback):
     :meth:`Schedule.values` at t for ``trainer.estimated_stepping_batches`` steps: learning rate,
     momentum, betas, weight decay, whatever the schedule holds, in every parameter group as
     :meth:`Schedule.attach` says. The count of steps is saved in Lightning's checkpoints, so that
-    ``fit(ckpt_path=...)`` goes on where the run was saved. Works with the packages ``lightning`` and
-    ``pytorch_lightning``.
+    ``fit(ckpt_path=...)`` goes on where the run was saved; steps that mixed precision skips do not
+    count. Works with the packages ``lightning`` and ``pytorch_lightning``.
 
     Args:
         schedule: A schedule or the path of its file.
