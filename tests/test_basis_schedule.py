@@ -218,6 +218,38 @@ def test_saved_in_mid_run_it_continues_identically(optimizer_type, tmp_path):
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.parametrize(
+    ("first", "kept"),
+    [((0.1, 0.0), (False, True)), ((0.0, 0.1), (True, False)), ((0.0, 0.0), (False, False))],
+)
+def test_a_weight_decay_of_zero_that_sets_a_group_apart_is_kept(first, kept):
+    _, optimizer = groups_of(torch.optim.SGD)
+    for group, decay in zip(optimizer.param_groups, first, strict=True):
+        group["weight_decay"] = decay
+    # 0 in the middle: a group that decays otherwise must not be taken for one that never does.
+    schedule = ng.Schedule.of(learning_rate=0.1, weight_decay=[0.3, 0.0, 0.2])
+    scheduler, values = schedule.attach(optimizer, 6), schedule.values(6)["weight_decay"].tolist()
+    for t in range(6):
+        found = [group["weight_decay"] for group in optimizer.param_groups]
+        assert found == [0.0 if keep else values[t] for keep in kept]
+        if t == 2:  # as in a run that is resumed
+            state, (_, optimizer) = optimizer.state_dict(), groups_of(torch.optim.SGD)
+            optimizer.load_state_dict(state)
+            scheduler = schedule.attach(optimizer, 6)
+            scheduler.move_to(2)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_a_group_with_an_entry_of_its_own_has_it_whatever_it_began_with():
+    _, optimizer = groups_of(torch.optim.SGD)
+    optimizer.param_groups[0]["weight_decay"] = 0.1
+    optimizer.param_groups[1]["group"] = "vectors"
+    values = {"weight_decay": 0.3, "weight_decay[vectors]": 0.2}
+    ng.Schedule.of(learning_rate=0.1, **values).attach(optimizer, 5)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.2]
+
+
 def test_momentum_stays_exactly_zero_where_it_is_zero_throughout():
     _, optimizer = groups_of(torch.optim.SGD)
     ng.Schedule.of(learning_rate=0.1, momentum=0.0).attach(optimizer, 5)

@@ -135,7 +135,7 @@ def test_killed_within_a_savepoint(tmp_path, monkeypatch, name):
 
 
 def test_trials_are_outer_steps(tmp_path):
-    result = search(tmp_path / "s.db")
+    result = search(tmp_path / "s.db", steps=12, outer_steps=3, budget=60.0)
     study = optuna.load_study(study_name="nongreedy", storage=f"sqlite:///{tmp_path}/s.db")
     *steps, final = study.trials
     assert [t.user_attrs["outer_step"] for t in steps] == [row.index for row in result.history]
@@ -144,7 +144,7 @@ def test_trials_are_outer_steps(tmp_path):
         assert trial.user_attrs["row"] == row.to_json()
         values = ng.Schedule.from_json(trial.user_attrs["schedule"])["learning_rate"].tolist()
         assert values == row.values["learning_rate"]
-        assert len(trial.intermediate_values) == 8
+        assert len(trial.intermediate_values) == 12
     swept = [t for t in steps if t.user_attrs["hypergradients"]]
     assert swept, "no outer step differentiated anything"
     assert {"seed", "learning_rate", "momentum"} <= set(swept[0].user_attrs["hypergradients"][0])

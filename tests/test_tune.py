@@ -314,7 +314,8 @@ def test_per_step_values_of_another_budget_become_windows(engine):
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(ng.__path__, "nongreedy.")
-    if "._cli" not in module.name and not module.name.endswith("__main__")
+    # Each integration needs a package that may be absent: its own tests run its examples.
+    if not any(part in module.name for part in ("._cli", ".integrations.", ".__main__"))
 ]
 
 

@@ -26,6 +26,7 @@ from ._errors import ReplayError as ReplayError
 from ._errors import ScheduleFileError as ScheduleFileError
 from ._errors import SolveError as SolveError
 from ._errors import StudyError as StudyError
+from ._hypergradient import hypergradient as hypergradient
 from ._hypers import Hypers as Hypers
 from ._online import train_online as train_online
 from ._optimizer import SGD as SGD
@@ -54,7 +55,6 @@ from ._schedule import Schedule as Schedule
 from ._schedule import cosine_schedule as cosine_schedule
 from ._study import Study as Study
 from ._task import Task as Task
-from ._tune import hypergradient as hypergradient
 from ._tune import tune as tune
 from ._variable import Variable as Variable
 

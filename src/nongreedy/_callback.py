@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 
 from ._engine import Engine
 from ._result import OuterStep
@@ -22,6 +23,9 @@ class Callback:
 
     def on_outer_step(self, row: OuterStep) -> None:
         """An outer step is finished."""
+
+    def on_end(self) -> None:
+        """The search is over, by its result, an error or the keyboard: close what is open."""
 
 
 class Callbacks(Callback):
@@ -45,3 +49,8 @@ class Callbacks(Callback):
     def on_outer_step(self, row: OuterStep) -> None:
         for callback in self.callbacks:
             callback.on_outer_step(row)
+
+    def on_end(self) -> None:
+        with ExitStack() as stack:  # all of them, even where one raises
+            for callback in reversed(self.callbacks):
+                stack.callback(callback.on_end)

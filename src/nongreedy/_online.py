@@ -124,6 +124,8 @@ def train_online(
             "or the upper bounds, or start lower."
         )
         raise DivergedError(error.quantity, error.step, total, advice) from error
+    finally:
+        watch.on_end()
     for name, last in present.now.items():
         curves[name] = replace(curves[name], coefficients=last.reshape(-1))
     for name, values in followed.items():

@@ -104,8 +104,10 @@ class Schedule:
 
         Sets whatever the schedule holds (learning rate, momentum, betas, epsilon, weight decay) in
         every parameter group that has it, now and at each ``scheduler.step()``, for a run of
-        `total_steps` steps; afterwards the last values stay. Hyperparameters of the task (of its
-        loss, data or initialization) are not the optimizer's: take them from :meth:`values`.
+        `total_steps` steps; afterwards the last values stay. A parameter group whose weight decay is
+        0 while that of others is not, as is usual for biases and norms, keeps its 0 (unless the
+        schedule has an entry of its own for that group). Hyperparameters of the task (of its loss,
+        data or initialization) are not the optimizer's: take them from :meth:`values`.
 
         Raises:
             ValueError: `total_steps` below 1, or the optimizer lacks one of the hyperparameters.

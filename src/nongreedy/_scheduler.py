@@ -52,6 +52,22 @@ def _setter(name: str, group: dict[str, Any], names: Collection[str]) -> Setter 
     return next((how for key, how in _SETTERS.get(base, {}).items() if key in group), None)
 
 
+def initial_weight_decays(optimizer: Optimizer) -> list[float]:
+    """Each group's weight decay before any schedule set it: kept in the groups, as "initial_lr" is."""
+    return [
+        group.setdefault("initial_weight_decay", group["weight_decay"])
+        if "weight_decay" in group
+        else 0.0
+        for group in optimizer.param_groups
+    ]
+
+
+def _decaying(optimizer: Optimizer) -> list[bool]:
+    """Whether the common weight decay concerns each group: not where 0 sets it apart from others."""
+    first = initial_weight_decays(optimizer)
+    return [bool(decay) or not any(first) for decay in first]
+
+
 def _unknown(name: str, optimizer: Optimizer) -> str:
     if "[" in name:
         return (
@@ -98,9 +114,15 @@ class ScheduleLR(LRScheduler):
     def get_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Learning rate of each group at the current step; sets the other values as it goes."""
         position = min(self.last_epoch, self.total_steps - 1)
+        decaying = _decaying(self.optimizer)
         for name, table in self.tables.items():
-            for group in self.optimizer.param_groups:
+            for group, decays in zip(self.optimizer.param_groups, decaying, strict=True):
                 setter = _setter(name, group, self.tables)
-                if setter is not None:
+                if setter is not None and (decays or name != "weight_decay"):
                     setter(group, table[position])
         return [group["lr"] for group in self.optimizer.param_groups]
+
+    def move_to(self, step: int) -> None:
+        """Be where `step` optimizer steps lead: for a run that is resumed, or counted elsewhere."""
+        self.last_epoch, self._step_count = step, step + 1
+        self._last_lr = list(self.get_lr())

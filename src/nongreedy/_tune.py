@@ -11,21 +11,21 @@ from typing import Any
 import torch
 
 from ._callback import Callback, Callbacks
-from ._engine import Engine, Hypergradient
-from ._errors import DivergedError, nearest_name
+from ._engine import Engine
+from ._errors import DivergedError
 from ._finalists import select
 from ._hyperparameter import Hyperparameter
 from ._memory import Memory
 from ._objective import BudgetSpentError, Objective
 from ._optimizer import Optimizer
 from ._outer import OuterRule, Report, outer_from
-from ._plan import checksum
 from ._planner import Choice, recognized, settle
 from ._result import OuterStep, Result, Status
 from ._run import Run
 from ._schedule import Schedule
+from ._settings import settings_of
 from ._study import Study
-from ._task import Task, outer_slices
+from ._task import Task
 
 
 def tune(
@@ -101,7 +101,7 @@ def tune(
     learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
     if not learn:
         raise ValueError(f"Nothing to learn: every setting of {optimizer} is a fixed number.")
-    asked = _asked(task, optimizer, total, engine, rule, outer_steps, seed, budget, dtype)
+    asked = settings_of(task, optimizer, total, engine, rule, outer_steps, seed, budget, dtype)
     with _remembering(study, asked, hyperparameters, learn, total) as memory:
         watch = Callbacks(callbacks)
         chosen = _chosen(
@@ -116,10 +116,13 @@ def tune(
         rounds = 2 * rule.finalists * rule.finalist_seeds
         objective.reserve = min(rounds, ((budget or 1) - 1) / 4)
 
-        history, status = _improve(
-            rule, rule.init(hyperparameters, total), objective, outer_steps, watch
-        )
-        best, status = select(rule, objective, status)
+        try:
+            history, status = _improve(
+                rule, rule.init(hyperparameters, total), objective, outer_steps, watch
+            )
+            best, status = select(rule, objective, status)
+        finally:
+            watch.on_end()
         memory.finish(best.schedule, best.loss, status)
     settings = {
         **asked,
@@ -204,108 +207,3 @@ def _check_counts(outer_steps: int, budget: float | None) -> None:
         )
     if budget is not None and not budget >= 1:
         raise ValueError(f"`budget` must allow at least one plain run, but got {budget!r}.")
-
-
-def _asked(
-    task: Task,
-    optimizer: Optimizer,
-    steps: int,
-    engine: str | Engine,
-    rule: OuterRule,
-    outer_steps: int,
-    seed: int,
-    budget: float | None,
-    dtype: torch.dtype,
-) -> dict[str, Any]:
-    """What a repetition needs, in plain JSON values."""
-    from . import __version__
-
-    return {
-        "nongreedy": __version__,
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
-        "optimizer": repr(optimizer),
-        "engine": engine if isinstance(engine, str) else repr(engine),
-        "outer": repr(rule),
-        "outer_steps": outer_steps,
-        "steps": steps,
-        "batch_size": task.batch_size,
-        "training_examples": task.train.count,
-        "validation_examples": task.validation.count,
-        "data": _fingerprint(task, seed),
-        "seed": seed,
-        "dtype": str(dtype),
-        "device": str(task.device),
-        "budget": budget,
-    }
-
-
-def _fingerprint(task: Task, seed: int) -> str:
-    """Of the first batch and the first validation examples: other data, other augmentation."""
-    batch = task.plan.batch(seed, 0, torch.device("cpu"), torch.float32)
-    judged = task.validation.fetch(outer_slices(task.validation.count)[0])
-    return f"{checksum(batch):x} {checksum(judged):x}"
-
-
-def hypergradient(
-    task: Task,
-    optimizer: Optimizer,
-    *,
-    epochs: float | None = None,
-    steps: int | None = None,
-    schedule: Schedule | None = None,
-    engine: str | Engine = "auto",
-    seed: int = 0,
-    dtype: torch.dtype = torch.float32,
-) -> Hypergradient:
-    r"""The exact gradient of the final validation loss through one whole training run.
-
-    .. math:: G_j = \frac{d L_\mathrm{val}(\theta_T)}{d c_j}
-
-    Args:
-        task, optimizer, epochs, steps, engine, seed, dtype: As in :func:`tune`.
-        schedule: Where to differentiate; what it leaves out, as None does everything, has the
-            optimizer's initial values.
-
-    Returns:
-        Value, gradients by name and, from reverse engines, every per-step derivative.
-
-    Raises:
-        ValueError: Bad settings.
-        DivergedError: A non-finite loss, state, tangent or adjoint.
-
-    Source: arXiv:2007.07869, section 3.
-
-    Cannot: say whether another seed would agree; compare a few.
-
-    Example:
-        >>> import torch, nongreedy as ng
-        >>> x = torch.randn(64, 4); y = x.sum(1, keepdim=True)
-        >>> task = ng.Task(lambda: torch.nn.Linear(4, 1), torch.nn.functional.mse_loss,
-        ...                (x, y), (x, y), batch_size=16)
-        >>> h = ng.hypergradient(task, ng.SGD(learning_rate=ng.Windows(2)), steps=10)
-        >>> h.gradients["learning_rate"].shape, h.per_step["learning_rate"].shape
-        (torch.Size([2]), torch.Size([10]))
-    """
-    total = task.steps_for(epochs, steps)
-    hyperparameters = {**optimizer.hyperparameters(total), **task.hyperparameters(total)}
-    learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
-    if not learn:
-        raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
-    start = _starting_at(schedule, Schedule.initial(hyperparameters), total)
-    run = Run(task, optimizer, total, seed, dtype)
-    return settle(engine, lambda: run, start, learn).engine.hypergradient(run, start, learn)
-
-
-def _starting_at(schedule: Schedule | None, initial: Schedule, steps: int) -> Schedule:
-    """The given curves over the initial ones; per-step values of another budget become windows."""
-    curves = dict(initial.curves)
-    for name, curve in schedule.curves.items() if schedule is not None else ():
-        if name not in curves:
-            raise ValueError(
-                f"The schedule sets {name!r}, which the optimizer does not have."
-                + nearest_name(name, curves)
-            )
-        fits = curve.basis.size(steps) == len(curve.coefficients)
-        curves[name] = curve if fits else curve.stretchable()
-    return Schedule(curves)

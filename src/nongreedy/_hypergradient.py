@@ -1,0 +1,77 @@
+"""One hypergradient, without a search."""
+
+from __future__ import annotations
+
+import torch
+
+from ._engine import Engine, Hypergradient
+from ._errors import nearest_name
+from ._optimizer import Optimizer
+from ._planner import settle
+from ._run import Run
+from ._schedule import Schedule
+from ._task import Task
+
+
+def hypergradient(
+    task: Task,
+    optimizer: Optimizer,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    schedule: Schedule | None = None,
+    engine: str | Engine = "auto",
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Hypergradient:
+    r"""The exact gradient of the final validation loss through one whole training run.
+
+    .. math:: G_j = \frac{d L_\mathrm{val}(\theta_T)}{d c_j}
+
+    Args:
+        task, optimizer, epochs, steps, engine, seed, dtype: As in :func:`tune`.
+        schedule: Where to differentiate; what it leaves out, as None does everything, has the
+            optimizer's initial values.
+
+    Returns:
+        Value, gradients by name and, from reverse engines, every per-step derivative.
+
+    Raises:
+        ValueError: Bad settings.
+        DivergedError: A non-finite loss, state, tangent or adjoint.
+
+    Source: arXiv:2007.07869, section 3.
+
+    Cannot: say whether another seed would agree; compare a few.
+
+    Example:
+        >>> import torch, nongreedy as ng
+        >>> x = torch.randn(64, 4); y = x.sum(1, keepdim=True)
+        >>> task = ng.Task(lambda: torch.nn.Linear(4, 1), torch.nn.functional.mse_loss,
+        ...                (x, y), (x, y), batch_size=16)
+        >>> h = ng.hypergradient(task, ng.SGD(learning_rate=ng.Windows(2)), steps=10)
+        >>> h.gradients["learning_rate"].shape, h.per_step["learning_rate"].shape
+        (torch.Size([2]), torch.Size([10]))
+    """
+    total = task.steps_for(epochs, steps)
+    hyperparameters = {**optimizer.hyperparameters(total), **task.hyperparameters(total)}
+    learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
+    if not learn:
+        raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
+    start = _starting_at(schedule, Schedule.initial(hyperparameters), total)
+    run = Run(task, optimizer, total, seed, dtype)
+    return settle(engine, lambda: run, start, learn).engine.hypergradient(run, start, learn)
+
+
+def _starting_at(schedule: Schedule | None, initial: Schedule, steps: int) -> Schedule:
+    """The given curves over the initial ones; per-step values of another budget become windows."""
+    curves = dict(initial.curves)
+    for name, curve in schedule.curves.items() if schedule is not None else ():
+        if name not in curves:
+            raise ValueError(
+                f"The schedule sets {name!r}, which the optimizer does not have."
+                + nearest_name(name, curves)
+            )
+        fits = curve.basis.size(steps) == len(curve.coefficients)
+        curves[name] = curve if fits else curve.stretchable()
+    return Schedule(curves)

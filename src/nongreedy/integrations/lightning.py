@@ -1,0 +1,156 @@
+"""A learned schedule in Lightning's Trainer."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from typing import Any
+
+from torch.optim import Optimizer
+
+from .._schedule import Schedule
+from .._scheduler import ScheduleLR
+from ._given import schedule_from
+from ._optional import optional
+
+# A Trainer of either package takes callbacks of the other: they have the same hooks.
+_Callback: Any = optional("lightning.pytorch", "pytorch_lightning", extra="lightning").Callback
+
+
+class ScheduleCallback(_Callback):
+    """Sets a schedule's values in the optimizer of a ``LightningModule``, step by step.
+
+    Optimizer step t (0-based; one per ``accumulate_grad_batches`` batches) is taken with the values of
+    :meth:`Schedule.values` at t for ``trainer.estimated_stepping_batches`` steps: learning rate,
+    momentum, betas, weight decay, whatever the schedule holds, in every parameter group as
+    :meth:`Schedule.attach` says. The count of steps is saved in Lightning's checkpoints, so that
+    ``fit(ckpt_path=...)`` goes on where the run was saved; steps that mixed precision skips do not
+    count. Works with the packages ``lightning`` and ``pytorch_lightning``.
+
+    Args:
+        schedule: A schedule or the path of its file.
+        total_steps: Length of the whole run in steps of that optimizer; None is what the trainer says.
+        optimizer_index: Which of several optimizers, in the order of ``configure_optimizers``.
+
+    Raises:
+        ValueError: When training begins: several optimizers and none named, no end in sight and no
+            `total_steps`, a learning rate scheduler of the module's own, or an optimizer that lacks a
+            hyperparameter.
+
+    Cannot: follow optimizers that DeepSpeed steps itself; count the past steps of one optimizer among
+    several when it first joins at a resumption.
+
+    Example:
+        >>> trainer = lightning.Trainer(  # doctest: +SKIP
+        ...     max_epochs=10, callbacks=[ScheduleCallback("schedule.json")])
+        >>> trainer.fit(module, data)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule | str | os.PathLike[str],
+        *,
+        total_steps: int | None = None,
+        optimizer_index: int | None = None,
+    ):
+        self.schedule = schedule_from(schedule)
+        self.total_steps, self.optimizer_index = total_steps, optimizer_index
+        self._saved: dict[str, int] = {}
+        self._scheduler: ScheduleLR | None = None
+        self._hook: Any = None
+
+    @property
+    def state_key(self) -> str:
+        """Callbacks of different optimizers have different states in a checkpoint."""
+        return self._generate_state_key(optimizer_index=self.optimizer_index)
+
+    def state_dict(self) -> dict[str, int]:
+        """Steps taken and steps in all."""
+        if self._scheduler is None:
+            return self._saved
+        return {"step": self._scheduler.last_epoch, "total_steps": self._scheduler.total_steps}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Lightning does this before training begins."""
+        self._saved = dict(state_dict)
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if stage == "fit":  # what an earlier fit has left does not concern this one
+            self._detach()
+            self._saved, self._scheduler = {}, None
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        # Only now has Lightning restored the optimizer, whose groups come with values of their own.
+        optimizer = self._chosen(trainer)
+        _refuse_other_scheduler(trainer, optimizer)
+        total = self._total(trainer, pl_module)
+        alone = len(trainer.optimizers) == 1
+        step = self._saved.get("step", trainer.global_step if alone else 0)
+        scheduler = self.schedule.attach(optimizer, total_steps=total)
+        scheduler.move_to(step)
+        self._scheduler = scheduler
+        self._hook = optimizer.register_step_post_hook(lambda *given: scheduler.step())
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._detach()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self._detach()
+
+    def _detach(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook = None
+
+    def _chosen(self, trainer: Any) -> Optimizer:
+        optimizers, index = trainer.optimizers, self.optimizer_index
+        names = [type(optimizer).__name__ for optimizer in optimizers]
+        if not optimizers:
+            raise ValueError("The module has no optimizer: return one from configure_optimizers.")
+        if index is None and len(optimizers) > 1:
+            raise ValueError(
+                f"The module has {len(optimizers)} optimizers, {names}. Say which one the schedule is "
+                "for: ScheduleCallback(..., optimizer_index=0)."
+            )
+        if index is not None and not 0 <= index < len(optimizers):
+            raise ValueError(
+                f"optimizer_index={index} is none of the module's optimizers, {names}. Give a number "
+                f"from 0 to {len(optimizers) - 1}."
+            )
+        return optimizers[index or 0]
+
+    def _total(self, trainer: Any, pl_module: Any) -> int:
+        total = self.total_steps
+        if total is None and not pl_module.automatic_optimization:
+            raise ValueError(
+                "The module steps its optimizers by hand (automatic_optimization=False), so that "
+                "Lightning cannot say how many steps there will be. Pass "
+                "ScheduleCallback(..., total_steps=...)."
+            )
+        if total is None:
+            total = trainer.estimated_stepping_batches
+        if math.isinf(total):
+            raise ValueError(
+                f"The trainer says that training has {total} steps, but a schedule is stretched over "
+                "a whole run. Set max_steps or max_epochs of the Trainer, or pass "
+                "ScheduleCallback(..., total_steps=...)."
+            )
+        before = self._saved.get("total_steps", total)
+        if total != before:
+            warnings.warn(
+                f"The run that is resumed was to have {before} steps and now has {total}. The "
+                f"schedule is stretched to {total}, so that its values jump at this point.",
+                stacklevel=2,
+            )
+        return int(total)
+
+
+def _refuse_other_scheduler(trainer: Any, optimizer: Optimizer) -> None:
+    for config in trainer.lr_scheduler_configs:
+        if config.scheduler.optimizer is optimizer:
+            raise ValueError(
+                f"The module's configure_optimizers also returns a {type(config.scheduler).__name__}, "
+                "which would overwrite the schedule's learning rate. Return the optimizer alone, or "
+                "leave out ScheduleCallback."
+            )

@@ -1,0 +1,114 @@
+"""A learned schedule in Hugging Face's Trainer."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from .._schedule import Schedule
+from .._scheduler import ScheduleLR, initial_weight_decays
+from ._given import schedule_from
+from ._optional import optional
+
+_Callback: Any = optional("transformers", extra="transformers").TrainerCallback
+
+_PLAIN = ("linear", "constant")  # what TrainingArguments say where nobody asked for more
+
+
+class ScheduleCallback(_Callback):
+    """Sets a schedule's values in the optimizer of a ``transformers.Trainer``, step by step.
+
+    Optimizer step t (0-based; one per ``gradient_accumulation_steps`` batches) is taken with the values
+    of :meth:`Schedule.values` at t for ``state.max_steps`` steps: learning rate, weight decay, betas,
+    momentum, epsilon, whatever the schedule holds. The step is Trainer's own count, so that
+    ``resume_from_checkpoint`` goes on where the run was saved. Trainer's own scheduler goes on, too, but
+    what it sets is replaced, and the learning rate in Trainer's logs is the schedule's.
+
+    **Weight decay.** Trainer makes two parameter groups, and biases and norms are in the one whose
+    weight decay is 0: it stays 0, as in :meth:`Schedule.attach`. With
+    ``TrainingArguments(weight_decay=0.0)``, Trainer's default, both are 0 and cannot be told apart,
+    which is refused where the schedule has weight decay.
+
+    Args:
+        schedule: A schedule or the path of its file.
+
+    Raises:
+        ValueError: When training begins: the optimizer lacks a hyperparameter, warm-up or another
+            scheduler is asked for as well, or zero weight decay, as above.
+
+    Cannot: see through optimizers that DeepSpeed made; keep a resumed run on its old values if its
+    number of steps is changed, because a schedule is stretched to the number that holds now.
+
+    Example:
+        >>> trainer = transformers.Trainer(  # doctest: +SKIP
+        ...     model, TrainingArguments("out", weight_decay=0.01), train_dataset=data,
+        ...     callbacks=[ScheduleCallback("schedule.json")])
+    """
+
+    def __init__(self, schedule: Schedule | str | os.PathLike[str]):
+        self.schedule = schedule_from(schedule)
+        self._scheduler: ScheduleLR | None = None
+
+    def on_train_begin(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        optimizer: Any = None,
+        lr_scheduler: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        optimizer = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
+        _refuse_other_scheduler(args, state.max_steps, lr_scheduler)
+        _refuse_unknown_groups(self.schedule, optimizer)
+        self._scheduler = self.schedule.attach(optimizer, total_steps=state.max_steps)
+        self._move_to(state.global_step, lr_scheduler)
+
+    def on_step_end(
+        self, args: Any, state: Any, control: Any, lr_scheduler: Any = None, **kwargs: Any
+    ) -> None:
+        # Trainer calls this after its own scheduler, and before it logs, saves and evaluates.
+        self._move_to(state.global_step, lr_scheduler)
+
+    def _move_to(self, step: int, lr_scheduler: Any) -> None:
+        assert self._scheduler is not None
+        self._scheduler.move_to(step)
+        # Trainer logs what its own scheduler says; `get_last_lr` returns this attribute.
+        _unwrapped(lr_scheduler)._last_lr = self._scheduler.get_last_lr()
+
+
+def _unwrapped(lr_scheduler: Any) -> Any:
+    return getattr(lr_scheduler, "scheduler", lr_scheduler)
+
+
+def _refuse_other_scheduler(args: Any, steps: int, lr_scheduler: Any) -> None:
+    kind = getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)
+    warmup, made = args.get_warmup_steps(steps), type(_unwrapped(lr_scheduler))
+    if kind not in _PLAIN or warmup:
+        asked = f"lr_scheduler_type={kind!r} with {warmup} warm-up steps"
+    elif not issubclass(made, LambdaLR):
+        asked = f"a {made.__name__}"
+    else:
+        return
+    raise ValueError(
+        f"Trainer was given {asked}, but ScheduleCallback sets the learning rate from its schedule. "
+        "Leave lr_scheduler_type, warm-up and the scheduler in `optimizers=` at their defaults, or "
+        "leave out ScheduleCallback."
+    )
+
+
+def _refuse_unknown_groups(schedule: Schedule, optimizer: Optimizer) -> None:
+    decay = schedule.curves.get("weight_decay")
+    unnamed = [group for group in optimizer.param_groups if "group" not in group]
+    if decay is None or not decay.coefficients.any() or len(unnamed) < 2:
+        return
+    if not any(initial_weight_decays(optimizer)):
+        raise ValueError(
+            f"The schedule has weight decay, up to {decay.coefficients.max().item():g}, but that of "
+            f"all {len(unnamed)} parameter groups is 0.0, so that nothing says which of them shall "
+            "decay (biases and norms usually do not). Use TrainingArguments(weight_decay=0.01) or "
+            "any other positive number: it marks the groups, and the schedule replaces it."
+        )
