@@ -33,7 +33,7 @@ def regret_figure(curves: Mapping[str, Line], path: str | Path) -> Path:
     axis = figure.add_subplot()
     positive = [value for curve in curves.values() for _, value in curve if value > 0]
     floor = min(positive, default=1e-3) / 2
-    end = max((curve[-1][0] for curve in curves.values()), default=1.0)
+    end = 1.03 * max((curve[-1][0] for curve in curves.values()), default=1.0)
     for name, style in _styles(list(curves)).items():
         costs, values = zip(*curves[name], (end, curves[name][-1][1]), strict=True)
         axis.step(costs, [max(v, floor) for v in values], where="post", label=name, **style)
@@ -42,10 +42,10 @@ def regret_figure(curves: Mapping[str, Line], path: str | Path) -> Path:
     axis.set_ylabel("best validation loss so far, above the best of all", color=FAINT)
     axis.set_title("Regret against cost", loc="left", color=INK, fontsize=12, fontweight="bold")
     axis.text(
-        0.995, 0.01, "the best of all is 0, drawn at the lower edge", transform=axis.transAxes,
-        ha="right", va="bottom", color=FAINT, fontsize=8.5,
+        0.005, 0.01, "the best of all is 0, drawn just above this edge", color=FAINT, fontsize=8.5,
+        transform=axis.transAxes, va="bottom",
     )  # fmt: skip
-    axis.set_ylim(bottom=floor)
+    axis.set_ylim(bottom=floor / 1.25)
     axis.grid(axis="y", color="#e7eaee", linewidth=0.8)
     axis.tick_params(colors=FAINT, which="both")
     for side in ("top", "right"):

@@ -48,9 +48,11 @@ def _eased(start: float, end: float, part: torch.Tensor) -> torch.Tensor:
 
 
 def grid(low: float, high: float, budget: float) -> list[float]:
-    """Peaks in equal ratios; the first round, on one seed, takes half of the budget at most."""
+    """Peaks in equal ratios, coarse to fine, as many as half of the budget can pay for."""
     count = max(FEWEST, min(MOST, int(budget / 2)))
-    return torch.logspace(math.log10(low), math.log10(high), count, dtype=torch.float64).tolist()
+    peaks = torch.logspace(math.log10(low), math.log10(high), count, dtype=torch.float64).tolist()
+    # By the reversed bits of their places: the first, one in the middle, those between, ...
+    return [peaks[place] for place in sorted(range(count), key=lambda place: f"{place:05b}"[::-1])]
 
 
 def tuned(
