@@ -58,13 +58,33 @@ def compare(
     the final of each search. Every search chooses on validation data; it does not have the test data.
     Its choice is then trained afresh by plain PyTorch on seeds that no search has used.
 
+    The methods, by name:
+
+    * ``default``, ``paper``: :func:`tune` by this library's rule, and by the paper's from zero;
+    * ``random``, ``tpe``: Optuna's samplers at its defaults, over the same coefficients, each in a
+      positive range (SGD's learning rate 1e-4 to 3, others' 1e-5 to 0.1, momentum 0 to 0.99 in decades
+      of one minus it, weight decay 1e-6 to 1e-2; `bounds` of a basis go before these);
+    * ``tpe-hyperband``: TPE, and runs that Optuna's ``HyperbandPruner`` (eta 3) may cut after a 27th, a
+      ninth or a third of their steps, by the validation loss there;
+    * ``bohb``: the usual stand-in for it, the same two, where a trial trains anew at each of these
+      budgets under its whole schedule, stretched to them;
+    * these four with ``-paper-ranges``: learning rate in [-1, 1], momentum in [-1.5, 1.5], weight
+      decay in [-4e-3, 4e-3], every value as likely, for SGD;
+    * ``hypergradient-descent``: :func:`train_online` with :class:`Greedy`, two plain runs each, where
+      TPE chooses initial values and outer learning rate;
+    * ``cosine``, ``constant``, ``one-cycle``, ``schedule-free``: the peak tuned over a grid in equal
+      ratios, and nothing else; SGD's momentum 0.9 and weight decay 5e-4.
+
+    At the end of each search its six best schedules, or as many as the budget allows, meet again on
+    common fresh seeds, in rounds after which the worse half leaves.
+
     Args:
         task: Model, loss and data. Without test data the fresh trainings are judged on validation.
         optimizer: What is learned (bases: every search has the same coefficients) and what is fixed.
         budget: Plain training runs' worth of gradients, for each search.
         epochs: Length of one training run, or
         steps: its length in steps.
-        methods: ``"all"`` that can take part, names of :data:`METHODS`, or your own by name.
+        methods: ``"all"`` that can take part, names of those above, or your own by name.
         seeds: Searches per method, the outer seeds; standard errors are over these.
         retrain_seeds: Fresh trainings of each search's choice.
         seed: The first outer seed.
