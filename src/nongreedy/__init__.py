@@ -9,6 +9,8 @@ from ._basis import PerStep as PerStep
 from ._basis import Windows as Windows
 from ._callback import Callback as Callback
 from ._cite import cite as cite
+from ._comparison import Comparison as Comparison
+from ._comparison import compare as compare
 from ._engine import Engine as Engine
 from ._engine import EvoGrad as EvoGrad
 from ._engine import FiniteDifference as FiniteDifference
@@ -40,6 +42,7 @@ from ._optimizer import Optimizer as Optimizer
 from ._optimizer import RMSprop as RMSprop
 from ._optimizer import TorchLion as TorchLion
 from ._optimizer import TorchMuon as TorchMuon
+from ._optuna_objective import optuna_objective as optuna_objective
 from ._outer import AgreementSearch as AgreementSearch
 from ._outer import SignDescent as SignDescent
 from ._planner import Forecast as Forecast

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from ._run import at
 from ._schedule import Schedule
 from ._task import Task, accuracy_count
 
+Named = list[tuple[str, nn.Parameter]]
 _EVALUATION_BATCH = 1000
 _REESTIMATE_BATCHES = 50
 
@@ -67,9 +68,37 @@ def retrain(
         True
     """
     total, rule = task.steps_for(epochs, steps), optimizer or SGD()
+
+    def begin(named: Named) -> Begun:
+        torch_optimizer = rule.torch_optimizer(rule.torch_groups(named))
+        return Begun(torch_optimizer, schedule.attach(torch_optimizer, total).step)
+
+    return retrain_with(begin, task, schedule, steps=total, seed=seed, clip=rule.clip_torch)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An optimizer at the start of a plain training, and what to call as it goes."""
+
+    optimizer: torch.optim.Optimizer
+    after_step: Callable[[], object] = lambda: None
+    at_end: Callable[[], object] = lambda: None
+
+
+def retrain_with(
+    begin: Callable[[Named], Begun],
+    task: Task,
+    schedule: Schedule,
+    *,
+    steps: int,
+    seed: int,
+    clip: Callable[[list[nn.Parameter]], None],
+) -> Retrained:
+    """:func:`retrain` by any optimizer: `begin` makes it from the named parameters, `clip` clips
+    their gradients, and the schedule gives the task's own hyperparameters."""
     devices = [task.device] if task.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        model = _trained(task, schedule, total, seed, rule)
+        model = _trained(begin, task, schedule, steps, seed, clip)
         _reestimate(model, task, seed)
     validation = _judge(model, task, task.validation)
     test = (None, None) if task.test is None else _judge(model, task, task.test)
@@ -77,27 +106,32 @@ def retrain(
 
 
 def _trained(
-    task: Task, schedule: Schedule, total: int, seed: int, optimizer: Optimizer
+    begin: Callable[[Named], Begun],
+    task: Task,
+    schedule: Schedule,
+    total: int,
+    seed: int,
+    clip: Callable[[list[nn.Parameter]], None],
 ) -> nn.Module:
     model = build(task.model, seed).to(task.device, torch.float32).train()
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     parameters = [p for _, p in named]
     values = _own_values(task, schedule, total)
     _initialize(model, task, at(values, 0), seed)
-    torch_optimizer = optimizer.torch_optimizer(optimizer.torch_groups(named))
-    scheduler = schedule.attach(torch_optimizer, total)
+    begun = begin(named)
     for step in range(total):
         inputs, targets = task.plan.batch(seed, step, task.device, torch.float32)
         seed_default(mix(seed, DROPOUT, step), task.device)
-        torch_optimizer.zero_grad()
+        begun.optimizer.zero_grad()
         hypers = Hypers(
             at(values, step), step, lambda: dict(model.named_parameters()),
             lambda step=step: task.plan.index(seed, step).to(task.device),
         )  # fmt: skip
         task.training_loss(lambda x: call(model, x), (inputs, targets), hypers).backward()
-        optimizer.clip_torch(parameters)
-        torch_optimizer.step()
-        scheduler.step()
+        clip(parameters)
+        begun.optimizer.step()
+        begun.after_step()
+    begun.at_end()
     return model
 
 

@@ -10,6 +10,7 @@ import typer
 import nongreedy as ng
 
 from ._check import check
+from ._comparison import compare
 from ._datasets import datasets
 from ._plan import plan
 from ._resume import resume
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(tune)
 app.command()(resume)
 app.command()(plan)
+app.command()(compare)
 app.command()(check)
 app.command()(datasets)
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import nongreedy as ng
+from nongreedy._comparison import FRESH, MEASURES
 
 PEAKS = (0.03, 0.1, 0.3)  # one of these is usually close to the best hand-tuned cosine
 TOLERANCE = 0.3  # accuracy points: a search from zero that ends within them has done its work
-FRESH = 1_000_003  # added to the seed: none of the search's own seeds
-# What schedules are judged by: the first of these that the task can give.
-MEASURES = ("test_accuracy", "validation_accuracy", "test_loss", "validation_loss")
 
 
 @dataclass

@@ -1,0 +1,192 @@
+"""The fair comparison: many methods, one task, equal budgets, fresh trainings."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from .._engine import Engine
+from .._optimizer import Optimizer
+from .._task import Task
+from .comparison import Comparison as Comparison
+from .comparison import Row as Row
+from .meter import Meter as Meter
+from .method import Method as Method
+from .methods import METHODS as METHODS
+from .methods import settled
+from .piece import MEASURES as MEASURES
+from .piece import Log as Log
+from .piece import Piece as Piece
+from .piece import measured
+from .problem import Problem as Problem
+
+FRESH, _APART = 1_000_003, 1000  # seeds of fresh trainings: none of any search's own
+
+
+def _ignore(_: object) -> None:
+    """Tell nobody."""
+
+
+def compare(
+    task: Task,
+    optimizer: Optimizer,
+    *,
+    budget: float,
+    epochs: float | None = None,
+    steps: int | None = None,
+    methods: str | Iterable[str] | Mapping[str, Method] = "all",
+    seeds: int = 3,
+    retrain_seeds: int = 5,
+    seed: int = 0,
+    engine: str | Engine = "auto",
+    dtype: torch.dtype = torch.float32,
+    log: str | os.PathLike[str] | None = None,
+    started: Callable[[str], object] = _ignore,
+    finished: Callable[[Piece], object] = _ignore,
+) -> Comparison:
+    r"""Search for schedules by many methods with equal budgets, and judge them by fresh trainings.
+
+    .. math:: r_m(c) = \operatorname{mean}_k J^*_{mk}(c) - \min_m \operatorname{mean}_k J^*_{mk}
+
+    with :math:`J^*_{mk}(c)` the best validation loss that method m has seen at outer seed k for a cost
+    of c plain runs. Costs are gradient evaluations, counted whole: hypergradients, the tuning of peaks
+    and of a baseline's own settings, runs that diverged (up to there) or were pruned (likewise), and
+    the final of each search. Every search chooses on validation data; it does not have the test data.
+    Its choice is then trained afresh by plain PyTorch on seeds that no search has used.
+
+    The methods, by name:
+
+    * ``default``, ``paper``: :func:`tune` by this library's rule, and by the paper's from zero;
+    * ``random``, ``tpe``: Optuna's samplers at its defaults, over the same coefficients, each in a
+      positive range (SGD's learning rate 1e-4 to 3, others' 1e-5 to 0.1, momentum 0 to 0.99 in decades
+      of one minus it, weight decay 1e-6 to 1e-2; `bounds` of a basis go before these);
+    * ``tpe-hyperband``: TPE, and runs that Optuna's ``HyperbandPruner`` (eta 3) may cut after a 27th, a
+      ninth or a third of their steps, by the validation loss there;
+    * ``bohb``: the usual stand-in for it, the same two, where a trial trains anew at each of these
+      budgets under its whole schedule, stretched to them;
+    * these four with ``-paper-ranges``: learning rate in [-1, 1], momentum in [-1.5, 1.5], weight
+      decay in [-4e-3, 4e-3], every value as likely, for SGD;
+    * ``hypergradient-descent``: :func:`train_online` with :class:`Greedy`, two plain runs each, where
+      TPE chooses initial values and outer learning rate;
+    * ``cosine``, ``constant``, ``one-cycle``, ``schedule-free``: the peak tuned over a grid in equal
+      ratios, and nothing else; SGD's momentum 0.9 and weight decay 5e-4.
+
+    At the end of each search its six best schedules, or as many as the budget allows, meet again on
+    common fresh seeds, in rounds after which the worse half leaves.
+
+    Args:
+        task: Model, loss and data. Without test data the fresh trainings are judged on validation.
+        optimizer: What is learned (bases: every search has the same coefficients) and what is fixed.
+        budget: Plain training runs' worth of gradients, for each search.
+        epochs: Length of one training run, or
+        steps: its length in steps.
+        methods: ``"all"`` that can take part, names of those above, or your own by name.
+        seeds: Searches per method, the outer seeds; standard errors are over these.
+        retrain_seeds: Fresh trainings of each search's choice.
+        seed: The first outer seed.
+        engine: Of hypergradients.
+        dtype: Of the runs of searches.
+        log: A file of JSON lines, one for each finished search, that a repeated call goes on with.
+        started, finished: Told the name of each search that begins, and each piece that is done.
+
+    Returns:
+        Rows, files and the figure; ``print`` shows the table.
+
+    Raises:
+        ValueError: Bad settings, unknown methods, a budget that is too small for one of them, a
+            method asked for by name that cannot take part, or a log of another comparison.
+
+    Source: the comparison of arXiv:2007.07869, Figure 1, at equal cost; its ranges as far as known.
+
+    Cannot: share work between processes; compare wall-clock times fairly on a busy machine. Losses of
+    the curve are those that the searches saw: of the least of many noisy ones, a part is luck.
+
+    Example:
+        >>> import torch, nongreedy as ng
+        >>> x = torch.randn(64, 4); y = (x[:, 0] > 0).long()
+        >>> task = ng.Task(lambda: torch.nn.Linear(4, 2), torch.nn.functional.cross_entropy,
+        ...                (x, y), (x, y), batch_size=16)
+        >>> found = ng.compare(task, ng.SGD(), steps=8, budget=8, methods=["default", "cosine"],
+        ...                    seeds=1, retrain_seeds=2)
+        >>> sorted(row.method for row in found.rows())
+        ['cosine', 'default']
+    """
+    problem = Problem.of(task, optimizer, task.steps_for(epochs, steps), engine, dtype)
+    _check(problem, seeds=seeds, retrain_seeds=retrain_seeds, seed=seed)
+    chosen, skipped = settled(methods, problem, budget)
+    settings = {**problem.fingerprint(), "budget": budget, "retrain_seeds": retrain_seeds}
+    kept = None if log is None else Log(log)
+    done = {} if kept is None else _belonging(kept, settings)
+    pieces = []
+    for outer in range(seed, seed + seeds):
+        for name, method in chosen.items():
+            piece = done.get(f"{name}|{outer}")
+            if piece is None:
+                started(f"{name}, outer seed {outer}")
+                piece = _piece(name, method, task, problem, outer, settings)
+                if kept is not None:
+                    kept.append(piece)
+                finished(piece)
+            pieces.append(piece)
+    return Comparison(pieces, settings, skipped)
+
+
+def _check(problem: Problem, **counts: int) -> None:
+    if not problem.learned:
+        raise ValueError(
+            f"Nothing to learn: every setting of {problem.optimizer} is a fixed number."
+        )
+    for name, count in counts.items():
+        least = 0 if name == "seed" else 1
+        if isinstance(count, bool) or not isinstance(count, int) or count < least:
+            raise ValueError(
+                f"`{name}` must be a whole number of at least {least}, but got {count!r}."
+            )
+
+
+def _belonging(log: Log, settings: Mapping[str, Any]) -> dict[str, Piece]:
+    """The pieces of a log, all of which must be of this comparison."""
+    pieces = log.read()
+    for piece in pieces.values():
+        for name, value in settings.items():
+            if piece.settings.get(name) != value:
+                raise ValueError(
+                    f"{str(log.path)!r} is of another comparison: its {name} is "
+                    f"{piece.settings.get(name)!r}, here it is {value!r}. Name another file, or "
+                    "repeat what it was made with."
+                )
+    return pieces
+
+
+def _piece(
+    name: str,
+    method: Method,
+    task: Task,
+    problem: Problem,
+    outer: int,
+    settings: Mapping[str, Any],
+) -> Piece:
+    """One search, and fresh trainings of what it found."""
+    meter, begin = Meter(problem, settings["budget"], outer, method.engine), time.perf_counter()
+    found = method.search(problem, meter)
+    seconds, trained = time.perf_counter() - begin, []
+    if found is not None:
+        fresh = (FRESH + _APART * outer + number for number in range(settings["retrain_seeds"]))
+        trained = [method.retrain(task, problem, found.schedule, number) for number in fresh]
+    return Piece(
+        method=name,
+        seed=outer,
+        cost=meter.cost,
+        validation_loss=float("inf") if found is None else found.loss,
+        fresh=measured(trained),
+        schedule=None if found is None else found.schedule.to_json(),
+        curve=meter.curve,
+        runs=meter.count.runs,
+        unfinished=meter.count.runs - meter.count.finished,
+        seconds=seconds,
+        settings=settings,
+    )

@@ -1,0 +1,92 @@
+"""This library's own searches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from .._callback import Callback
+from .._errors import DivergedError
+from .._objective import Evaluated
+from .._optimizer import Optimizer
+from .._outer import AgreementSearch, OuterRule, SignDescent
+from .._result import OuterStep, Status
+from .._tune import tune
+from .meter import Meter
+from .method import Method
+from .problem import Problem
+
+_ENDLESS = 100_000  # outer steps: the budget ends a search, or the rule itself
+
+
+@final
+@dataclass(frozen=True)
+class Ours(Method):
+    """:func:`tune` until the budget is spent or the rule is done.
+
+    Args:
+        rule: How schedules are improved.
+        from_zero: Start where the rule would, whatever initial values, bounds and coordinates the
+            optimizer's bases have.
+    """
+
+    rule: OuterRule
+    from_zero: bool = False
+
+    def refused(self, problem: Problem) -> str | None:
+        return problem.grouped() if self.from_zero else None
+
+    def least(self, problem: Problem) -> float:
+        """Two outer steps, or the scale: a run, a sweep of about three, a line search."""
+        del problem
+        return 8.0
+
+    def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
+        try:
+            result = tune(
+                problem.task,
+                _from_zero(problem) if self.from_zero else problem.optimizer,
+                steps=problem.steps,
+                outer_steps=_ENDLESS,
+                engine=problem.engine,
+                outer=self.rule,
+                seed=meter.objective.seed,
+                budget=meter.budget,
+                dtype=problem.dtype,
+                callbacks=[meter.count, _Curve(meter)],
+            )
+        except DivergedError:
+            meter.charge(meter.budget)  # what it came to is not known: all of it
+            return None
+        if result.status is Status.interrupted:
+            raise KeyboardInterrupt
+        meter.charge(result.cost)
+        return Evaluated(
+            result.schedule,
+            {meter.seed: result.validation_loss},
+            {meter.seed: result.validation_accuracy},
+        )
+
+
+DEFAULT = Ours("hypergradients of whole runs, the default rule", AgreementSearch())
+PAPER = Ours("hypergradients of whole runs, the paper's rule from zero", SignDescent(), True)
+
+
+def _from_zero(problem: Problem) -> Optimizer:
+    names = problem.learned
+    return problem.starting(
+        initial=dict.fromkeys(names),
+        bounds=dict.fromkeys(names),
+        transform=dict.fromkeys(names, "default"),
+        outer_step=dict.fromkeys(names),
+    )
+
+
+class _Curve(Callback):
+    """The validation loss of each outer step, when it was paid for."""
+
+    def __init__(self, meter: Meter):
+        self._meter = meter
+
+    def on_outer_step(self, row: OuterStep) -> None:
+        self._meter.saw(row.validation_loss, row.cost)

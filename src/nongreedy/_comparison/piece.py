@@ -1,0 +1,110 @@
+"""One finished piece of a comparison: a method, an outer seed, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .._retrain import Retrained
+
+# What schedules are judged by: the first of these that the task can give.
+MEASURES = ("test_accuracy", "validation_accuracy", "test_loss", "validation_loss")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one search found, what it cost, and what fresh trainings say of it.
+
+    Attributes:
+        method, seed: Which search.
+        cost: Plain runs' worth of gradients that it spent, at most the budget.
+        validation_loss: Of its choice, as the search saw it; infinite if it found nothing.
+        fresh: One of :data:`MEASURES` -> its value in each fresh training.
+        schedule: What was found, as :meth:`Schedule.to_json` has it, or None.
+        curve: (cost, best validation loss so far), an entry for each improvement.
+        runs: Runs that it began, of any length; hypergradients are not counted here.
+        unfinished: Those of them that diverged or were pruned.
+        seconds: Of the search.
+    """
+
+    method: str
+    seed: int
+    cost: float
+    validation_loss: float
+    fresh: Mapping[str, list[float]]
+    schedule: Mapping[str, Any] | None
+    curve: list[tuple[float, float]]
+    runs: int
+    unfinished: int
+    seconds: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Method and outer seed."""
+        return f"{self.method}|{self.seed}"
+
+    def score(self, measure: str) -> float:
+        """Mean over the fresh trainings; nan if nothing was found."""
+        values = self.fresh.get(measure, ())
+        return sum(values) / len(values) if values else math.nan
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Piece:
+        """The inverse of the line that :class:`Log` writes."""
+        names = [name for name in cls.__dataclass_fields__ if name in row]
+        given = {name: row[name] for name in names}
+        given["validation_loss"] = float(row["validation_loss"])
+        given["fresh"] = {n: [float(v) for v in values] for n, values in row["fresh"].items()}
+        given["curve"] = [(float(cost), float(loss)) for cost, loss in row["curve"]]
+        return cls(**given)
+
+
+def measured(trained: list[Retrained]) -> dict[str, list[float]]:
+    """Every measure that these trainings have."""
+    found = {name: [getattr(each, name) for each in trained] for name in MEASURES}
+    return {name: values for name, values in found.items() if values and None not in values}
+
+
+class Log:
+    """Finished pieces in a file of JSON lines, one each, that a killed comparison goes on with."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+
+    def read(self) -> dict[str, Piece]:
+        """Every piece that is there whole, by key; the last of a key counts."""
+        pieces = [Piece.from_json(json.loads(line)) for line in self._lines()]
+        return {piece.key: piece for piece in pieces}
+
+    def append(self, piece: Piece) -> None:
+        """Add a piece in one write, after what may be left of one that a kill cut short."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        row = {"key": piece.key, "date": time.strftime("%F"), **asdict(piece)}
+        line = json.dumps(plain(row), allow_nan=False) + "\n"
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.ftruncate(handle, sum(len(line) + 1 for line in self._lines()))
+            os.write(handle, line.encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _lines(self) -> list[bytes]:
+        """All but what follows the last end of a line: a kill may have cut it short."""
+        return self.path.read_bytes().split(b"\n")[:-1] if self.path.exists() else []
+
+
+def plain(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they are kept as words, which ``float`` reads."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,365 @@
+"""Many methods, one task, equal budgets: what each may spend, see and return."""
+
+import importlib.util
+import json
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+import nongreedy as ng
+from nongreedy import _comparison, _run
+from nongreedy._comparison import METHODS, Log, Meter, Method, Piece, Problem
+from nongreedy._comparison.black_box import quiet, run_trials
+from nongreedy._comparison.fidelity import rungs
+from nongreedy._comparison.meter import Watched
+from nongreedy._comparison.peaks import grid, one_cycle
+from nongreedy._comparison.regret import regrets
+
+from .helpers import classes
+
+STEPS, BUDGET = 12, 12.0
+OPTIMIZER = ng.SGD(ng.Linear(2), ng.Windows(1), ng.Windows(1))
+HAS_SCHEDULE_FREE = importlib.util.find_spec("schedulefree") is not None
+
+
+def task(**changed):
+    settings = {
+        "model": lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)),
+        "loss": nn.functional.cross_entropy,
+        "train": classes(48, (4,), 0),
+        "validation": classes(32, (4,), 1),
+        "test": classes(32, (4,), 2),
+        "batch_size": 16,
+        **changed,
+    }
+    return ng.Task(**settings)
+
+
+def needs_package(name):
+    if name == "schedule-free" and not HAS_SCHEDULE_FREE:
+        pytest.skip("the package schedulefree is not installed")
+
+
+def compare(methods, given=None, **changed):
+    settings = {"steps": STEPS, "budget": BUDGET, "seeds": 1, "retrain_seeds": 1, **changed}
+    return ng.compare(given or task(), OPTIMIZER, methods=methods, **settings)
+
+
+@dataclass
+class Counter:
+    """What is computed: gradients of the run, graphs of sweeps, looks at the validation loss."""
+
+    gradient: int = 0
+    linearize: int = 0
+    outer_gradient: int = 0
+
+    def watch(self, monkeypatch):
+        for name in ("gradient", "linearize", "outer_gradient"):
+            original = getattr(_run.Run, name)
+
+            def counted(*given, name=name, original=original, **named):
+                setattr(self, name, getattr(self, name) + 1)
+                return original(*given, **named)
+
+            monkeypatch.setattr(_run.Run, name, counted)
+        return self
+
+
+def searched(method, problem, budget=BUDGET, seed=0):
+    meter = Meter(problem, budget, seed, method.engine)
+    return method.search(problem, meter), meter
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_spends_what_it_computes_and_no_more_than_the_budget(name, monkeypatch):
+    needs_package(name)
+    problem = Problem.of(task(), OPTIMIZER, STEPS, ng.Reverse("device"))
+    count = Counter().watch(monkeypatch)
+    found, meter = searched(METHODS[name], problem)
+    spent = count.gradient + 3 * count.linearize
+    spent += count.outer_gradient if name == "hypergradient-descent" else 0
+    assert 0.4 * BUDGET < meter.cost <= BUDGET
+    if name.endswith("-paper-ranges"):
+        # A run that diverges at step t of T has asked for t + 1 gradients; it is charged
+        # (t + 1) / (T + 1), the validation loss being its last step.
+        assert spent / (STEPS + 1) < meter.cost <= spent / STEPS + 1e-9
+    else:
+        assert meter.cost == pytest.approx(spent / STEPS, rel=1e-9)
+    if name == "tpe-hyperband":
+        assert meter.count.finished < meter.count.runs  # some trials were cut
+    assert math.isfinite(found.loss)
+    costs, losses = zip(*meter.curve, strict=True)
+    assert list(costs) == sorted(costs) and costs[-1] <= BUDGET
+    assert list(losses) == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_seed_one_result_and_no_look_at_test_data(name):
+    needs_package(name)
+    first, other = (
+        compare([name], task(test=classes(32, (4,), seed))).pieces[0] for seed in (2, 3)
+    )
+    assert first.schedule == other.schedule and first.curve == other.curve
+    assert first.validation_loss == other.validation_loss
+    assert first.fresh["validation_loss"] == other.fresh["validation_loss"]
+    assert first.fresh["test_loss"] != other.fresh["test_loss"]
+    assert compare([name], seed=1).pieces[0].curve != first.curve
+
+
+def test_a_search_has_no_test_data():
+    given = task()
+    assert Problem.of(given, OPTIMIZER, STEPS).task.test is None
+    assert given.test is not None  # the caller's task is left as it was
+
+
+def test_fresh_trainings_are_plain_trainings_of_the_choice():
+    piece = compare(["random"], retrain_seeds=2).pieces[0]
+    schedule = ng.Schedule.from_json(piece.schedule)
+    trained = [ng.retrain(task(), schedule, steps=STEPS, seed=1_000_003 + k) for k in range(2)]
+    assert piece.fresh["test_accuracy"] == [each.test_accuracy for each in trained]
+    assert piece.fresh["test_loss"] == [each.test_loss for each in trained]
+
+
+def rows(comparison):
+    return [{**vars(row), "seconds": 0} for row in comparison.rows()]
+
+
+def test_a_killed_comparison_goes_on_to_the_same_table(tmp_path):
+    methods, log = ["random", "cosine", "default"], tmp_path / "compare.jsonl"
+    whole = compare(methods, seeds=2)
+    begun = []
+
+    def kill(piece):
+        if len(begun) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(methods, seeds=2, log=log, started=begun.append, finished=kill)
+    with log.open("a") as file:
+        file.write('{"method": "cosine", "se')  # a kill in the middle of a write
+    resumed = compare(methods, seeds=2, log=log, started=begun.append)
+    assert len(begun) == 6 and begun[4:] == ["cosine, outer seed 1", "default, outer seed 1"]
+    assert rows(resumed) == rows(whole)
+    assert all(json.loads(line) for line in log.read_text().splitlines())
+    assert rows(ng.Comparison.load(log)) == rows(whole)
+    # More seeds go on from there; another comparison does not.
+    more = compare(methods[:1], seeds=3, log=log, started=begun.append)
+    assert begun[6:] == ["random, outer seed 2"] and len(more.pieces) == 3
+    with pytest.raises(ValueError, match=r"its budget is 12\.0, here it is 13"):
+        compare(methods, budget=13, log=log)
+    with pytest.raises(ValueError, match="another comparison: its data"):
+        compare(methods, task(validation=classes(32, (4,), 9)), log=log)
+
+
+BAD = [
+    ({"methods": ["randm"]}, "Unknown method 'randm'. Did you mean 'random'"),
+    ({"methods": "cosin"}, "'cosine'"),
+    ({"methods": []}, "No method to compare"),
+    ({"budget": 5}, "too small for: default (8)"),
+    ({"budget": float("nan")}, "too small for"),
+    ({"seeds": 0}, "`seeds` must be a whole number of at least 1"),
+    ({"retrain_seeds": 1.5}, "`retrain_seeds` must be"),
+    ({"seed": -1}, "`seed` must be a whole number of at least 0"),
+    ({"epochs": 1}, "Give either `epochs` or `steps`"),
+]
+
+
+@pytest.mark.parametrize(("changed", "said"), BAD, ids=str)
+def test_bad_input_is_refused_before_anything_runs(changed, said):
+    def begun(name):
+        pytest.fail(f"{name} was begun")
+
+    with pytest.raises(ValueError) as caught:
+        compare(**{"methods": ["default", "random"], "started": begun, **changed})
+    assert said in str(caught.value)
+
+
+CANNOT = [
+    (ng.AdamW(ng.Windows(2)), "random-paper-ranges", "not for AdamW"),
+    (ng.AdamW(ng.Windows(2)), "schedule-free", "not for AdamW"),
+    (ng.SGD(ng.PerStep()), "tpe", "200 coefficients are too many"),
+    (ng.Grouped(ng.SGD(), {"vectors": {"weight_decay": 0.0}}), "cosine", "per group"),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "name", "said"), CANNOT, ids=str)
+def test_what_cannot_take_part_is_refused_by_name_and_skipped_otherwise(optimizer, name, said):
+    needs_package(name)
+    with pytest.raises(ValueError, match=said):
+        ng.compare(task(), optimizer, steps=200, budget=BUDGET, methods=[name])
+    problem = Problem.of(task(), optimizer, 200)
+    taking, skipped = _comparison.settled("all", problem, BUDGET)
+    assert said in skipped[name] and name not in taking and "default" in taking
+
+
+def test_without_the_package_schedule_free_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'nongreedy\[compare\]'"):
+        compare(["schedule-free"])
+
+
+@pytest.mark.parametrize("optimizer", [ng.AdamW(ng.Windows(2), beta1=ng.Windows(1))], ids=repr)
+@pytest.mark.parametrize("name", ["default", "paper", "bohb", "hypergradient-descent", "cosine"])
+def test_other_optimizers(name, optimizer):
+    problem = Problem.of(task(), optimizer, STEPS)
+    found, meter = searched(METHODS[name], problem)
+    assert meter.cost <= BUDGET and set(found.schedule.curves) == set(optimizer.learnable)
+
+
+def test_the_paper_starts_from_zero_and_ours_where_the_optimizer_does():
+    started = ng.SGD(ng.Linear(2, initial=0.5, bounds=(0.1, 1.0)), 0.9)
+    problem = Problem.of(task(), started, STEPS)
+    rates = {}
+    for name in ("default", "paper"):
+        found, _ = searched(METHODS[name], problem)
+        rates[name] = found.schedule["learning_rate"]
+        assert found.schedule["momentum"].tolist() == [0.9]
+    assert (rates["default"] >= 0.1).all()  # within its bounds
+    multiples = rates["paper"] / 0.1 * 64  # sums of 0.1 halved a few times, from 0
+    torch.testing.assert_close(multiples, multiples.round())
+
+
+@dataclass(frozen=True)
+class Fails(Method):
+    """Spends, and finds nothing."""
+
+    def search(self, problem, meter):
+        meter.charge(3.0)
+
+
+def test_a_method_of_ones_own_and_one_that_finds_nothing(tmp_path):
+    found = compare({"cosine": METHODS["cosine"], "mine": Fails("fails")}, seeds=2)
+    last = found.rows()[-1]
+    assert last.method == "mine" and last.failures == 2 and last.cost == 3.0
+    assert "| mine | nothing found | nothing found |" in found.markdown()
+    table, figure = found.save(tmp_path)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    content = json.loads(table.read_text())
+    assert [row["method"] for row in content["rows"]] == ["cosine", "mine"]
+    assert content["pieces"][1]["validation_loss"] == "inf"
+    assert list(found.regret()) == ["cosine"]
+
+
+def test_standard_error_is_over_outer_seeds():
+    pieces = [
+        Piece("a", seed, 1.0, 0.5, {"test_accuracy": values}, None, [(1.0, 0.5)], 1, 0, 0.0)
+        for seed, values in enumerate([[0.5, 0.7], [0.8, 0.8], [0.7, 0.7]])
+    ]
+    row = ng.Comparison(pieces).rows()[0]
+    assert row.scores == pytest.approx([0.6, 0.8, 0.7]) and row.mean == pytest.approx(0.7)
+    assert row.standard_error == pytest.approx(0.1 / 3**0.5)
+
+
+def test_regret_is_the_mean_over_seeds_above_the_best_method():
+    def piece(method, seed, *curve):
+        return Piece(method, seed, 9.0, 0.0, {}, None, list(curve), 1, 0, 0.0)
+
+    found = regrets(
+        [
+            piece("a", 0, (1.0, 3.0), (4.0, 1.0)),
+            piece("a", 1, (2.0, 5.0), (3.0, 2.0)),
+            piece("b", 0, (1.0, 2.5)),
+            piece("b", 1, (1.0, 2.5)),
+            piece("c", 0),
+        ]
+    )
+    assert found == {"a": [(2.0, 2.5), (3.0, 1.0), (4.0, 0.0)], "b": [(1.0, 1.0)]}
+
+
+def test_a_watched_run_tells_what_the_run_had_reached():
+    problem = Problem.of(task(), OPTIMIZER, STEPS)
+    schedule, told = ng.Schedule.of(learning_rate=0.3, momentum=0.5, weight_decay=0.0), {}
+
+    def tell(done, loss):
+        told[done] = loss
+        if done == 9:
+            raise TimeoutError
+
+    meter = Meter(problem, BUDGET, seed=0)
+    with pytest.raises(TimeoutError):
+        meter.train_watched(schedule, Watched([3, 9, 11], tell, TimeoutError))
+    assert meter.cost == pytest.approx(9 / STEPS) and not meter.tried
+    for steps, loss in told.items():  # the same schedule, being constant, on a run that ends there
+        run = ng.Run(problem.task, OPTIMIZER, steps, meter.seed)
+        assert ng.Reverse().rollout(run, schedule).outcome.loss == loss
+    assert list(told) == [3, 9]
+
+
+def test_a_run_that_diverges_is_paid_for_up_to_there():
+    meter = Meter(Problem.of(task(), OPTIMIZER, STEPS), BUDGET, seed=0)
+    hot = ng.Schedule.of(learning_rate=[0.1, 3e38], momentum=0.9, weight_decay=0.0)
+    with pytest.raises(ng.DivergedError) as caught:
+        meter.train(hot)
+    assert STEPS / 2 < caught.value.step < STEPS
+    assert meter.cost == pytest.approx((caught.value.step + 1) / (STEPS + 1))
+    assert (meter.count.runs, meter.count.finished, meter.tried) == (1, 0, [])
+    with pytest.raises(ng.DivergedError) as caught:
+        meter.train_short(hot, 6)
+    assert meter.count.runs == 2 and meter.cost < 1.5
+
+
+def test_trials_that_diverge_are_told_as_pruned_and_the_budget_ends_them():
+    import optuna
+
+    left = [ng.DivergedError("training loss", 1, 9), None, None]
+
+    def evaluate(trial):
+        trial.suggest_float("x", 0.0, 1.0)
+        if (error := left.pop(0)) is not None:
+            raise error
+        return 1.0
+
+    with quiet():
+        study = optuna.create_study()
+        run_trials(study, evaluate, lambda: bool(left))
+    assert [trial.state.name for trial in study.trials] == ["PRUNED", "COMPLETE", "COMPLETE"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(270, {1: 10, 3: 30, 9: 90}), (80, {1: 3, 3: 9, 9: 27}), (12, {1: 4}), (5, {})],
+)
+def test_rungs(steps, expected):
+    assert rungs(steps) == expected
+
+
+def test_one_cycle_is_that_of_torch():
+    steps = 200
+    sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(sgd, 0.5, total_steps=steps, cycle_momentum=False)
+    theirs = []
+    for _ in range(steps):
+        theirs.append(sgd.param_groups[0]["lr"])
+        sgd.step()
+        cycle.step()
+    ours = one_cycle(0.5).values(steps)
+    torch.testing.assert_close(ours, torch.tensor(theirs).double(), rtol=0, atol=0.5 * 0.02)
+
+
+def test_grid_goes_coarse_to_fine_and_leaves_half_of_the_budget_for_the_final():
+    assert grid(1e-4, 1.0, 10) == pytest.approx([1e-4, 1.0, 1e-2, 1e-3, 1e-1])
+    assert len(grid(1e-4, 1.0, 1000)) == 19 and len(grid(1e-4, 1.0, 4)) == 3
+
+
+def test_schedule_free_search_and_retraining_are_the_same_run():
+    pytest.importorskip("schedulefree")
+    problem, method = Problem.of(task(), OPTIMIZER, STEPS), METHODS["schedule-free"]
+    schedule = ng.Schedule.of(learning_rate=2.0, momentum=0.9, weight_decay=5e-4)
+    run = ng.Run(problem.task, OPTIMIZER, STEPS, seed=4)
+    ours = method.engine.rollout(run, schedule).outcome
+    plain = method.retrain(task(), problem, schedule, seed=4)
+    assert plain.validation_loss == pytest.approx(ours.loss, rel=1e-4)
+    other = ng.retrain(task(), schedule, steps=STEPS, seed=4)
+    assert other.validation_loss != pytest.approx(ours.loss, rel=1e-2)  # it is not plain SGD
+
+
+def test_log_reads_back_what_it_wrote(tmp_path):
+    piece = Piece("a", 0, 2.5, math.inf, {}, None, [(1.0, 0.5)], 3, 3, 0.1, {"budget": 4.0})
+    log = Log(tmp_path / "deep" / "log.jsonl")
+    log.append(piece)
+    log.append(piece)
+    assert log.read() == {"a|0": piece}
+    assert len(log.path.read_text().splitlines()) == 2
