@@ -21,7 +21,7 @@ _PREFIX = "nongreedy:"
 _HOLDER = "holder-of-nongreedy"
 _CHUNK = 30_000  # characters: MySQL's TEXT holds 65,535 bytes
 _PATIENCE = 20  # seconds for another program's transaction to end
-_HOPELESS = "Name another file, or free the disk; what was written before is kept."
+_HOPELESS = "Put that right, or name another place; what was written before is kept."
 
 
 class Storage:
@@ -160,12 +160,17 @@ def explained(verb: str, address: Address) -> Iterator[None]:
         RuntimeError,
         ImportError,
     ) as e:
-        text = str(e.__cause__ or e)
-        reason = next((why for sign, why in _REASONS.items() if sign in text), None)
-        plain = " ".join(text.split("\n[SQL")[0].split())
-        raise StudyError(
-            f"Cannot {verb} the study in {address.shown!r}: {reason or f'{plain}. {_HOPELESS}'}"
-        ) from e
+        raise StudyError(f"Cannot {verb} the study in {address.shown!r}: {_advice(e)}") from e
+
+
+def _advice(error: Exception) -> str:
+    """What happened and the way out, from the words of whoever met it first."""
+    cause = error.__cause__ or error
+    if isinstance(cause, ModuleNotFoundError):
+        return f"its driver is not installed. Install it: pip install {cause.name}."
+    known = next((why for sign, why in _REASONS.items() if sign in str(cause)), None)
+    plain = " ".join(str(cause).split("\n[SQL")[0].split())
+    return known or f"{plain}. {_HOPELESS}"
 
 
 _REASONS = {
