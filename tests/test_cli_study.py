@@ -66,7 +66,12 @@ def test_an_interrupted_search_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(ng, "tune", interrupted)
     result = run("tune", *QUICK, "--out", tmp_path)
     assert result.exit_code == 130
-    assert f"nongreedy resume {tmp_path}/study.db --name search-1" in result.output
+    advice = f"nongreedy resume {tmp_path}/study.db --name search-1"
+    assert advice in result.output
+    (storage := ng.Study(tmp_path / "study.db", "search-2").open(create=True)).close()
+    assert storage.name == "search-2"
+    again = run("tune", *QUICK, "--out", tmp_path)
+    assert "search-2 in " in again.output and "is unfinished. To go on:" in again.output
 
 
 def test_a_task_of_ones_own_is_named_again(tmp_path, monkeypatch):

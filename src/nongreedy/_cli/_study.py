@@ -18,12 +18,20 @@ _COMMAND = "note:command"
 
 
 def begun(storage: str | Path) -> ng.Study:
-    """A study for a new search, beside those of earlier ones."""
+    """A study for a new search, beside those of earlier ones; if the last is unfinished, it says so."""
     taken = ng.Study.names(storage)
+    earlier = _searches(taken)
+    if earlier and not (last := ng.Study(storage, earlier[-1])).finished:
+        print(f"{last.name} in {last.address.shown} is unfinished. {how_to_resume(last)}\n")
     number = len(taken) + 1
     while f"{_STEM}{number}" in taken:
         number += 1
     return ng.Study(storage, f"{_STEM}{number}")
+
+
+def _searches(names: list[str]) -> list[str]:
+    """Those that the command line named: a storage may hold studies of others."""
+    return [name for name in names if name.startswith(_STEM)]
 
 
 def keep_command(study: ng.Study, settings: Mapping[str, Any]) -> None:
@@ -43,7 +51,7 @@ def found(storage: str, name: str | None) -> ng.Study:
         raise Problem(f"No study in {storage!r}. Give the file that `nongreedy tune` named.")
     if name is not None:
         return ng.Study(storage, name)
-    studies = [ng.Study(storage, each) for each in reversed(names)]
+    studies = [ng.Study(storage, each) for each in reversed(_searches(names) or names)]
     return next((study for study in studies if not study.finished), studies[0])
 
 
