@@ -10,7 +10,7 @@ import torch
 
 from ._callback import Callback, Callbacks
 from ._engine import Engine, Hypergradient
-from ._errors import DivergedError, nearest_name
+from ._errors import DivergedError
 from ._finalists import select
 from ._objective import BudgetSpentError, Objective
 from ._optimizer import Optimizer
