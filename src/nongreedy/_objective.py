@@ -94,7 +94,17 @@ class Objective:
         price = self.engine.sweep_cost(rollout.run, rollout.schedule, self.learn)
         self._afford(price)
         self.cost += price
-        return self.engine.differentiate(rollout, self.learn, self._watch("hypergradient"))
+        watch, count = self._watch("hypergradient"), itertools.count(1)
+
+        def on_step(step: int) -> None:
+            next(count)
+            watch(step)
+
+        try:
+            return self.engine.differentiate(rollout, self.learn, on_step)
+        except DivergedError:  # only what was swept was spent
+            self.cost -= price * max(0.0, 1 - next(count) / (self.steps + 1))
+            raise
 
     def _afford(self, price: float) -> None:
         if self.budget is not None and self.cost + price > self.budget - self.reserve:
@@ -111,6 +121,6 @@ class Objective:
 
 def _key(schedule: Schedule) -> tuple[object, ...]:
     return tuple(
-        (name, curve.basis.kind, curve.coefficients.numpy().tobytes())
+        (name, curve.basis.kind, curve.edges, curve.coefficients.numpy().tobytes())
         for name, curve in schedule.curves.items()
     )

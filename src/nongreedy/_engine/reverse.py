@@ -19,6 +19,7 @@ from .._run import Run, at
 from .._schedule import Schedule
 from .._trajectory import STORES, Trajectory, checked_store, choose_store
 from .base import Engine, Hypergradient, OnStep, Rollout, ignore
+from .explosion import AdjointNorms
 
 
 @final
@@ -41,7 +42,9 @@ class Reverse(Engine):
 
     Raises:
         ValueError: Unknown store.
-        DivergedError: A non-finite loss, state or adjoint.
+        DivergedError: A non-finite loss, state or adjoint; an adjoint that has outgrown its
+            precision (:mod:`nongreedy._engine.explosion`), which ends the sweep: in float32 when it
+            is 8e6 times as large as the gradient of the outer loss, in float64 5e15 times.
         ReplayError: A second computation of a step differs from the first.
 
     Source: arXiv:2007.07869 section 3 (problem), arXiv:1703.01785 algorithm 1.
@@ -88,16 +91,19 @@ class Reverse(Engine):
             outcome, gradient = run.outer_gradient(rollout.final[0])
             adjoint = torch.zeros_like(rollout.final)
             adjoint[0] = gradient
+            grown = AdjointNorms(gradient, run.steps)
             for t, state in trajectory.backwards(rollout.final, replay):
                 adjoint, pulled = pull_back(run, state, at(values, t), t, adjoint, learn)
                 found.add(pulled, t)
+                grown.add(adjoint[0], t)
                 on_step(t)
             if not bool(adjoint.isfinite().all()):
                 raise DivergedError("adjoint", 0, run.steps)
             found.add(run.pull_back_initial(adjoint[0], at(values, 0), learn), 0)
         return Hypergradient(
-            outcome.loss, outcome.accuracy, found.gradients(), found.per_step, adjoint[0]
-        )
+            outcome.loss, outcome.accuracy, found.gradients(), found.per_step, adjoint[0],
+            adjoint_norms=grown.norms,
+        )  # fmt: skip
 
 
 class Found:
