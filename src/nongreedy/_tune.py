@@ -18,7 +18,7 @@ from ._outer import OuterRule, Report, outer_from
 from ._planner import settle
 from ._result import OuterStep, Result, Status
 from ._run import Run
-from ._schedule import Schedule
+from ._schedule import Schedule, starting_at
 from ._task import Task
 
 
@@ -144,10 +144,12 @@ def _improve(
 
 
 def _row(index: int, report: Report, seconds: float, objective: Objective) -> OuterStep:
-    values = {name: report.schedule[name].tolist() for name in objective.learn}
+    curves = {name: report.schedule.curves[name] for name in objective.learn}
+    values = {name: curve.coefficients.tolist() for name, curve in curves.items()}
+    edges = {name: list(curve.edges) for name, curve in curves.items() if curve.edges}
     return OuterStep(
         index, report.loss, report.accuracy, values, report.signs,
-        seconds, objective.cost, report.accepted, report.note,
+        seconds, objective.cost, report.accepted, report.note, edges,
     )  # fmt: skip
 
 
@@ -236,20 +238,6 @@ def hypergradient(
     learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
     if not learn:
         raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
-    start = _starting_at(schedule, Schedule.initial(hyperparameters), total)
+    start = starting_at(schedule, Schedule.initial(hyperparameters), total)
     run = Run(task, optimizer, total, seed, dtype)
     return settle(engine, lambda: run, start, learn).engine.hypergradient(run, start, learn)
-
-
-def _starting_at(schedule: Schedule | None, initial: Schedule, steps: int) -> Schedule:
-    """The given curves over the initial ones; per-step values of another budget become windows."""
-    curves = dict(initial.curves)
-    for name, curve in schedule.curves.items() if schedule is not None else ():
-        if name not in curves:
-            raise ValueError(
-                f"The schedule sets {name!r}, which the optimizer does not have."
-                + nearest_name(name, curves)
-            )
-        fits = curve.basis.size(steps) == len(curve.coefficients)
-        curves[name] = curve if fits else curve.stretchable()
-    return Schedule(curves)
