@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ._edges import checked_edges, equal_edges, first_steps, halved
+from ._edges import checked_edges, equal_edges, first_steps
 
 
 @dataclass(frozen=True)
@@ -181,11 +181,14 @@ class Windows(TimeBasis):
         rungs = [replace(self, count=1, edges=edges or None) for edges in kept]
         return [*rungs, self]
 
-    def split(self, windows: Sequence[int]) -> Windows:
-        """The same with these windows halved; without edges where all are of equal length again."""
-        edges = halved(self.edges or equal_edges(self.size(1)), windows)
-        even = edges == equal_edges(len(edges) + 1)
-        if even:
+    def borders(self) -> tuple[float, ...]:
+        """Where windows begin and end, relative to the run, from 0 to 1."""
+        return (0.0, *(self.edges or equal_edges(self.size(1))), 1.0)
+
+    def cut(self, positions: Sequence[float]) -> Windows:
+        """The same with further edges; without any where all windows are of equal length again."""
+        edges = tuple(sorted({*self.borders()[1:-1], *positions}))
+        if edges == equal_edges(len(edges) + 1):
             return replace(self, count=len(edges) + 1, edges=None)
         return replace(self, count=1, edges=edges)
 

@@ -36,12 +36,6 @@ def first_steps(count: int, edges: Sequence[float] | None, steps: int) -> Tensor
     return torch.cat([torch.tensor([0]), inner, torch.tensor([steps])])
 
 
-def halved(edges: Sequence[float], windows: Sequence[int]) -> tuple[float, ...]:
-    """The edges with one more in the middle of each of the windows of these numbers."""
-    bounded = (0.0, *edges, 1.0)
-    return tuple(sorted([*edges, *((bounded[w] + bounded[w + 1]) / 2 for w in windows)]))
-
-
 def equal_edges(count: int) -> tuple[float, ...]:
     """Those of `count` windows of equal length."""
     return tuple(j / count for j in range(1, count))

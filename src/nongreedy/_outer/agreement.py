@@ -16,16 +16,14 @@ from .._result import Status
 from .._schedule import Schedule
 from .base import OuterRule, OuterState, Report, learned
 from .evidence import weigh
+from .finite import cooled_tail, finite
 from .line_search import Lengths, LineSearch, Point
-from .moves import COOLED, cooling, exchange, moved, ramp, ray, regularize, traded
-from .rungs import automatic, levels, on_rung, refined
+from .moves import COOLED, cooling, moved, ray
+from .rungs import advised, automatic, levels, on_rung, refined
 
 _SCALE = Lengths(first=1.0, longest=8.0, shortest=0.25)
 _SHAPE = Lengths(first=0.25, longest=1.0, shortest=0.125)
-_RAMP = Lengths(first=0.5, longest=2.0, shortest=0.5)
-_EXCHANGE = Lengths(first=0.5, longest=1.0, shortest=0.5, dear=True)
 _SPLIT = replace(_SHAPE, dear=True)
-_REGULARIZE = Lengths(first=1.0, longest=2.0, shortest=1.0)
 _RETREATS = 10  # decades that a diverging start may be lowered before giving up
 _SEEDS, _MORE_SEEDS = 2, 3  # per outer step: a test over seeds needs some
 _POOLED = 8  # seeds before automatic windows that do not improve count as a failure
@@ -42,6 +40,7 @@ class SearchState(OuterState):
         failures: Outer steps in a row without an improvement on the finest rung.
         found: Hypergradients of this very schedule from earlier outer steps, on other seeds.
         tried: Whether the moves that need no derivative were tried from this schedule.
+        width: W* of automatic windows of the learning rate, in steps; 0 until it is known.
     """
 
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
@@ -50,6 +49,7 @@ class SearchState(OuterState):
     failures: int = 0
     found: tuple[Hypergradient, ...] = ()
     tried: bool = False
+    width: float = 0.0
 
 
 @final
@@ -69,10 +69,12 @@ class AgreementSearch(OuterRule[SearchState]):
        hypergradient stands out of its noise, and not at all where seeds disagree. Hypergradients of
        a schedule that does not move are kept and weighed together with those of further seeds.
 
-    With ``Windows("auto")`` there is no such timetable: it stays with one window until Student's t-test
-    over the seeds of a schedule (:func:`nongreedy._trust.splitting.to_split`) finds halves whose
-    hypergradients differ, no finer than the width :math:`W^*` at which they are least wrong, and the
-    halves are kept if following them pays by `margin`; likewise if the cooling ramp does.
+    With ``Windows("auto")`` there is no such timetable, and windows may end up of unequal width. It
+    stays with one window until Student's t-test over the seeds of a schedule, at a level of 5 %
+    (:func:`nongreedy._trust.splitting.to_split`), finds halves whose hypergradients differ; or until
+    plain runs call for a cooler last half, or quarter, of the last window. What is split is kept if
+    following it pays by `margin`, and is never narrower than the width :math:`W^*` at which
+    hypergradients are least wrong (:class:`nongreedy._trust.Sharing`).
 
     Where a sweep ends because adjoints (or tangents) have outgrown their precision, there is no
     derivative: a cooler schedule is looked for by plain runs, and else the schedule stays.
@@ -122,8 +124,14 @@ class AgreementSearch(OuterRule[SearchState]):
         seeds = objective.seeds(state.index, 1 if state.scaling else self._seeds(state))
         base, state = _first_point(state, objective, seeds)
         search = LineSearch(objective, seeds, self.margin)
-        if not (state.scaling or state.tried):
-            best, notes, cooled = _finite(state.hyperparameters, search, base)
+        if not state.scaling:
+            best, notes, cooled = base, list[str](), False
+            if not state.tried:
+                best, notes, cooled = finite(state.hyperparameters, search, base)
+            if not cooled:
+                narrowest = state.width / 2**0.5 / objective.steps
+                best, more = cooled_tail(state.hyperparameters, search, best, narrowest)
+                notes += more
             state = replace(state, tried=True)
             if notes:
                 return self._changed(state, best, cooled, objective.steps), _report(
@@ -133,6 +141,8 @@ class AgreementSearch(OuterRule[SearchState]):
             found = (*state.found, *(objective.differentiate(r) for r in base.rollouts))
         except DivergedError as error:
             return self._cooled(state, base, search, error)
+        if _automatic(state):
+            state = replace(state, width=advised(found, COOLED) or state.width)
         state = replace(state, found=found)
         best, length, signs, split = self._followed(state, base, search)
         notes = [*split, f"step length {length:g}" if length else "no proposal was better"]
@@ -197,30 +207,6 @@ class AgreementSearch(OuterRule[SearchState]):
         status = Status.stalled if failures >= self.patience else None
         state = replace(state, failures=failures, status=status)
         return _on_level(state, state.level + 1, steps)
-
-
-def _finite(
-    hyperparameters: Mapping[str, Hyperparameter], search: LineSearch, base: Point
-) -> tuple[Point, list[str], bool]:
-    """Moves that need no derivative: the best point, what helped, and whether the ramp did."""
-    best, notes = base, []
-    for sign, verb in ((1, "raised"), (-1, "lowered")):
-        move = exchange(base.schedule, hyperparameters, sign)
-        best, length = search.along(best, move, _EXCHANGE)
-        if length:
-            notes.append(
-                f"{traded(hyperparameters)} {verb} by {length:g} decades for learning rate"
-            )
-            break
-    best, length = search.along(best, regularize(best.schedule, hyperparameters), _REGULARIZE)
-    if length:
-        notes.append(f"weight decay raised by {length:g} outer steps")
-    move = ramp(best.schedule, hyperparameters)
-    more = move is not None and len(move(1.0)[COOLED]) > len(best.schedule[COOLED])
-    best, cooled = search.along(best, move, replace(_RAMP, dear=more))
-    if cooled:
-        notes.append(f"cooled by {cooled:g} decades towards the end")
-    return best, notes, cooled > 0
 
 
 def _report(

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from .._basis import Windows
 from .._curve import Curve
 from .._hyperparameter import Hyperparameter
 from .._schedule import Schedule, moved
-from .rungs import automatic, halved
+from .rungs import automatic, cut
 
 Move = Callable[[float], Schedule]
 Direction = Mapping[str, Tensor]
@@ -38,17 +39,30 @@ def cooling(schedule: Schedule, hyperparameters: Hyperparameters) -> Move | None
 
 
 def ramp(schedule: Schedule, hyperparameters: Hyperparameters) -> Move | None:
-    """From nothing at the first coefficient of the learning rate to one outer step down at the last.
-
-    A single automatic window is halved for it.
-    """
-    if COOLED not in hyperparameters:
-        return None
-    if len(schedule[COOLED]) == 1 and automatic(hyperparameters[COOLED].basis):
-        schedule = halved(schedule, COOLED, [0])
-    if len(schedule[COOLED]) < 2:
+    """From nothing at the first coefficient of the learning rate to one outer step down at the last."""
+    if COOLED not in hyperparameters or len(schedule[COOLED]) < 2:
         return None
     return ray(schedule, hyperparameters, {COOLED: -_places(schedule.curves[COOLED])})
+
+
+def tail(
+    schedule: Schedule, hyperparameters: Hyperparameters, share: float, narrowest: float = 0.0
+) -> Move | None:
+    """A lower learning rate in the last share of the last automatic window, by outer steps.
+
+    None where that would be less than `narrowest`, relative to the run.
+    """
+    if COOLED not in hyperparameters or not automatic(hyperparameters[COOLED].basis):
+        return None
+    curve = schedule.curves[COOLED]
+    assert isinstance(curve.basis, Windows)
+    length = share * (1 - curve.basis.borders()[-2])
+    if length < narrowest:
+        return None
+    cooled = Schedule({**schedule.curves, COOLED: cut(curve, [1 - length])}, schedule.settings)
+    last = torch.zeros_like(cooled[COOLED])
+    last[-1] = -1.0
+    return ray(cooled, hyperparameters, {COOLED: last})
 
 
 def _places(curve: Curve) -> Tensor:

@@ -8,9 +8,11 @@ from dataclasses import replace
 import torch
 
 from .._basis import Basis, TimeBasis, Windows
+from .._curve import Curve
 from .._engine import Hypergradient
 from .._hyperparameter import Hyperparameter
 from .._schedule import Schedule
+from .._trust.sharing import Sharing
 from .._trust.splitting import to_split
 
 Hyperparameters = Mapping[str, Hyperparameter]
@@ -74,22 +76,26 @@ def refined(
             )
         values = curve.basis.expand(curve.coefficients, steps)
         slopes = [hyper.gradient_in_coordinate(values, h.per_step[name]) for h in found]
+        borders = curve.basis.borders()
         parts = to_split(torch.stack(slopes), curve.basis)
         if parts:
-            curves[name] = halved(schedule, name, parts).curves[name]
+            curves[name] = cut(curve, [(borders[w] + borders[w + 1]) / 2 for w in parts])
             notes.append(f"{name} in {len(curves[name].coefficients)} windows")
     return Schedule(curves, schedule.settings), notes
 
 
-def halved(schedule: Schedule, name: str, parts: Sequence[int]) -> Schedule:
-    """The same values with some windows of one hyperparameter halved."""
-    curve = schedule.curves[name]
+def cut(curve: Curve, positions: Sequence[float]) -> Curve:
+    """The same values with further edges between windows."""
     assert isinstance(curve.basis, Windows)
-    again = torch.ones(len(curve.coefficients), dtype=torch.int64)
-    again[list(parts)] = 2
-    split = replace(
-        curve,
-        basis=curve.basis.split(parts),
-        coefficients=curve.coefficients.repeat_interleave(again),
-    )
-    return Schedule({**schedule.curves, name: split}, schedule.settings)
+    basis = curve.basis.cut(positions)
+    inner = torch.tensor(curve.basis.borders()[1:-1], dtype=torch.float64)
+    begins = torch.tensor(basis.borders()[:-1], dtype=torch.float64)
+    old = torch.bucketize(begins, inner, right=True)
+    return replace(curve, basis=basis, coefficients=curve.coefficients[old])
+
+
+def advised(found: Sequence[Hypergradient], name: str) -> float:
+    """W*, the width of windows with the least error, in steps; 0 where too little is known."""
+    if len(found) < 2 or any(name not in h.per_step for h in found):
+        return 0.0
+    return Sharing.of(torch.stack([h.per_step[name] for h in found])).width
