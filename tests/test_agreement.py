@@ -11,6 +11,7 @@ import nongreedy as ng
 from nongreedy._engine import Hypergradient
 from nongreedy._outer import agreement, evidence
 from nongreedy._schedule import Schedule
+from nongreedy._trust.noise import block_variance
 
 STEPS = 64
 
@@ -351,6 +352,6 @@ def test_standard_error_within_a_run_matches_theory():
     estimates = []
     for _ in range(200):
         series = torch.randn(STEPS, generator=draw).double()
-        estimates.append(evidence._variance(series, ng.Windows(2), STEPS))
+        estimates.append(block_variance(series, ng.Windows(2), STEPS))
     # A window sums 32 independent steps of variance 1.
     assert torch.stack(estimates).mean(0).tolist() == pytest.approx([32.0, 32.0], rel=0.1)

@@ -58,6 +58,9 @@ from ._schedule import Schedule as Schedule
 from ._schedule import cosine_schedule as cosine_schedule
 from ._study import Study as Study
 from ._task import Task as Task
+from ._trust import Trust as Trust
+from ._trust import Verdict as Verdict
+from ._trust import trust as trust
 from ._tune import tune as tune
 from ._variable import Variable as Variable
 

@@ -14,6 +14,7 @@ from ._variable import Variable
 
 _LARGEST = torch.finfo(torch.float64).max
 _LISTED = 50  # more coefficients than this are summarized
+_UNEQUAL = "unequal_windows"  # in files
 
 
 @dataclass(frozen=True)
@@ -37,24 +38,35 @@ class Curve:
             return replace(self, basis=Windows(len(self.coefficients)))
         return self
 
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Where windows of unequal length meet, relative to the run; empty for any other basis."""
+        return tuple(getattr(self.basis, "edges", None) or ())
+
     def to_json(self) -> dict[str, Any]:
         """Basis and coefficients, and what differs from the usual."""
         basis = self.stretchable().basis
         row: dict[str, Any] = {"basis": basis.kind, "coefficients": self.coefficients.tolist()}
         if isinstance(basis, Variable):
             row["shape"] = list(basis.shape)
+        if self.edges:
+            # A name of its own: a release that does not know of edges must not take them for equal.
+            row |= {"basis": _UNEQUAL, "edges": list(self.edges)}
         return row if self.owner == "optimizer" else {**row, "owner": self.owner}
 
     def describe(self) -> str:
         """The coefficients for people; many of them as a summary."""
         values = self.coefficients
         if len(values) <= _LISTED:
-            return "  ".join(f"{value:.4g}" for value in values.tolist())
+            listed = "  ".join(f"{value:.4g}" for value in values.tolist())
+            ends = ", ".join(f"{edge:.4g}" for edge in self.edges)
+            return f"{listed}  (windows that meet at {ends} of the run)" if ends else listed
         low, mean, high = (f"{float(v):.4g}" for v in (values.min(), values.mean(), values.max()))
         return f"{len(values)} values from {low} to {high}, mean {mean}"
 
 
 _BASES = {"windows": Windows, "linear": Linear, "constant": lambda count: Constant()}
+_KINDS = sorted([*_BASES, _UNEQUAL, Variable.kind])
 
 
 def read_curve(name: str, row: Any, source: str) -> Curve:
@@ -65,16 +77,20 @@ def read_curve(name: str, row: Any, source: str) -> Curve:
         isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= _LARGEST
         for v in numbers
     )
-    known = kind in (*_BASES, Variable.kind)
+    known = kind in _KINDS
     if not known or not valid or not numbers or (kind == "constant" and len(numbers) != 1):
         raise ScheduleFileError(
             f"{source!r}: {name} has basis {kind!r} and coefficients {numbers!r}; expected one of "
-            f"{sorted([*_BASES, Variable.kind])} and a list of finite numbers."
+            f"{_KINDS} and a list of finite numbers."
         )
     values = torch.tensor(numbers, dtype=torch.float64)
     try:
         if kind == Variable.kind:
             basis: Basis = Variable(initial=values.view(row.get("shape")))
+        elif kind == _UNEQUAL:
+            basis = Windows(edges=row.get("edges") or ())
+            if basis.size(1) != len(numbers):
+                raise ValueError(f"{len(numbers)} coefficients for {basis.size(1)} windows.")
         else:
             basis = _BASES[kind](len(numbers))
         return Curve(basis, values, str(row.get("owner", "optimizer")))

@@ -37,6 +37,26 @@ class OutOfRangeError(DivergedError):
         )
 
 
+class ExplodedError(DivergedError):
+    """An adjoint or tangent is still finite, but has grown beyond what its precision can tell.
+
+    Attributes:
+        growth: How many times as large it is as what it is compared with.
+    """
+
+    def __init__(
+        self, quantity: str, step: int, steps: int, growth: float, than: str, rounding: str
+    ):
+        super().__init__(quantity, step, steps)
+        self.growth = growth
+        self.args = (
+            f"The {quantity} at step {step} of {steps} is {growth:.1e} times as large as {than}: "
+            f"training is chaotic here, rounding {rounding} decide where it ends, and the "
+            "hypergradient tells nothing. Lower the learning rate, or its upper bound; train for "
+            "fewer steps; or compute in float64, which bears a growth of 5e15.",
+        )
+
+
 class IrreversibleError(DivergedError, ValueError):
     """A hyperparameter has a value at which steps cannot be undone.
 

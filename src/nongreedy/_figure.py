@@ -70,10 +70,10 @@ def _drawn(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> Figu
 def _origin(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> OuterStep | None:
     """The last accepted row whose values over a run are those of the schedule, or None."""
     for row in reversed([row for row in history if row.accepted]):
-        curves = ((schedule.curves[name], values) for name, values in row.values.items())
+        curves = ((name, schedule.curves[name]) for name in row.values)
         if all(
-            np.allclose(curve.values(steps).numpy(), _stretch(values, curve.basis, steps))
-            for curve, values in curves
+            np.allclose(curve.values(steps).numpy(), _stretch(row, name, curve.basis, steps))
+            for name, curve in curves
         ):
             return row
     return None
@@ -94,11 +94,12 @@ def _colour(place: int, count: int) -> str:
     return to_hex(OUTER_STEPS(place / max(count - 1, 1)))
 
 
-def _stretch(coefficients: Sequence[float], basis: Basis, steps: int) -> np.ndarray:
+def _stretch(row: OuterStep, name: str, basis: Basis, steps: int) -> np.ndarray:
     """Values over a run of coefficients whose number may have grown since (coarse to fine)."""
+    coefficients, edges = row.values[name], row.edges.get(name)
     count = len(coefficients)
     smooth = isinstance(basis, Linear) and count > 1
-    shape = Linear(count) if smooth else Windows(count)
+    shape = Linear(count) if smooth else Windows(edges=edges) if edges else Windows(count)
     return shape.expand(torch.as_tensor(coefficients, dtype=torch.float64), steps).numpy()
 
 
@@ -107,7 +108,7 @@ def _draw_schedule(
 ) -> None:
     returned, smooth = curve.values(steps).numpy(), isinstance(curve.basis, Linear)
     earlier = [
-        (place, _stretch(row.values[name], curve.basis, steps))
+        (place, _stretch(row, name, curve.basis, steps))
         for place, row in enumerate(history)
         if row.accepted and row.values.get(name)
     ]

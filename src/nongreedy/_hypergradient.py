@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 
 from ._engine import Engine, Hypergradient
-from ._errors import nearest_name
 from ._optimizer import Optimizer
 from ._planner import settle
 from ._run import Run
-from ._schedule import Schedule
+from ._schedule import Schedule, starting_at
 from ._task import Task
 
 
@@ -58,20 +57,6 @@ def hypergradient(
     learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
     if not learn:
         raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
-    start = _starting_at(schedule, Schedule.initial(hyperparameters), total)
+    start = starting_at(schedule, Schedule.initial(hyperparameters), total)
     run = Run(task, optimizer, total, seed, dtype)
     return settle(engine, lambda: run, start, learn).engine.hypergradient(run, start, learn)
-
-
-def _starting_at(schedule: Schedule | None, initial: Schedule, steps: int) -> Schedule:
-    """The given curves over the initial ones; per-step values of another budget become windows."""
-    curves = dict(initial.curves)
-    for name, curve in schedule.curves.items() if schedule is not None else ():
-        if name not in curves:
-            raise ValueError(
-                f"The schedule sets {name!r}, which the optimizer does not have."
-                + nearest_name(name, curves)
-            )
-        fits = curve.basis.size(steps) == len(curve.coefficients)
-        curves[name] = curve if fits else curve.stretchable()
-    return Schedule(curves)

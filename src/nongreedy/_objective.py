@@ -122,10 +122,17 @@ class Objective:
         self.cost += price
         request = Request("sweep", rollout.schedule, rollout.run.seed, tuple(self.learn))
         known = self.memory.recall(request)
-        if isinstance(known, DivergedError):
-            raise known
         if isinstance(known, Hypergradient):
             return known
+        try:
+            if isinstance(known, DivergedError):
+                raise known
+            return self._swept(rollout, request)
+        except DivergedError as error:  # only what was swept was spent
+            self.cost -= price * (1 - _share(error))
+            raise
+
+    def _swept(self, rollout: Rollout, request: Request) -> Hypergradient:
         complete = bool(rollout.values) or not self.engine.needs_states
         kept = rollout if complete else self._repeated(rollout)
         try:
@@ -165,8 +172,15 @@ class Objective:
         return self.memory.watch(request, watch) if request is not None else watch
 
 
+def _share(error: DivergedError) -> float:
+    """Which part of a sweep was computed before it ended: backwards, forward, or nobody knows."""
+    done = {"adjoint": error.steps - error.step, "tangent": error.step + 1}
+    kind = error.quantity.partition(" ")[0]
+    return min(1.0, done.get(kind, error.steps + 1) / (error.steps + 1))
+
+
 def _key(schedule: Schedule) -> tuple[object, ...]:
     return tuple(
-        (name, curve.basis.kind, curve.coefficients.numpy().tobytes())
+        (name, curve.basis.kind, curve.edges, curve.coefficients.numpy().tobytes())
         for name, curve in schedule.curves.items()
     )

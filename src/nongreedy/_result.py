@@ -44,6 +44,7 @@ class OuterStep:
         cost: Plain training runs' worth of gradients spent so far, everything counted.
         accepted: Whether the step improved on (or started) the current schedule.
         note: What happened, in words.
+        edges: Name -> where windows of unequal length meet, relative to the run; without the others.
     """
 
     index: int
@@ -55,12 +56,15 @@ class OuterStep:
     cost: float
     accepted: bool
     note: str = ""
+    edges: dict[str, list[float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; a non-finite loss becomes None."""
         row = asdict(self)
         if not abs(self.validation_loss) < float("inf"):
             row["validation_loss"] = None
+        if not self.edges:
+            del row["edges"]
         return row
 
 

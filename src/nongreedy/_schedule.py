@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ._basis import Constant, Windows
 from ._curve import Curve, read_curve
-from ._errors import ScheduleFileError
+from ._errors import ScheduleFileError, nearest_name
 from ._hyperparameter import Hyperparameter
 
 FORMAT = "nongreedy.schedule"
@@ -210,3 +210,32 @@ def cosine_schedule(
         n: Curve(Constant(), torch.tensor([v], dtype=torch.float64)) for n, v in fixed.items()
     }
     return Schedule({"learning_rate": Curve(Windows(points), rate), **curves})
+
+
+def starting_at(schedule: Schedule | None, initial: Schedule, steps: int) -> Schedule:
+    """The given curves over the initial ones; per-step values of another budget become windows."""
+    curves = dict(initial.curves)
+    for name, curve in schedule.curves.items() if schedule is not None else ():
+        if name not in curves:
+            raise ValueError(
+                f"The schedule sets {name!r}, which the optimizer does not have."
+                + nearest_name(name, curves)
+            )
+        fits = curve.basis.size(steps) == len(curve.coefficients)
+        curves[name] = curve if fits else curve.stretchable()
+    return Schedule(curves)
+
+
+def moved(
+    schedule: Schedule,
+    hyperparameters: Mapping[str, Hyperparameter],
+    direction: Mapping[str, Tensor],
+    length: float,
+) -> Schedule:
+    """The schedule `length` outer steps along a direction, within the bounds."""
+    changed = {}
+    for name, step in direction.items():
+        hyper, value = hyperparameters[name], schedule[name]
+        target = hyper.to_coordinate(value) + length * hyper.outer_step * step
+        changed[name] = torch.where(step == 0, value, hyper.to_value(target))
+    return schedule.with_coefficients(changed)

@@ -193,10 +193,12 @@ def _improve(
 
 
 def _row(index: int, report: Report, seconds: float, objective: Objective) -> OuterStep:
-    values = {name: report.schedule[name].tolist() for name in objective.learn}
+    curves = {name: report.schedule.curves[name] for name in objective.learn}
+    values = {name: curve.coefficients.tolist() for name, curve in curves.items()}
+    edges = {name: list(curve.edges) for name, curve in curves.items() if curve.edges}
     return OuterStep(
         index, report.loss, report.accuracy, values, report.signs,
-        seconds, objective.cost, report.accepted, report.note,
+        seconds, objective.cost, report.accepted, report.note, edges,
     )  # fmt: skip
 
 

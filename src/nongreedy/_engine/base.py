@@ -51,6 +51,9 @@ class Hypergradient:
         standard_error: Name -> standard error of each entry of `gradients`, from engines that
             estimate; empty for exact ones.
         residual: Of the linear system, relative, from engines that solve one; None for others.
+        adjoint_norms: :math:`\|\partial J / \partial \theta_t\|_2` for t = 0 .. T, shape (T + 1,),
+            float64: the last is the gradient of the outer loss, and their growth towards the first
+            says how chaotic training was (:func:`nongreedy.trust`). None for engines without adjoints.
     """
 
     value: float
@@ -60,6 +63,7 @@ class Hypergradient:
     initial: Tensor | None = None
     standard_error: dict[str, Tensor] = field(default_factory=dict)
     residual: float | None = None
+    adjoint_norms: Tensor | None = None
 
 
 class Engine(abc.ABC):

@@ -19,6 +19,7 @@ from .._errors import DivergedError
 from .._run import Outcome, Run, at
 from .._schedule import Schedule
 from .base import Engine, Hypergradient, Rollout
+from .explosion import check_tangents
 from .watch import OnStep, ignore, watching
 
 TANGENTS = "forward sweep"  # name of the loop, for whoever keeps its state
@@ -62,7 +63,9 @@ class Forward(TangentEngine):
 
     Raises:
         ValueError: `chunk` below 1.
-        DivergedError: A non-finite loss or tangent.
+        DivergedError: A non-finite loss or tangent; a tangent that has outgrown its precision
+            (:mod:`nongreedy._engine.explosion`): its coefficient's own rounding would move the
+            weights by their size.
 
     Source: arXiv:2007.07869, section 3; arXiv:1703.01785, algorithm 2.
 
@@ -113,6 +116,7 @@ class Forward(TangentEngine):
         """
         values = run.values(schedule)
         state, injected = run.initial(at(values, 0)), _injected(schedule, directions, run)
+        scales = _scales(schedule, directions)
         tangents = state.new_zeros(len(starts), *state.shape)
         own = {name: table[0] for name, table in injected.items() if name in run.task.learnable}
         if run.task.initialize is not None and own:
@@ -127,6 +131,7 @@ class Forward(TangentEngine):
                 started = tangents[: bisect.bisect_right(starts, t)]
                 seeds = {name: table[t] for name, table in injected.items()}
                 state = self.push_step(run, state, at(values, t), t, started, seeds)
+                check_tangents(started[:, 0], scales[: len(started)], state[0], t, run.steps)
                 if on_tangents is None:
                     watch.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})
                 else:
@@ -213,3 +218,10 @@ def _injected(schedule: Schedule, directions: Mapping[str, Tensor], run: Run) ->
             once = once.to(run.task.device, run.dtype)
             injected[name] = once.expand(run.steps, *once.shape)
     return injected
+
+
+def _scales(schedule: Schedule, directions: Mapping[str, Tensor]) -> Tensor:
+    """The multiple of each direction that is as long as the coefficients which it changes, (K,)."""
+    present = [schedule[name] * (rows != 0) for name, rows in directions.items()]
+    long = torch.stack([rows.norm(dim=1) for rows in directions.values()]).norm(dim=0)
+    return torch.stack([part.norm(dim=1) for part in present]).norm(dim=0) / long

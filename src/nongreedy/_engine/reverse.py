@@ -19,6 +19,7 @@ from .._run import Run, at
 from .._schedule import Schedule
 from .._trajectory import STORES, Trajectory, checked_store, choose_store
 from .base import Engine, Hypergradient, Rollout
+from .explosion import AdjointNorms
 from .watch import OnStep, ignore, watching
 
 SWEEP = "reverse sweep"  # name of the loop, for whoever keeps its state
@@ -44,7 +45,9 @@ class Reverse(Engine):
 
     Raises:
         ValueError: Unknown store.
-        DivergedError: A non-finite loss, state or adjoint.
+        DivergedError: A non-finite loss, state or adjoint; an adjoint that has outgrown its
+            precision (:mod:`nongreedy._engine.explosion`), which ends the sweep: in float32 when it
+            is 8e6 times as large as the gradient of the outer loss, in float64 5e15 times.
         ReplayError: A second computation of a step differs from the first.
 
     Source: arXiv:2007.07869 section 3 (problem), arXiv:1703.01785 algorithm 1.
@@ -92,22 +95,27 @@ class Reverse(Engine):
             outcome, gradient = run.outer_gradient(rollout.final[0])
             adjoint = torch.zeros_like(rollout.final)
             adjoint[0] = gradient
+            grown = AdjointNorms(gradient, run.steps)
             if saved := watch.begin(SWEEP):
                 left, adjoint = saved["step"] + 1, saved["adjoint"].to(adjoint.device)
                 found.restore(saved)
+                grown.norms.copy_(saved["norms"])
             for t, state in trajectory.backwards(rollout.final, replay):
                 if t >= left:  # swept before
                     continue
                 adjoint, pulled = pull_back(run, state, at(values, t), t, adjoint, learn)
                 found.add(pulled, t)
-                watch.keep(SWEEP, t - 1, {"adjoint": adjoint, **found.tables})
+                grown.add(adjoint[0], t)
+                kept = {"adjoint": adjoint, "norms": grown.norms, **found.tables}
+                watch.keep(SWEEP, t - 1, kept)
                 watch(t)
             if not bool(adjoint.isfinite().all()):
                 raise DivergedError("adjoint", 0, run.steps)
             found.add(run.pull_back_initial(adjoint[0], at(values, 0), learn), 0)
         return Hypergradient(
-            outcome.loss, outcome.accuracy, found.gradients(), found.per_step, adjoint[0]
-        )
+            outcome.loss, outcome.accuracy, found.gradients(), found.per_step, adjoint[0],
+            adjoint_norms=grown.norms,
+        )  # fmt: skip
 
 
 class Found:

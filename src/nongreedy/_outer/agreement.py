@@ -8,7 +8,6 @@ from typing import final
 
 import torch
 
-from .._basis import Basis, TimeBasis
 from .._engine import Hypergradient
 from .._errors import DivergedError
 from .._hyperparameter import Hyperparameter
@@ -17,15 +16,17 @@ from .._result import Status
 from .._schedule import Schedule
 from .base import OuterRule, OuterState, Report, learned
 from .evidence import weigh
+from .finite import cooled_tail, finite
 from .line_search import Lengths, LineSearch, Point
-from .moves import COOLED, exchange, moved, ramp, ray, regularize, traded
+from .moves import COOLED, cooling, moved, ray
+from .rungs import advised, automatic, levels, on_rung, refined
 
 _SCALE = Lengths(first=1.0, longest=8.0, shortest=0.25)
 _SHAPE = Lengths(first=0.25, longest=1.0, shortest=0.125)
-_RAMP = Lengths(first=0.5, longest=2.0, shortest=0.5)
-_EXCHANGE = Lengths(first=0.5, longest=1.0, shortest=0.5, dear=True)
-_REGULARIZE = Lengths(first=1.0, longest=2.0, shortest=1.0)
+_SPLIT = replace(_SHAPE, dear=True)
 _RETREATS = 10  # decades that a diverging start may be lowered before giving up
+_SEEDS, _MORE_SEEDS = 2, 3  # per outer step: a test over seeds needs some
+_POOLED = 8  # seeds before automatic windows that do not improve count as a failure
 
 
 @final
@@ -39,6 +40,7 @@ class SearchState(OuterState):
         failures: Outer steps in a row without an improvement on the finest rung.
         found: Hypergradients of this very schedule from earlier outer steps, on other seeds.
         tried: Whether the moves that need no derivative were tried from this schedule.
+        width: W* of automatic windows of the learning rate, in steps; 0 until it is known.
     """
 
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class SearchState(OuterState):
     failures: int = 0
     found: tuple[Hypergradient, ...] = ()
     tried: bool = False
+    width: float = 0.0
 
 
 @final
@@ -66,12 +69,22 @@ class AgreementSearch(OuterRule[SearchState]):
        hypergradient stands out of its noise, and not at all where seeds disagree. Hypergradients of
        a schedule that does not move are kept and weighed together with those of further seeds.
 
+    With ``Windows("auto")`` there is no such timetable, and windows may end up of unequal width. It
+    stays with one window until Student's t-test over the seeds of a schedule, at a level of 5 %
+    (:func:`nongreedy._trust.splitting.to_split`), finds halves whose hypergradients differ; or until
+    plain runs call for a cooler last half, or quarter, of the last window. What is split is kept if
+    following it pays by `margin`, and is never narrower than the width :math:`W^*` at which
+    hypergradients are least wrong (:class:`nongreedy._trust.Sharing`).
+
+    Where a sweep ends because adjoints (or tangents) have outgrown their precision, there is no
+    derivative: a cooler schedule is looked for by plain runs, and else the schedule stays.
+
     A proposal is judged by plain runs on the same seeds as the schedule it starts from; a longer step
     must pay by `margin` and by a tenth of what the shorter one gained. Only that schedule's own runs
     keep their states: where something is differentiated, it costs a reverse sweep more.
 
     Args:
-        seeds: Runs per outer step once the scale is found.
+        seeds: Runs per outer step once the scale is found; None is 2, and 3 with automatic windows.
         margin: Relative improvement that a longer step must bring.
         patience: Outer steps without improvement on the finest rung before stopping.
         finalists: Best schedules that meet again on common fresh seeds at the end, in rounds after
@@ -80,6 +93,7 @@ class AgreementSearch(OuterRule[SearchState]):
 
     Raises:
         DivergedError: If runs diverge however much the learning rate is lowered.
+        ValueError: ``Windows("auto")`` with an engine that gives no per-step hypergradients.
 
     Source: coordinates, agreement, search and rungs are this library's; hypergradients as in
     arXiv:2007.07869.
@@ -91,7 +105,7 @@ class AgreementSearch(OuterRule[SearchState]):
         2
     """
 
-    seeds: int = 2
+    seeds: int | None = None
     margin: float = 0.01
     patience: int = 2
     finalists: int = 6
@@ -107,25 +121,70 @@ class AgreementSearch(OuterRule[SearchState]):
 
     def step(self, state: SearchState, objective: Objective) -> tuple[SearchState, Report]:
         """Run, propose, differentiate where that does not help, keep the best."""
-        seeds = objective.seeds(state.index, 1 if state.scaling else self.seeds)
+        seeds = objective.seeds(state.index, 1 if state.scaling else self._seeds(state))
         base, state = _first_point(state, objective, seeds)
         search = LineSearch(objective, seeds, self.margin)
-        if not (state.scaling or state.tried):
-            best, notes, cooled = _finite(state.hyperparameters, search, base)
+        if not state.scaling:
+            best, notes, cooled = base, list[str](), False
+            if not state.tried:
+                best, notes, cooled = finite(state.hyperparameters, search, base)
+            if not cooled:
+                narrowest = state.width / 2**0.5 / objective.steps
+                best, more = cooled_tail(state.hyperparameters, search, best, narrowest)
+                notes += more
             state = replace(state, tried=True)
             if notes:
                 return self._changed(state, best, cooled, objective.steps), _report(
                     state, best, {}, ", ".join(notes)
                 )
-        found = (*state.found, *(objective.differentiate(r) for r in base.rollouts))
-        evidence = weigh(found, base.schedule, state.hyperparameters, objective.steps)
+        try:
+            found = (*state.found, *(objective.differentiate(r) for r in base.rollouts))
+        except DivergedError as error:
+            return self._cooled(state, base, search, error)
+        if _automatic(state):
+            state = replace(state, width=advised(found, COOLED) or state.width)
         state = replace(state, found=found)
-        direction = evidence.direction(base.schedule, state.hyperparameters)
-        move = ray(base.schedule, state.hyperparameters, direction)
-        best, length = search.along(base, move, _SCALE if state.scaling else _SHAPE)
-        note = f"step length {length:g}" if length else "no proposal was better"
-        report = _report(state, best, evidence.signs(), note, accepted=length > 0)
+        best, length, signs, split = self._followed(state, base, search)
+        notes = [*split, f"step length {length:g}" if length else "no proposal was better"]
+        report = _report(state, best, signs, ", ".join(notes), accepted=length > 0)
         return self._next(state, best, length, objective.steps), report
+
+    def _seeds(self, state: SearchState) -> int:
+        return self.seeds or (_MORE_SEEDS if _automatic(state) else _SEEDS)
+
+    def _followed(
+        self, state: SearchState, base: Point, search: LineSearch
+    ) -> tuple[Point, float, dict[str, str], list[str]]:
+        """The best point along the evidence, its length, the signs, and what was split for it.
+
+        Windows that evidence would split are kept only if following it then pays by the margin.
+        """
+        steps, moving = search.objective.steps, state.hyperparameters
+        if not state.scaling:
+            finer, split = refined(base.schedule, moving, state.found, steps)
+            if split:
+                evidence = weigh(state.found, finer, moving, steps)
+                move = ray(finer, moving, evidence.direction(finer, moving))
+                best, length = search.along(Point(finer, base.rollouts), move, _SPLIT)
+                if length:
+                    return best, length, evidence.signs(), split
+        evidence = weigh(state.found, base.schedule, moving, steps)
+        move = ray(base.schedule, moving, evidence.direction(base.schedule, moving))
+        best, length = search.along(base, move, _SCALE if state.scaling else _SHAPE)
+        return best, length, evidence.signs(), []
+
+    def _cooled(
+        self, state: SearchState, base: Point, search: LineSearch, error: DivergedError
+    ) -> tuple[SearchState, Report]:
+        """Adjoints or tangents say nothing here: a lower learning rate where plain runs are for it."""
+        move = cooling(base.schedule, state.hyperparameters)
+        best, length = search.along(base, move, _SCALE if state.scaling else _SHAPE)
+        done = f"cooled by {length:g} decades" if length else "no cooler schedule was better"
+        note = f"no derivative ({error.quantity}, step {error.step}): {done}"
+        report = _report(state, best, {}, note, accepted=length > 0)
+        if state.scaling and length:  # there may be a derivative now, and the scale is still open
+            return replace(state, schedule=best.schedule, index=state.index + 1, found=()), report
+        return self._next(state, best, length, search.objective.steps), report
 
     def _changed(self, state: SearchState, best: Point, cooled: bool, steps: int) -> SearchState:
         """A finite move helped. Where the ramp did, climb: there is nothing to differentiate."""
@@ -141,32 +200,13 @@ class AgreementSearch(OuterRule[SearchState]):
             if length >= _SCALE.longest:
                 return state
             return _on_level(replace(state, scaling=False), state.level + 1, steps)
-        failures = 0 if length or state.level + 1 < _levels(state) else state.failures + 1
+        # Where windows are split by evidence, a few more seeds may yet call for it.
+        few = _automatic(state) and 0 < len(state.found) < _POOLED
+        done = not (length or few or state.level + 1 < _levels(state))
+        failures = state.failures + 1 if done else 0 if length else state.failures
         status = Status.stalled if failures >= self.patience else None
         state = replace(state, failures=failures, status=status)
         return _on_level(state, state.level + 1, steps)
-
-
-def _finite(
-    hyperparameters: Mapping[str, Hyperparameter], search: LineSearch, base: Point
-) -> tuple[Point, list[str], bool]:
-    """Moves that need no derivative: the best point, what helped, and whether the ramp did."""
-    best, notes = base, []
-    for sign, verb in ((1, "raised"), (-1, "lowered")):
-        move = exchange(base.schedule, hyperparameters, sign)
-        best, length = search.along(best, move, _EXCHANGE)
-        if length:
-            notes.append(
-                f"{traded(hyperparameters)} {verb} by {length:g} decades for learning rate"
-            )
-            break
-    best, length = search.along(best, regularize(best.schedule, hyperparameters), _REGULARIZE)
-    if length:
-        notes.append(f"weight decay raised by {length:g} outer steps")
-    best, cooled = search.along(best, ramp(best.schedule, hyperparameters), _RAMP)
-    if cooled:
-        notes.append(f"cooled by {cooled:g} decades towards the end")
-    return best, notes, cooled > 0
 
 
 def _report(
@@ -196,26 +236,20 @@ def _first_point(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _ladder(hyper: Hyperparameter) -> list[Basis]:
-    """Coarse to fine; a schedule that the user gave coefficient by coefficient stays as it is."""
-    return hyper.basis.ladder() if len(hyper.initial.unique()) == 1 else [hyper.basis]
+def _automatic(state: SearchState) -> bool:
+    return any(automatic(hyper.basis) for hyper in state.hyperparameters.values())
 
 
 def _levels(state: SearchState) -> int:
-    return max(len(_ladder(hyper)) for hyper in state.hyperparameters.values())
+    return levels(state.hyperparameters)
 
 
 def _on_level(state: SearchState, level: int, steps: int) -> SearchState:
     """The same curves on the bases of a rung (the finest at most); splitting costs nothing."""
-    level, curves = min(level, _levels(state) - 1), dict(state.schedule.curves)
-    for name, hyper in state.hyperparameters.items():
-        ladder, old = _ladder(hyper), curves[name]
-        basis = ladder[min(level, len(ladder) - 1)]
-        if isinstance(basis, TimeBasis) and basis != old.basis:
-            per_step = old.basis.expand(old.coefficients, steps)
-            curves[name] = replace(old, basis=basis, coefficients=per_step[basis.positions(steps)])
+    level = min(level, _levels(state) - 1)
+    schedule = on_rung(state.schedule, state.hyperparameters, level, steps)
     climbed = level != state.level
     # Only per-step derivatives can be projected on the new bases.
     found = tuple(h for h in state.found if h.per_step or not climbed)
-    tried, schedule = state.tried and not climbed, Schedule(curves, state.schedule.settings)
+    tried = state.tried and not climbed
     return replace(state, level=level, schedule=schedule, found=found, tried=tried)

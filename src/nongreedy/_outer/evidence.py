@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._basis import Basis, TimeBasis
 from .._engine import Hypergradient
 from .._hyperparameter import Hyperparameter
 from .._schedule import Schedule
+from .._trust.noise import error_of_mean
 from .base import sign_text
 
-_BLOCKS = 32  # pieces of a run whose scatter estimates the noise of a sum over its steps
 _CLEAR = 2.0  # standard errors at which a coefficient moves its whole step
 
 
@@ -78,52 +77,8 @@ def weigh(
     mean, score, agreed = {}, {}, {}
     for name, hyper in hyperparameters.items():
         value, basis = schedule[name], schedule.curves[name].basis
-        gradients = torch.stack([_on_basis(h, name, basis, steps) for h in found])
-        average, error = gradients.mean(0), torch.zeros_like(value)
-        if len(found) > 1:
-            error = gradients.std(0) / len(found) ** 0.5
-        agreed[name] = average.abs() > error
-        known = [_known_variance(h, name, basis, steps) for h in found]
-        variances = [variance for variance in known if variance is not None]
-        if variances:
-            error = torch.maximum(error, torch.stack(variances).sum(0).sqrt() / len(found))
+        average, scatter, error = error_of_mean(found, name, basis, steps)
+        agreed[name] = average.abs() > scatter
         score[name] = torch.where(average == 0, 0.0, average / error.clamp(min=1e-300))
         mean[name] = hyper.gradient_in_coordinate(value, average) * hyper.outer_step
     return Evidence(mean, score, agreed)
-
-
-def _on_basis(found: Hypergradient, name: str, basis: Basis, steps: int) -> Tensor:
-    """The same hypergradient on a finer basis, where every per-step derivative is known."""
-    if name not in found.per_step:
-        return found.gradients[name]
-    return basis.project(found.per_step[name], steps)
-
-
-def _known_variance(found: Hypergradient, name: str, basis: Basis, steps: int) -> Tensor | None:
-    """What one seed says of its own noise: an estimating engine's error, or the scatter of its steps."""
-    if name in found.standard_error:
-        return found.standard_error[name].square()
-    if name not in found.per_step or not isinstance(basis, TimeBasis):
-        return None
-    return _variance(found.per_step[name], basis, steps)
-
-
-def _variance(per_step: Tensor, basis: TimeBasis, steps: int) -> Tensor:
-    """Variance of each coefficient's sum over steps, from the scatter of its blocks.
-
-    Neighbouring steps are correlated through momentum, blocks of a thirty-second of a run hardly.
-    """
-    index, weight = basis.taps(steps)
-    size = basis.size(steps)
-    block = (torch.arange(steps) * _BLOCKS) // steps
-    cell = (block[:, None] * size + index).reshape(-1)
-
-    def collect(shares: Tensor) -> Tensor:
-        total = torch.zeros(_BLOCKS * size, dtype=torch.float64)
-        return total.index_add_(0, cell, shares.reshape(-1)).view(_BLOCKS, size)
-
-    parts, used = collect(per_step[:, None] * weight), collect(weight) > 0
-    count = used.sum(0)
-    center = parts.sum(0) / count.clamp(min=1)
-    scatter = torch.where(used, parts - center, 0.0).square().sum(0)
-    return scatter * count / (count - 1).clamp(min=1)

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from .._basis import Windows
+from .._curve import Curve
 from .._hyperparameter import Hyperparameter
-from .._schedule import Schedule
+from .._schedule import Schedule, moved
+from .rungs import automatic, cut
 
 Move = Callable[[float], Schedule]
 Direction = Mapping[str, Tensor]
@@ -21,18 +24,6 @@ _DECAY = "weight_decay"
 _TRADED = {"momentum": 1.0, "beta1": -0.5}
 
 
-def moved(
-    schedule: Schedule, hyperparameters: Hyperparameters, direction: Direction, length: float
-) -> Schedule:
-    """The schedule `length` outer steps along a direction, within the bounds."""
-    changed = {}
-    for name, step in direction.items():
-        hyper, value = hyperparameters[name], schedule[name]
-        target = hyper.to_coordinate(value) + length * hyper.outer_step * step
-        changed[name] = torch.where(step == 0, value, hyper.to_value(target))
-    return schedule.with_coefficients(changed)
-
-
 def ray(schedule: Schedule, hyperparameters: Hyperparameters, direction: Direction) -> Move | None:
     """Along a direction; None where it is zero."""
     if not any(bool(step.any()) for step in direction.values()):
@@ -40,12 +31,48 @@ def ray(schedule: Schedule, hyperparameters: Hyperparameters, direction: Directi
     return lambda length: moved(schedule, hyperparameters, direction, length)
 
 
+def cooling(schedule: Schedule, hyperparameters: Hyperparameters) -> Move | None:
+    """A lower learning rate everywhere, by outer steps."""
+    if COOLED not in hyperparameters:
+        return None
+    return ray(schedule, hyperparameters, {COOLED: -torch.ones_like(schedule[COOLED])})
+
+
 def ramp(schedule: Schedule, hyperparameters: Hyperparameters) -> Move | None:
     """From nothing at the first coefficient of the learning rate to one outer step down at the last."""
     if COOLED not in hyperparameters or len(schedule[COOLED]) < 2:
         return None
-    fall = -torch.linspace(0, 1, len(schedule[COOLED]), dtype=torch.float64)
-    return ray(schedule, hyperparameters, {COOLED: fall})
+    return ray(schedule, hyperparameters, {COOLED: -_places(schedule.curves[COOLED])})
+
+
+def tail(
+    schedule: Schedule, hyperparameters: Hyperparameters, share: float, narrowest: float = 0.0
+) -> Move | None:
+    """A lower learning rate in the last share of the last automatic window, by outer steps.
+
+    None where that would be less than `narrowest`, relative to the run.
+    """
+    if COOLED not in hyperparameters or not automatic(hyperparameters[COOLED].basis):
+        return None
+    curve = schedule.curves[COOLED]
+    assert isinstance(curve.basis, Windows)
+    length = share * (1 - curve.basis.borders()[-2])
+    if length < narrowest:
+        return None
+    cooled = Schedule({**schedule.curves, COOLED: cut(curve, [1 - length])}, schedule.settings)
+    last = torch.zeros_like(cooled[COOLED])
+    last[-1] = -1.0
+    return ray(cooled, hyperparameters, {COOLED: last})
+
+
+def _places(curve: Curve) -> Tensor:
+    """Where each coefficient stands, from 0 for the first to 1 for the last."""
+    count = len(curve.coefficients)
+    if not curve.edges:
+        return torch.linspace(0, 1, count, dtype=torch.float64)
+    bounds = torch.tensor([0.0, *curve.edges, 1.0], dtype=torch.float64)
+    middles = (bounds[1:] + bounds[:-1]) / 2
+    return (middles - middles[0]) / (middles[-1] - middles[0])
 
 
 def regularize(schedule: Schedule, hyperparameters: Hyperparameters) -> Move | None:

@@ -18,6 +18,7 @@ from .._objective import Objective
 from .._result import Status
 from .._schedule import Schedule
 from .base import OuterRule, OuterState, Report, learned, sign_text
+from .rungs import automatic
 
 Table = Mapping[str, Tensor]
 
@@ -59,6 +60,7 @@ class SignDescent(OuterRule[SignState]):
 
     Raises:
         DivergedError: If the very first run diverges.
+        ValueError: ``Windows("auto")``: this rule splits nothing.
 
     Source: arXiv:2007.07869, section 4 and appendix.
 
@@ -88,6 +90,13 @@ class SignDescent(OuterRule[SignState]):
         """All step sizes at their first value, all signs zero."""
         del steps
         moving = learned(hyperparameters)
+        for name, hyper in moving.items():
+            if automatic(hyper.basis):
+                raise ValueError(
+                    f"{name}=Windows('auto') asks the default outer rule to find the windows; the "
+                    "paper's rule keeps those that it is given. Use outer='auto', or a number of "
+                    "windows such as Windows(4)."
+                )
         zeros = {n: torch.zeros_like(h.initial) for n, h in moving.items()}
         return SignState(
             schedule=Schedule.initial(hyperparameters),

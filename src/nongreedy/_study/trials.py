@@ -14,13 +14,14 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
 
-from .._basis import TimeBasis
+from .._basis import TimeBasis, Windows
 from .._engine import Hypergradient
 from .._hyperparameter import Hyperparameter
 from .._result import OuterStep
 from .._schedule import Schedule
 
 _MANY = 64  # more coefficients than this are no parameters of a trial; the attributes have them all
+_AUTO = 8  # parameters in place of a number of windows that is being found
 _WIDE = 1e12  # in place of a bound that is infinite
 # Losses of outer steps are of seeds of their own and compare badly, and the least of them is lucky.
 # The winner of the final comparison is the one feasible trial, and so Optuna's best.
@@ -59,11 +60,13 @@ class Parameters:
         }
 
     def _finest(self, hyper: Hyperparameter, schedule: Schedule, name: str) -> Tensor:
-        curve = schedule.curves[name]
-        if not isinstance(hyper.basis, TimeBasis) or curve.basis == hyper.basis:
+        curve, basis = schedule.curves[name], hyper.basis
+        if isinstance(basis, Windows) and basis.auto:
+            basis = Windows(_AUTO)  # nobody knows yet which windows are the finest
+        if not isinstance(basis, TimeBasis) or curve.basis == basis:
             return curve.coefficients
         per_step = curve.basis.expand(curve.coefficients, self.steps)
-        return per_step[hyper.basis.positions(self.steps)]
+        return per_step[basis.positions(self.steps)]
 
 
 def step_trial(
