@@ -168,12 +168,13 @@ def test_a_locked_database_is_waited_for_and_then_named(tmp_path, monkeypatch):
         (lambda p: p / "file" / "s.db", "Cannot create the directory of .*Name a file"),
         (lambda p: p / "file", "no SQLite database, or is damaged. Name another file"),
         (lambda p: p, "may not be written|does not exist"),
+        (lambda p: "/proc/s.db", "may not be written. Name a file in a directory"),
         (lambda p: "sqlite:///:memory:", "needs a file or a server"),
         (lambda p: "", "needs a file or a server"),
         (lambda p: "nosuch://host/x", "Cannot open the study in 'nosuch://host/x'"),
         (lambda p: "postgresql://me:secret@nowhere.invalid/x", r"'postgresql://me:\*\*\*@nowhere"),
     ],
-    ids=["below a file", "no database", "a directory", "in memory", "empty", "scheme", "server"],
+    ids=["below a file", "no database", "a directory", "read-only", "in memory", "empty", "scheme", "server"],
 )
 def test_places_where_no_study_can_be(tmp_path, make, message):
     (tmp_path / "file").write_text("No database at all, but a text. " * 100)

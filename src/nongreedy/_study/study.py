@@ -51,8 +51,9 @@ class Study:
 
     Source: storage by Optuna.
 
-    Cannot: go on to the same bits on another kind of machine; keep the middle of runs by `Reversible`,
-    or of sweeps by engines other than `Reverse`, `Forward` and `RandomDirections`, which begin anew.
+    Cannot: go on to the same bits on another kind of machine; keep the middle of runs by `Reversible`
+    or of runs whose states are kept for a sweep, or of sweeps by engines other than `Reverse`,
+    `Reversible`, `Forward`, `RandomDirections` and `FiniteDifference`: these begin anew.
 
     Example:
         >>> Study("runs/study.db").name
