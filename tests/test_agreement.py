@@ -102,6 +102,45 @@ def test_a_start_that_always_diverges_raises():
         search(Analytic(0.01, ceiling=1e-30), 1.0)
 
 
+class Chaotic(Analytic):
+    """Plain runs end well everywhere, but sweeps explode where a learning rate exceeds `calm`."""
+
+    def __init__(self, best, calm, **settings):
+        super().__init__(best, **settings)
+        self.calm = calm
+
+    def differentiate(self, rollout):
+        if float(rollout.schedule["learning_rate"].max()) > self.calm:
+            raise ng.DivergedError("adjoint", 5, STEPS)
+        return super().differentiate(rollout)
+
+
+@pytest.mark.parametrize("windows", [4, "auto"])
+def test_where_sweeps_explode_plain_runs_cool_the_schedule(windows):
+    objective = Chaotic(0.03, calm=0.1, tilt=1.0)
+    states, reports = search(objective, 5.0, windows=windows)
+    assert "no derivative (adjoint, step 5): cooled by" in reports[0].note and reports[0].accepted
+    assert states[1].scaling and states[1].schedule["learning_rate"].item() < 1.0
+    assert min(report.loss for report in reports) < 1.0 + 0.3 * 1.0 / 12
+
+
+@pytest.mark.parametrize("windows", [4, "auto"])
+def test_a_best_schedule_without_derivatives_ends_the_search_without_an_error(windows):
+    objective = Chaotic(0.3, calm=0.1)
+    states, reports = search(objective, 1e-3, windows=windows)
+    assert "no cooler schedule was better" in reports[-1].note
+    assert states[-1].status is ng.Status.stalled
+    assert min(report.loss for report in reports) < 1.01
+
+
+def test_an_explosion_without_a_learned_learning_rate_leaves_the_schedule():
+    objective = Chaotic(0.3, calm=0.1)
+    rule, optimizer = ng.AgreementSearch(), ng.SGD(0.3, ng.Windows(1, initial=0.5))
+    state = rule.init(optimizer.hyperparameters(STEPS), STEPS)
+    after, report = rule.step(state, objective)
+    assert not report.accepted and after.schedule == state.schedule
+
+
 def test_proposals_are_judged_on_the_seeds_of_their_base_and_nothing_else_is_differentiated():
     objective = Analytic(0.03)
     rule = ng.AgreementSearch()

@@ -15,6 +15,9 @@ ALL = [
     ng.Windows(1),
     ng.Windows(3),
     ng.Windows(7),
+    ng.Windows(edges=(0.2, 0.5)),
+    ng.Windows(edges=[0.5, 0.75]),
+    ng.Windows("auto"),
     ng.Linear(2),
     ng.Linear(5),
     ng.PerStep(),
@@ -80,7 +83,98 @@ def test_settings_of_a_basis_stay_on_its_ladder():
     assert all(rung.initial == 0.2 and rung.outer_step == 0.5 for rung in rungs)
 
 
+UNEQUAL = ng.Windows(edges=(0.25, 0.5, 0.6))
+WRONG_EDGES = [[], [0.0, 0.5], [0.5, 0.5], [0.5, 0.25], [0.5, 1.0], [float("nan")]]
+
+
+@pytest.mark.parametrize("edges", WRONG_EDGES)
+def test_edges_must_rise_strictly_inside_the_run(edges):
+    with pytest.raises(ValueError, match="strictly between 0 and 1"):
+        ng.Windows(edges=edges)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "many", None])
+def test_the_number_of_windows_is_whole_or_automatic(count):
+    with pytest.raises(ValueError, match=r"whole number of at least 1 \(or 'auto'\)"):
+        ng.Windows(count)
+
+
+def test_count_and_edges_exclude_each_other():
+    with pytest.raises(ValueError, match="`count` or `edges`"):
+        ng.Windows(3, edges=(0.5,))
+    assert ng.Windows(2, edges=(0.5,)).count == 2
+
+
+@pytest.mark.parametrize("steps", [10, 97, 100, 1000])
+@pytest.mark.parametrize("percent", [7, 29, 50, 57, 93])
+def test_a_window_begins_at_its_edge_to_the_step(percent, steps):
+    # 0.07 * 100 is 7.000000000000001, and 0.57 * 100 is 56.99999999999999.
+    values = ng.Windows(edges=[percent / 100]).expand(torch.tensor([0.0, 1.0]), steps)
+    assert int((values == 0).sum()) == -(-percent * steps // 100)
+
+
+def test_equal_edges_are_equal_windows():
+    for steps in range(4, 50):
+        index = ng.Windows(edges=(0.25, 0.5, 0.75)).taps(steps)[0]
+        assert torch.equal(index, ng.Windows(4).taps(steps)[0])
+
+
+def test_a_window_that_holds_no_step_is_refused():
+    with pytest.raises(ValueError, match="without a single one of the 10 steps"):
+        ng.SGD(ng.Windows(edges=(0.51, 0.55))).hyperparameters(10)
+
+
+def test_rungs_of_unequal_windows_keep_some_of_their_edges():
+    rungs = [rung.edges for rung in UNEQUAL.ladder()]
+    assert rungs == [None, (0.5,), (0.25, 0.5, 0.6)]
+
+
+CUTS = [
+    (ng.Windows(1), [0.5], ng.Windows(2)),
+    (ng.Windows("auto"), [0.5], ng.Windows(2)),
+    (ng.Windows(2), [0.75], ng.Windows(edges=(0.5, 0.75))),
+    (ng.Windows(edges=(0.5, 0.75)), [0.25], ng.Windows(4)),
+    (ng.Windows(2), [0.5], ng.Windows(2)),
+]
+
+
+@pytest.mark.parametrize(("basis", "positions", "expected"), CUTS)
+def test_cutting_windows(basis, positions, expected):
+    assert basis.cut(positions) == expected
+
+
+def test_files_of_unequal_windows_are_not_read_as_equal_ones(tmp_path):
+    schedule = ng.Schedule({"learning_rate": Curve(UNEQUAL, torch.arange(4).double())})
+    row = json.loads(schedule.save(tmp_path / "s.json").read_text())["hyperparameters"]
+    assert row["learning_rate"]["basis"] == "unequal_windows"
+    assert "meet at 0.25, 0.5, 0.6 of the run" in schedule.describe()
+    for wrong in ({"edges": [0.5]}, {"edges": "half"}, {"edges": None}, {"basis": "windows_2"}):
+        changed = {
+            **schedule.to_json(),
+            "hyperparameters": {"x": {**row["learning_rate"], **wrong}},
+        }
+        with pytest.raises(ng.ScheduleFileError):
+            ng.Schedule.from_json(changed)
+
+
+def test_files_of_the_first_release_still_load():
+    content = {
+        "format": "nongreedy.schedule",
+        "version": 1,
+        "hyperparameters": {
+            "learning_rate": {"basis": "windows", "coefficients": [0.1, 0.2, 0.3]},
+            "momentum": {"basis": "constant", "coefficients": [0.9]},
+        },
+        "settings": {},
+    }
+    schedule = ng.Schedule.from_json(content)
+    assert schedule.curves["learning_rate"].basis == ng.Windows(3)
+    assert schedule.to_json() == content
+
+
 EQUIVALENT = [
+    (Curve(ng.Windows(edges=(0.5,)), [0.1, 0.3]), Curve(ng.Windows(2), [0.1, 0.3])),
+    (Curve(ng.Windows("auto"), [0.3]), Curve(ng.Constant(), [0.3])),
     (Curve(ng.Constant(), [0.3]), Curve(ng.Windows(1), [0.3])),
     (Curve(ng.Constant(), [0.3]), Curve(ng.Linear(2), [0.3, 0.3])),
     (Curve(ng.Linear(2), [0.1, 0.3]), Curve(ng.Linear(3), [0.1, 0.2, 0.3])),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_CLEAR = 3.0  # standard errors at which a drift stands out of its noise
 _PIECES = 8  # of a window, whose means show how the hypergradient drifts within it
 
 
@@ -33,8 +34,8 @@ class Sharing:
               - \frac{V_w - V_W}{K}
 
     the last term being what noise adds to the first. W is the whole run at first and is halved as
-    long as the :math:`W^*` that follows is less than it; :math:`W^*` is looked for between that W and
-    the one before.
+    long as the :math:`W^*` that follows is less than it and the drift stands out of its noise there;
+    :math:`W^*` is looked for between that W and the one before, or follows from what the latter showed.
 
     Of one seed alone, :math:`\mathrm{MSE}_1` is half the mean square difference of neighbouring steps
     and c is 0.
@@ -110,17 +111,29 @@ def _noise(g: Tensor) -> tuple[float, float]:
 def _settle(g: Tensor, mse_1: float) -> tuple[float, float, float]:
     """(W*, c, L), from the whole run down to windows that are as wide as they should be."""
     steps, count, widest = g.shape[1], 1, float(g.shape[1])
+    best, correlation, drift = widest, 0.0, 0.0
     while True:
-        window = steps / count
-        correlation, drift = _at(g, mse_1, count)
+        window, seen = steps / count, _at(g, mse_1, count)
+        if count > 1 and not seen.resolved:  # what was seen at twice the width stands
+            return max(best, 1.0), correlation, drift
+        correlation, drift = seen.correlation, seen.drift
         best = widest if drift == 0 else (6 * (1 - correlation) * mse_1 / drift**2) ** (1 / 3)
         if best >= window or 2 * count > steps // 2:
             return min(max(best, 1.0), widest), correlation, drift
         count, widest = 2 * count, window
 
 
-def _at(g: Tensor, mse_1: float, count: int) -> tuple[float, float]:
-    """(c, L) at a number of equal windows."""
+@dataclass(frozen=True)
+class _Seen:
+    """c and L at some width of windows, and whether L stands out of its noise."""
+
+    correlation: float
+    drift: float
+    resolved: bool
+
+
+def _at(g: Tensor, mse_1: float, count: int) -> _Seen:
+    """What windows of a number show."""
     seeds, steps = g.shape
     inner = min(_PIECES, steps // count)
     window, piece = steps / count, steps / (count * inner)
@@ -131,12 +144,17 @@ def _at(g: Tensor, mse_1: float, count: int) -> tuple[float, float]:
         excess = window * of_window / mse_1 - 1 if mse_1 > 0 else 0.0
         correlation = min(max(excess / (window - 1), 0.0), 1.0) if window > 1 else 0.0
     else:
-        of_piece, of_window, correlation = mse_1 / piece, mse_1 / window, 0.0
-    spread = float((pieces.mean(0) - windows.mean(0)).square().mean())
-    bias = spread - (of_piece - of_window) / seeds
-    if bias <= 0 or inner == 1:
-        return correlation, 0.0
-    return correlation, (12 * bias / (window**2 - piece**2)) ** 0.5
+        of_piece = mse_1 * float((1 / _lengths(steps, count * inner)).mean())
+        of_window, correlation = of_piece / inner, 0.0
+    if inner == 1:
+        return _Seen(correlation, 0.0, False)
+    noise = (of_piece - of_window) / seeds
+    bias = float((pieces.mean(0) - windows.mean(0)).square().mean()) - noise
+    # The scatter of the mean square of normal numbers, less what is estimated for their noise.
+    freedom = count * (inner - 1) * (1 - 1 / seeds if seeds > 1 else 1)
+    error = noise * (2 / freedom) ** 0.5
+    drift = (12 * max(bias, 0.0) / (window**2 - piece**2)) ** 0.5
+    return _Seen(correlation, drift, bias > _CLEAR * error)
 
 
 def _means(g: Tensor, count: int) -> Tensor:
@@ -144,4 +162,9 @@ def _means(g: Tensor, count: int) -> Tensor:
     steps = g.shape[1]
     index = (torch.arange(steps) * count) // steps
     total = torch.zeros(len(g), count, dtype=g.dtype).index_add_(1, index, g)
-    return total / torch.bincount(index, minlength=count)
+    return total / _lengths(steps, count)
+
+
+def _lengths(steps: int, count: int) -> Tensor:
+    """Steps in each of `count` windows."""
+    return torch.bincount((torch.arange(steps) * count) // steps, minlength=count).double()

@@ -1,0 +1,134 @@
+"""Adjoints and tangents that outgrow their precision end a sweep; healthy ones are only recorded."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import nongreedy as ng
+from nongreedy import testing
+from nongreedy._engine.explosion import growth_limit
+from nongreedy._errors import ExplodedError
+from nongreedy._objective import Objective
+from nongreedy.testing import tiny_task
+
+STEPS = 12
+ADJOINT = ["device", "host", "disk", "checkpoint"]
+LEARNED = ng.SGD(ng.Windows(2, initial=0.1), ng.Windows(1, initial=0.5), weight_decay=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", [LEARNED, ng.Adam(ng.Windows(2, initial=0.01))], ids=repr)
+def test_norms_of_adjoints_are_the_same_from_every_store(optimizer):
+    settings = {"steps": STEPS, "dtype": torch.float64}
+    found = [
+        ng.hypergradient(tiny_task(), optimizer, engine=ng.Reverse(store), **settings)
+        for store in ADJOINT
+    ]
+    for h in found:
+        assert torch.equal(h.adjoint_norms, found[0].adjoint_norms)
+    assert found[0].adjoint_norms.shape == (STEPS + 1,)
+    assert found[0].adjoint_norms[0].item() == pytest.approx(found[0].initial.norm().item())
+    undone = ng.hypergradient(tiny_task(), optimizer, engine=ng.Reversible(), **settings)
+    torch.testing.assert_close(undone.adjoint_norms, found[0].adjoint_norms, rtol=1e-2, atol=0)
+
+
+def test_norms_of_adjoints_are_those_of_shorter_sweeps():
+    # A run that starts where another one is after two steps has that one's last norms.
+    x = torch.randn(8, 3).double()
+    data = x, x.sum(1, keepdim=True)
+    model = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1)).double()
+    schedule = ng.Schedule.of(learning_rate=0.3, momentum=0.0, weight_decay=0.0)
+    optimizer = ng.SGD(ng.Windows(1), momentum=0.0)
+
+    def kept(model, steps):
+        task = ng.Task(model, nn.functional.mse_loss, data, data, batch_size=8)
+        run = ng.Run(task, optimizer, steps, dtype=torch.float64)
+        return ng.Reverse("device").rollout(run, schedule, keep=True)
+
+    whole, later = kept(model, 6), copy.deepcopy(model)
+    nn.utils.vector_to_parameters(whole.trajectory.states[2][0], later.parameters())
+    norms = ng.Reverse().differentiate(whole, ["learning_rate"]).adjoint_norms
+    part = ng.Reverse().differentiate(kept(later, 4), ["learning_rate"]).adjoint_norms
+    torch.testing.assert_close(part, norms[2:])
+
+
+class Angle(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1).double())
+
+    def forward(self, inputs):
+        return self.weight + 0 * inputs
+
+
+def swing():
+    """Descent on a cosine: beyond a rate of pi the weight jumps about as a chaotic map does."""
+    data = torch.zeros(1, 1).double(), torch.zeros(1, 1)
+    return ng.Task(Angle, lambda w, _: (1 - w.cos()).sum(), data, data, batch_size=1)
+
+
+def at_rate(rate, steps=60, dtype=torch.float64):
+    optimizer = ng.SGD(ng.Windows(1, initial=rate, bounds=(1e-3, 100.0)), momentum=0.0)
+    schedule = ng.Schedule.of(learning_rate=rate, momentum=0.0, weight_decay=0.0)
+    return ng.Run(swing(), optimizer, steps, dtype=dtype), schedule
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "engine", [ng.Reverse("device"), ng.Reverse("checkpoint"), ng.Forward(), ng.RandomDirections(2)]
+)
+def test_an_explosion_ends_the_sweep_where_the_precision_is_spent(engine, dtype):
+    (run, schedule), taken = at_rate(10.0, dtype=dtype), []
+    backwards = isinstance(engine, ng.Reverse)
+    kept = engine.rollout(run, schedule, keep=True)  # the run itself stays finite
+    with pytest.raises(ExplodedError, match=r"at step \d+ of 60 is .* times as large") as caught:
+        engine.differentiate(kept, ["learning_rate"], taken.append)
+    error = caught.value
+    assert isinstance(error, ng.DivergedError)
+    assert error.quantity == ("adjoint" if backwards else "tangent")
+    # A step multiplies by |1 - 10 cos|, 11 at most: the first step beyond the limit is named.
+    assert growth_limit(dtype) < error.growth < 11.1 * growth_limit(dtype)
+    assert len(taken) == (59 - error.step if backwards else error.step) < 40
+
+
+@pytest.mark.parametrize("engine", [ng.Reverse("device"), ng.Forward()])
+def test_a_healthy_run_does_not_come_near_the_limit(engine):
+    run, schedule = at_rate(0.5)
+    assert (
+        engine.hypergradient(run, schedule, ["learning_rate"]).gradients["learning_rate"].isfinite()
+    )
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv_net", "gru", "transformer", "dead_relu"])
+@pytest.mark.parametrize("optimizer", sorted(testing.OPTIMIZERS))
+def test_growth_of_every_optimizer_is_far_below_the_limit_of_float32(optimizer, name):
+    found = ng.hypergradient(tiny_task(name), testing.OPTIMIZERS[optimizer], steps=5)
+    assert float(found.adjoint_norms.max() / found.adjoint_norms[-1]) < 100
+
+
+def test_an_outer_gradient_of_zero_is_no_explosion():
+    run, schedule = at_rate(0.5, steps=3)
+    run.task.validation_loss = lambda w, _: 0 * w.sum()
+    found = ng.Reverse().hypergradient(run, schedule, ["learning_rate"])
+    assert found.adjoint_norms.tolist() == [0.0] * 4
+
+
+def test_an_objective_counts_what_was_swept():
+    task, learned = swing(), ng.SGD(ng.Windows(1, initial=10.0, bounds=(1e-3, 100.0)), momentum=0.0)
+    objective = Objective(task, learned, 60, ng.Reverse("device"), ["learning_rate"])
+    schedule = ng.Schedule.of(learning_rate=10.0, momentum=0.0, weight_decay=0.0)
+    kept = objective.rollout(schedule, 0, keep=True)
+    with pytest.raises(ExplodedError) as caught:
+        objective.differentiate(kept)
+    assert objective.cost == pytest.approx(1 + 3 * (60 - caught.value.step) / 61)
+
+
+def test_a_search_survives_explosions():
+    # All rates above pi are chaotic, and the plain runs there do not diverge.
+    result = ng.tune(
+        swing(), ng.SGD(ng.Windows(2, initial=20.0, bounds=(1e-3, 100.0)), momentum=0.0),
+        steps=40, outer_steps=6, dtype=torch.float32,
+    )  # fmt: skip
+    assert any("no derivative" in row.note for row in result.history)
+    assert result.validation_loss < 1e-6
