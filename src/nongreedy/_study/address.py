@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,3 +44,8 @@ class Address:
         path = Path(text.removeprefix(_SQLITE))
         beside = path.with_name(path.name + "-savepoints")
         return cls(f"{_SQLITE}{path}", path, str(path), Path(folder or beside))
+
+    def resume_command(self, name: str, target: str | None = None) -> str:
+        """What to type to go on with a study of this database that `nongreedy tune` began."""
+        words = ["nongreedy", "resume", self.shown, *([target] if target else []), "--name", name]
+        return shlex.join(words)

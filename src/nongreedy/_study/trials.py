@@ -29,10 +29,21 @@ _CONSTRAINT = "stood in the final comparison"
 
 @dataclass
 class Seen:
-    """What an outer step saw on its way."""
+    """What an outer step saw on its way.
+
+    Attributes:
+        runs: Keys of the plain runs that it asked for, diverged ones included.
+        keys: Those of `sweeps`.
+    """
 
     seeds: list[int] = field(default_factory=list)
     sweeps: list[Hypergradient] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+    def answers(self) -> dict[str, list[str]]:
+        """Where a trial's runs and sweeps are kept: records ``answer:KEY``."""
+        return {"runs": list(self.runs), "sweeps": list(self.keys)}
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ def step_trial(
             "schedule": schedule.to_json(),
             "hypergradients": _gradients(seen),
             "noise": _noise(seen.sweeps),
+            **seen.answers(),
         },
         state=TrialState.COMPLETE if finished else TrialState.FAIL,
         value=row.validation_loss if finished else None,
@@ -96,10 +108,15 @@ def step_trial(
 
 
 def final_trial(
-    schedule: Schedule, loss: float, status: str, parameters: Parameters
+    schedule: Schedule, loss: float, status: str, seen: Seen, parameters: Parameters
 ) -> FrozenTrial:
-    """The schedule that was returned."""
-    attributes = {"outer_step": "final", "status": status, "schedule": schedule.to_json()}
+    """The schedule that was returned, and the runs since the last outer step."""
+    attributes = {
+        "outer_step": "final",
+        "status": status,
+        "schedule": schedule.to_json(),
+        **seen.answers(),
+    }
     return _trial(
         parameters.of(schedule), parameters, attributes, value=loss, constraints={_CONSTRAINT: 0.0}
     )
