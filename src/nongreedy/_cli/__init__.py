@@ -12,6 +12,7 @@ import nongreedy as ng
 from ._check import check
 from ._datasets import datasets
 from ._plan import plan
+from ._report import report
 from ._resume import resume
 from ._tune import tune
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(tune)
 app.command()(resume)
+app.command()(report)
 app.command()(plan)
 app.command()(check)
 app.command()(datasets)
