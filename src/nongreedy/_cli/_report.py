@@ -9,8 +9,8 @@ import typer
 
 import nongreedy as ng
 
-from . import _output, _study
-from ._problem import reported
+from . import _study
+from ._problem import Problem, reported
 
 
 def report(
@@ -29,7 +29,8 @@ def report(
     """
     with reported():
         kept = _study.newest(study, name)
-        if out is not None:
-            _output.prepared(out)
-        page = ng.report(kept, out)
+        try:
+            page = ng.report(kept, out)
+        except OSError as error:
+            raise Problem(str(error)) from error
         print(f"Written: {page.as_posix()} (report.png and report.svg beside it)")

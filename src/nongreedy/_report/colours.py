@@ -8,7 +8,7 @@ from .._figure import RETURNED
 
 # The first outer step has to stand out of white, and of nearly black.
 _LIGHT = LinearSegmentedColormap.from_list("light", ["#b5d1ea", "#7fb2da", "#2f77b4"])
-_DARK = LinearSegmentedColormap.from_list("dark", ["#29425c", "#3c6c99", "#6fb1ea"])
+_DARK = LinearSegmentedColormap.from_list("dark", ["#3a5f85", "#4b82b5", "#6fb1ea"])
 
 RUNS, SWEEPS, LAST, FAINT, BAD = "#3f86c0", "#d08a32", "#8a96a5", "#6b7684", "#b3362b"
 BAND = "rgba(63,134,192,0.22)"

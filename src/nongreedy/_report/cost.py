@@ -16,7 +16,7 @@ class Cost:
         each: Of every outer step, all together.
         runs: Its plain runs; None where the study does not say.
         sweeps: Its hypergradients, likewise.
-        last: Plain runs since the last outer step; None while there are none or they are not known.
+        last: Of what came after the last outer step; None where that is not known.
     """
 
     each: list[float]
@@ -49,5 +49,5 @@ class Cost:
         """What, and what it cost."""
         rows = [(f"{label} of the outer steps", sum(v)) for label, v, _ in self.stacks()]
         if self.last is not None:
-            rows.append(("final comparison, and what led to no outer step", self.last))
+            rows.append(("final comparison, with a step that was not finished", self.last))
         return rows

@@ -41,6 +41,7 @@
     const width = printing ? Math.min(box.clientWidth, 660) : undefined;
     const shape = recoloured(base(layout, isDark, width), isDark ? content.dark : {});
     await Plotly.react(box, traces, shape, { responsive: !printing, displaylogo: false,
+      displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] });
   };
   const all = () => Promise.all(Object.keys(content.figures).map(drawn));

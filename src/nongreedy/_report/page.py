@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import platform
-import pprint
 from collections.abc import Sequence
 from importlib import metadata
 from importlib.resources import files
@@ -98,16 +98,16 @@ def _figures(found: Sequence[Plot], known: list[Plot]) -> str:
 
 def _head(record: Record) -> str:
     start, of_first = record.start
-    begun = "with the first schedule" if of_first else "after the first outer step"
-    done = "in the final comparison" if record.status else "of the last accepted outer step"
+    begun = "first schedule" if of_first else "after the first outer step"
+    done = "returned, in the final comparison" if record.status else "last accepted outer step"
     asked = record.settings.get("outer_steps")
     costs = "" if record.last_cost is not None else "final comparison not counted"
     facts = {
         "Validation loss": (
-            f"{number(start, 3)} → {number(record.loss, 3)}", f"{begun}; now {done}"
+            f"{number(start, 3)} → {number(record.loss, 3)}", f"{begun} → {done}"
         ),
         "Cost": (f"{record.cost:.1f} plain runs", costs),
-        "Outer steps": (f"{len(record.steps)} of {asked}", f"of {record.horizon} training steps each"),
+        "Outer steps": (f"{len(record.steps)} of {asked}", f"runs of {record.horizon} training steps"),
         "Time": (duration(record.seconds), "that the outer steps took"),
     }  # fmt: skip
     if not record.status and record.last_cost is None:
@@ -232,7 +232,9 @@ def _cost(record: Record, costs: Cost, known: list[Plot]) -> str:
         "<p>In plain training runs: one unit is as much as training once. A hypergradient counts as "
         "many as its engine's derivatives cost.</p>"
     )
-    listed = table(["on", "plain runs", "share"], [*shares, ["all", f"{total:.1f}", ""]], (1, 2))
+    listed = table(
+        ["spent on", "plain runs", "share"], [*shares, ["all", f"{total:.1f}", ""]], (1, 2), (0,)
+    )
     return _section("Cost", unit, _figures([plots.cost(record, costs)], known), listed)
 
 
@@ -243,14 +245,15 @@ def _use(record: Record) -> str:
 
 def code(record: Record) -> str:
     """What a user pastes into their own training loop."""
-    curves = record.schedule.curves
-    if sum(len(curve.coefficients) for curve in curves.values()) > _MOST_VALUES:
-        given = 'schedule = ng.Schedule.load("schedule.json")  # of `nongreedy tune`, or result.schedule.save'
-    else:
-        content = pprint.pformat(
-            record.schedule.with_settings({}).to_json(), width=88, compact=True, sort_dicts=False
-        )
-        given = f"schedule = ng.Schedule.from_json(\n{content}\n)"
+    content = record.schedule.with_settings({}).to_json()
+    curves = content.pop("hyperparameters")
+    if sum(len(curve["coefficients"]) for curve in curves.values()) > _MOST_VALUES:
+        given = 'schedule = ng.Schedule.load("schedule.json")  # written by `nongreedy tune`'
+    else:  # JSON of texts and numbers is Python, too
+        rows = [f"        {json.dumps(n)}: {json.dumps(c)},\n" for n, c in curves.items()]
+        head = "".join(f"    {json.dumps(k)}: {json.dumps(v)},\n" for k, v in content.items())
+        inner = f'    "hyperparameters": {{\n{"".join(rows)}    }},\n'
+        given = f"schedule = ng.Schedule.from_json({{\n{head}{inner}}})"
     return (
         f"import nongreedy as ng\n\n{given}\n"
         f"scheduler = schedule.attach(optimizer, total_steps={record.horizon})\n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,8 +43,8 @@ class Plot:
 
 
 def title(name: str) -> str:
-    """A name for people; Plotly reads tags and entities in titles."""
-    return html.escape(name.replace("_", " "))
+    """A name for people, in lines that fit beside a figure; Plotly reads tags and entities."""
+    return "<br>".join(html.escape(line) for line in textwrap.wrap(name.replace("_", " "), 32))
 
 
 def schedules(record: Record) -> list[Plot]:
@@ -65,13 +66,18 @@ def _schedule(record: Record, name: str, place: int) -> Plot:
     _axes(figure, "training step", title(name), np.concatenate(seen), from_zero=True)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(range=[0, record.horizon])
-    ends = seen[-1]
     caption = (
-        f"{name.replace('_', ' ')} at each step of training, {what} schedule: begins at "
-        f"{number(ends[0])}, ends at {number(ends[-1])}, lies between {number(ends.min())} and "
-        f"{number(ends.max())}. Light lines: accepted outer steps before."
+        f"{name.replace('_', ' ')} at each step of training. The {what} schedule {_course(seen[-1])}. "
+        "Light lines: the accepted outer steps."
     )
     return Plot(f"schedule-{place}", name, caption, figure, {})
+
+
+def _course(values: np.ndarray) -> str:
+    low, high = number(values.min()), number(values.max())
+    if low == high:
+        return f"holds {low} throughout"
+    return f"begins at {number(values[0])}, ends at {number(values[-1])} and lies between {low} and {high}"
 
 
 def _curve(
@@ -230,7 +236,7 @@ def _derivative(record: Record, swept: Sequence[Step], name: str, place: int) ->
     shown = set(list(choices.values())[-1])
     for index, trace in enumerate(figure.data):
         trace.visible = index in shown  # pyright: ignore[reportAttributeAccessIssue]
-    _axes(figure, "training step", f"validation loss per unit of {title(name)}", None)
+    _axes(figure, "training step", title(f"loss per unit of {name}"), None)
     figure.update_xaxes(range=[0, record.horizon])
     figure.update_yaxes(zeroline=True)
     figure.update_layout(showlegend=False)
@@ -286,7 +292,7 @@ def _axes(
     logarithmic: bool = True,
 ) -> None:
     figure.update_xaxes(title_text=below)
-    figure.update_yaxes(title_text=beside, exponentformat="e")
+    figure.update_yaxes(title_text=beside, tickformat="~g")
     if values is None or not len(values):
         return
     if logarithmic and is_logarithmic(values):

@@ -71,8 +71,8 @@ class Record:
         schedule: What was returned; of an unfinished study the last accepted schedule.
         loss: Its validation loss.
         status: Why the search ended; None while it has not.
-        last_cost: Cost of the plain runs since the last outer step: those of a step that was not
-            finished, and of the final comparison. None where that is not known.
+        last_cost: Cost since the last outer step: of a step that was not finished, and of the final
+            comparison. None where that is not known.
         resume: What to type to go on; None where `nongreedy tune` did not begin the study.
         lost: Number of answers that could not be read.
     """
@@ -186,7 +186,8 @@ class _Reader:
         final, last_cost = trials.get("final"), None
         if final is not None:
             schedule, loss = self._schedule(final), float(final.value)
-            last_cost, _ = self._runs(final)
+            whole = final.user_attrs.get("cost")
+            last_cost = None if whole is None else float(whole) - steps[-1].row.cost
         else:
             kept = [step for step in steps if step.row.accepted] or steps[:1]
             schedule, loss = kept[-1].schedule, kept[-1].row.validation_loss

@@ -6,7 +6,6 @@ import os
 import tempfile
 from pathlib import Path
 
-from .._errors import StudyError
 from .._study import Study
 
 PAGE, IMAGES = "report.html", ("report.png", "report.svg")
@@ -53,8 +52,6 @@ def report(
     from .record import read
 
     study = Study.of(study)
-    if study.address.path is not None and study.address.path.is_dir():
-        raise StudyError(f"{study.address.shown!r} is a directory. Name the study's file in it.")
     record = read(study)
     folder = Path(out) if out is not None else (study.address.path or Path("study.db")).parent
     _prepare(folder)

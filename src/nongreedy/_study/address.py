@@ -42,6 +42,8 @@ class Address:
             hidden = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", text)
             return cls(text, None, hidden, Path(folder or ".nongreedy"))
         path = Path(text.removeprefix(_SQLITE))
+        if path.is_dir():
+            raise StudyError(f"{str(path)!r} is a directory. Name a file in it.")
         beside = path.with_name(path.name + "-savepoints")
         return cls(f"{_SQLITE}{path}", path, str(path), Path(folder or beside))
 

@@ -82,11 +82,11 @@ class Session(Memory):
         self._seen, self._losses = Seen(), {}
         return row
 
-    def finish(self, best: Schedule, loss: float, status: Status) -> None:
+    def finish(self, best: Schedule, loss: float, status: Status, cost: float) -> None:
         if status is Status.interrupted:
             return  # the search can go on
         if "final" not in self._rows:
-            trial = final_trial(best, loss, status.name, self._seen, self.parameters)
+            trial = final_trial(best, loss, status.name, cost, self.parameters)
             self.storage.add(trial)
             self._rows["final"] = trial.user_attrs
         self.note("finished", status.name)

@@ -32,7 +32,8 @@ class Seen:
     """What an outer step saw on its way.
 
     Attributes:
-        runs: Keys of the plain runs that it asked for, diverged ones included.
+        runs: Keys of the plain runs that it asked for, diverged ones included: they are kept in
+            records ``answer:KEY``.
         keys: Those of `sweeps`.
     """
 
@@ -40,10 +41,6 @@ class Seen:
     sweeps: list[Hypergradient] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
-
-    def answers(self) -> dict[str, list[str]]:
-        """Where a trial's runs and sweeps are kept: records ``answer:KEY``."""
-        return {"runs": list(self.runs), "sweeps": list(self.keys)}
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,8 @@ def step_trial(
             "schedule": schedule.to_json(),
             "hypergradients": _gradients(seen),
             "noise": _noise(seen.sweeps),
-            **seen.answers(),
+            "runs": seen.runs,
+            "sweeps": seen.keys,
         },
         state=TrialState.COMPLETE if finished else TrialState.FAIL,
         value=row.validation_loss if finished else None,
@@ -108,14 +106,14 @@ def step_trial(
 
 
 def final_trial(
-    schedule: Schedule, loss: float, status: str, seen: Seen, parameters: Parameters
+    schedule: Schedule, loss: float, status: str, cost: float, parameters: Parameters
 ) -> FrozenTrial:
-    """The schedule that was returned, and the runs since the last outer step."""
+    """The schedule that was returned, and the cost of the whole search."""
     attributes = {
         "outer_step": "final",
         "status": status,
         "schedule": schedule.to_json(),
-        **seen.answers(),
+        "cost": cost,
     }
     return _trial(
         parameters.of(schedule), parameters, attributes, value=loss, constraints={_CONSTRAINT: 0.0}
