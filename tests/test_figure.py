@@ -67,7 +67,7 @@ def test_loss_panel_shows_every_finite_row_and_marks_the_origin():
 
 def test_origin_is_found_though_its_window_was_split_since():
     history = [row(0, 0.7, learning_rate=[0.1]), row(1, 0.6, learning_rate=[0.1, 0.2])]
-    origin = _figure._origin(ng.Schedule.of(learning_rate=[0.1, 0.1]), history, STEPS)
+    origin = _figure.origin(ng.Schedule.of(learning_rate=[0.1, 0.1]), history, STEPS)
     assert origin is history[0]
 
 

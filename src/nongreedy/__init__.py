@@ -48,6 +48,7 @@ from ._outer import SignDescent as SignDescent
 from ._planner import Forecast as Forecast
 from ._planner import Plan as Plan
 from ._planner import plan as plan
+from ._report import report as report
 from ._result import OuterStep as OuterStep
 from ._result import Result as Result
 from ._result import Status as Status

@@ -61,13 +61,13 @@ def _drawn(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> Figu
     axes = _panels(figure, panels)
     figure.get_layout_engine().set(w_pad=0.14, h_pad=0.10, wspace=0.03, hspace=0.04)  # pyright: ignore
     for axis, (name, curve) in zip(axes[:-1], schedule.curves.items(), strict=True):
-        _draw_schedule(axis, name, curve, history, steps)
-    _draw_losses(axes[-1], history, _origin(schedule, history, steps))
-    _draw_key(figure, history)
+        draw_schedule(axis, name, curve, history, steps)
+    draw_losses(axes[-1], history, origin(schedule, history, steps))
+    draw_key(figure, history)
     return figure
 
 
-def _origin(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> OuterStep | None:
+def origin(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> OuterStep | None:
     """The last accepted row whose values over a run are those of the schedule, or None."""
     for row in reversed([row for row in history if row.accepted]):
         curves = ((name, schedule.curves[name]) for name in row.values)
@@ -90,7 +90,7 @@ def _panels(figure: Figure, panels: int) -> list[Axes]:
     return [figure.add_subplot(rows, columns, 1 + place) for place in range(panels)]
 
 
-def _colour(place: int, count: int) -> str:
+def step_colour(place: int, count: int) -> str:
     return to_hex(OUTER_STEPS(place / max(count - 1, 1)))
 
 
@@ -103,7 +103,7 @@ def _stretch(row: OuterStep, name: str, basis: Basis, steps: int) -> np.ndarray:
     return shape.expand(torch.as_tensor(coefficients, dtype=torch.float64), steps).numpy()
 
 
-def _draw_schedule(
+def draw_schedule(
     axis: Axes, name: str, curve: Curve, history: Sequence[OuterStep], steps: int
 ) -> None:
     returned, smooth = curve.values(steps).numpy(), isinstance(curve.basis, Linear)
@@ -113,15 +113,15 @@ def _draw_schedule(
         if row.accepted and row.values.get(name)
     ]
     for place, values in earlier:
-        _trace(axis, values, smooth, color=_colour(place, len(history)), linewidth=1.5)
+        _trace(axis, values, smooth, color=step_colour(place, len(history)), linewidth=1.5)
     # A white edge keeps the returned line legible where it covers its predecessors.
     _trace(axis, returned, smooth, color=PAPER, linewidth=5.0)
     _trace(axis, returned, smooth, color=RETURNED, linewidth=2.6)
-    _scale(axis, np.concatenate([returned, *(values for _, values in earlier)]))
+    scale(axis, np.concatenate([returned, *(values for _, values in earlier)]))
     _label(axis, _knots(curve, steps) if smooth else _levels(returned), returned, smooth)
     axis.set_xlim(0, steps)
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    _dress(axis, name.replace("_", " "), "training step")
+    dress(axis, name.replace("_", " "), "training step")
 
 
 def _trace(axis: Axes, values: np.ndarray, smooth: bool, **style: Any) -> None:
@@ -175,7 +175,17 @@ def number(value: float, digits: int = 2) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def _scale(axis: Axes, values: np.ndarray) -> None:
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 20 s``, ``1 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def scale(axis: Axes, values: np.ndarray) -> None:
     """Logarithmic for positive values of several magnitudes; from zero upwards otherwise."""
     low, high = float(values.min()), float(values.max())
     if low > 0 and high / low > LOG_RATIO:
@@ -189,13 +199,13 @@ def _scale(axis: Axes, values: np.ndarray) -> None:
         axis.set_ylim(0, high * 1.12 or 1.0)
 
 
-def _draw_losses(axis: Axes, history: Sequence[OuterStep], best: OuterStep | None) -> None:
+def draw_losses(axis: Axes, history: Sequence[OuterStep], best: OuterStep | None) -> None:
     rows = [row for row in history if math.isfinite(row.validation_loss)]
     place = {id(row): number for number, row in enumerate(history)}
     kept = [row for row in rows if row.accepted]
     axis.plot(*_points(kept), color=FAINT, linewidth=1.2, zorder=1)
     for row in rows:
-        colour = _colour(place[id(row)], len(history))
+        colour = step_colour(place[id(row)], len(history))
         face = colour if row.accepted else PAPER
         axis.plot(
             row.index, row.validation_loss, "o", markersize=8, markerfacecolor=face,
@@ -206,7 +216,7 @@ def _draw_losses(axis: Axes, history: Sequence[OuterStep], best: OuterStep | Non
     axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axis.margins(x=0.06, y=0.12)
     _scale_loss(axis, [row.validation_loss for row in rows])
-    _dress(axis, "validation loss", "outer step")
+    dress(axis, "validation loss", "outer step")
 
 
 def _points(rows: Iterable[OuterStep]) -> tuple[list[int], list[float]]:
@@ -216,7 +226,7 @@ def _points(rows: Iterable[OuterStep]) -> tuple[list[int], list[float]]:
 
 def _scale_loss(axis: Axes, losses: Sequence[float]) -> None:
     if losses and min(losses) > 0 and max(losses) / min(losses) > LOG_RATIO:
-        _scale(axis, np.asarray(losses))
+        scale(axis, np.asarray(losses))
 
 
 def _mark_best(axis: Axes, best: OuterStep) -> None:
@@ -230,14 +240,14 @@ def _mark_best(axis: Axes, best: OuterStep) -> None:
     )  # fmt: skip
 
 
-def _draw_key(figure: Figure, history: Sequence[OuterStep]) -> None:
+def draw_key(figure: Figure, history: Sequence[OuterStep], what: str = "returned schedule") -> None:
     """Say above the panels what light, dark and hollow mean."""
     key = [
-        Line2D([], [], color=_colour(place, 5), linewidth=3, solid_capstyle="butt")
+        Line2D([], [], color=step_colour(place, 5), linewidth=3, solid_capstyle="butt")
         for place in range(5)
     ]
     returned = Line2D([], [], color=RETURNED, linewidth=3)
-    handles, labels = [tuple(key), returned], ["outer steps, first to last", "returned schedule"]
+    handles, labels = [tuple(key), returned], ["outer steps, first to last", what]
     if not all(row.accepted for row in history):
         hollow = {"markerfacecolor": PAPER, "markeredgecolor": FAINT, "markersize": 7}
         handles.append(Line2D([], [], marker="o", linestyle="none", **hollow))
@@ -249,8 +259,10 @@ def _draw_key(figure: Figure, history: Sequence[OuterStep]) -> None:
     )  # fmt: skip
 
 
-def _dress(axis: Axes, title: str, below: str) -> None:
-    axis.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold", pad=9)
+def dress(axis: Axes, title: str, below: str) -> None:
+    axis.set_title(
+        title, loc="left", color=INK, fontsize=12, fontweight="bold", pad=9, parse_math=False
+    )
     axis.set_xlabel(below, color=FAINT, fontsize=10)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, digits=3)))
     axis.tick_params(colors=FAINT, labelsize=9.5, length=0, which="both")

@@ -85,9 +85,9 @@ class Memory:
         del schedule
         return row
 
-    def finish(self, best: Schedule, loss: float, status: Status) -> None:
-        """The search is over."""
-        del best, loss, status
+    def finish(self, best: Schedule, loss: float, status: Status, cost: float) -> None:
+        """The search is over, and has cost so much in all."""
+        del best, loss, status, cost
 
     def noted(self, name: str) -> Any:
         """What was noted under a name; None if nothing was."""

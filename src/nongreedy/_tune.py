@@ -123,7 +123,7 @@ def tune(
             best, status = select(rule, objective, status)
         finally:
             watch.on_end()
-        memory.finish(best.schedule, best.loss, status)
+        memory.finish(best.schedule, best.loss, status, objective.cost)
     settings = {
         **asked,
         "engine": repr(chosen.engine),

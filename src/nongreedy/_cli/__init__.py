@@ -13,6 +13,7 @@ from ._check import check
 from ._comparison import compare
 from ._datasets import datasets
 from ._plan import plan
+from ._report import report
 from ._resume import resume
 from ._tune import tune
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(tune)
 app.command()(resume)
+app.command()(report)
 app.command()(plan)
 app.command()(compare)
 app.command()(check)

@@ -15,11 +15,12 @@ from rich.progress import track
 import nongreedy as ng
 from nongreedy import testing
 from nongreedy._errors import nearest_name
+from nongreedy._figure import duration
 from nongreedy.testing import Cell, Finding, Table, Verdict
 
 from . import _load_object
 from ._check_report import print_report
-from ._console import duration, in_terminal
+from ._console import in_terminal
 from ._problem import FAILED, INTERRUPTED, Problem, reported
 
 # What --quick keeps where nothing else is asked for: each kind of state, data and dropout once.

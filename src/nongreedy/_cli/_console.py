@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 import nongreedy as ng
-from nongreedy._figure import number
+from nongreedy._figure import duration, number
 
 REFRESH = 0.1  # seconds between two redrawings; a callback in between must cost next to nothing
 
@@ -69,16 +69,6 @@ def in_terminal() -> bool:
     """Whether someone is watching a screen that can be redrawn."""
     # Rich would believe FORCE_COLOR and CI variables; a file full of control codes helps nobody.
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 20 s``, ``1 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class Columns:

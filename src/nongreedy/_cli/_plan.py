@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 import nongreedy as ng
+from nongreedy._figure import duration
 from nongreedy._planner import Forecast, Plan
 
-from ._console import duration
 from ._problem import reported
 from ._target import (
     BatchSizeOption,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,5 +67,14 @@ def command(study: ng.Study) -> dict[str, Any]:
 
 def how_to_resume(study: ng.Study) -> str:
     """What to type."""
-    place = shlex.quote(study.address.shown)
-    return f"To go on:\n\n    nongreedy resume {place} --name {shlex.quote(study.name)}"
+    return f"To go on:\n\n    {study.address.resume_command(study.name)}"
+
+
+def newest(storage: str, name: str | None) -> ng.Study:
+    """The named study, else the newest."""
+    if name is not None:
+        return ng.Study(storage, name)
+    names = ng.Study.names(storage)
+    if not names:
+        raise Problem(f"No study in {storage!r}. Give the file that `nongreedy tune` named.")
+    return ng.Study(storage, names[-1])

@@ -15,12 +15,12 @@ import typer
 import nongreedy as ng
 from nongreedy._basis import Basis
 from nongreedy._engine import Engine, engine_from
-from nongreedy._figure import number
+from nongreedy._figure import duration, number
 from nongreedy._optimizer import Optimizer
 from nongreedy._outer import OuterRule, outer_from
 
 from . import _compare, _load_task, _output, _study
-from ._console import Display, display, duration
+from ._console import Display, display
 from ._problem import INTERRUPTED, reported, uninterrupted
 from ._target import (
     BatchSizeOption,

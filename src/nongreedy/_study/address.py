@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,5 +42,12 @@ class Address:
             hidden = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", text)
             return cls(text, None, hidden, Path(folder or ".nongreedy"))
         path = Path(text.removeprefix(_SQLITE))
+        if path.is_dir():
+            raise StudyError(f"{str(path)!r} is a directory. Name a file in it.")
         beside = path.with_name(path.name + "-savepoints")
         return cls(f"{_SQLITE}{path}", path, str(path), Path(folder or beside))
+
+    def resume_command(self, name: str, target: str | None = None) -> str:
+        """What to type to go on with a study of this database that `nongreedy tune` began."""
+        words = ["nongreedy", "resume", self.shown, *([target] if target else []), "--name", name]
+        return shlex.join(words)

@@ -82,11 +82,11 @@ class Session(Memory):
         self._seen, self._losses = Seen(), {}
         return row
 
-    def finish(self, best: Schedule, loss: float, status: Status) -> None:
+    def finish(self, best: Schedule, loss: float, status: Status, cost: float) -> None:
         if status is Status.interrupted:
             return  # the search can go on
         if "final" not in self._rows:
-            trial = final_trial(best, loss, status.name, self.parameters)
+            trial = final_trial(best, loss, status.name, cost, self.parameters)
             self.storage.add(trial)
             self._rows["final"] = trial.user_attrs
         self.note("finished", status.name)
@@ -100,9 +100,12 @@ class Session(Memory):
             self.storage.write(f"note:{name}", value)
 
     def _see(self, request: Request, answer: Answer) -> None:
+        if request.kind == "run":
+            self._seen.runs.append(request.key)
         if isinstance(answer, Hypergradient):
             self._seen.seeds.append(request.seed)
             self._seen.sweeps.append(answer)
+            self._seen.keys.append(request.key)
         elif isinstance(answer, Ran):
             self._losses.setdefault(_digest(request.schedule), thinned(answer.losses))
 

@@ -41,6 +41,7 @@ class Storage:
             self._optuna = optuna.storages.RDBStorage(
                 address.url,
                 engine_kwargs={"connect_args": {"timeout": _PATIENCE}} if address.path else None,
+                skip_table_creation=not create,  # whoever only reads leaves no trace
             )
             self.study = self._settled(create)
             self._id = self._optuna.get_study_id_from_name(name)
@@ -179,6 +180,7 @@ _REASONS = {
     "unable to open database file": "the file or its directory does not exist, or may not be written. "
     "Name a file in a directory that you may write to.",
     "readonly database": "it may not be written. Give yourself the right to write, or name another file.",
+    "no such table": "the database holds no studies. Name another file.",
     "file is not a database": "the file is no SQLite database, or is damaged. Name another file.",
     "disk image is malformed": "the database is damaged. Restore a copy, or name another file.",
     "disk is full": "the disk is full. Free some of it, then go on; what was written before is kept.",
@@ -189,7 +191,7 @@ _REASONS = {
 def names(address: Address) -> list[str]:
     """The names of all studies of a database, oldest first."""
     with explained("open", address):
-        storage = optuna.storages.RDBStorage(address.url)
+        storage = optuna.storages.RDBStorage(address.url, skip_table_creation=True)
         try:
             studies = storage.get_all_studies()
         finally:

@@ -30,10 +30,18 @@ _CONSTRAINT = "stood in the final comparison"
 
 @dataclass
 class Seen:
-    """What an outer step saw on its way."""
+    """What an outer step saw on its way.
+
+    Attributes:
+        runs: Keys of the plain runs that it asked for, diverged ones included: they are kept in
+            records ``answer:KEY``.
+        keys: Those of `sweeps`.
+    """
 
     seeds: list[int] = field(default_factory=list)
     sweeps: list[Hypergradient] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,8 @@ def step_trial(
             "schedule": schedule.to_json(),
             "hypergradients": _gradients(seen),
             "noise": _noise(seen.sweeps),
+            "runs": seen.runs,
+            "sweeps": seen.keys,
         },
         state=TrialState.COMPLETE if finished else TrialState.FAIL,
         value=row.validation_loss if finished else None,
@@ -99,10 +109,15 @@ def step_trial(
 
 
 def final_trial(
-    schedule: Schedule, loss: float, status: str, parameters: Parameters
+    schedule: Schedule, loss: float, status: str, cost: float, parameters: Parameters
 ) -> FrozenTrial:
-    """The schedule that was returned."""
-    attributes = {"outer_step": "final", "status": status, "schedule": schedule.to_json()}
+    """The schedule that was returned, and the cost of the whole search."""
+    attributes = {
+        "outer_step": "final",
+        "status": status,
+        "schedule": schedule.to_json(),
+        "cost": cost,
+    }
     return _trial(
         parameters.of(schedule), parameters, attributes, value=loss, constraints={_CONSTRAINT: 0.0}
     )

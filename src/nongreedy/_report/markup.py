@@ -1,0 +1,65 @@
+"""Pieces of HTML. Whatever comes from a file passes through `text` or `json_for_script`."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from plotly.utils import PlotlyJSONEncoder
+
+
+def text(value: object) -> str:
+    """Shown as it is, wherever it stands in a page."""
+    return html.escape(str(value), quote=True)
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    numeric: Collection[int] = (),
+    long: Collection[int] = (),
+) -> str:
+    """A table that scrolls inside its box where it is too wide; only `long` columns break lines."""
+    kind = [
+        "number" if index in numeric else "long" if index in long else "words"
+        for index in range(len(head))
+    ]
+    top = "".join(
+        f'<th scope="col" class="{k}">{text(t)}</th>' for k, t in zip(kind, head, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td class="{k}">{text(v)}</td>' for k, v in zip(kind, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="wide" tabindex="0"><table><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def pairs(rows: Mapping[str, object]) -> str:
+    """A table of names and values."""
+    body = "".join(
+        f'<tr><th scope="row">{text(name)}</th><td>{text(shown(value))}</td></tr>'
+        for name, value in rows.items()
+    )
+    return (
+        f'<div class="wide" tabindex="0"><table class="pairs"><tbody>{body}</tbody></table></div>'
+    )
+
+
+def shown(value: object) -> str:
+    """A JSON value for people."""
+    if isinstance(value, str):
+        return value
+    return "none" if value is None else json.dumps(value, default=str)
+
+
+def json_for_script(content: Any) -> str:
+    """JSON that cannot end the script element which it stands in, nor open a comment."""
+    written = json.dumps(content, cls=PlotlyJSONEncoder)
+    return written.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

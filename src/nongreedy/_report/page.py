@@ -1,0 +1,286 @@
+"""The page: one file that needs no network."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from importlib.resources import files
+
+from plotly.offline import get_plotlyjs
+
+from .._basis import Linear
+from .._figure import duration, number
+from .._result import OuterStep
+from . import colours, plots
+from .cost import Cost
+from .markup import json_for_script, pairs, table, text
+from .plots import Plot
+from .record import Record
+from .trust import trust_section
+
+# Nothing is fetched: not even a page that was tampered with could.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+)
+# Before anything else: what goes wrong in a script is written into the page.
+_WATCH = """
+"use strict";
+document.documentElement.dataset.errors = "";
+const note = (what) => {
+  document.documentElement.dataset.errors += what + "\\n";
+  const place = document.getElementById("trouble");
+  if (place) place.textContent = "A figure could not be drawn: " + what;
+};
+window.onerror = (message, source, line) => { note(message + " (line " + line + ")"); };
+window.addEventListener("unhandledrejection", (event) => { note(String(event.reason)); });
+"""
+_MOST_VALUES = 64  # of a schedule are written into code
+
+
+def page(record: Record) -> str:
+    """The whole document."""
+    costs = Cost.of(record)
+    known: list[Plot] = []
+    body = [_head(record), _schedules(record, known), _progress(record, known)]
+    body += [_hypergradients(record, known), _cost(record, costs, known)]
+    body += [_section("Trust", trust_section(record)), _use(record), _settings(record)]
+    content = {
+        "figures": {plot.key: plot.to_json() for plot in known},
+        "choices": {plot.key: plot.choices for plot in known if plot.choices},
+        "dark": colours.twins(len(record.steps)),
+    }
+    parts = files(__package__ or "nongreedy._report")
+    style, script = (parts.joinpath(name).read_text("utf-8") for name in ("style.css", "draw.js"))
+    name = text(record.name)
+    return f"""<!DOCTYPE html>
+<html lang="en" data-errors="">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Study {name}</title>
+<script>{_WATCH}</script>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+{"".join(body)}
+<p id="trouble" role="status"></p>
+<noscript><p>The figures need JavaScript; report.png and report.svg beside this page show the
+main ones without.</p></noscript>
+</main>
+<script type="application/json" id="figures">{json_for_script(content)}</script>
+<script>{get_plotlyjs()}</script>
+<script>
+{script}</script>
+</body>
+</html>
+"""
+
+
+def _section(title: str, *content: str) -> str:
+    return f"<section>\n<h2>{text(title)}</h2>\n{''.join(content)}\n</section>\n"
+
+
+def _figures(found: Sequence[Plot], known: list[Plot]) -> str:
+    known.extend(found)
+    parts = [
+        f"<figure>\n<h3>{text(plot.title.replace('_', ' '))}</h3>\n"
+        f'<div class="plot" id="{plot.key}" role="img" aria-label="{text(plot.caption)}"></div>\n'
+        f"<figcaption>{text(plot.caption)}</figcaption>\n</figure>\n"
+        for plot in found
+    ]
+    return f'<div class="plots">\n{"".join(parts)}</div>\n'
+
+
+def _head(record: Record) -> str:
+    start, of_first = record.start
+    begun = "first schedule" if of_first else "after the first outer step"
+    done = "returned, in the final comparison" if record.status else "last accepted outer step"
+    asked = record.settings.get("outer_steps")
+    costs = "" if record.last_cost is not None else "final comparison not counted"
+    facts = {
+        "Validation loss": (
+            f"{number(start, 3)} → {number(record.loss, 3)}", f"{begun} → {done}"
+        ),
+        "Cost": (f"{record.cost:.1f} plain runs", costs),
+        "Outer steps": (f"{len(record.steps)} of {asked}", f"runs of {record.horizon} training steps"),
+        "Time": (duration(record.seconds), "that the outer steps took"),
+    }  # fmt: skip
+    if not record.status and record.last_cost is None:
+        facts["Cost"] = (facts["Cost"][0], "up to the last outer step")
+    boxes = "".join(
+        f"<div><dt>{text(k)}</dt><dd>{text(v)}<small>{text(small)}</small></dd></div>"
+        for k, (v, small) in facts.items()
+    )
+    return (
+        f"<h1>Study {text(record.name)}</h1>\n<p>Tuned: {text(_tuned(record))}.</p>\n"
+        f'{_state(record)}\n<dl class="facts">{boxes}</dl>\n'
+    )
+
+
+def _tuned(record: Record) -> str:
+    """What was learned, and what was fixed."""
+    learned = []
+    for name in record.learned:
+        curve = record.schedule.curves[name]
+        count = len(curve.coefficients)
+        shape = ", joined by straight lines" if isinstance(curve.basis, Linear) else ""
+        plural = f"{count} values{shape}" if count > 1 else "1 value"
+        learned.append(f"{name.replace('_', ' ')} ({plural})")
+    fixed = [
+        f"{name.replace('_', ' ')} {curve.describe()}"
+        for name, curve in record.schedule.curves.items()
+        if name not in record.learned
+    ]
+    return ", ".join(learned) + ("; fixed: " + ", ".join(fixed) if fixed else "")
+
+
+def _state(record: Record) -> str:
+    lost = (
+        f"<p>{record.lost} kept answers of runs or sweeps are damaged and left out.</p>"
+        if record.lost
+        else ""
+    )
+    if record.status is not None:
+        name = record.status.name.replace("_", " ").capitalize()
+        return f"<p><strong>{text(name)}.</strong> {text(record.status.value)}</p>{lost}"
+    how = (
+        f"To go on:</p><pre>{text(record.resume)}</pre>"
+        if record.resume
+        else "To go on, call <code>ng.tune(..., study=...)</code> with the same settings.</p>"
+    )
+    return (
+        '<div class="unfinished"><p><strong>Unfinished.</strong> The search was interrupted or is '
+        f"still going on; what it had found by then is below. {how}</div>{lost}"
+    )
+
+
+def _schedules(record: Record, known: list[Plot]) -> str:
+    what = "returned schedule" if record.status else "current schedule"
+    key = (
+        '<p class="key"><span><i class="steps"></i>outer steps, first to last</span>'
+        f'<span><i class="returned"></i>{what}</span></p>'
+    )
+    other = [name for name in record.learned if name not in record.curves]
+    tensors = {name: record.schedule.curves[name].describe() for name in other}
+    rest = f"<h3>Held throughout the run</h3>{pairs(tensors)}" if tensors else ""
+    drawn = key + _figures(plots.schedules(record), known) if record.curves else ""
+    return _section("Schedules over training", drawn, rest)
+
+
+def _progress(record: Record, known: list[Plot]) -> str:
+    maybe = [plots.losses(record), plots.accuracies(record), plots.training(record)]
+    found = [plot for plot in maybe if plot is not None]
+    rows = [
+        [row.index, number(row.validation_loss, 3), *_percent(row.validation_accuracy),
+         f"{row.cost:.1f}", f"{row.seconds:.1f}", _verdict(row), row.note]
+        for row in record.rows
+    ]  # fmt: skip
+    head = [
+        "outer step", "validation loss", "accuracy", "cost so far", "seconds", "", "what happened",
+    ]  # fmt: skip
+    listed = table(head, rows, numeric=(0, 1, 2, 3, 4), long=(6,))
+    return _section("Outer steps", _figures(found, known), listed)
+
+
+def _percent(accuracy: float | None) -> list[str]:
+    return ["" if accuracy is None else f"{100 * accuracy:.1f} %"]
+
+
+def _verdict(row: OuterStep) -> str:
+    if abs(row.validation_loss) == float("inf"):
+        return "diverged"
+    return "accepted" if row.accepted else "no improvement"
+
+
+def _hypergradients(record: Record, known: list[Plot]) -> str:
+    found = plots.hypergradients(record)
+    if not found:
+        said = (
+            "The study keeps no derivatives step by step: the engine does not compute them, or an "
+            "earlier release kept the study."
+        )
+        return _section("Hypergradients over training", f"<p>{said}</p>")
+    labels = list(dict.fromkeys(label for plot in found for label in plot.choices))
+    options = "".join(
+        f"<option{' selected' if label == labels[-1] else ''}>{text(label)}</option>"
+        for label in labels
+    )
+    choose = (
+        f'<p class="choose"><label>Show <select data-plots="{" ".join(p.key for p in found)}">'
+        f"{options}</select></label></p>"
+    )
+    said = (
+        "Line: mean over seeds. Band: mean ± standard deviation over them; there is none with a "
+        "single seed. Long runs are averaged over blocks of steps. A hypergradient is that of the "
+        "schedule with which its outer step began."
+    )
+    return _section(
+        "Hypergradients over training", f"<p>{said}</p>", choose, _figures(found, known)
+    )
+
+
+def _cost(record: Record, costs: Cost, known: list[Plot]) -> str:
+    rows = costs.table()
+    total = sum(value for _, value in rows)
+    shares = [[what, f"{v:.1f}", f"{v / total:.0%}" if total else ""] for what, v in rows]
+    unit = (
+        "<p>In plain training runs: one unit is as much as training once. A hypergradient counts as "
+        "many as its engine's derivatives cost.</p>"
+    )
+    listed = table(
+        ["spent on", "plain runs", "share"], [*shares, ["all", f"{total:.1f}", ""]], (1, 2), (0,)
+    )
+    return _section("Cost", unit, _figures([plots.cost(record, costs)], known), listed)
+
+
+def _use(record: Record) -> str:
+    lead = "In your own training loop, with any number of steps:"
+    return _section("Use it", f"<p>{lead}</p><pre><code>{text(code(record))}</code></pre>")
+
+
+def code(record: Record) -> str:
+    """What a user pastes into their own training loop."""
+    content = record.schedule.with_settings({}).to_json()
+    curves = content.pop("hyperparameters")
+    if sum(len(curve["coefficients"]) for curve in curves.values()) > _MOST_VALUES:
+        given = 'schedule = ng.Schedule.load("schedule.json")  # written by `nongreedy tune`'
+    else:  # JSON of texts and numbers is Python, too
+        rows = [f"        {json.dumps(n)}: {json.dumps(c)},\n" for n, c in curves.items()]
+        head = "".join(f"    {json.dumps(k)}: {json.dumps(v)},\n" for k, v in content.items())
+        inner = f'    "hyperparameters": {{\n{"".join(rows)}    }},\n'
+        given = f"schedule = ng.Schedule.from_json({{\n{head}{inner}}})"
+    return (
+        f"import nongreedy as ng\n\n{given}\n"
+        f"scheduler = schedule.attach(optimizer, total_steps={record.horizon})\n\n"
+        "optimizer.step()\nscheduler.step()  # after every optimizer step\n"
+    )
+
+
+def _settings(record: Record) -> str:
+    settings = {key.replace("_", " "): value for key, value in record.settings.items()}
+    engine = [part for part in (record.engine.get("engine"), record.engine.get("reason")) if part]
+    if engine:
+        settings["engine that was used"] = ": ".join(str(part) for part in engine)
+    command = (
+        "<h3>Options of <code>nongreedy tune</code></h3>"
+        + pairs({key.replace("_", " "): value for key, value in record.command.items()})
+        if record.command
+        else ""
+    )
+    return _section(
+        "Settings", pairs({"study": record.place, **settings}), command,
+        "<h3>Versions that made this page</h3>", pairs(versions()),
+    )  # fmt: skip
+
+
+def versions() -> dict[str, object]:
+    """Of what made the page."""
+    from .. import __version__
+
+    others = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
+    return {"nongreedy": __version__, **others, "python": platform.python_version()}

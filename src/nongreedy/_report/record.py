@@ -1,0 +1,248 @@
+"""A study, read: every outer step with its schedule, its training curve and its hypergradients."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from .._basis import TimeBasis
+from .._engine import Hypergradient
+from .._errors import DivergedError, StudyError
+from .._memory import Ran
+from .._result import OuterStep, Status
+from .._schedule import Schedule
+from .._study import Study
+from .._study.answers import decoded
+from .._study.storage import Storage
+from .series import blocks
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The hypergradient of one seed.
+
+    Attributes:
+        loss: Validation loss of the schedule that was differentiated; None where it is not known.
+        gradients: Name -> shape (size of the basis,).
+        per_step: Name -> (middles of blocks of steps, means of dJ/dh_t over them).
+    """
+
+    seed: int
+    loss: float | None
+    gradients: Mapping[str, np.ndarray]
+    per_step: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One outer step.
+
+    Attributes:
+        curve: Training step -> training loss, of a run of the step's schedule.
+        run_cost: What its own plain runs cost; None where an earlier release kept the study.
+        first_loss: Of its first plain run that finished, if that is known.
+    """
+
+    row: OuterStep
+    schedule: Schedule
+    curve: Mapping[int, float]
+    sweeps: list[Sweep]
+    run_cost: float | None
+    first_loss: float | None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its schedule could not be trained."""
+        return not math.isfinite(self.row.validation_loss)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that a report is made of.
+
+    Attributes:
+        steps: Outer steps in their order, at least one.
+        schedule: What was returned; of an unfinished study the last accepted schedule.
+        loss: Its validation loss.
+        status: Why the search ended; None while it has not.
+        last_cost: Cost since the last outer step: of a step that was not finished, and of the final
+            comparison. None where that is not known.
+        resume: What to type to go on; None where `nongreedy tune` did not begin the study.
+        lost: Number of answers that could not be read.
+    """
+
+    name: str
+    place: str
+    settings: Mapping[str, Any]
+    command: Mapping[str, Any]
+    engine: Mapping[str, Any]
+    steps: list[Step]
+    schedule: Schedule
+    loss: float
+    status: Status | None
+    last_cost: float | None
+    resume: str | None
+    lost: int = 0
+
+    @property
+    def horizon(self) -> int:
+        """Length of a training run in steps."""
+        return int(self.settings["steps"])
+
+    @property
+    def rows(self) -> list[OuterStep]:
+        """The history."""
+        return [step.row for step in self.steps]
+
+    @property
+    def learned(self) -> list[str]:
+        """Names of what was tuned."""
+        return list(self.steps[0].row.values)
+
+    @property
+    def curves(self) -> list[str]:
+        """Those of them that may change over a run."""
+        bases = {name: self.schedule.curves[name].basis for name in self.learned}
+        return [name for name, basis in bases.items() if isinstance(basis, TimeBasis)]
+
+    @property
+    def start(self) -> tuple[float, bool]:
+        """The first validation loss that is known, and whether it is that of the first schedule."""
+        first = self.steps[0]
+        swept = [sweep.loss for sweep in first.sweeps if sweep.loss is not None]
+        if swept:
+            return float(np.mean(swept)), True
+        if first.first_loss is not None:
+            return first.first_loss, True
+        return first.row.validation_loss, False
+
+    @property
+    def cost(self) -> float:
+        """Plain training runs' worth of gradients, as far as it is known."""
+        return self.rows[-1].cost + (self.last_cost or 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """That the outer steps took."""
+        return sum(row.seconds for row in self.rows)
+
+
+def read(study: Study) -> Record:
+    """Read a study.
+
+    Raises:
+        StudyError: There is none, it is not ours, it cannot be read, or no outer step is finished.
+    """
+    storage = study.open()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged answers are counted, not computed again
+            return _Reader(storage).record()
+    finally:
+        storage.close()
+
+
+class _Reader:
+    def __init__(self, storage: Storage):
+        self.storage, self.lost = storage, 0
+        self.where = f"Study {storage.name!r} in {storage.address.shown!r}"
+
+    def record(self) -> Record:
+        settings, command = self.storage.read("settings"), self.storage.read("note:command")
+        trials = {}
+        for trial in self.storage.trials():
+            trials.setdefault(trial.user_attrs.get("outer_step"), trial)
+        rows = sorted(index for index in trials if isinstance(index, int))
+        resume = None
+        if isinstance(command, dict):
+            target = command.get("target")
+            resume = self.storage.address.resume_command(
+                self.storage.name, str(target) if target else None
+            )
+        if not rows or not isinstance(settings, dict):
+            again = f"Go on with it first: {resume}" if resume else "Go on with it first."
+            raise StudyError(f"{self.where} has no finished outer step to report. {again}")
+        try:
+            return self._assembled(settings, command, trials, rows, resume)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StudyError(
+                f"{self.where} cannot be read ({type(error).__name__}: {error}): its trials were "
+                "changed or are of another release. Name another study."
+            ) from error
+
+    def _assembled(
+        self, settings: Any, command: Any, trials: Any, rows: list[int], resume: str | None
+    ) -> Record:
+        if int(settings["steps"]) < 1:
+            raise ValueError(f"a run of {settings['steps']!r} steps")
+        steps = [self._step(trials[index], int(settings["steps"])) for index in rows]
+        engine, status = self.storage.read("note:engine"), self.storage.read("note:finished")
+        final, last_cost = trials.get("final"), None
+        if final is not None:
+            schedule, loss = self._schedule(final), float(final.value)
+            whole = final.user_attrs.get("cost")
+            last_cost = None if whole is None else float(whole) - steps[-1].row.cost
+        else:
+            kept = [step for step in steps if step.row.accepted] or steps[:1]
+            schedule, loss = kept[-1].schedule, kept[-1].row.validation_loss
+        return Record(
+            self.storage.name, self.storage.address.shown, settings,
+            command if isinstance(command, dict) else {}, engine if isinstance(engine, dict) else {},
+            steps, schedule, loss, Status[status] if status is not None else None,
+            last_cost, resume, self.lost,
+        )  # fmt: skip
+
+    def _step(self, trial: FrozenTrial, horizon: int) -> Step:
+        row = dict(trial.user_attrs["row"])
+        if row["validation_loss"] is None:
+            row["validation_loss"] = math.inf
+        cost, first = self._runs(trial)
+        sweeps = self._sweeps(trial, horizon)
+        curve = {step: loss for step, loss in trial.intermediate_values.items()}
+        return Step(OuterStep(**row), self._schedule(trial), curve, sweeps, cost, first)
+
+    def _schedule(self, trial: FrozenTrial) -> Schedule:
+        return Schedule.from_json(trial.user_attrs["schedule"], source=f"trial {trial.number}")
+
+    def _answer(self, key: str) -> Ran | Hypergradient | DivergedError | None:
+        try:
+            return decoded(self.storage.read(f"answer:{key}"))
+        except ValueError:
+            self.lost += 1
+            return None
+
+    def _runs(self, trial: FrozenTrial) -> tuple[float | None, float | None]:
+        """What the trial's plain runs cost, and the loss of the first that finished."""
+        if "runs" not in trial.user_attrs:
+            return None, None
+        cost, first = 0.0, None
+        for key in trial.user_attrs["runs"]:
+            found = self._answer(key)
+            if isinstance(found, DivergedError):
+                cost += (found.step + 1) / (found.steps + 1)
+                continue
+            cost += 1.0
+            if isinstance(found, Ran) and first is None:
+                first = found.outcome.loss
+        return cost, first
+
+    def _sweeps(self, trial: FrozenTrial, horizon: int) -> list[Sweep]:
+        kept = trial.user_attrs.get("hypergradients", [])
+        keys = trial.user_attrs.get("sweeps", [None] * len(kept))
+        sweeps = []
+        for given, key in zip(kept, keys, strict=True):
+            found = self._answer(key) if key is not None else None
+            if isinstance(found, Hypergradient):
+                per_step = {n: blocks(g.numpy(), horizon) for n, g in found.per_step.items()}
+                gradients = {n: g.numpy() for n, g in found.gradients.items()}
+                sweeps.append(Sweep(int(given["seed"]), found.value, gradients, per_step))
+            else:  # at least what the trial itself says
+                rest = {n: np.asarray(g, float) for n, g in given.items() if n != "seed"}
+                sweeps.append(Sweep(int(given["seed"]), None, rest))
+        return sweeps
