@@ -174,7 +174,16 @@ def test_a_locked_database_is_waited_for_and_then_named(tmp_path, monkeypatch):
         (lambda p: "nosuch://host/x", "Cannot open the study in 'nosuch://host/x'"),
         (lambda p: "postgresql://me:secret@nowhere.invalid/x", r"'postgresql://me:\*\*\*@nowhere"),
     ],
-    ids=["below a file", "no database", "a directory", "read-only", "in memory", "empty", "scheme", "server"],
+    ids=[
+        "below a file",
+        "no database",
+        "a directory",
+        "read-only",
+        "in memory",
+        "empty",
+        "scheme",
+        "server",
+    ],
 )
 def test_places_where_no_study_can_be(tmp_path, make, message):
     (tmp_path / "file").write_text("No database at all, but a text. " * 100)
