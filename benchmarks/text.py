@@ -27,7 +27,7 @@ import nongreedy as ng
 
 from ._pieces import RETRAIN_SEEDS, Log, Progress, arguments, record, share, table
 
-STEPS, BATCH_SIZE, CONTEXT, BUDGET = 300, 16, 64, 60.0
+STEPS, BATCH_SIZE, CONTEXT, BUDGET = 300, 16, 64, 140.0
 OUTER_SEEDS = (0, 1)
 OPTIMIZER = ng.AdamW(
     learning_rate=ng.Windows(5, initial=1e-5),
