@@ -157,6 +157,7 @@ METHODS: dict[str, Rule] = {
     "Implicit": _implicit,
     "AgreementSearch": _always(entry.FDS),
     "SignDescent": _always(entry.FDS),
+    "Trust": _always(entry.FDS, entry.REPLAY),
     "SGD": _sgd,
     "Adam": _always(entry.ADAM),
     "AdamW": _always(entry.ADAMW),

@@ -71,7 +71,7 @@ class AgreementSearch(OuterRule[SearchState]):
 
     With ``Windows("auto")`` there is no such timetable, and windows may end up of unequal width. It
     stays with one window until Student's t-test over the seeds of a schedule, at a level of 5 %
-    (:func:`nongreedy._trust.splitting.to_split`), finds halves whose hypergradients differ; or until
+    (:func:`nongreedy._trust.splitting.cuts`), finds halves whose hypergradients differ; or until
     plain runs call for a cooler last half, or quarter, of the last window. What is split is kept if
     following it pays by `margin`, and is never narrower than the width :math:`W^*` at which
     hypergradients are least wrong (:class:`nongreedy._trust.Sharing`).

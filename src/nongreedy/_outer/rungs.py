@@ -13,7 +13,7 @@ from .._engine import Hypergradient
 from .._hyperparameter import Hyperparameter
 from .._schedule import Schedule
 from .._trust.sharing import Sharing
-from .._trust.splitting import to_split
+from .._trust.splitting import cuts
 
 Hyperparameters = Mapping[str, Hyperparameter]
 
@@ -59,7 +59,7 @@ def refined(
     """The same values on automatic windows that are halved where seeds call for it, and which were.
 
     Args:
-        found: Hypergradients of this schedule, one for each seed (:func:`to_split`).
+        found: Hypergradients of this schedule, one for each seed (:func:`cuts`).
 
     Raises:
         ValueError: Automatic windows, but no per-step hypergradients.
@@ -76,10 +76,9 @@ def refined(
             )
         values = curve.basis.expand(curve.coefficients, steps)
         slopes = [hyper.gradient_in_coordinate(values, h.per_step[name]) for h in found]
-        borders = curve.basis.borders()
-        parts = to_split(torch.stack(slopes), curve.basis)
-        if parts:
-            curves[name] = cut(curve, [(borders[w] + borders[w + 1]) / 2 for w in parts])
+        positions = cuts(torch.stack(slopes), curve.basis)
+        if positions:
+            curves[name] = cut(curve, positions)
             notes.append(f"{name} in {len(curves[name].coefficients)} windows")
     return Schedule(curves, schedule.settings), notes
 
