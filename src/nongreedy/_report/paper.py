@@ -34,7 +34,7 @@ def paper(record: Record) -> Figure:
     for place, panel in enumerate(panels):
         panel(figure.add_subplot(rows, columns, 1 + place))
     what = "returned schedule" if record.status else "current schedule"
-    _figure.draw_key(figure, record.rows, what)
+    _figure.draw_key(figure, [step.row for step in record.steps if not step.diverged], what)
     return figure
 
 

@@ -270,10 +270,8 @@ def cost(record: Record, costs: Cost) -> Plot:
     _axes(figure, "outer step", "cost (plain training runs)", None)
     _whole(figure, record)
     figure.update_yaxes(rangemode="tozero")
-    caption = (
-        f"Cost of each outer step in plain training runs, {number(sum(costs.each), 3)} in all."
-    )
-    return Plot("cost", "Cost", caption, figure, {})
+    caption = f"In plain training runs; {number(sum(costs.each), 3)} for all outer steps together."
+    return Plot("cost", "Cost of each outer step", caption, figure, {})
 
 
 def _whole(figure: go.Figure, record: Record) -> None:
