@@ -167,7 +167,7 @@ def test_a_locked_database_is_waited_for_and_then_named(tmp_path, monkeypatch):
     [
         (lambda p: p / "file" / "s.db", "Cannot create the directory of .*Name a file"),
         (lambda p: p / "file", "no SQLite database, or is damaged. Name another file"),
-        (lambda p: p, "may not be written|does not exist"),
+        (lambda p: p, "is a directory. Name a file in it"),
         (lambda p: "/proc/s.db", "may not be written. Name a file in a directory"),
         (lambda p: "sqlite:///:memory:", "needs a file or a server"),
         (lambda p: "", "needs a file or a server"),

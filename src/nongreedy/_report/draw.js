@@ -38,7 +38,7 @@
     const traces = recoloured(data, isDark ? content.dark : {});
     const shown = box.dataset.chosen && content.choices[key][box.dataset.chosen];
     if (shown) traces.forEach((trace, index) => { trace.visible = shown.includes(index); });
-    const width = printing ? Math.min(box.clientWidth, 660) : undefined;
+    const width = printing ? 620 : undefined;  // fits on paper of either size
     const shape = recoloured(base(layout, isDark, width), isDark ? content.dark : {});
     await Plotly.react(box, traces, shape, { responsive: !printing, displaylogo: false,
       displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -176,7 +177,7 @@ def _progress(record: Record, known: list[Plot]) -> str:
     maybe = [plots.losses(record), plots.accuracies(record), plots.training(record)]
     found = [plot for plot in maybe if plot is not None]
     rows = [
-        [row.index, number(row.validation_loss, 3), *_percent(row.validation_accuracy),
+        [row.index, _loss(row), _percent(row.validation_accuracy),
          f"{row.cost:.1f}", f"{row.seconds:.1f}", _verdict(row), row.note]
         for row in record.rows
     ]  # fmt: skip
@@ -187,12 +188,16 @@ def _progress(record: Record, known: list[Plot]) -> str:
     return _section("Outer steps", _figures(found, known), listed)
 
 
-def _percent(accuracy: float | None) -> list[str]:
-    return ["" if accuracy is None else f"{100 * accuracy:.1f} %"]
+def _loss(row: OuterStep) -> str:
+    return number(row.validation_loss, 3) if math.isfinite(row.validation_loss) else ""
+
+
+def _percent(accuracy: float | None) -> str:
+    return "" if accuracy is None else f"{100 * accuracy:.1f} %"
 
 
 def _verdict(row: OuterStep) -> str:
-    if abs(row.validation_loss) == float("inf"):
+    if not math.isfinite(row.validation_loss):
         return "diverged"
     return "accepted" if row.accepted else "no improvement"
 

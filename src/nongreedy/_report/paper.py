@@ -34,7 +34,7 @@ def paper(record: Record) -> Figure:
     for place, panel in enumerate(panels):
         panel(figure.add_subplot(rows, columns, 1 + place))
     what = "returned schedule" if record.status else "current schedule"
-    _figure.draw_key(figure, record.rows, what)
+    _figure.draw_key(figure, [step.row for step in record.steps if not step.diverged], what)
     return figure
 
 
@@ -50,7 +50,20 @@ def _losses(record: Record) -> Panel:
     origin = None
     if len(record.curves) == len(record.learned):
         origin = _figure.origin(record.schedule, record.rows, record.horizon)
-    return lambda axis: _figure.draw_losses(axis, record.rows, origin)
+    gone = [step.row.index for step in record.steps if step.diverged]
+
+    def panel(axis: Axes) -> None:
+        _figure.draw_losses(axis, record.rows, origin)
+        axis.set_xlim(-0.5, record.rows[-1].index + 0.5)
+        if gone:  # they have no value: at the upper edge
+            edge = axis.get_xaxis_transform()
+            axis.plot(gone, [0.95] * len(gone), "x", color=colours.BAD, transform=edge)
+            axis.text(
+                gone[-1], 0.87, "diverged", color=colours.BAD, fontsize=9, ha="right", va="top",
+                transform=edge,
+            )  # fmt: skip
+
+    return panel
 
 
 def _training(record: Record) -> list[Panel]:
@@ -66,6 +79,7 @@ def _training(record: Record) -> list[Panel]:
                 axis.plot(list(step.curve), values, color=colour, linewidth=1.2)
                 seen.append(values)
         _figure.scale(axis, np.concatenate(seen))
+        axis.set_xlim(0, record.horizon)
         _figure.dress(axis, "training loss of the batch", "training step")
 
     return [panel]

@@ -165,14 +165,14 @@ def _per_step(
                 hovertemplate="%{y:.4g} at outer step %{x}<br>%{text}<extra>" + label + "</extra>",
             )  # fmt: skip
     gone = [step.row for step in _diverged(record)]
-    if gone:  # they have no value: at the upper edge
-        top = float(finite.max()) if len(finite) else 1.0
+    if gone:  # they have no value: at the upper edge, on an axis of its own
         figure.add_scatter(
-            x=[row.index for row in gone], y=[top] * len(gone), name="diverged", mode="markers",
-            marker={"color": colours.BAD, "size": 10, "symbol": "x"},
+            x=[row.index for row in gone], y=[0.96] * len(gone), yaxis="y2", name="diverged",
+            mode="markers", marker={"color": colours.BAD, "size": 10, "symbol": "x"},
             text=[html.escape(row.note) for row in gone],
             hovertemplate="outer step %{x}<br>%{text}<extra>diverged</extra>",
         )  # fmt: skip
+        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False})
     _axes(figure, "outer step", below, finite, logarithmic=logarithmic)
     _whole(figure, record)
     figure.update_layout(showlegend=True)
@@ -195,6 +195,7 @@ def training(record: Record) -> Plot | None:
         )  # fmt: skip
         seen.append(values)
     _axes(figure, "training step", "training loss of the batch", np.concatenate(seen))
+    figure.update_xaxes(range=[0, record.horizon])
     figure.update_layout(showlegend=False)
     caption = (
         f"Training loss of one run of each outer step, light for the first. The last one shown ends "
@@ -269,10 +270,8 @@ def cost(record: Record, costs: Cost) -> Plot:
     _axes(figure, "outer step", "cost (plain training runs)", None)
     _whole(figure, record)
     figure.update_yaxes(rangemode="tozero")
-    caption = (
-        f"Cost of each outer step in plain training runs, {number(sum(costs.each), 3)} in all."
-    )
-    return Plot("cost", "Cost", caption, figure, {})
+    caption = f"In plain training runs; {number(sum(costs.each), 3)} for all outer steps together."
+    return Plot("cost", "Cost of each outer step", caption, figure, {})
 
 
 def _whole(figure: go.Figure, record: Record) -> None:

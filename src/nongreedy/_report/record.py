@@ -191,6 +191,10 @@ class _Reader:
         else:
             kept = [step for step in steps if step.row.accepted] or steps[:1]
             schedule, loss = kept[-1].schedule, kept[-1].row.validation_loss
+        learned = set(steps[0].row.values)
+        for given in (schedule, *(step.schedule for step in steps)):
+            if lacking := learned - set(given.curves):
+                raise ValueError(f"a schedule without {', '.join(sorted(lacking))}")
         return Record(
             self.storage.name, self.storage.address.shown, settings,
             command if isinstance(command, dict) else {}, engine if isinstance(engine, dict) else {},

@@ -75,7 +75,7 @@ def trust_section(record: Record) -> str:
         f"Outer step {step.row.index} has the hypergradients of {seeds} seeds. Of {len(found)} "
         f"coefficients, {len(agreed)} have the same sign for all of them (pure noise would give one "
         f"in {2 ** (seeds - 1)}), and {len(clear)} of these lie {_CLEAR:g} standard errors or more "
-        "from zero."
+        "from zero. Of so few seeds a standard error is a rough estimate itself."
     )
     rows = [
         [c.name.replace("_", " "), c.place, number(c.mean), number(c.deviation),
