@@ -31,12 +31,14 @@ class Sweep:
         loss: Validation loss of the schedule that was differentiated; None where it is not known.
         gradients: Name -> shape (size of the basis,).
         per_step: Name -> (middles of blocks of steps, means of dJ/dh_t over them).
+        whole: All of it; None where only the trial speaks of it.
     """
 
     seed: int
     loss: float | None
     gradients: Mapping[str, np.ndarray]
     per_step: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    whole: Hypergradient | None = None
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,8 @@ class _Reader:
             if isinstance(found, Hypergradient):
                 per_step = {n: blocks(g.numpy(), horizon) for n, g in found.per_step.items()}
                 gradients = {n: g.numpy() for n, g in found.gradients.items()}
-                sweeps.append(Sweep(int(given["seed"]), found.value, gradients, per_step))
+                seed = int(given["seed"])
+                sweeps.append(Sweep(seed, found.value, gradients, per_step, found))
             else:  # at least what the trial itself says
                 rest = {n: np.asarray(g, float) for n, g in given.items() if n != "seed"}
                 sweeps.append(Sweep(int(given["seed"]), None, rest))

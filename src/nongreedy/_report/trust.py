@@ -8,6 +8,7 @@ import numpy as np
 
 from .._basis import Linear
 from .._figure import number
+from .._trust import Trust
 from .markup import table, text
 from .record import Record, Step
 
@@ -87,7 +88,21 @@ def trust_section(record: Record) -> str:
         "seeds of this sign", "verdict",
     ]  # fmt: skip
     more = f"<p>{len(found) - _MOST} more are left out.</p>" if len(found) > _MOST else ""
-    return f"<p>{text(lead)}</p>{table(head, rows, numeric=(2, 3, 4))}{more}"
+    return f"{_judged(record, step)}<p>{text(lead)}</p>{table(head, rows, numeric=(2, 3, 4))}{more}"
+
+
+def _judged(record: Record, step: Step) -> str:
+    """The verdict of the trust report and its advice, where the sweeps are kept whole."""
+    found = [sweep.whole for sweep in step.sweeps if sweep.whole is not None]
+    if len(found) < len(step.sweeps):
+        return ""
+    try:
+        trust = Trust.of(found, step.schedule, record.horizon)
+    except ValueError:  # the schedule that was differentiated had other windows than its successor
+        return ""
+    advice = "".join(f"<li>{text(line)}</li>" for line in trust.advice)
+    verdict = f"<p><strong>{text(trust.verdict.name)}</strong>: {text(trust.verdict.value)}</p>"
+    return verdict + (f"<ul>{advice}</ul>" if advice else "")
 
 
 def coefficients(record: Record, step: Step) -> list[Coefficient]:
