@@ -1,6 +1,7 @@
 """Adjoints and tangents that outgrow their precision end a sweep; healthy ones are only recorded."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -132,3 +133,38 @@ def test_a_search_survives_explosions():
     )  # fmt: skip
     assert any("no derivative" in row.note for row in result.history)
     assert result.validation_loss < 1e-6
+
+
+def test_the_limit_can_be_moved():
+    (run, schedule), learn = at_rate(10.0, steps=12), ["learning_rate"]
+    low, high = ng.Reverse(growth_limit=1e3), ng.Reverse(growth_limit=1e99)
+    found = [e.hypergradient(run, schedule, learn) for e in (ng.Reverse(), high)]
+    assert torch.equal(found[0].gradients["learning_rate"], found[1].gradients["learning_rate"])
+    with pytest.raises(ExplodedError):
+        low.hypergradient(run, schedule, learn)
+    (long, schedule), free = at_rate(10.0), ng.Reverse(growth_limit=math.inf)
+    grown = free.hypergradient(long, schedule, learn).adjoint_norms
+    assert float(grown.max()) > 1e20 * float(grown[-1])
+    (run, schedule), momentum = at_rate(10.0, steps=30), {"momentum": torch.tensor([0.5]).double()}
+    with pytest.raises(ExplodedError):
+        schedule = schedule.with_coefficients(momentum)
+        ng.Reversible(growth_limit=1.5).hypergradient(run, schedule, learn)
+
+
+@pytest.mark.parametrize(
+    ("engine", "text"),
+    [
+        (ng.Reverse(), "Reverse(store='auto')"),
+        (ng.Reverse(growth_limit=math.inf), "Reverse(store='auto', growth_limit=inf)"),
+        (ng.Reversible(), "Reversible(denominator=1000, fraction_bits=52, verify=True)"),
+    ],
+)
+def test_the_limit_is_shown_where_it_was_given(engine, text):
+    assert repr(engine) == text
+
+
+@pytest.mark.parametrize("limit", [1, 0.0, -3, float("nan")])
+@pytest.mark.parametrize("make", [ng.Reverse, ng.Reversible])
+def test_a_limit_of_no_growth_is_refused(make, limit):
+    with pytest.raises(ValueError, match=r"`growth_limit` must be more than 1.*math\.inf"):
+        make(growth_limit=limit)

@@ -23,6 +23,22 @@ def growth_limit(dtype: torch.dtype) -> float:
     return 1.0 / torch.finfo(dtype).eps
 
 
+def checked_limit(limit: float | None) -> float | None:
+    """A limit of growth, or None, which is that of the precision."""
+    if limit is not None and not limit > 1:
+        raise ValueError(
+            f"`growth_limit` must be more than 1, or None for what the precision bears, but got "
+            f"{limit!r}. Use math.inf to sweep on in chaotic runs."
+        )
+    return limit
+
+
+def shown(name: str, limit: float | None, **settings: object) -> str:
+    """An engine as text: the limit only where it was given."""
+    given = settings if limit is None else {**settings, "growth_limit": limit}
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+
+
 def size(vector: Tensor) -> float:
     """Euclidean norm. A dot product, which costs next to nothing, where no square leaves float32."""
     square = float(torch.dot(vector, vector))
@@ -37,15 +53,16 @@ class AdjointNorms:
     Args:
         last: The gradient of the outer loss, shape (P,).
         steps: T.
+        limit: Largest growth; None is that of the precision.
 
     Raises:
         DivergedError: One is not finite.
         ExplodedError: One has grown beyond the limit.
     """
 
-    def __init__(self, last: Tensor, steps: int):
+    def __init__(self, last: Tensor, steps: int, limit: float | None = None):
         self._steps, self._last = steps, size(last)
-        self._most = growth_limit(last.dtype) * self._last
+        self._most = (growth_limit(last.dtype) if limit is None else limit) * self._last
         self._norms = [0.0] * steps + [self._last]
 
     @property
@@ -58,7 +75,7 @@ class AdjointNorms:
         now = self._norms[step] = size(adjoint)
         if not now < math.inf:
             raise DivergedError("adjoint", step, self._steps)
-        if now > self._most:
+        if now > self._most:  # never where that is infinity times zero
             growth = now / self._last if self._last else math.inf
             raise ExplodedError(
                 "adjoint", step, self._steps, growth,

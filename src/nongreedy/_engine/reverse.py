@@ -7,7 +7,7 @@ arXiv:2503.13751 (replay from checkpoints).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
@@ -19,7 +19,7 @@ from .._run import Run, at
 from .._schedule import Schedule
 from .._trajectory import STORES, Trajectory, checked_store, choose_store
 from .base import Engine, Hypergradient, Rollout
-from .explosion import AdjointNorms
+from .explosion import AdjointNorms, checked_limit, shown
 from .watch import OnStep, ignore, watching
 
 SWEEP = "reverse sweep"  # name of the loop, for whoever keeps its state
@@ -42,12 +42,14 @@ class Reverse(Engine):
         store: ``"device"``, ``"host"``, ``"disk"`` keep all T states; ``"checkpoint"`` keeps
             :math:`2\sqrt T` and computes the others again (one more run); ``"auto"`` picks by the
             bytes that are free.
+        growth_limit: How many times as large as the gradient of the outer loss the adjoint of the
+            weights may become before it ends the sweep; None is what the precision bears
+            (:mod:`nongreedy._engine.explosion`), 8e6 in float32 and 5e15 in float64. ``math.inf``
+            sweeps on, to study chaos.
 
     Raises:
-        ValueError: Unknown store.
-        DivergedError: A non-finite loss, state or adjoint; an adjoint that has outgrown its
-            precision (:mod:`nongreedy._engine.explosion`), which ends the sweep: in float32 when it
-            is 8e6 times as large as the gradient of the outer loss, in float64 5e15 times.
+        ValueError: Unknown store, or a limit of 1 or less.
+        DivergedError: A non-finite loss, state or adjoint; an adjoint beyond the limit.
         ReplayError: A second computation of a step differs from the first.
 
     Source: arXiv:2007.07869 section 3 (problem), arXiv:1703.01785 algorithm 1.
@@ -61,9 +63,14 @@ class Reverse(Engine):
     """
 
     store: str = "auto"
+    growth_limit: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         checked_store(self.store)
+        checked_limit(self.growth_limit)
+
+    def __repr__(self) -> str:
+        return shown("Reverse", self.growth_limit, store=self.store)
 
     def _chosen(self, run: Run) -> str:
         return choose_store(self.store, run.state_bytes, run.steps, run.task.device)
@@ -95,7 +102,7 @@ class Reverse(Engine):
             outcome, gradient = run.outer_gradient(rollout.final[0])
             adjoint = torch.zeros_like(rollout.final)
             adjoint[0] = gradient
-            grown = AdjointNorms(gradient, run.steps)
+            grown = AdjointNorms(gradient, run.steps, self.growth_limit)
             if saved := watch.begin(SWEEP):
                 left, adjoint = saved["step"] + 1, saved["adjoint"].to(adjoint.device)
                 found.restore(saved)

@@ -7,7 +7,7 @@ momentum); Adam and AdamW, which that paper conjectures, by the same means.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
@@ -19,6 +19,7 @@ from .._reversible.state import IntegerState, Plan
 from .._run import Run, at
 from .._schedule import Schedule
 from .base import Engine, Hypergradient, Rollout
+from .explosion import checked_limit, shown
 from .reverse import Reverse
 from .watch import OnStep, ignore
 
@@ -48,6 +49,7 @@ class Reversible(Engine):
             the first gradient, may be that of gradients sixteen times as large.
         verify: Keep a 64-bit checksum per step, so that a replay which differs is named at once;
             without it only the return to the initial state and empty buffers are checked.
+        growth_limit: Of adjoints, as in :class:`Reverse`.
 
     Raises:
         ValueError: A setting out of range; an optimizer other than SGD (without Nesterov
@@ -70,8 +72,14 @@ class Reversible(Engine):
     denominator: int = 1000
     fraction_bits: int = DEFAULT_BITS
     verify: bool = True
+    growth_limit: float | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        settings = {name: getattr(self, name) for name in (*_LIMITS, "verify")}
+        return shown("Reversible", self.growth_limit, **settings)
 
     def __post_init__(self) -> None:
+        checked_limit(self.growth_limit)
         for name, (low, high) in _LIMITS.items():
             given = getattr(self, name)
             if not (isinstance(given, int) and low <= given <= high):
@@ -117,7 +125,7 @@ class Reversible(Engine):
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
         """Sweep backwards, undoing the run."""
-        return Reverse().differentiate(rollout, learn, on_step)
+        return Reverse(growth_limit=self.growth_limit).differentiate(rollout, learn, on_step)
 
     def reversal(self, run: Run, values: Mapping[str, Tensor]) -> Reversal:
         if run.dtype not in (torch.float32, torch.float64):

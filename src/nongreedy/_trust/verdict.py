@@ -25,8 +25,8 @@ class Verdict(enum.Enum):
     """Whether a hypergradient is worth following; the value is a help text."""
 
     trustworthy = (
-        "Most coefficients' hypergradients stand out of the noise between seeds, and the loss is "
-        "smooth enough to follow them."
+        "Most coefficients' hypergradients stand out of the noise between seeds, and nothing that was "
+        "measured speaks against following them."
     )
     noisy = (
         "Most coefficients' hypergradients do not stand out of the noise between seeds. Near the best "
