@@ -18,6 +18,7 @@ from nongreedy._report.markup import json_for_script
 from nongreedy._report.record import read
 from nongreedy._report.series import POINTS, band, blocks, over_run, ticks
 from nongreedy._report.trust import coefficients
+from nongreedy._report.use import code
 
 from .study_runs import OPTIMIZER, STEPS, KillAt, Killed, search, small_task
 from .test_cli import run
@@ -117,7 +118,7 @@ def test_hypergradients_are_those_of_the_engine(finished):
 def test_the_pasted_code_gives_the_returned_schedule(finished):
     study, result, page = finished
     pasted = html.unescape(re.search(r"<pre><code>(.*?)</code></pre>", page, re.S)[1])
-    assert pasted == pages.code(read(study))
+    assert pasted == code(read(study))
     given = {"optimizer": torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0, 0.9)}
     exec(pasted, given)
     for name, values in result.schedule.values(STEPS).items():

@@ -15,6 +15,11 @@ def text(value: object) -> str:
     return html.escape(str(value), quote=True)
 
 
+def section(title: str, *content: str) -> str:
+    """A part of the page under a title; its content is HTML already."""
+    return f"<section>\n<h2>{text(title)}</h2>\n{''.join(content)}\n</section>\n"
+
+
 def table(
     head: Sequence[str],
     rows: Sequence[Sequence[object]],

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import platform
 from collections.abc import Sequence
-from importlib import metadata
 from importlib.resources import files
 
 from plotly.offline import get_plotlyjs
@@ -16,10 +13,12 @@ from .._figure import duration, number
 from .._result import OuterStep
 from . import colours, plots
 from .cost import Cost
-from .markup import json_for_script, pairs, table, text
-from .plots import Plot
+from .derivatives import hypergradients
+from .markup import json_for_script, pairs, section, table, text
+from .plot import Plot
 from .record import Record
 from .trust import trust_section
+from .use import settings, use
 
 # Nothing is fetched: not even a page that was tampered with could.
 _POLICY = (
@@ -37,7 +36,6 @@ const note = (what) => {
 window.onerror = (message, source, line) => { note(message + " (line " + line + ")"); };
 window.addEventListener("unhandledrejection", (event) => { note(String(event.reason)); });
 """
-_MOST_VALUES = 64  # of a schedule are written into code
 
 
 def page(record: Record) -> str:
@@ -46,7 +44,7 @@ def page(record: Record) -> str:
     known: list[Plot] = []
     body = [_head(record), _schedules(record, known), _progress(record, known)]
     body += [_hypergradients(record, known), _cost(record, costs, known)]
-    body += [_section("Trust", trust_section(record)), _use(record), _settings(record)]
+    body += [section("Trust", trust_section(record)), use(record), settings(record)]
     content = {
         "figures": {plot.key: plot.to_json() for plot in known},
         "choices": {plot.key: plot.choices for plot in known if plot.choices},
@@ -80,10 +78,6 @@ main ones without.</p></noscript>
 </body>
 </html>
 """
-
-
-def _section(title: str, *content: str) -> str:
-    return f"<section>\n<h2>{text(title)}</h2>\n{''.join(content)}\n</section>\n"
 
 
 def _figures(found: Sequence[Plot], known: list[Plot]) -> str:
@@ -170,7 +164,7 @@ def _schedules(record: Record, known: list[Plot]) -> str:
     tensors = {name: record.schedule.curves[name].describe() for name in other}
     rest = f"<h3>Held throughout the run</h3>{pairs(tensors)}" if tensors else ""
     drawn = key + _figures(plots.schedules(record), known) if record.curves else ""
-    return _section("Schedules over training", drawn, rest)
+    return section("Schedules over training", drawn, rest)
 
 
 def _progress(record: Record, known: list[Plot]) -> str:
@@ -185,7 +179,7 @@ def _progress(record: Record, known: list[Plot]) -> str:
         "outer step", "validation loss", "accuracy", "cost so far", "seconds", "", "what happened",
     ]  # fmt: skip
     listed = table(head, rows, numeric=(0, 1, 2, 3, 4), long=(6,))
-    return _section("Outer steps", _figures(found, known), listed)
+    return section("Outer steps", _figures(found, known), listed)
 
 
 def _loss(row: OuterStep) -> str:
@@ -203,13 +197,13 @@ def _verdict(row: OuterStep) -> str:
 
 
 def _hypergradients(record: Record, known: list[Plot]) -> str:
-    found = plots.hypergradients(record)
+    found = hypergradients(record)
     if not found:
         said = (
             "The study keeps no derivatives step by step: the engine does not compute them, or an "
             "earlier release kept the study."
         )
-        return _section("Hypergradients over training", f"<p>{said}</p>")
+        return section("Hypergradients over training", f"<p>{said}</p>")
     labels = list(dict.fromkeys(label for plot in found for label in plot.choices))
     options = "".join(
         f"<option{' selected' if label == labels[-1] else ''}>{text(label)}</option>"
@@ -224,9 +218,7 @@ def _hypergradients(record: Record, known: list[Plot]) -> str:
         "single seed. Long runs are averaged over blocks of steps. A hypergradient is that of the "
         "schedule with which its outer step began."
     )
-    return _section(
-        "Hypergradients over training", f"<p>{said}</p>", choose, _figures(found, known)
-    )
+    return section("Hypergradients over training", f"<p>{said}</p>", choose, _figures(found, known))
 
 
 def _cost(record: Record, costs: Cost, known: list[Plot]) -> str:
@@ -240,52 +232,4 @@ def _cost(record: Record, costs: Cost, known: list[Plot]) -> str:
     listed = table(
         ["spent on", "plain runs", "share"], [*shares, ["all", f"{total:.1f}", ""]], (1, 2), (0,)
     )
-    return _section("Cost", unit, _figures([plots.cost(record, costs)], known), listed)
-
-
-def _use(record: Record) -> str:
-    lead = "In your own training loop, with any number of steps:"
-    return _section("Use it", f"<p>{lead}</p><pre><code>{text(code(record))}</code></pre>")
-
-
-def code(record: Record) -> str:
-    """What a user pastes into their own training loop."""
-    content = record.schedule.with_settings({}).to_json()
-    curves = content.pop("hyperparameters")
-    if sum(len(curve["coefficients"]) for curve in curves.values()) > _MOST_VALUES:
-        given = 'schedule = ng.Schedule.load("schedule.json")  # written by `nongreedy tune`'
-    else:  # JSON of texts and numbers is Python, too
-        rows = [f"        {json.dumps(n)}: {json.dumps(c)},\n" for n, c in curves.items()]
-        head = "".join(f"    {json.dumps(k)}: {json.dumps(v)},\n" for k, v in content.items())
-        inner = f'    "hyperparameters": {{\n{"".join(rows)}    }},\n'
-        given = f"schedule = ng.Schedule.from_json({{\n{head}{inner}}})"
-    return (
-        f"import nongreedy as ng\n\n{given}\n"
-        f"scheduler = schedule.attach(optimizer, total_steps={record.horizon})\n\n"
-        "optimizer.step()\nscheduler.step()  # after every optimizer step\n"
-    )
-
-
-def _settings(record: Record) -> str:
-    settings = {key.replace("_", " "): value for key, value in record.settings.items()}
-    engine = [part for part in (record.engine.get("engine"), record.engine.get("reason")) if part]
-    if engine:
-        settings["engine that was used"] = ": ".join(str(part) for part in engine)
-    command = (
-        "<h3>Options of <code>nongreedy tune</code></h3>"
-        + pairs({key.replace("_", " "): value for key, value in record.command.items()})
-        if record.command
-        else ""
-    )
-    return _section(
-        "Settings", pairs({"study": record.place, **settings}), command,
-        "<h3>Versions that made this page</h3>", pairs(versions()),
-    )  # fmt: skip
-
-
-def versions() -> dict[str, object]:
-    """Of what made the page."""
-    from .. import __version__
-
-    others = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
-    return {"nongreedy": __version__, **others, "python": platform.python_version()}
+    return section("Cost", unit, _figures([plots.cost(record, costs)], known), listed)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import html
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,37 +11,9 @@ import plotly.graph_objects as go
 from .._figure import RETURNED, number
 from . import colours
 from .cost import Cost
+from .plot import SHOWN, Plot, axes, count, title, whole
 from .record import Record, Step
-from .series import band, evenly, is_logarithmic, over_run, ticks
-
-SHOWN = 20  # outer steps whose hypergradients or training curves are in the page, at most
-
-
-@dataclass(frozen=True)
-class Plot:
-    """One figure.
-
-    Attributes:
-        key: Its id in the page.
-        caption: What it shows, in words.
-        choices: Label -> indices of the traces that are seen when it is chosen; empty: all are.
-    """
-
-    key: str
-    title: str
-    caption: str
-    figure: go.Figure
-    choices: dict[str, list[int]]
-
-    def to_json(self) -> dict[str, Any]:
-        """What the page's script draws."""
-        content = self.figure.to_plotly_json()
-        return {"data": content["data"], "layout": content["layout"]}
-
-
-def title(name: str) -> str:
-    """A name for people, in lines that fit beside a figure; Plotly reads tags and entities."""
-    return "<br>".join(html.escape(line) for line in textwrap.wrap(name.replace("_", " "), 32))
+from .series import evenly, over_run
 
 
 def schedules(record: Record) -> list[Plot]:
@@ -63,7 +32,7 @@ def _schedule(record: Record, name: str, place: int) -> Plot:
     what = "returned" if record.status else "current"
     returned = record.schedule.curves[name]
     seen.append(_curve(figure, returned, record.horizon, RETURNED, 3.0, what))
-    _axes(figure, "training step", title(name), np.concatenate(seen), from_zero=True)
+    axes(figure, "training step", title(name), np.concatenate(seen), from_zero=True)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(range=[0, record.horizon])
     caption = (
@@ -98,8 +67,8 @@ def losses(record: Record) -> Plot:
     finite = np.array([step.row.validation_loss for step in record.steps if not step.diverged])
     caption = (
         "Validation loss of each outer step, on seeds of its own, so that it scatters: "
-        f"{_count(_accepted(record), 'step')} accepted, {_count(_refused(record), 'step')} without "
-        f"improvement, {_count(_diverged(record), 'step')} diverged."
+        f"{count(_accepted(record), 'step')} accepted, {count(_refused(record), 'step')} without "
+        f"improvement, {count(_diverged(record), 'step')} diverged."
     )
     if record.status:
         caption += (
@@ -173,8 +142,8 @@ def _per_step(
             hovertemplate="outer step %{x}<br>%{text}<extra>diverged</extra>",
         )  # fmt: skip
         figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False})
-    _axes(figure, "outer step", below, finite, logarithmic=logarithmic)
-    _whole(figure, record)
+    axes(figure, "outer step", below, finite, logarithmic=logarithmic)
+    whole(figure, record)
     figure.update_layout(showlegend=True)
     return figure
 
@@ -194,7 +163,7 @@ def training(record: Record) -> Plot | None:
             hovertemplate="%{y:.4g} at step %{x}<extra>outer step " + f"{step.row.index}</extra>",
         )  # fmt: skip
         seen.append(values)
-    _axes(figure, "training step", "training loss of the batch", np.concatenate(seen))
+    axes(figure, "training step", "training loss of the batch", np.concatenate(seen))
     figure.update_xaxes(range=[0, record.horizon])
     figure.update_layout(showlegend=False)
     caption = (
@@ -202,59 +171,6 @@ def training(record: Record) -> Plot | None:
         f"at {number(seen[-1][-1], 3)}, the first at {number(seen[0][-1], 3)}."
     )
     return Plot("training", "Training curves", caption, figure, {})
-
-
-def hypergradients(record: Record) -> list[Plot]:
-    """The per-step derivative of each hyperparameter, mean and band over seeds; one step at a time."""
-    swept = [step for step in record.steps if any(sweep.per_step for sweep in step.sweeps)]
-    swept = [swept[index] for index in evenly(len(swept), SHOWN)] if swept else []
-    found = [_derivative(record, swept, name, place) for place, name in enumerate(record.curves)]
-    return [plot for plot in found if plot is not None]
-
-
-def _derivative(record: Record, swept: Sequence[Step], name: str, place: int) -> Plot | None:
-    figure, choices, last, drawn = go.Figure(), {}, "", 0
-    for step in swept:
-        known = [sweep.per_step[name] for sweep in step.sweeps if name in sweep.per_step]
-        if not known:
-            continue
-        places, (mean, deviation) = known[0][0], band([values for _, values in known])
-        seeds = _count(known, "seed")
-        label, begun = f"outer step {step.row.index}, {seeds}", drawn
-        if deviation is not None:
-            _band(figure, places, mean - deviation, mean + deviation)
-            drawn += 2
-        figure.add_scatter(
-            x=places, y=mean.astype(np.float32), mode="lines", name="mean over seeds",
-            line={"color": colours.RUNS, "width": 1.6},
-            hovertemplate="%{y:.3g} at step %{x:.0f}<extra></extra>",
-        )  # fmt: skip
-        drawn += 1
-        choices[label] = list(range(begun, drawn))
-        last = f"{number(mean.min())} to {number(mean.max())} in {label}"
-    if not choices:
-        return None
-    shown = set(list(choices.values())[-1])
-    for index, trace in enumerate(figure.data):
-        trace.visible = index in shown  # pyright: ignore[reportAttributeAccessIssue]
-    _axes(figure, "training step", title(f"loss per unit of {name}"), None)
-    figure.update_xaxes(range=[0, record.horizon])
-    figure.update_yaxes(zeroline=True)
-    figure.update_layout(showlegend=False)
-    caption = (
-        f"Hypergradient of {name.replace('_', ' ')}: what one unit more at a single training step "
-        f"adds to the final validation loss; below zero, more would help. Mean {last}."
-    )
-    return Plot(f"hypergradient-{place}", name, caption, figure, choices)
-
-
-def _band(figure: go.Figure, places: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    """Between two lines that are not drawn."""
-    edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    figure.add_scatter(x=places, y=low.astype(np.float32), **edge)
-    figure.add_scatter(
-        x=places, y=high.astype(np.float32), fill="tonexty", fillcolor=colours.BAND, **edge
-    )
 
 
 def cost(record: Record, costs: Cost) -> Plot:
@@ -267,40 +183,8 @@ def cost(record: Record, costs: Cost) -> Plot:
             hovertemplate="%{y:.2f} plain runs at outer step %{x}<extra>" + label + "</extra>",
         )  # fmt: skip
     figure.update_layout(barmode="stack", showlegend=True, bargap=0.35)
-    _axes(figure, "outer step", "cost (plain training runs)", None)
-    _whole(figure, record)
+    axes(figure, "outer step", "cost (plain training runs)", None)
+    whole(figure, record)
     figure.update_yaxes(rangemode="tozero")
     caption = f"In plain training runs; {number(sum(costs.each), 3)} for all outer steps together."
     return Plot("cost", "Cost of each outer step", caption, figure, {})
-
-
-def _whole(figure: go.Figure, record: Record) -> None:
-    """Outer steps are whole numbers."""
-    last = record.rows[-1].index
-    figure.update_xaxes(range=[-0.6, last + 0.6], tickformat="d")
-    if last < 12:
-        figure.update_xaxes(dtick=1)
-
-
-def _axes(
-    figure: go.Figure,
-    below: str,
-    beside: str,
-    values: np.ndarray | None,
-    from_zero: bool = False,
-    logarithmic: bool = True,
-) -> None:
-    figure.update_xaxes(title_text=below)
-    figure.update_yaxes(title_text=beside, tickformat="~g")
-    if values is None or not len(values):
-        return
-    if logarithmic and is_logarithmic(values):
-        places, texts = ticks(values)
-        low, high = np.log10(values.min() / 1.4), np.log10(values.max() * 1.4)
-        figure.update_yaxes(type="log", range=[low, high], tickvals=places, ticktext=texts)
-    elif from_zero and values.min() >= 0:
-        figure.update_yaxes(range=[0, float(values.max()) * 1.12 or 1.0])
-
-
-def _count(things: Sequence[Any], noun: str) -> str:
-    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
