@@ -10,7 +10,7 @@ import torch
 import nongreedy as ng
 from benchmarks.long_horizon import LEARN, METHODS, kept, make_run, relative_errors, same_bits
 
-SHORT, LONG = 22**2, 44**2  # squares, so that the last segment is a full one
+SHORT, LONG = 16**2, 32**2  # squares, so that the last segment is a full one
 
 
 @functools.cache
