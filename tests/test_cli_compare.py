@@ -12,7 +12,7 @@ from nongreedy._cli import app
 from .test_cli import REGRESSION_FILE, only_line
 
 TINY = ["--model", "mlp", "--train-examples", "160", "--batch-size", "32", "--epochs", "2",
-        "--budget", "8", "--seeds", "2", "--retrain-seeds", "2"]  # fmt: skip
+        "--budget", "8", "--seeds", "2", "--retrain-seeds", "2", "--curve-seeds", "0"]  # fmt: skip
 NAMES = "default, cosine,random"
 
 

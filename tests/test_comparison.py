@@ -15,6 +15,7 @@ from nongreedy._comparison import METHODS, Log, Meter, Method, Piece, Problem
 from nongreedy._comparison.black_box import quiet, run_trials
 from nongreedy._comparison.fidelity import rungs
 from nongreedy._comparison.meter import Watched
+from nongreedy._comparison.ours import _schedule as schedule_of
 from nongreedy._comparison.peaks import grid, one_cycle
 from nongreedy._comparison.regret import regrets
 
@@ -243,9 +244,46 @@ def test_a_method_of_ones_own_and_one_that_finds_nothing(tmp_path):
     assert list(found.regret()) == ["cosine"]
 
 
+@pytest.mark.parametrize("name", ["default", "paper", "random", "cosine", "hypergradient-descent"])
+def test_the_curve_is_what_would_have_been_returned_judged_afresh(name):
+    problem = Problem.of(task(), OPTIMIZER, STEPS)
+    found, meter = searched(METHODS[name], problem)
+    piece = compare([name], retrain_seeds=3, curve_seeds=2).pieces[0]
+
+    def fresh(schedule, count):
+        runs = (
+            METHODS[name].retrain(task(), problem, schedule, 1_000_003 + k) for k in range(count)
+        )
+        return sum(run.validation_loss for run in runs) / count
+
+    on_the_way = [(cost, fresh(schedule, 2)) for cost, schedule in meter.incumbents]
+    assert piece.judged == [*on_the_way, (meter.cost, pytest.approx(fresh(found.schedule, 3)))]
+    if name != "default":  # which keeps to its own judgement of which schedule is better
+        assert [cost for cost, _ in meter.incumbents] == [cost for cost, _ in meter.curve]
+    assert compare([name], curve_seeds=0).pieces[0].judged == []
+
+
+def test_the_schedule_of_an_outer_step_is_the_one_that_was_run():
+    optimizer, rows = ng.SGD(ng.Linear(5), ng.Windows(4)), []
+
+    class Rows(ng.Callback):
+        def on_outer_step(self, row):
+            rows.append(row)
+
+    problem = Problem.of(task(), optimizer, STEPS)
+    ng.tune(problem.task, optimizer, steps=STEPS, outer_steps=4, callbacks=[Rows()])
+    assert {len(row.values["learning_rate"]) for row in rows} > {1, 2}
+    objective = Meter(problem, BUDGET, seed=0).objective
+    objective.budget = None
+    for row in rows:
+        seeds = objective.seeds(row.index, 1 if row.note.startswith("scale") else 2)
+        losses = [objective.rollout(schedule_of(problem, row), s).outcome.loss for s in seeds]
+        assert sum(losses) / len(losses) == pytest.approx(row.validation_loss, rel=1e-6)
+
+
 def test_standard_error_is_over_outer_seeds():
     pieces = [
-        Piece("a", seed, 1.0, 0.5, {"test_accuracy": values}, None, [(1.0, 0.5)], 1, 0, 0.0)
+        Piece("a", seed, 1.0, 0.5, {"test_accuracy": values}, None, [(1.0, 0.5)], [], 1, 0, 0.0)
         for seed, values in enumerate([[0.5, 0.7], [0.8, 0.8], [0.7, 0.7]])
     ]
     row = ng.Comparison(pieces).rows()[0]
@@ -255,7 +293,7 @@ def test_standard_error_is_over_outer_seeds():
 
 def test_regret_is_the_mean_over_seeds_above_the_best_method():
     def piece(method, seed, *curve):
-        return Piece(method, seed, 9.0, 0.0, {}, None, list(curve), 1, 0, 0.0)
+        return Piece(method, seed, 9.0, 0.0, {}, None, list(curve), [], 1, 0, 0.0)
 
     found = regrets(
         [
@@ -357,7 +395,9 @@ def test_schedule_free_search_and_retraining_are_the_same_run():
 
 
 def test_log_reads_back_what_it_wrote(tmp_path):
-    piece = Piece("a", 0, 2.5, math.inf, {}, None, [(1.0, 0.5)], 3, 3, 0.1, {"budget": 4.0})
+    piece = Piece(
+        "a", 0, 2.5, math.inf, {}, None, [(1.0, 0.5)], [(1.0, 0.7)], 3, 3, 0.1, {"budget": 4.0}
+    )
     log = Log(tmp_path / "deep" / "log.jsonl")
     log.append(piece)
     log.append(piece)

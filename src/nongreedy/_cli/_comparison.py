@@ -52,6 +52,10 @@ def compare(
     retrain_seeds: Annotated[
         int, typer.Option(min=1, help="Fresh trainings of what each search found.")
     ] = 5,
+    curve_seeds: Annotated[
+        int,
+        typer.Option(min=0, help="Fresh trainings of each schedule on the way, for the figure."),
+    ] = 2,
     knots: KnotsOption = None,
     windows: WindowsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first search.")] = 0,
@@ -99,6 +103,7 @@ def _run(
             methods="all" if names == ["all"] else names,
             seeds=given["seeds"],
             retrain_seeds=given["retrain_seeds"],
+            curve_seeds=given["curve_seeds"],
             seed=given["seed"],
             log=given["out"] / LOG,
             started=started,

@@ -11,6 +11,7 @@ import torch
 
 from .._engine import Engine
 from .._optimizer import Optimizer
+from .._schedule import Schedule
 from .._task import Task
 from .comparison import Comparison as Comparison
 from .comparison import Row as Row
@@ -41,6 +42,7 @@ def compare(
     methods: str | Iterable[str] | Mapping[str, Method] = "all",
     seeds: int = 3,
     retrain_seeds: int = 5,
+    curve_seeds: int = 2,
     seed: int = 0,
     engine: str | Engine = "auto",
     dtype: torch.dtype = torch.float32,
@@ -50,13 +52,14 @@ def compare(
 ) -> Comparison:
     r"""Search for schedules by many methods with equal budgets, and judge them by fresh trainings.
 
-    .. math:: r_m(c) = \operatorname{mean}_k J^*_{mk}(c) - \min_m \operatorname{mean}_k J^*_{mk}
+    .. math:: r_m(c) = \operatorname{mean}_k J_{mk}(c) - \min_m \operatorname{mean}_k J_{mk}
 
-    with :math:`J^*_{mk}(c)` the best validation loss that method m has seen at outer seed k for a cost
-    of c plain runs. Costs are gradient evaluations, counted whole: hypergradients, the tuning of peaks
-    and of a baseline's own settings, runs that diverged (up to there) or were pruned (likewise), and
-    the final of each search. Every search chooses on validation data; it does not have the test data.
-    Its choice is then trained afresh by plain PyTorch on seeds that no search has used.
+    with :math:`J_{mk}(c)` the validation loss, in fresh trainings, of what method m would have returned
+    at outer seed k for a cost of c plain runs. Costs are gradient evaluations, counted whole:
+    hypergradients, the tuning of peaks and of a baseline's own settings, runs that diverged (up to
+    there) or were pruned (likewise), and the final of each search. Every search chooses on validation
+    data; it does not have the test data. Its choice is then trained afresh by plain PyTorch on seeds
+    that no search has used.
 
     The methods, by name:
 
@@ -87,6 +90,9 @@ def compare(
         methods: ``"all"`` that can take part, names of those above, or your own by name.
         seeds: Searches per method, the outer seeds; standard errors are over these.
         retrain_seeds: Fresh trainings of each search's choice.
+        curve_seeds: Fresh trainings, no part of the budget, of each schedule that a search would have
+            returned on the way, for the curve. With 0, the curve shows the best losses that searches
+            saw; of the least of many noisy ones, a part is luck.
         seed: The first outer seed.
         engine: Of hypergradients.
         dtype: Of the runs of searches.
@@ -102,8 +108,7 @@ def compare(
 
     Source: the comparison of arXiv:2007.07869, Figure 1, at equal cost; its ranges as far as known.
 
-    Cannot: share work between processes; compare wall-clock times fairly on a busy machine. Losses of
-    the curve are those that the searches saw: of the least of many noisy ones, a part is luck.
+    Cannot: share work between processes; compare wall-clock times fairly on a busy machine.
 
     Example:
         >>> import torch, nongreedy as ng
@@ -116,9 +121,10 @@ def compare(
         ['cosine', 'default']
     """
     problem = Problem.of(task, optimizer, task.steps_for(epochs, steps), engine, dtype)
-    _check(problem, seeds=seeds, retrain_seeds=retrain_seeds, seed=seed)
+    _check(problem, seeds=seeds, retrain_seeds=retrain_seeds, curve_seeds=curve_seeds, seed=seed)
     chosen, skipped = settled(methods, problem, budget)
     settings = {**problem.fingerprint(), "budget": budget, "retrain_seeds": retrain_seeds}
+    settings["curve_seeds"] = curve_seeds
     kept = None if log is None else Log(log)
     done = {} if kept is None else _belonging(kept, settings)
     pieces = []
@@ -141,7 +147,7 @@ def _check(problem: Problem, **counts: int) -> None:
             f"Nothing to learn: every setting of {problem.optimizer} is a fixed number."
         )
     for name, count in counts.items():
-        least = 0 if name == "seed" else 1
+        least = 0 if name in ("seed", "curve_seeds") else 1
         if isinstance(count, bool) or not isinstance(count, int) or count < least:
             raise ValueError(
                 f"`{name}` must be a whole number of at least {least}, but got {count!r}."
@@ -173,18 +179,29 @@ def _piece(
     """One search, and fresh trainings of what it found."""
     meter, begin = Meter(problem, settings["budget"], outer, method.engine), time.perf_counter()
     found = method.search(problem, meter)
-    seconds, trained = time.perf_counter() - begin, []
-    if found is not None:
-        fresh = (FRESH + _APART * outer + number for number in range(settings["retrain_seeds"]))
-        trained = [method.retrain(task, problem, found.schedule, number) for number in fresh]
+    seconds = time.perf_counter() - begin
+
+    def trained(schedule: Schedule, count: int) -> dict[str, list[float]]:
+        seeds = (FRESH + _APART * outer + number for number in range(count))
+        return measured([method.retrain(task, problem, schedule, number) for number in seeds])
+
+    judged = []
+    for cost, schedule in meter.incumbents if settings["curve_seeds"] else ():
+        losses = trained(schedule, settings["curve_seeds"])["validation_loss"]
+        judged.append((cost, sum(losses) / len(losses)))
+    fresh = {} if found is None else trained(found.schedule, settings["retrain_seeds"])
+    if judged and fresh:
+        losses = fresh["validation_loss"]
+        judged.append((meter.cost, sum(losses) / len(losses)))
     return Piece(
         method=name,
         seed=outer,
         cost=meter.cost,
         validation_loss=float("inf") if found is None else found.loss,
-        fresh=measured(trained),
+        fresh=fresh,
         schedule=None if found is None else found.schedule.to_json(),
         curve=meter.curve,
+        judged=judged,
         runs=meter.count.runs,
         unfinished=meter.count.runs - meter.count.finished,
         seconds=seconds,

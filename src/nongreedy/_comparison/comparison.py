@@ -81,7 +81,7 @@ class Comparison:
         return sorted(rows, key=lambda r: math.inf if math.isnan(r.mean) else sign * r.mean)
 
     def regret(self) -> dict[str, Line]:
-        """Method -> best validation loss so far, above the best of all, against the cost."""
+        """Method -> validation loss above that of the best of all, against the cost."""
         return regrets(self.pieces)
 
     def markdown(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from .._figure import FAINT, INK, PAPER, RETURNED
@@ -39,13 +40,13 @@ def regret_figure(curves: Mapping[str, Line], path: str | Path) -> Path:
         axis.step(costs, [max(v, floor) for v in values], where="post", label=name, **style)
     axis.set_yscale("log")
     axis.set_xlabel("cost, in plain training runs", color=FAINT)
-    axis.set_ylabel("best validation loss so far, above the best of all", color=FAINT)
+    axis.set_ylabel("validation loss above that of the best of all", color=FAINT)
     axis.set_title("Regret against cost", loc="left", color=INK, fontsize=12, fontweight="bold")
     axis.text(
         0.005, 0.01, "the best of all is 0, drawn just above this edge", color=FAINT, fontsize=8.5,
         transform=axis.transAxes, va="bottom",
     )  # fmt: skip
-    axis.set_ylim(bottom=floor / 1.25)
+    axis.set_ylim(floor / 1.25, _top([value for curve in curves.values() for _, value in curve]))
     axis.grid(axis="y", color="#e7eaee", linewidth=0.8)
     axis.tick_params(colors=FAINT, which="both")
     for side in ("top", "right"):
@@ -55,6 +56,12 @@ def regret_figure(curves: Mapping[str, Line], path: str | Path) -> Path:
     path = Path(path)
     figure.savefig(path, dpi=160)
     return path
+
+
+def _top(values: list[float]) -> float | None:
+    """Above most of the values: a few that nearly diverged would hide the others."""
+    finite = np.asarray([value for value in values if 0 < value < np.inf])
+    return 2 * float(np.quantile(finite, 0.95)) if len(finite) else None
 
 
 def _styles(names: list[str]) -> dict[str, dict]:

@@ -55,6 +55,7 @@ class Meter:
         seed: Of the runs that are compared before the final: common random numbers.
         tried: Whole runs that ended: the candidates of the final.
         curve: (cost, best validation loss so far), an entry for each improvement.
+        incumbents: (cost, the schedule that it would return if it were stopped), likewise.
         count: Of runs.
     """
 
@@ -67,6 +68,7 @@ class Meter:
         self.seed = self.objective.seeds(0, 1)[0]
         self.tried: list[Evaluated] = []
         self.curve: list[tuple[float, float]] = []
+        self.incumbents: list[tuple[float, Schedule]] = []
 
     def _counting(self, steps: int, seed: int, budget: float | None = None) -> Objective:
         problem = self.problem
@@ -88,15 +90,22 @@ class Meter:
         """Count gradients that were computed elsewhere."""
         self.objective.cost += price
 
-    def saw(self, loss: float, cost: float | None = None) -> None:
-        """Note a validation loss, for the curve."""
-        if loss < (self.curve[-1][1] if self.curve else math.inf):
+    def saw(self, loss: float, cost: float | None = None) -> bool:
+        """Note a validation loss, for the curve; whether it is the best so far."""
+        better = loss < (self.curve[-1][1] if self.curve else math.inf)
+        if better:
             self.curve.append((self.cost if cost is None else cost, loss))
+        return better
+
+    def incumbent(self, schedule: Schedule, cost: float | None = None) -> None:
+        """Note what would be returned from here on."""
+        self.incumbents.append((self.cost if cost is None else cost, schedule))
 
     def candidate(self, schedule: Schedule, loss: float, accuracy: float | None) -> None:
         """A whole run that ended like this: it may win."""
         self.tried.append(Evaluated(schedule, {self.seed: loss}, {self.seed: accuracy}))
-        self.saw(loss)
+        if self.saw(loss):
+            self.incumbent(schedule)
 
     def train(self, schedule: Schedule) -> Outcome:
         """A whole run; raises DivergedError or BudgetSpentError."""

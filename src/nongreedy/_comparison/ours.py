@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
+import torch
+
+from .._basis import Basis, Linear, Windows
 from .._callback import Callback
 from .._errors import DivergedError
 from .._objective import Evaluated
 from .._optimizer import Optimizer
 from .._outer import AgreementSearch, OuterRule, SignDescent
 from .._result import OuterStep, Status
+from .._schedule import Schedule
 from .._tune import tune
 from .meter import Meter
 from .method import Method
@@ -26,12 +30,15 @@ class Ours(Method):
 
     Args:
         rule: How schedules are improved.
+        improves: Whether each outer step's schedule is, by the rule's own judgement, no worse than the
+            last; otherwise the one with the least loss so far is what it would return.
         from_zero: Start where the rule would, whatever initial values, bounds and coordinates the
             optimizer's bases have.
     """
 
     rule: OuterRule
-    from_zero: bool = False
+    improves: bool
+    from_zero: bool
 
     def refused(self, problem: Problem) -> str | None:
         return problem.grouped() if self.from_zero else None
@@ -53,7 +60,7 @@ class Ours(Method):
                 seed=meter.objective.seed,
                 budget=meter.budget,
                 dtype=problem.dtype,
-                callbacks=[meter.count, _Curve(meter)],
+                callbacks=[meter.count, _Curve(meter, self.improves)],
             )
         except DivergedError:
             meter.charge(meter.budget)  # what it came to is not known: all of it
@@ -68,8 +75,9 @@ class Ours(Method):
         )
 
 
-DEFAULT = Ours("hypergradients of whole runs, the default rule", AgreementSearch())
-PAPER = Ours("hypergradients of whole runs, the paper's rule from zero", SignDescent(), True)
+_WHAT = "hypergradients of whole runs, "
+DEFAULT = Ours(_WHAT + "the default rule", AgreementSearch(), improves=True, from_zero=False)
+PAPER = Ours(_WHAT + "the paper's rule from zero", SignDescent(), improves=False, from_zero=True)
 
 
 def _from_zero(problem: Problem) -> Optimizer:
@@ -83,10 +91,28 @@ def _from_zero(problem: Problem) -> Optimizer:
 
 
 class _Curve(Callback):
-    """The validation loss of each outer step, when it was paid for."""
+    """The validation loss and the schedule of each outer step, when it was paid for."""
 
-    def __init__(self, meter: Meter):
-        self._meter = meter
+    def __init__(self, meter: Meter, improves: bool):
+        self._meter, self._improves = meter, improves
 
     def on_outer_step(self, row: OuterStep) -> None:
-        self._meter.saw(row.validation_loss, row.cost)
+        better = self._meter.saw(row.validation_loss, row.cost)
+        if better or (self._improves and row.accepted):
+            self._meter.incumbent(_schedule(self._meter.problem, row), row.cost)
+
+
+def _schedule(problem: Problem, row: OuterStep) -> Schedule:
+    """The schedule of an outer step, whose bases may be coarser than those asked for."""
+    curves = dict(Schedule.initial(problem.hyperparameters).curves)
+    for name, values in row.values.items():
+        basis = _of_size(curves[name].basis, len(values), problem.steps)
+        coefficients = torch.tensor(values, dtype=torch.float64)
+        curves[name] = replace(curves[name], basis=basis, coefficients=coefficients)
+    return Schedule(curves)
+
+
+def _of_size(basis: Basis, count: int, steps: int) -> Basis:
+    if basis.size(steps) == count:
+        return basis
+    return Linear(count) if isinstance(basis, Linear) and count > 1 else Windows(count)

@@ -28,6 +28,8 @@ class Piece:
         fresh: One of :data:`MEASURES` -> its value in each fresh training.
         schedule: What was found, as :meth:`Schedule.to_json` has it, or None.
         curve: (cost, best validation loss so far), an entry for each improvement.
+        judged: (cost, validation loss in fresh trainings) of what it would have returned from there on;
+            the last is its choice. Empty where no one asked.
         runs: Runs that it began, of any length; hypergradients are not counted here.
         unfinished: Those of them that diverged or were pruned.
         seconds: Of the search.
@@ -40,6 +42,7 @@ class Piece:
     fresh: Mapping[str, list[float]]
     schedule: Mapping[str, Any] | None
     curve: list[tuple[float, float]]
+    judged: list[tuple[float, float]]
     runs: int
     unfinished: int
     seconds: float
@@ -62,7 +65,8 @@ class Piece:
         given = {name: row[name] for name in names}
         given["validation_loss"] = float(row["validation_loss"])
         given["fresh"] = {n: [float(v) for v in values] for n, values in row["fresh"].items()}
-        given["curve"] = [(float(cost), float(loss)) for cost, loss in row["curve"]]
+        for name in ("curve", "judged"):
+            given[name] = [(float(cost), float(loss)) for cost, loss in row[name]]
         return cls(**given)
 
 

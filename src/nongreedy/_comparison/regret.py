@@ -1,4 +1,4 @@
-"""Regret against cost: how far the best validation loss so far lies above the best of all methods."""
+"""Regret against cost: how far a search's validation loss lies above the best of all methods."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ Line = list[tuple[float, float]]  # (cost, value), constant from one entry to th
 def regrets(pieces: Sequence[Piece]) -> dict[str, Line]:
     r"""Mean over outer seeds, minus the least such mean at the end of all methods.
 
-    .. math:: r(c) = \operatorname{mean}_k \min_{c' \le c} J_k(c') - \min_m \operatorname{mean}_k J_{mk}
+    .. math:: r_m(c) = \operatorname{mean}_k J_{mk}(c) - \min_m \operatorname{mean}_k J_{mk}
+
+    J is the loss in fresh trainings of what the search would have returned at the cost c; where no one
+    asked for these, the best loss that it had seen by then.
 
     A method's curve begins where each of its seeds has a first loss; one at which a seed never had
     one is left out.
     """
     groups: dict[str, list[Line]] = {}
     for piece in pieces:
-        groups.setdefault(piece.method, []).append(piece.curve)
+        groups.setdefault(piece.method, []).append(piece.judged or piece.curve)
     means = {name: mean(curves) for name, curves in groups.items() if all(curves)}
     best = min((curve[-1][1] for curve in means.values()), default=0.0)
     return {name: [(cost, value - best) for cost, value in c] for name, c in means.items()}
