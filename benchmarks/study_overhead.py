@@ -22,7 +22,7 @@ import torch
 import nongreedy as ng
 
 
-def search(outer_steps: int, study: ng.Study | None) -> tuple[float, ng.Result]:
+def search(outer_steps: int, epochs: float, study: ng.Study | None) -> tuple[float, ng.Result]:
     """Seconds, and what was found."""
     splits = ng.data.load("digits")
     task = ng.Task(
@@ -34,7 +34,7 @@ def search(outer_steps: int, study: ng.Study | None) -> tuple[float, ng.Result]:
     )
     optimizer = ng.SGD(ng.Linear(5), ng.Windows(1), ng.Windows(1))
     begin = time.perf_counter()
-    result = ng.tune(task, optimizer, epochs=10, outer_steps=outer_steps, study=study)
+    result = ng.tune(task, optimizer, epochs=epochs, outer_steps=outer_steps, study=study)
     return time.perf_counter() - begin, result
 
 
@@ -42,20 +42,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--outer-steps", type=int, default=3)
+    parser.add_argument("--epochs", type=float, default=10.0)
     parser.add_argument("--savepoint-seconds", type=float, default=30.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     import optuna  # noqa: F401
 
     print(f"torch {torch.__version__}, {time.strftime('%F')}, {options.turns} turns")
-    search(1, None)  # warm
+    search(1, 10.0, None)  # warm
     ratios, sizes = [], []
     for turn in range(options.turns):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "study.db"
             study = ng.Study(file, savepoint_seconds=options.savepoint_seconds)
             order = [None, study] if turn % 2 == 0 else [study, None]
-            found = {kept is None: search(options.outer_steps, kept) for kept in order}
+            found = {kept is None: search(options.outer_steps, options.epochs, kept) for kept in order}
             sizes.append(file.stat().st_size / 2**20)
         (plain, without), (kept, with_study) = found[True], found[False]
         found_by = [r.schedule.to_json()["hyperparameters"] for r in (without, with_study)]
