@@ -6,6 +6,7 @@ arXiv:2503.13751 (replay from checkpoints).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import final
@@ -149,12 +150,15 @@ class Found:
     def add(self, pulled: Mapping[str, Tensor], step: int) -> None:
         """Add the adjoints of a step's values."""
         for name, value in pulled.items():
-            if not bool(value.isfinite().all()):
-                raise DivergedError(f"adjoint (of {name})", step, self.steps)
             if name in self.total:
+                finite = bool(value.isfinite().all())
                 self.total[name] += value.reshape(-1).to("cpu", torch.float64)
             else:
-                self.per_step[name][step] += value
+                number = float(value)
+                finite = math.isfinite(number)
+                self.per_step[name][step] += number
+            if not finite:
+                raise DivergedError(f"adjoint (of {name})", step, self.steps)
 
     def gradients(self) -> dict[str, Tensor]:
         """Of the coefficients."""
