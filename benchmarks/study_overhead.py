@@ -56,7 +56,9 @@ def main() -> None:
             file = Path(folder) / "study.db"
             study = ng.Study(file, savepoint_seconds=options.savepoint_seconds)
             order = [None, study] if turn % 2 == 0 else [study, None]
-            found = {kept is None: search(options.outer_steps, options.epochs, kept) for kept in order}
+            found = {
+                kept is None: search(options.outer_steps, options.epochs, kept) for kept in order
+            }
             sizes.append(file.stat().st_size / 2**20)
         (plain, without), (kept, with_study) = found[True], found[False]
         found_by = [r.schedule.to_json()["hyperparameters"] for r in (without, with_study)]
