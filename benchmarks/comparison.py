@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=60.0, help="plain runs per search")
     parser.add_argument("--seeds", type=int, default=3, help="searches per method")
     parser.add_argument("--retrain-seeds", type=int, default=5)
+    parser.add_argument("--curve-seeds", type=int, default=2)
     parser.add_argument("--methods", default="all", help="all, or names joined by commas")
     parser.add_argument("--steps", type=int, help="of a run, instead of the setting's")
     parser.add_argument("--table", action="store_true", help="print the table and stop")
@@ -51,6 +52,7 @@ def main() -> None:
             methods="all" if options.methods == "all" else options.methods.split(","),
             seeds=options.seeds,
             retrain_seeds=options.retrain_seeds,
+            curve_seeds=options.curve_seeds,
             log=log,
             started=lambda name: print(f"{time.strftime('%T')}  {name}", flush=True),
             finished=lambda piece: print(
