@@ -13,7 +13,17 @@ import torch
 import nongreedy as ng
 from nongreedy._engine import Engine
 
-from .study_runs import OPTIMIZER, Count, KillAt, Killed, in_child, search, small_task, told
+from .study_runs import (
+    OPTIMIZER,
+    Count,
+    KillAt,
+    Killed,
+    in_child,
+    kept,
+    search,
+    small_task,
+    told,
+)
 
 CASES = {
     "default rule, stored states": {},
@@ -27,14 +37,15 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def undisturbed():
-    """What searches come to without a study."""
+def undisturbed(tmp_path_factory):
+    """What searches come to that nothing disturbs, and what their studies hold then."""
     known = {}
 
     def find(**settings):
         key = repr(settings)
         if key not in known:
-            known[key] = told(search(**settings))
+            study = tmp_path_factory.mktemp("undisturbed") / "s.db"
+            known[key] = told(search(study, **settings)), kept(study)
         return known[key]
 
     return find
@@ -45,7 +56,7 @@ def test_a_study_changes_nothing_and_a_finished_one_is_told_again(
     tmp_path, settings, monkeypatch, undisturbed
 ):
     first = search(tmp_path / "s.db", **settings)
-    assert told(first) == undisturbed(**settings)
+    assert told(first) == told(search(**settings)) == undisturbed(**settings)[0]
     monkeypatch.setattr(Engine, "rollout", lambda *_, **__: pytest.fail("a run was repeated"))
     again = search(tmp_path / "s.db", **settings)
     assert told(again) == told(first)
@@ -65,17 +76,47 @@ def test_killed_at_many_inner_steps_it_ends_with_the_same_bits(tmp_path, setting
         except Killed:
             kills += 1
     assert kills >= 3
-    assert told(result) == undisturbed(**settings)
+    assert (told(result), kept(study)) == undisturbed(**settings)
+
+
+# Engine -> inner steps between two kills: fewer than the run, or the sweep with the run that it
+# repeats for its states, has in all.
+STRIDES = {
+    "forward": 5,
+    "random_directions": 5,
+    "finite_difference": 18,
+    "reverse:device": 12,
+    "reverse:checkpoint": 12,
+}
+
+
+@pytest.mark.parametrize(("engine", "stride"), STRIDES.items())
+def test_savepoints_lead_through_runs_longer_than_the_time_between_two_kills(
+    tmp_path, engine, stride
+):
+    settings = {"engine": engine, "outer_steps": 1, "budget": 30.0}
+    ends = {}
+    for seconds in (0.0, 1e9):  # at each step, and never
+        study = ng.Study(tmp_path / f"{seconds}.db", savepoint_seconds=seconds)
+        for _ in range(60):
+            before = len(kept(study)) if study.address.path.exists() else -1
+            try:
+                ends[seconds] = told(search(study, callbacks=[KillAt(stride)], **settings))
+                break
+            except Killed:
+                if seconds and len(kept(study)) == before:
+                    break  # what is begun anew each time is never finished
+    assert ends == {0.0: told(search(**settings))}
 
 
 def test_savepoints_spare_what_was_computed(tmp_path):
-    """Killed at every 40th step of a search by plain runs of 8, little is computed twice."""
+    """Killed at every 20th step of a search by plain runs of 8, little is computed twice."""
     whole = Count()
     expected = told(search(callbacks=[whole], engine="forward", budget=70.0))
     study, taken = ng.Study(tmp_path / "s.db", savepoint_seconds=0.0), Count()
     for _ in range(100):
         try:
-            result = search(study, engine="forward", budget=70.0, callbacks=[taken, KillAt(40)])
+            result = search(study, engine="forward", budget=70.0, callbacks=[taken, KillAt(20)])
             break
         except Killed:
             pass

@@ -111,7 +111,7 @@ def test_missing_savepoints_are_no_matter(killed, expected):
 def test_the_newer_savepoint_counts_and_the_older_stands_in(tmp_path):
     kept = savepoints.Savepoints(tmp_path, 0.0)
     for step in range(3):
-        kept.offer("request", "loop", step, {"losses": [float(step)]})
+        kept.keep("request", "loop", step, {"losses": [float(step)]})
     fresh = savepoints.Savepoints(tmp_path, 0.0)
     assert fresh.newest("request", "loop") == {"step": 2, "losses": [2.0]}
     assert fresh.newest("request", "other loop") is None
@@ -125,7 +125,7 @@ def test_a_disk_full_of_savepoints_costs_no_search(tmp_path, expected, monkeypat
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(savepoints.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.warns(UserWarning, match=r"No savepoint could be written.*No space left on device"):
         assert told(search(ng.Study(tmp_path / "s.db", savepoint_seconds=0.0))) == expected
 

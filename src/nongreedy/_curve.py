@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._basis import Basis, Constant, Linear, Windows
+from ._basis import Basis, Constant, Linear, TimeBasis, Windows
 from ._errors import ScheduleFileError
 from ._variable import Variable
 
@@ -31,6 +32,13 @@ class Curve:
     def values(self, steps: int) -> Tensor:
         """Values at each step, shape (steps,), float64; of a variable (steps, *its shape)."""
         return self.stretchable().basis.expand(self.coefficients, steps)
+
+    def on(self, basis: TimeBasis, steps: int) -> Curve:
+        """The same curve on another basis, exact where that is finer; of runs of `steps` steps."""
+        if basis == self.basis:
+            return self
+        per_step = self.basis.expand(self.coefficients, steps)
+        return replace(self, basis=basis, coefficients=per_step[basis.positions(steps)])
 
     def stretchable(self) -> Curve:
         """The same curve on a basis that does not name its number of steps."""
@@ -63,6 +71,23 @@ class Curve:
             return f"{listed}  (windows that meet at {ends} of the run)" if ends else listed
         low, mean, high = (f"{float(v):.4g}" for v in (values.min(), values.mean(), values.max()))
         return f"{len(values)} values from {low} to {high}, mean {mean}"
+
+
+def as_row(like: Curve, values: Sequence[float], edges: Sequence[float] | None) -> Curve:
+    """A curve of a history row, whose basis may be coarser than that of the curve it grew into.
+
+    Args:
+        values: Coefficients.
+        edges: Of windows of unequal length.
+    """
+    coefficients, count = torch.tensor(values, dtype=torch.float64), len(values)
+    if isinstance(like.basis, Variable):
+        basis: Basis = like.basis
+    elif isinstance(like.basis, Linear) and count > 1:
+        basis = Linear(count)
+    else:
+        basis = Windows(edges=edges) if edges else Windows(count)
+    return Curve(basis, coefficients, like.owner)
 
 
 _BASES = {"windows": Windows, "linear": Linear, "constant": lambda count: Constant()}

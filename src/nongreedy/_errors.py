@@ -18,6 +18,11 @@ class DivergedError(NongreedyError):
         step: The inner step (0-based) at which it was seen.
     """
 
+    @property
+    def share(self) -> float:
+        """Which part of a run was computed before, its end being one more step."""
+        return (self.step + 1) / (self.steps + 1)
+
     def __init__(self, quantity: str, step: int, steps: int, advice: str = ""):
         self.quantity, self.step, self.steps = quantity, step, steps
         advice = advice or "Lower the learning rate, or its upper bound."

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
@@ -16,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ._basis import Basis, Linear, Windows
-from ._curve import Curve
+from ._basis import Linear
+from ._curve import Curve, as_row
 from ._result import OuterStep
 from ._schedule import Schedule
 
@@ -72,7 +71,7 @@ def origin(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> Oute
     for row in reversed([row for row in history if row.accepted]):
         curves = ((name, schedule.curves[name]) for name in row.values)
         if all(
-            np.allclose(curve.values(steps).numpy(), _stretch(row, name, curve.basis, steps))
+            np.allclose(curve.values(steps).numpy(), _stretch(row, name, curve, steps))
             for name, curve in curves
         ):
             return row
@@ -94,13 +93,9 @@ def step_colour(place: int, count: int) -> str:
     return to_hex(OUTER_STEPS(place / max(count - 1, 1)))
 
 
-def _stretch(row: OuterStep, name: str, basis: Basis, steps: int) -> np.ndarray:
+def _stretch(row: OuterStep, name: str, curve: Curve, steps: int) -> np.ndarray:
     """Values over a run of coefficients whose number may have grown since (coarse to fine)."""
-    coefficients, edges = row.values[name], row.edges.get(name)
-    count = len(coefficients)
-    smooth = isinstance(basis, Linear) and count > 1
-    shape = Linear(count) if smooth else Windows(edges=edges) if edges else Windows(count)
-    return shape.expand(torch.as_tensor(coefficients, dtype=torch.float64), steps).numpy()
+    return as_row(curve, row.values[name], row.edges.get(name)).values(steps).numpy()
 
 
 def draw_schedule(
@@ -108,7 +103,7 @@ def draw_schedule(
 ) -> None:
     returned, smooth = curve.values(steps).numpy(), isinstance(curve.basis, Linear)
     earlier = [
-        (place, _stretch(row, name, curve.basis, steps))
+        (place, _stretch(row, name, curve, steps))
         for place, row in enumerate(history)
         if row.accepted and row.values.get(name)
     ]

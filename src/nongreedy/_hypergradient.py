@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from ._differentiable import differentiable
 from ._engine import Engine, Hypergradient
 from ._optimizer import Optimizer
 from ._planner import settle
 from ._run import Run
-from ._schedule import Schedule, starting_at
+from ._schedule import Schedule
 from ._task import Task
 
 
@@ -53,10 +54,6 @@ def hypergradient(
         (torch.Size([2]), torch.Size([10]))
     """
     total = task.steps_for(epochs, steps)
-    hyperparameters = {**optimizer.hyperparameters(total), **task.hyperparameters(total)}
-    learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
-    if not learn:
-        raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
-    start = starting_at(schedule, Schedule.initial(hyperparameters), total)
-    run = Run(task, optimizer, total, seed, dtype)
+    start, moving = differentiable(task, optimizer, total, schedule)
+    run, learn = Run(task, optimizer, total, seed, dtype), list(moving)
     return settle(engine, lambda: run, start, learn).engine.hypergradient(run, start, learn)

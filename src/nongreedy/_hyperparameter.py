@@ -175,3 +175,8 @@ def resolve_all(
         name: resolve(name, cast("Basis | float", value), table[name], steps)
         for name, value in given.items()
     }
+
+
+def learned(hyperparameters: Mapping[str, Hyperparameter]) -> dict[str, Hyperparameter]:
+    """Those that move."""
+    return {name: h for name, h in hyperparameters.items() if h.learned}

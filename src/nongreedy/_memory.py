@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -49,18 +48,8 @@ class Request:
     @cached_property
     def key(self) -> str:
         """A digest, the same in every process."""
-        content = [self.kind, exact(self.schedule), self.seed, list(self.learn)]
-        text = json.dumps(content, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def exact(schedule: Schedule) -> list[Any]:
-    """A schedule as JSON that keeps every bit of its coefficients, sorted by name."""
-    rows = []
-    for name, curve in sorted(schedule.curves.items()):
-        basis = {key: part for key, part in curve.to_json().items() if key != "coefficients"}
-        rows.append([name, basis, curve.coefficients.double().numpy().tobytes().hex()])
-    return rows
+        content = (self.kind, self.schedule.identity, self.seed, self.learn)
+        return hashlib.sha256(repr(content).encode()).hexdigest()[:32]
 
 
 class Memory:

@@ -89,10 +89,10 @@ class Objective:
         try:
             done = self._recalled(run, request) or self._trained(run, request, keep)
         except DivergedError as error:
-            self.cost += (error.step + 1) / (self.steps + 1)
+            self.cost += error.share
             raise
         self.cost += 1.0
-        record = self.evaluated.setdefault(_key(schedule), Evaluated(schedule))
+        record = self.evaluated.setdefault(schedule.identity, Evaluated(schedule))
         record.losses[seed] = done.outcome.loss
         record.accuracies[seed] = done.outcome.accuracy
         return done
@@ -177,10 +177,3 @@ def _share(error: DivergedError) -> float:
     done = {"adjoint": error.steps - error.step, "tangent": error.step + 1}
     kind = error.quantity.partition(" ")[0]
     return min(1.0, done.get(kind, error.steps + 1) / (error.steps + 1))
-
-
-def _key(schedule: Schedule) -> tuple[object, ...]:
-    return tuple(
-        (name, curve.basis.kind, curve.edges, curve.coefficients.numpy().tobytes())
-        for name, curve in schedule.curves.items()
-    )

@@ -13,11 +13,10 @@ from ._callback import Callback, Callbacks
 from ._curve import Curve
 from ._engine import Engine, OnlineEngine, engine_from
 from ._errors import DivergedError
-from ._hyperparameter import Hyperparameter
+from ._hyperparameter import Hyperparameter, learned
 from ._online_run import Log, follow
 from ._online_values import MakeOptimizer, OnlineValues
 from ._optimizer import Optimizer
-from ._outer import learned
 from ._result import Result, Status
 from ._run import Run
 from ._schedule import Schedule

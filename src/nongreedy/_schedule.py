@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from torch import Tensor
 
 from ._basis import Constant, Windows
 from ._curve import Curve, read_curve
-from ._errors import ScheduleFileError, nearest_name
+from ._errors import ScheduleFileError
+from ._files import replace_file
 from ._hyperparameter import Hyperparameter
 
 FORMAT = "nongreedy.schedule"
@@ -62,6 +62,15 @@ class Schedule:
     def __getitem__(self, name: str) -> Tensor:
         """Coefficients of one hyperparameter."""
         return self.curves[name].coefficients
+
+    @property
+    def identity(self) -> tuple[tuple[object, ...], ...]:
+        """Bases and every bit of the coefficients: equal for schedules that give equal runs, and of
+        the same `repr` in every process."""
+        return tuple(
+            (name, curve.basis.kind, curve.edges, curve.coefficients.numpy().tobytes())
+            for name, curve in sorted(self.curves.items())
+        )
 
     def with_coefficients(self, changed: Mapping[str, Tensor]) -> Schedule:
         """The same bases with other coefficients for some names."""
@@ -137,18 +146,9 @@ class Schedule:
         """Write the schedule as JSON, all or nothing: a reader never sees half a file."""
         path = Path(path)
         text = json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
-        temporary = None
         try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            replace_file(path, text)
         except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
             raise OSError(
                 f"Cannot write the schedule to {str(path)!r}: {error.strerror or error}. "
                 "Choose a path in an existing directory that you may write to."
@@ -210,20 +210,6 @@ def cosine_schedule(
         n: Curve(Constant(), torch.tensor([v], dtype=torch.float64)) for n, v in fixed.items()
     }
     return Schedule({"learning_rate": Curve(Windows(points), rate), **curves})
-
-
-def starting_at(schedule: Schedule | None, initial: Schedule, steps: int) -> Schedule:
-    """The given curves over the initial ones; per-step values of another budget become windows."""
-    curves = dict(initial.curves)
-    for name, curve in schedule.curves.items() if schedule is not None else ():
-        if name not in curves:
-            raise ValueError(
-                f"The schedule sets {name!r}, which the optimizer does not have."
-                + nearest_name(name, curves)
-            )
-        fits = curve.basis.size(steps) == len(curve.coefficients)
-        curves[name] = curve if fits else curve.stretchable()
-    return Schedule(curves)
 
 
 def moved(

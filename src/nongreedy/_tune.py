@@ -104,19 +104,22 @@ def tune(
     asked = settings_of(task, optimizer, total, engine, rule, outer_steps, seed, budget, dtype)
     with _remembering(study, asked, hyperparameters, learn, total) as memory:
         watch = Callbacks(callbacks)
-        chosen = _chosen(
-            memory, engine, lambda: Run(task, optimizer, total, seed, dtype), hyperparameters, learn
-        )
-        watch.on_engine(chosen.engine, chosen.reason)
-        objective = Objective(
-            task, optimizer, total, chosen.engine, learn,
-            seed=seed, dtype=dtype, budget=budget, callback=watch, memory=memory,
-        )  # fmt: skip
-        # At most a quarter of the budget is kept for the final comparison, which halves each round.
-        rounds = 2 * rule.finalists * rule.finalist_seeds
-        objective.reserve = min(rounds, ((budget or 1) - 1) / 4)
-
         try:
+            chosen = _chosen(
+                memory,
+                engine,
+                lambda: Run(task, optimizer, total, seed, dtype),
+                hyperparameters,
+                learn,
+            )
+            watch.on_engine(chosen.engine, chosen.reason)
+            objective = Objective(
+                task, optimizer, total, chosen.engine, learn,
+                seed=seed, dtype=dtype, budget=budget, callback=watch, memory=memory,
+            )  # fmt: skip
+            # At most a quarter of the budget is kept for the final comparison, which halves each round.
+            rounds = 2 * rule.finalists * rule.finalist_seeds
+            objective.reserve = min(rounds, ((budget or 1) - 1) / 4)
             history, status = _improve(
                 rule, rule.init(hyperparameters, total), objective, outer_steps, watch
             )

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import torch
 
 import nongreedy as ng
 from nongreedy._figure import schedule_figure
+from nongreedy._files import make_writable, plain, replace_file
 
 from ._problem import Problem
 
@@ -22,16 +20,11 @@ SCHEDULE, HISTORY, FIGURE = "schedule.json", "history.json", "schedule.png"
 
 
 def prepared(directory: Path) -> Path:
-    """Create the directory and write in it now: hours of search must not end in a full stop."""
+    """Create the directory and write in it before anything is computed."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
+        make_writable(directory, "to --out")
     except OSError as error:
-        raise Problem(
-            f"Cannot write to --out {str(directory)!r}: {error.strerror or error}. "
-            "Name a directory that you may create or write to."
-        ) from error
+        raise Problem(str(error)) from error
     return directory
 
 
@@ -69,23 +62,8 @@ def write_history(
         "rows": [row.to_json() for row in result.history],
         "comparison": list(comparison),
     }
-    text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
-    temporary = directory / f"{HISTORY}.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, directory / HISTORY)
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they are kept as the words "inf" and "nan"."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)
+    text = json.dumps(plain(content), indent=2, allow_nan=False, default=str) + "\n"
+    replace_file(directory / HISTORY, text)
 
 
 def summary(directory: Path, steps: int, interrupted: bool, study: str) -> str:

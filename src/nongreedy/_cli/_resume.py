@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import _study
+from . import _output, _study
 from ._problem import Problem, reported
 from ._target import TargetArgument
 from ._tune import conduct, tune
@@ -28,6 +28,7 @@ def resume(
     with reported():
         kept = _study.found(study, name)
         settings = _checked(_study.command(kept), target)
+        _output.prepared(settings["out"])
         conduct(settings, kept)
 
 

@@ -119,7 +119,7 @@ def tune(
 
 
 def conduct(settings: Mapping[str, Any], study: ng.Study) -> None:
-    """Search, judge and write, in a study that is new or goes on."""
+    """Search, judge and write, in a study that is new or goes on; --out is known to be writable."""
     out, compare, compare_seeds = (settings[n] for n in ("out", "compare", "compare_seeds"))
     outer_steps = settings["outer_steps"]
     with reported():
@@ -144,10 +144,9 @@ def conduct(settings: Mapping[str, Any], study: ng.Study) -> None:
 
 
 def _settle(given: Mapping[str, Any], study: ng.Study) -> Search:
-    """Check every name and the output directory before anything is loaded or computed."""
+    """Check every name before anything is loaded or computed."""
     engine_from(given["engine"])
     outer = outer_from(given["outer"])
-    _output.prepared(given["out"])
     target, optimizer, steps = settled(given)
     settings = {**given, "threads": torch.get_num_threads(), "optimizer": repr(optimizer)}
     return Search(

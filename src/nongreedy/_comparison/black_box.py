@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from .._errors import DivergedError
 from .._objective import BudgetSpentError, Evaluated
+from .._optuna_quiet import quiet
 from .fidelity import FACTOR, Fidelity, Whole, rungs
 from .meter import Meter
 from .method import Method
@@ -90,16 +90,3 @@ def run_trials(
         except BudgetSpentError:
             study.tell(trial, state=TrialState.FAIL)
             return
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without Optuna's lines for every study and trial."""
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)

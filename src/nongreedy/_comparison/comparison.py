@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .piece import MEASURES, Log, Piece, plain
+from .._files import plain, replace_file
+from .piece import MEASURES, Log, Piece
 from .regret import Line, regrets
 
 
@@ -123,10 +124,8 @@ class Comparison:
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        table, temporary = directory / "compare.json", directory / "compare.json.tmp"
-        text = json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, table)
+        table = directory / "compare.json"
+        replace_file(table, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
         return table, regret_figure(self.regret(), directory / "compare.png")
 
     def __str__(self) -> str:

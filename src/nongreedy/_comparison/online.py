@@ -9,9 +9,10 @@ from .._engine import Greedy
 from .._errors import DivergedError
 from .._objective import Evaluated
 from .._online import train_online
+from .._optuna_quiet import quiet
 from .._run import Run
 from .._schedule import Schedule
-from .black_box import quiet, run_trials, seeded
+from .black_box import run_trials, seeded
 from .meter import Meter
 from .method import Method
 from .problem import Problem
@@ -68,7 +69,7 @@ class HypergradientDescent(Method):
                     callbacks=[meter.count],
                 )
             except DivergedError as error:
-                meter.charge(price * min(1.0, (error.step + 1) / (problem.steps + 1)))
+                meter.charge(price * min(1.0, error.share))
                 raise
             meter.charge(result.cost)
             meter.candidate(result.schedule, result.validation_loss, result.validation_accuracy)

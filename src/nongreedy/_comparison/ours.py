@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
-import torch
-
-from .._basis import Basis, Linear, Windows
 from .._callback import Callback
+from .._curve import as_row
 from .._errors import DivergedError
 from .._objective import Evaluated
 from .._optimizer import Optimizer
@@ -106,13 +104,5 @@ def _schedule(problem: Problem, row: OuterStep) -> Schedule:
     """The schedule of an outer step, whose bases may be coarser than those asked for."""
     curves = dict(Schedule.initial(problem.hyperparameters).curves)
     for name, values in row.values.items():
-        basis = _of_size(curves[name].basis, len(values), problem.steps)
-        coefficients = torch.tensor(values, dtype=torch.float64)
-        curves[name] = replace(curves[name], basis=basis, coefficients=coefficients)
+        curves[name] = as_row(curves[name], values, row.edges.get(name))
     return Schedule(curves)
-
-
-def _of_size(basis: Basis, count: int, steps: int) -> Basis:
-    if basis.size(steps) == count:
-        return basis
-    return Linear(count) if isinstance(basis, Linear) and count > 1 else Windows(count)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .._files import plain
 from .._retrain import Retrained
 
 # What schedules are judged by: the first of these that the task can give.
@@ -103,12 +104,3 @@ class Log:
     def _lines(self) -> list[bytes]:
         """All but what follows the last end of a line: a kill may have cut it short."""
         return self.path.read_bytes().split(b"\n")[:-1] if self.path.exists() else []
-
-
-def plain(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they are kept as words, which ``float`` reads."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

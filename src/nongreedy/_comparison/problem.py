@@ -13,10 +13,9 @@ from torch import Tensor
 from .._basis import Basis, TimeBasis
 from .._curve import Curve
 from .._engine import Engine
-from .._hyperparameter import Hyperparameter
+from .._hyperparameter import Hyperparameter, learned
 from .._module import build
 from .._optimizer import SGD, AdamW, Optimizer
-from .._outer import learned
 from .._plan import checksum
 from .._schedule import Schedule
 from .._task import Task

@@ -124,7 +124,7 @@ class Engine(abc.ABC):
                     trajectory.append(state)
                 state, loss = run.step(state, at(values, t), t)
                 losses.append(loss)
-                if trajectory is None:
+                if trajectory is None and watch.due(TRAINING):
                     watch.keep(TRAINING, t + 1, {"state": state, "losses": losses})
                 watch(t)
             outcome = run.outer_loss(state[0])

@@ -70,6 +70,10 @@ class AdjointNorms:
         """Shape (T + 1,), float64."""
         return torch.tensor(self._norms, dtype=torch.float64)
 
+    def restore(self, norms: Tensor) -> None:
+        """Go on from those that were noted before."""
+        self._norms = norms.tolist()
+
     def add(self, adjoint: Tensor, step: int) -> None:
         """Note the adjoint of theta_t, shape (P,)."""
         now = self._norms[step] = size(adjoint)

@@ -78,7 +78,8 @@ class FiniteDifference(Engine):
         found: list[float] = saved["found"] if saved else []
         for name, j in wanted[len(found) :]:
             found.append(self._one(run, schedule, name, j, watch))
-            watch.keep(DIFFERENCES, len(found), {"found": found})
+            if watch.due(DIFFERENCES):
+                watch.keep(DIFFERENCES, len(found), {"found": found})
         gradients = {name: torch.zeros(len(schedule[name]), dtype=torch.float64) for name in learn}
         for (name, j), slope in zip(wanted, found, strict=True):
             gradients[name][j] = slope

@@ -132,10 +132,10 @@ class Forward(TangentEngine):
                 seeds = {name: table[t] for name, table in injected.items()}
                 state = self.push_step(run, state, at(values, t), t, started, seeds)
                 check_tangents(started[:, 0], scales[: len(started)], state[0], t, run.steps)
-                if on_tangents is None:
-                    watch.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})
-                else:
+                if on_tangents is not None:
                     on_tangents(t, state, tangents)
+                elif watch.due(TANGENTS):
+                    watch.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})
                 watch(t)
             outcome, gradient = run.outer_gradient(state[0])
         return outcome, (tangents[:, 0] @ gradient).double().cpu()

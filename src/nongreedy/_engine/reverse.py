@@ -107,15 +107,16 @@ class Reverse(Engine):
             if saved := watch.begin(SWEEP):
                 left, adjoint = saved["step"] + 1, saved["adjoint"].to(adjoint.device)
                 found.restore(saved)
-                grown.norms.copy_(saved["norms"])
+                grown.restore(saved["norms"])
             for t, state in trajectory.backwards(rollout.final, replay):
                 if t >= left:  # swept before
                     continue
                 adjoint, pulled = pull_back(run, state, at(values, t), t, adjoint, learn)
                 found.add(pulled, t)
                 grown.add(adjoint[0], t)
-                kept = {"adjoint": adjoint, "norms": grown.norms, **found.tables}
-                watch.keep(SWEEP, t - 1, kept)
+                if watch.due(SWEEP):
+                    kept = {"adjoint": adjoint, "norms": grown.norms, **found.tables}
+                    watch.keep(SWEEP, t - 1, kept)
                 watch(t)
             if not bool(adjoint.isfinite().all()):
                 raise DivergedError("adjoint", 0, run.steps)

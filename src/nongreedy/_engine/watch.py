@@ -18,9 +18,9 @@ def ignore(step: int) -> None:
 class Watch:
     """Progress alone: nothing is kept, and nothing is gone on from.
 
-    An engine hands its loop's state to `keep` after each step, by reference and at no cost; whoever
-    watches decides when it is worth writing. Before its loop it asks `begin` for what was kept. `what`
-    names the loop; only the first of a run or sweep is kept.
+    Before its loop an engine asks `begin` for what was kept. After each step it asks whether a state is
+    `due`, which is cheap and mostly not so, and only then gathers it for `keep`. `what` names the loop;
+    only the first of a run or sweep is kept.
     """
 
     def __init__(self, on_step: OnStep = ignore):
@@ -33,6 +33,11 @@ class Watch:
         """What `keep` was given when the same loop was last kept: its step and its parts."""
         del what
         return None
+
+    def due(self, what: str) -> bool:
+        """Whether `keep` wants the state of this loop now."""
+        del what
+        return False
 
     def keep(self, what: str, step: int, parts: Parts) -> None:
         """The loop has `step` as its next step, and needs these parts to take it."""

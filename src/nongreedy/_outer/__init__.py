@@ -7,7 +7,6 @@ from .agreement import AgreementSearch as AgreementSearch
 from .base import OuterRule as OuterRule
 from .base import OuterState as OuterState
 from .base import Report as Report
-from .base import learned as learned
 from .base import sign_text as sign_text
 from .sign_descent import SignDescent as SignDescent
 

@@ -10,11 +10,11 @@ import torch
 
 from .._engine import Hypergradient
 from .._errors import DivergedError
-from .._hyperparameter import Hyperparameter
+from .._hyperparameter import Hyperparameter, learned
 from .._objective import Objective
 from .._result import Status
 from .._schedule import Schedule
-from .base import OuterRule, OuterState, Report, learned
+from .base import OuterRule, OuterState, Report
 from .evidence import weigh
 from .finite import cooled_tail, finite
 from .line_search import Lengths, LineSearch, Point

@@ -85,8 +85,3 @@ class OuterRule(abc.ABC, Generic[S]):
 def sign_text(signs: Tensor) -> str:
     """``+``, ``-`` and ``0`` for each entry."""
     return "".join("0+-"[int(sign)] for sign in torch.sign(signs).tolist())
-
-
-def learned(hyperparameters: Mapping[str, Hyperparameter]) -> dict[str, Hyperparameter]:
-    """Those that move."""
-    return {name: h for name, h in hyperparameters.items() if h.learned}

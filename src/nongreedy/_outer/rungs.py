@@ -44,9 +44,8 @@ def on_rung(
         rungs, old = ladder(hyper), curves[name]
         basis = rungs[min(level, len(rungs) - 1)]
         begun = automatic(hyper.basis) and not automatic(old.basis)
-        if isinstance(basis, TimeBasis) and basis != old.basis and not begun:
-            per_step = old.basis.expand(old.coefficients, steps)
-            curves[name] = replace(old, basis=basis, coefficients=per_step[basis.positions(steps)])
+        if isinstance(basis, TimeBasis) and not begun:
+            curves[name] = old.on(basis, steps)
     return Schedule(curves, schedule.settings)
 
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from .._errors import DivergedError
-from .._hyperparameter import Default, Hyperparameter
+from .._hyperparameter import Default, Hyperparameter, learned
 from .._objective import Objective
 from .._result import Status
 from .._schedule import Schedule
-from .base import OuterRule, OuterState, Report, learned, sign_text
+from .base import OuterRule, OuterState, Report, sign_text
 from .rungs import automatic
 
 Table = Mapping[str, Tensor]

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+from .._differentiable import differentiable
 from .._engine import Engine
 from .._errors import NongreedyError
 from .._optimizer import Optimizer
 from .._run import Run
-from .._schedule import Schedule
 from .._task import Task
 from .._trajectory import free_bytes
 from .choice import Choice as Choice
@@ -108,12 +108,9 @@ def plan(
     if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
         raise ValueError(f"`sample` must be a whole number of at least 1, but got {sample!r}.")
     total = task.steps_for(epochs, steps)
-    hyperparameters = {**optimizer.hyperparameters(total), **task.hyperparameters(total)}
-    learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
-    if not learn:
-        raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
-    run, schedule = Run(task, optimizer, total, seed, dtype), Schedule.initial(hyperparameters)
-    walk = Walk(run, schedule, learn, sample + _WARM_UP)
+    start, moving = differentiable(task, optimizer, total)
+    run, learn = Run(task, optimizer, total, seed, dtype), list(moving)
+    walk = Walk(run, start, learn, sample + _WARM_UP)
     core = walk.core(stores(task.device))
     rows = tuple(forecasts(walk, core))
     plain = total * core.step.seconds + core.look.seconds

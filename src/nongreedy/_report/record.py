@@ -231,7 +231,7 @@ class _Reader:
         for key in trial.user_attrs["runs"]:
             found = self._answer(key)
             if isinstance(found, DivergedError):
-                cost += (found.step + 1) / (found.steps + 1)
+                cost += found.share
                 continue
             cost += 1.0
             if isinstance(found, Ran) and first is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
+from .._files import make_writable, replace_file
 from .._study import Study
 
 PAGE, IMAGES = "report.html", ("report.png", "report.svg")
@@ -54,24 +54,10 @@ def report(
     study = Study.of(study)
     record = read(study)
     folder = Path(out) if out is not None else (study.address.path or Path("study.db")).parent
-    _prepare(folder)
+    make_writable(folder, "the report to")
     figure = paper(record)
     for name in IMAGES:
         figure.savefig(folder / name, dpi=200)
     target = folder / PAGE
-    temporary = folder / f"{PAGE}.tmp"
-    temporary.write_text(page(record), encoding="utf-8")
-    os.replace(temporary, target)
+    replace_file(target, page(record))
     return target
-
-
-def _prepare(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(
-            f"Cannot write the report to {str(folder)!r}: {error.strerror or error}. Name a directory "
-            "that you may create or write to."
-        ) from error

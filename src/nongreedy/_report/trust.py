@@ -9,10 +9,10 @@ import numpy as np
 from .._basis import Linear
 from .._figure import number
 from .._trust import Trust
+from .._trust.signal import CLEAR
 from .markup import table, text
 from .record import Record, Step
 
-_CLEAR = 2.0  # standard errors
 _MOST = 100  # rows of the table
 
 
@@ -52,7 +52,7 @@ class Coefficient:
             return "zero"
         if self.same < len(self.values):
             return "seeds disagree"
-        return "clear" if self.ratio >= _CLEAR else "agree, but noisy"
+        return "clear" if self.ratio >= CLEAR else "agree, but noisy"
 
 
 def trust_section(record: Record) -> str:
@@ -75,7 +75,7 @@ def trust_section(record: Record) -> str:
     lead = (
         f"Outer step {step.row.index} has the hypergradients of {seeds} seeds. Of {len(found)} "
         f"coefficients, {len(agreed)} have the same sign for all of them (pure noise would give one "
-        f"in {2 ** (seeds - 1)}), and {len(clear)} of these lie {_CLEAR:g} standard errors or more "
+        f"in {2 ** (seeds - 1)}), and {len(clear)} of these lie {CLEAR:g} standard errors or more "
         "from zero. Of so few seeds a standard error is a rough estimate itself."
     )
     rows = [

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class Lease(NoLease):
     the same, answer by answer, so that nothing is lost but time.
     """
 
-    def __init__(self, read: Any, write: Any):
+    def __init__(self, read: Callable[[], dict[str, Any]], write: Callable[[dict[str, Any]], None]):
         self._read, self._write, self._renewed = read, write, 0.0
         self._me = identity()
 

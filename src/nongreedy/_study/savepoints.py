@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import time
 import warnings
@@ -16,6 +15,7 @@ import torch
 
 from .._engine.watch import OnStep, Parts, Watch
 from .._errors import StudyError
+from .._files import replace_file
 
 _FORMAT, _VERSION = "nongreedy.savepoint", 1
 _SHARE = 50  # at most one part in so many of the time goes into writing
@@ -39,10 +39,13 @@ class Savepoints:
         """Who keeps the states of the loop that answers a request."""
         return _Keeper(self, request, on_step)
 
-    def offer(self, request: str, what: str, step: int, parts: Parts) -> None:
-        """Write this state if it is time."""
-        if time.monotonic() < self._due:
-            return
+    @property
+    def due(self) -> bool:
+        """Whether it is time for the next one."""
+        return time.monotonic() >= self._due
+
+    def keep(self, request: str, what: str, step: int, parts: Parts) -> None:
+        """Write this state."""
         started = time.monotonic()
         try:
             self._write({"request": request, "what": what, "step": step, "parts": _plain(parts)})
@@ -60,7 +63,8 @@ class Savepoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         torch.save({**content, "number": self._number}, buffer)
-        replace_file(self._files[self._number % 2], sealed(buffer.getvalue()))
+        file = self._files[self._number % 2]
+        replace_file(file, sealed(buffer.getvalue()), file.with_name(f"{file.name}.tmp"))
         self._number += 1
 
     def newest(self, request: str, what: str) -> dict[str, Any] | None:
@@ -99,9 +103,11 @@ class _Keeper(Watch):
             self.loop = ""  # ambiguous from here on
         return None
 
+    def due(self, what: str) -> bool:
+        return what == self.loop and self.savepoints.due
+
     def keep(self, what: str, step: int, parts: Parts) -> None:
-        if what == self.loop:
-            self.savepoints.offer(self.request, what, step, parts)
+        self.savepoints.keep(self.request, what, step, parts)
 
 
 def _plain(parts: Parts) -> dict[str, Any]:
@@ -131,22 +137,6 @@ def unsealed(content: bytes) -> bytes:
     if words[3] != hashlib.sha256(payload).hexdigest():
         raise StudyError("its checksum does not fit")
     return payload
-
-
-def replace_file(file: Path, content: bytes) -> None:
-    """All or nothing: written beside, forced to the disk, then renamed."""
-    beside = file.with_name(f"{file.name}.tmp")
-    with beside.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(beside, file)
-    if os.name == "posix":
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _readable(file: Path) -> dict[str, Any] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +9,7 @@ from typing import Any
 
 from .._engine import Hypergradient
 from .._engine.watch import Watch
-from .._memory import Answer, Memory, Ran, Request, exact
+from .._memory import Answer, Memory, Ran, Request
 from .._result import OuterStep, Status
 from .._schedule import Schedule
 from .answers import decoded, encoded, thinned
@@ -41,7 +39,7 @@ class Session(Memory):
             for trial in storage.trials()
             if "outer_step" in trial.user_attrs
         }
-        self._seen, self._losses = Seen(), dict[str, dict[int, float]]()
+        self._seen, self._losses = Seen(), dict[object, dict[int, float]]()
 
     def recall(self, request: Request) -> Answer | None:
         content = self.storage.read(f"answer:{request.key}")
@@ -75,7 +73,7 @@ class Session(Memory):
         if row.index in self._rows:
             row = replace(row, seconds=float(self._rows[row.index]["row"]["seconds"]))
         else:
-            losses = self._losses.get(_digest(schedule), {})
+            losses = self._losses.get(schedule.identity, {})
             trial = step_trial(row, schedule, losses, self._seen, self.parameters)
             self.storage.add(trial)
             self._rows[row.index] = trial.user_attrs
@@ -103,12 +101,6 @@ class Session(Memory):
         if request.kind == "run":
             self._seen.runs.append(request.key)
         if isinstance(answer, Hypergradient):
-            self._seen.seeds.append(request.seed)
-            self._seen.sweeps.append(answer)
-            self._seen.keys.append(request.key)
+            self._seen.sweeps.append((request, answer))
         elif isinstance(answer, Ran):
-            self._losses.setdefault(_digest(request.schedule), thinned(answer.losses))
-
-
-def _digest(schedule: Schedule) -> str:
-    return hashlib.sha256(json.dumps(exact(schedule), sort_keys=True).encode()).hexdigest()
+            self._losses.setdefault(request.schedule.identity, thinned(answer.losses))

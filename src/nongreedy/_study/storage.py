@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from .._errors import StudyError
+from .._optuna_quiet import quiet
 from .address import Address
 
 VERSION = 1
@@ -66,7 +67,7 @@ class Storage:
             raise StudyError(
                 f"No study {self.name!r} in {self.address.shown!r}. Studies there: {names}."
             )
-        with _quiet():
+        with quiet():
             study = optuna.create_study(
                 study_name=self.name, storage=self._optuna, direction="minimize"
             )
@@ -198,19 +199,6 @@ def names(address: Address) -> list[str]:
             storage.remove_session()
             storage.engine.dispose()
     return [study.study_name for study in sorted(studies, key=lambda study: study._study_id)]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Optuna greets every new study, and warns of what it calls experimental."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 def _digest(text: str) -> str:

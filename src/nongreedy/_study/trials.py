@@ -17,6 +17,7 @@ from torch import Tensor
 from .._basis import TimeBasis, Windows
 from .._engine import Hypergradient
 from .._hyperparameter import Hyperparameter
+from .._memory import Request
 from .._result import OuterStep
 from .._schedule import Schedule
 
@@ -35,13 +36,11 @@ class Seen:
     Attributes:
         runs: Keys of the plain runs that it asked for, diverged ones included: they are kept in
             records ``answer:KEY``.
-        keys: Those of `sweeps`.
+        sweeps: Its hypergradients, each with what was asked.
     """
 
-    seeds: list[int] = field(default_factory=list)
-    sweeps: list[Hypergradient] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
+    sweeps: list[tuple[Request, Hypergradient]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,9 @@ class Parameters:
         curve, basis = schedule.curves[name], hyper.basis
         if isinstance(basis, Windows) and basis.auto:
             basis = Windows(_AUTO)  # nobody knows yet which windows are the finest
-        if not isinstance(basis, TimeBasis) or curve.basis == basis:
+        if not isinstance(basis, TimeBasis):
             return curve.coefficients
-        per_step = curve.basis.expand(curve.coefficients, self.steps)
-        return per_step[basis.positions(self.steps)]
+        return curve.on(basis, self.steps).coefficients
 
 
 def step_trial(
@@ -95,9 +93,9 @@ def step_trial(
             "row": row.to_json(),
             "schedule": schedule.to_json(),
             "hypergradients": _gradients(seen),
-            "noise": _noise(seen.sweeps),
+            "noise": _noise([found for _, found in seen.sweeps]),
             "runs": seen.runs,
-            "sweeps": seen.keys,
+            "sweeps": [request.key for request, _ in seen.sweeps],
         },
         state=TrialState.COMPLETE if finished else TrialState.FAIL,
         value=row.validation_loss if finished else None,
@@ -146,8 +144,9 @@ def _range(hyper: Hyperparameter, value: float) -> BaseDistribution:
 
 def _gradients(seen: Seen) -> list[dict[str, Any]]:
     return [
-        {"seed": seed, **{n: g.tolist() for n, g in found.gradients.items() if len(g) <= _MANY}}
-        for seed, found in zip(seen.seeds, seen.sweeps, strict=True)
+        {"seed": asked.seed}
+        | {n: g.tolist() for n, g in found.gradients.items() if len(g) <= _MANY}
+        for asked, found in seen.sweeps
     ]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from .._differentiable import differentiable
 from .._engine import Engine, Hypergradient, Rollout
 from .._errors import DivergedError, IrreversibleError
 from .._objective import Objective
 from .._optimizer import Optimizer
 from .._planner import settle
 from .._run import Run
-from .._schedule import Schedule, starting_at
+from .._schedule import Schedule
 from .._task import Task
 from .report import Trust
 from .smoothness import smoothness_of
@@ -73,19 +74,15 @@ def trust(
     if smoothness is not None and not smoothness > 0:
         raise ValueError(f"`smoothness` must be a positive step or None, but got {smoothness!r}.")
     total = task.steps_for(epochs, steps)
-    hyperparameters = {**optimizer.hyperparameters(total), **task.hyperparameters(total)}
-    learned = {name: hyper for name, hyper in hyperparameters.items() if hyper.learned}
-    if not learned:
-        raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
-    start = starting_at(schedule, Schedule.initial(hyperparameters), total)
-    learn = list(learned)
+    start, moving = differentiable(task, optimizer, total, schedule)
+    learn = list(moving)
     run = Run(task, optimizer, total, seed, dtype)
     chosen = settle(engine, lambda: run, start, learn).engine
     objective = Objective(task, optimizer, total, chosen, learn, seed=seed, dtype=dtype)
     found, failures = _differentiated(objective, start, seeds)
     smooth = None
     if smoothness is not None and found:
-        smooth = smoothness_of(objective, start, learned, found, smoothness)
+        smooth = smoothness_of(objective, start, moving, found, smoothness)
     return Trust.of(
         [h for _, h in found], start, total,
         smoothness=smooth, failures=failures, cost=objective.cost,
