@@ -1,7 +1,7 @@
 """Many searches at equal cost on a part of CIFAR-10: ours, Optuna's, hypergradient descent, peaks.
 
 Every search is one line of ``compare.jsonl`` in --out, so that a killed benchmark goes on where it
-stopped; the table, ``compare.json`` and ``compare.png`` are written whenever the command ends.
+stopped; the table, and ``compare.html``, ``.json`` and ``.png``, are written whenever the command ends.
 
     python -m benchmarks.comparison --data cifar10.zip --net lenet --out results/compare-lenet
     python -m benchmarks.comparison --net lenet --out results/compare-lenet --table

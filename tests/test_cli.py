@@ -167,6 +167,9 @@ def test_task_without_classes_or_test_data_is_judged_by_its_loss(tmp_path):
         (["--device", "cud"], "cpu"),
         (["--windows", "999", "--epochs", "1"], "999"),
         (["--knots", "999", "--epochs", "1"], "999"),
+        (["--windows", "0"], "at least 1, or auto, but got '0'"),
+        (["--windows", "atuo"], "or auto, but got 'atuo'"),
+        (["--windows", "auto", "--outer", "paper"], "default outer rule"),
         (["--knots", "3", "--windows", "2"], "exclude each other"),
         (["--epochs", "0"], "epochs"),
         (["--budget", "0.5"], "0.5"),
@@ -187,6 +190,15 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     result = run("tune", *arguments, "--out", "out")
     assert result.exit_code == 2, result.output
     assert said in only_line(result)
+
+
+def test_windows_may_be_found_by_evidence(tmp_path):
+    result = run("tune", "--windows", "auto", "--epochs", 2, "--outer-steps", 1,
+                 "--no-compare", "--out", tmp_path)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "history.json").read_text())
+    assert "count='auto'" in content["settings"]["optimizer"]
+    assert len(content["rows"][0]["values"]["learning_rate"]) == 1
 
 
 @pytest.mark.parametrize("place", ["a_file", "a_file/below", "/proc/nongreedy"])

@@ -39,7 +39,7 @@ def test_writes_a_table_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert result.output.count("seed 0") == 0 and result.output.count("seed 1") == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "compare.json", "compare.jsonl", "compare.png",
+        "compare.html", "compare.json", "compare.jsonl", "compare.png",
     ]  # fmt: skip
     content = json.loads((tmp_path / "compare.json").read_text())
     assert sorted(row["method"] for row in content["rows"]) == ["cosine", "default", "random"]
@@ -68,6 +68,7 @@ def test_a_task_of_ones_own_with_its_own_optimizer(tmp_path, monkeypatch):
         (["--methods", "default", "--budget", "3"], "raise it to 8"),
         (["--data", "digts"], "'digits'"),
         (["--knots", "3", "--windows", "2"], "exclude each other"),
+        (["--windows", "auto"], "the same number of values"),
         (["--out", "/proc/nongreedy"], "Cannot write"),
     ],
     ids=" ".join,

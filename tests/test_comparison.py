@@ -16,6 +16,7 @@ from nongreedy._comparison.black_box import quiet, run_trials
 from nongreedy._comparison.fidelity import rungs
 from nongreedy._comparison.meter import Watched
 from nongreedy._comparison.ours import _schedule as schedule_of
+from nongreedy._comparison.page import alike, page
 from nongreedy._comparison.peaks import grid, one_cycle
 from nongreedy._comparison.regret import regrets
 
@@ -236,8 +237,9 @@ def test_a_method_of_ones_own_and_one_that_finds_nothing(tmp_path):
     last = found.rows()[-1]
     assert last.method == "mine" and last.failures == 2 and last.cost == 3.0
     assert "| mine | nothing found | nothing found |" in found.markdown()
-    table, figure = found.save(tmp_path)
+    table, figure, page = found.save(tmp_path)
     assert figure.read_bytes().startswith(b"\x89PNG")
+    assert "nothing found" in page.read_text("utf-8")
     content = json.loads(table.read_text())
     assert [row["method"] for row in content["rows"]] == ["cosine", "mine"]
     assert content["pieces"][1]["validation_loss"] == "inf"
@@ -289,6 +291,29 @@ def test_standard_error_is_over_outer_seeds():
     row = ng.Comparison(pieces).rows()[0]
     assert row.scores == pytest.approx([0.6, 0.8, 0.7]) and row.mean == pytest.approx(0.7)
     assert row.standard_error == pytest.approx(0.1 / 3**0.5)
+
+
+def test_methods_within_two_standard_errors_are_not_told_apart():
+    def pieces(name, *scores):
+        return [
+            Piece(name, k, 1.0, 0.5, {"test_accuracy": [v]}, None, [(1.0, 0.5)], [], 1, 0, 0.0)
+            for k, v in enumerate(scores)
+        ]
+
+    close = ng.Comparison([*pieces("a", 0.9, 0.8), *pieces("b", 0.8, 0.7), *pieces("c", 0.1, 0.1)])
+    assert [row.method for row in alike(close.rows())] == ["a", "b"]
+    assert "2 of 3" in page(close)
+    assert "says nothing of its scatter" in page(
+        ng.Comparison([*pieces("a", 0.9), *pieces("b", 0.8)])
+    )
+
+
+def test_what_methods_are_called_is_no_code(tmp_path):
+    hostile = "</script><img src=x onerror=alert(1)>"
+    piece = Piece(hostile, 0, 1.0, 0.5, {"test_loss": [1.0]}, None, [(1.0, 0.5)], [], 1, 0, 0.0)
+    written = page(ng.Comparison([piece], {"net": hostile}, {hostile: hostile}))
+    assert "<img" not in written
+    assert written.count("</script>") == 4  # ours
 
 
 def test_regret_is_the_mean_over_seeds_above_the_best_method():

@@ -1,15 +1,16 @@
-"""A report in a real browser: every figure is drawn, nothing is fetched, nothing runs over the edge."""
+"""Pages in a real browser: every figure is drawn, nothing is fetched, nothing runs over the edge."""
 
 import itertools
 
 import pytest
 
 import nongreedy as ng
+from nongreedy._comparison import METHODS
 from nongreedy._report.page import page
 from nongreedy._report.record import read
 
 from .browser import Browser, needs_browser
-from .study_runs import search
+from .study_runs import OPTIMIZER, STEPS, search, small_task
 from .test_report import HOSTILE, figures, rejected, unfinished
 
 pytestmark = needs_browser
@@ -20,6 +21,27 @@ STUDIES = {
     "unfinished": lambda path: unfinished(ng.Study(path)),
     "diverged": lambda path: rejected(ng.Study(path, HOSTILE)),
 }
+COMPARED = ["default", "random", "hypergradient-descent", "cosine", "random-paper-ranges"]
+
+
+def study_page(folder, name):
+    """The page of one of these studies."""
+    STUDIES[name](folder / f"{name}.db")
+    study = ng.Study(folder / f"{name}.db", HOSTILE if name == "diverged" else "nongreedy")
+    path = folder / f"{name}.html"
+    path.write_text(page(read(study)), "utf-8")
+    return path
+
+
+def comparison_page(folder, name):
+    """The page of a small comparison, with a method of one's own."""
+    settings = {"steps": STEPS, "budget": 8, "seeds": 2, "retrain_seeds": 2, "curve_seeds": 1}
+    methods = {**{name: METHODS[name] for name in COMPARED}, HOSTILE: METHODS["constant"]}
+    return ng.compare(small_task(), OPTIMIZER, methods=methods, **settings).save(folder / name)[2]
+
+
+# Name -> (what makes the page, how many figures it has at least).
+PAGES = {**{name: (study_page, 6) for name in STUDIES}, "comparison": (comparison_page, 2)}
 
 # What is in the page of each figure: drawn traces, their outlines, titles, and how far these reach.
 DRAWN = """
@@ -53,15 +75,12 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Name -> page of a study; each made when it is first asked for."""
+    """Name -> page; each made when it is first asked for."""
     folder, made = tmp_path_factory.mktemp("pages"), {}
 
     def of(name):
         if name not in made:
-            STUDIES[name](folder / f"{name}.db")
-            study = ng.Study(folder / f"{name}.db", HOSTILE if name == "diverged" else "nongreedy")
-            made[name] = folder / f"{name}.html"
-            made[name].write_text(page(read(study)), "utf-8")
+            made[name] = PAGES[name][0](folder, name)
         return made[name]
 
     return of
@@ -73,7 +92,7 @@ def visible(figure):
 
 
 @pytest.mark.parametrize(
-    ("name", "width"), list(itertools.product(STUDIES, WIDTHS)), ids=lambda value: str(value)
+    ("name", "width"), list(itertools.product(PAGES, WIDTHS)), ids=lambda value: str(value)
 )
 def test_every_figure_is_drawn_and_fits(browser, pages, name, width):
     path = pages(name)
@@ -86,7 +105,7 @@ def test_every_figure_is_drawn_and_fits(browser, pages, name, width):
     asked = figures(path.read_text("utf-8"))["figures"]
     drawn = {figure["key"]: figure for figure in browser.run(DRAWN)}
     assert drawn.keys() == asked.keys()
-    assert len(drawn) >= 6
+    assert len(drawn) >= PAGES[name][1]
     for key, figure in drawn.items():
         assert figure["traces"] == visible(asked[key]) > 0, key
         outlines = [d for shapes in figure["shapes"] for d in shapes if d]

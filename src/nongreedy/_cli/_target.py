@@ -38,10 +38,9 @@ KnotsOption = Annotated[
     typer.Option(min=2, help="Learning rates, joined by straight lines.", show_default=str(KNOTS)),
 ]
 WindowsOption = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        min=1,
-        help="Instead, learning rates that hold for a window each.",
+        help="Instead, learning rates that hold for a window each: how many, or auto.",
         show_default=f"{WINDOWS} with --outer paper",
     ),
 ]
@@ -68,12 +67,21 @@ def settled(given: Mapping[str, Any]) -> tuple[_load_task.Target, Optimizer, int
 
 
 def _learning_rate(given: Mapping[str, Any]) -> Basis:
-    windows, knots = given["windows"], given["knots"]
+    windows, knots = _windows(given["windows"]), given["knots"]
     if windows and knots:
         raise Problem(f"--windows {windows} and --knots {knots} exclude each other: give one.")
     if windows or (given.get("outer") == "paper" and not knots):
         return ng.Windows(windows or WINDOWS)
     return ng.Linear(knots or KNOTS)
+
+
+def _windows(given: str | int | None) -> str | int | None:
+    """``auto`` or a number; studies of before have it as a number already."""
+    if given is None or given == "auto":
+        return given
+    if str(given).isdecimal() and int(given) >= 1:
+        return int(given)
+    raise Problem(f"--windows takes a number of at least 1, or auto, but got {str(given)!r}.")
 
 
 def _set_threads(threads: int | None, small: bool) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from .._engine import Engine
 from .._optimizer import Optimizer
+from .._outer.rungs import automatic
 from .._schedule import Schedule
 from .._task import Task
 from .comparison import Comparison as Comparison
@@ -103,8 +104,9 @@ def compare(
         Rows, files and the figure; ``print`` shows the table.
 
     Raises:
-        ValueError: Bad settings, unknown methods, a budget that is too small for one of them, a
-            method asked for by name that cannot take part, or a log of another comparison.
+        ValueError: Bad settings (``Windows("auto")`` is one), unknown methods, a budget that is too
+            small for one of them, a method asked for by name that cannot take part, or a log of
+            another comparison.
 
     Source: the comparison of arXiv:2007.07869, Figure 1, at equal cost; its ranges as far as known.
 
@@ -146,6 +148,12 @@ def _check(problem: Problem, **counts: int) -> None:
         raise ValueError(
             f"Nothing to learn: every setting of {problem.optimizer} is a fixed number."
         )
+    for name, hyper in problem.learned.items():
+        if automatic(hyper.basis):
+            raise ValueError(
+                f"{name} is Windows('auto'), but every search must choose the same number of values. "
+                "Give a number of windows, such as Windows(4)."
+            )
     for name, count in counts.items():
         least = 0 if name in ("seed", "curve_seeds") else 1
         if isinstance(count, bool) or not isinstance(count, int) or count < least:

@@ -85,24 +85,36 @@ class Comparison:
         """Method -> validation loss above that of the best of all, against the cost."""
         return regrets(self.pieces)
 
-    def markdown(self) -> str:
-        """The table, for a report."""
-        percent = self.measure.endswith("accuracy")
-        heading = self.measure.replace("_", " ") + (" (%)" if percent else "")
-        lines = [
-            f"| method | {heading} | per outer seed | validation loss, fresh | as the search saw it "
-            "| cost in plain runs | runs begun, not finished | seconds |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        for row in self.rows():
-            cells = [
-                row.method, spread(row, percent),
-                ", ".join(shown(score, percent) for score in row.scores) or "nothing found",
+    def head(self) -> list[str]:
+        """Titles of the columns of the table."""
+        percent = " (%)" if self._percent else ""
+        return [
+            "method", self.measure.replace("_", " ") + percent, "per outer seed",
+            "validation loss, fresh", "as the search saw it", "cost in plain runs",
+            "runs begun, not finished", "seconds",
+        ]  # fmt: skip
+
+    def cells(self) -> list[list[str]]:
+        """The table, best method first."""
+        return [
+            [
+                row.method, spread(row, self._percent),
+                ", ".join(shown(score, self._percent) for score in row.scores) or "nothing found",
                 f"{row.validation_loss:.4f}", f"{row.seen_loss:.4f}", f"{row.cost:.1f}",
                 f"{row.runs:.0f}, {row.unfinished:.0f}", f"{row.seconds:.0f}",
-            ]  # fmt: skip
-            lines.append(f"| {' | '.join(cells)} |")
-        return "\n".join(lines)
+            ]
+            for row in self.rows()
+        ]  # fmt: skip
+
+    @property
+    def _percent(self) -> bool:
+        return self.measure.endswith("accuracy")
+
+    def markdown(self) -> str:
+        """The table, for a report."""
+        head = self.head()
+        lines = [head, ["---"] * len(head), *self.cells()]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
     def to_json(self) -> dict[str, Any]:
         """Settings, the table, and every piece."""
@@ -118,15 +130,19 @@ class Comparison:
             }
         )
 
-    def save(self, directory: str | os.PathLike[str]) -> tuple[Path, Path]:
-        """Write ``compare.json`` and ``compare.png``."""
+    def save(self, directory: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
+        """Write ``compare.json``, ``compare.png`` and ``compare.html``, a page that works offline."""
+        # Drawing is imported when something is drawn: it takes as long as torch's import.
         from .figure import regret_figure
+        from .page import page
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        table = directory / "compare.json"
-        replace_file(table, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
-        return table, regret_figure(self.regret(), directory / "compare.png")
+        numbers, whole = directory / "compare.json", directory / "compare.html"
+        replace_file(numbers, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+        picture = regret_figure(self.regret(), directory / "compare.png")
+        replace_file(whole, page(self))
+        return numbers, picture, whole
 
     def __str__(self) -> str:
         return self.markdown()

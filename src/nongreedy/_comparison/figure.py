@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from .._figure import FAINT, INK, PAPER, RETURNED
-from .regret import Line
+from .regret import Drawn, Line
 
+OURS = ("default", "paper")
 # Families of methods: what their names begin with, and their colours.
 _FAMILIES = {
-    ("default", "paper"): [RETURNED, "#3f86c0"],
+    OURS: [RETURNED, "#3f86c0"],
     ("random", "tpe", "bohb"): ["#b5651d", "#d98e32", "#8f2d1f", "#c44e52"],
     ("hypergradient",): ["#5b3f8c"],
     ("",): ["#2e7d4f", "#7fb069", "#1f5a5a", "#9aa21b"],
@@ -32,12 +32,10 @@ def regret_figure(curves: Mapping[str, Line], path: str | Path) -> Path:
     """
     figure = Figure(figsize=(9.2, 5.2), facecolor=PAPER, layout="constrained")
     axis = figure.add_subplot()
-    positive = [value for curve in curves.values() for _, value in curve if value > 0]
-    floor = min(positive, default=1e-3) / 2
-    end = 1.03 * max((curve[-1][0] for curve in curves.values()), default=1.0)
-    for name, style in _styles(list(curves)).items():
-        costs, values = zip(*curves[name], (end, curves[name][-1][1]), strict=True)
-        axis.step(costs, [max(v, floor) for v in values], where="post", label=name, **style)
+    drawn = Drawn.of(curves)
+    for name, style in styles(list(curves)).items():
+        costs, values = zip(*drawn.lines[name], strict=True)
+        axis.step(costs, values, where="post", label=name, **style)
     axis.set_yscale("log")
     axis.set_xlabel("cost, in plain training runs", color=FAINT)
     axis.set_ylabel("validation loss above that of the best of all", color=FAINT)
@@ -46,7 +44,7 @@ def regret_figure(curves: Mapping[str, Line], path: str | Path) -> Path:
         0.005, 0.01, "the best of all is 0, drawn just above this edge", color=FAINT, fontsize=8.5,
         transform=axis.transAxes, va="bottom",
     )  # fmt: skip
-    axis.set_ylim(floor / 1.25, _top([value for curve in curves.values() for _, value in curve]))
+    axis.set_ylim(drawn.floor / 1.25, drawn.top)
     axis.grid(axis="y", color="#e7eaee", linewidth=0.8)
     axis.tick_params(colors=FAINT, which="both")
     for side in ("top", "right"):
@@ -58,13 +56,7 @@ def regret_figure(curves: Mapping[str, Line], path: str | Path) -> Path:
     return path
 
 
-def _top(values: list[float]) -> float | None:
-    """Above most of the values: a few that nearly diverged would hide the others."""
-    finite = np.asarray([value for value in values if 0 < value < np.inf])
-    return 2 * float(np.quantile(finite, 0.95)) if len(finite) else None
-
-
-def _styles(names: list[str]) -> dict[str, dict]:
+def styles(names: list[str]) -> dict[str, dict]:
     """Colours by family; this library's methods are thick, the paper's ranges dotted."""
     left = {family: list(colours) for family, colours in _FAMILIES.items()}
     colours: dict[str, str] = {}
@@ -74,10 +66,9 @@ def _styles(names: list[str]) -> dict[str, dict]:
         if base not in colours:
             family = next(f for f in left if base.startswith(f))
             colours[base] = left[family].pop(0) if left[family] else FAINT
-        ours = base in ("default", "paper")
         found[name] = {
             "color": colours[base],
-            "linewidth": 2.6 if ours else 1.4,
+            "linewidth": 2.6 if base in OURS else 1.4,
             "linestyle": ":" if base != name else "-",
         }
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,6 +29,35 @@ def regrets(pieces: Sequence[Piece]) -> dict[str, Line]:
     means = {name: mean(curves) for name, curves in groups.items() if all(curves)}
     best = min((curve[-1][1] for curve in means.values()), default=0.0)
     return {name: [(cost, value - best) for cost, value in c] for name, c in means.items()}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Regrets on a logarithmic axis, where the best of all, 0, has no place of its own.
+
+    Attributes:
+        lines: Method -> (cost, value), values below `floor` lifted to it, up to the common `end`.
+        floor: Half of the least positive regret.
+        top: Above most of the values: a few that nearly diverged would hide the others.
+    """
+
+    lines: dict[str, Line]
+    floor: float
+    end: float
+    top: float
+
+    @classmethod
+    def of(cls, curves: Mapping[str, Line]) -> Drawn:
+        """What of these curves can be drawn."""
+        values = [value for curve in curves.values() for _, value in curve]
+        positive = [value for value in values if 0 < value < np.inf] or [1e-3]
+        floor = min(positive) / 2
+        end = 1.03 * max((curve[-1][0] for curve in curves.values()), default=1.0)
+        lines = {
+            name: [(cost, max(value, floor)) for cost, value in (*curve, (end, curve[-1][1]))]
+            for name, curve in curves.items()
+        }
+        return cls(lines, floor, end, 2 * float(np.quantile(positive, 0.95)))
 
 
 def mean(curves: Sequence[Line]) -> Line:

@@ -14,14 +14,14 @@ class Cost:
 
     Attributes:
         each: Of every outer step, all together.
-        runs: Its plain runs; None where the study does not say.
+        runs: Its plain runs.
         sweeps: Its hypergradients, likewise.
         last: Of what came after the last outer step; None where that is not known.
     """
 
     each: list[float]
-    runs: list[float] | None
-    sweeps: list[float] | None
+    runs: list[float]
+    sweeps: list[float]
     last: float | None
 
     @classmethod
@@ -29,17 +29,12 @@ class Cost:
         """From the growing sums in the rows, less the plain runs that each step names."""
         sums = [row.cost for row in record.rows]
         each = [after - before for before, after in zip([0.0, *sums], sums, strict=False)]
-        known = [step.run_cost for step in record.steps]
-        runs = [cost for cost in known if cost is not None]
-        if len(runs) < len(known):
-            return cls(each, None, None, record.last_cost)
+        runs = [step.run_cost for step in record.steps]
         sweeps = [max(0.0, all_ - own) for all_, own in zip(each, runs, strict=True)]
         return cls(each, runs, sweeps, record.last_cost)
 
     def stacks(self) -> list[tuple[str, list[float], str]]:
         """Label, cost of every outer step, colour."""
-        if self.runs is None or self.sweeps is None:
-            return [("everything", self.each, colours.RUNS)]
         return [
             ("plain runs", self.runs, colours.RUNS),
             ("hypergradients", self.sweeps, colours.SWEEPS),

@@ -8,10 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from .._figure import number
+from .._page.plot import Plot, axes, count, title
 from . import colours
-from .plot import SHOWN, Plot, axes, count, title
 from .record import Record, Step
-from .series import band, evenly
+from .series import SHOWN, band, evenly
 
 
 def hypergradients(record: Record) -> list[Plot]:

@@ -1,41 +1,22 @@
-"""The page: one file that needs no network."""
+"""The page of a study."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.resources import files
-
-from plotly.offline import get_plotlyjs
 
 from .._basis import Linear
 from .._figure import duration, number
+from .._page.document import document, facts, places
+from .._page.markup import choice, pairs, section, table, text
+from .._page.plot import Plot
 from .._result import OuterStep
 from . import colours, plots
 from .cost import Cost
 from .derivatives import hypergradients
-from .markup import json_for_script, pairs, section, table, text
-from .plot import Plot
 from .record import Record
 from .trust import trust_section
 from .use import settings, use
-
-# Nothing is fetched: not even a page that was tampered with could.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-)
-# Before anything else: what goes wrong in a script is written into the page.
-_WATCH = """
-"use strict";
-document.documentElement.dataset.errors = "";
-const note = (what) => {
-  document.documentElement.dataset.errors += what + "\\n";
-  const place = document.getElementById("trouble");
-  if (place) place.textContent = "A figure could not be drawn: " + what;
-};
-window.onerror = (message, source, line) => { note(message + " (line " + line + ")"); };
-window.addEventListener("unhandledrejection", (event) => { note(String(event.reason)); });
-"""
 
 
 def page(record: Record) -> str:
@@ -45,50 +26,14 @@ def page(record: Record) -> str:
     body = [_head(record), _schedules(record, known), _progress(record, known)]
     body += [_hypergradients(record, known), _cost(record, costs, known)]
     body += [section("Trust", trust_section(record)), use(record), settings(record)]
-    content = {
-        "figures": {plot.key: plot.to_json() for plot in known},
-        "choices": {plot.key: plot.choices for plot in known if plot.choices},
-        "dark": colours.twins(len(record.steps)),
-    }
-    parts = files(__package__ or "nongreedy._report")
-    style, script = (parts.joinpath(name).read_text("utf-8") for name in ("style.css", "draw.js"))
-    name = text(record.name)
-    return f"""<!DOCTYPE html>
-<html lang="en" data-errors="">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Study {name}</title>
-<script>{_WATCH}</script>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{"".join(body)}
-<p id="trouble" role="status"></p>
-<noscript><p>The figures need JavaScript; report.png and report.svg beside this page show the
-main ones without.</p></noscript>
-</main>
-<script type="application/json" id="figures">{json_for_script(content)}</script>
-<script>{get_plotlyjs()}</script>
-<script>
-{script}</script>
-</body>
-</html>
-"""
+    beside = "report.png and report.svg beside this page show the main ones without"
+    dark = colours.twins(len(record.steps))
+    return document(f"Study {record.name}", body, known, dark, beside)
 
 
 def _figures(found: Sequence[Plot], known: list[Plot]) -> str:
     known.extend(found)
-    parts = [
-        f"<figure>\n<h3>{text(plot.title.replace('_', ' '))}</h3>\n"
-        f'<div class="plot" id="{plot.key}" role="img" aria-label="{text(plot.caption)}"></div>\n'
-        f"<figcaption>{text(plot.caption)}</figcaption>\n</figure>\n"
-        for plot in found
-    ]
-    return f'<div class="plots">\n{"".join(parts)}</div>\n'
+    return places(found)
 
 
 def _head(record: Record) -> str:
@@ -97,7 +42,7 @@ def _head(record: Record) -> str:
     done = "returned, in the final comparison" if record.status else "last accepted outer step"
     asked = record.settings.get("outer_steps")
     costs = "" if record.last_cost is not None else "final comparison not counted"
-    facts = {
+    shown = {
         "Validation loss": (
             f"{number(start, 3)} → {number(record.loss, 3)}", f"{begun} → {done}"
         ),
@@ -106,14 +51,10 @@ def _head(record: Record) -> str:
         "Time": (duration(record.seconds), "that the outer steps took"),
     }  # fmt: skip
     if not record.status and record.last_cost is None:
-        facts["Cost"] = (facts["Cost"][0], "up to the last outer step")
-    boxes = "".join(
-        f"<div><dt>{text(k)}</dt><dd>{text(v)}<small>{text(small)}</small></dd></div>"
-        for k, (v, small) in facts.items()
-    )
+        shown["Cost"] = (shown["Cost"][0], "up to the last outer step")
     return (
         f"<h1>Study {text(record.name)}</h1>\n<p>Tuned: {text(_tuned(record))}.</p>\n"
-        f'{_state(record)}\n<dl class="facts">{boxes}</dl>\n'
+        f"{_state(record)}\n{facts(shown)}"
     )
 
 
@@ -199,20 +140,12 @@ def _verdict(row: OuterStep) -> str:
 def _hypergradients(record: Record, known: list[Plot]) -> str:
     found = hypergradients(record)
     if not found:
-        said = (
-            "The study keeps no derivatives step by step: the engine does not compute them, or an "
-            "earlier release kept the study."
+        said = "The study keeps no derivatives step by step" + (
+            "." if record.lost else ": its engine does not compute them."
         )
         return section("Hypergradients over training", f"<p>{said}</p>")
     labels = list(dict.fromkeys(label for plot in found for label in plot.choices))
-    options = "".join(
-        f"<option{' selected' if label == labels[-1] else ''}>{text(label)}</option>"
-        for label in labels
-    )
-    choose = (
-        f'<p class="choose"><label>Show <select data-plots="{" ".join(p.key for p in found)}">'
-        f"{options}</select></label></p>"
-    )
+    choose = choice([plot.key for plot in found], labels, labels[-1])
     said = (
         "Line: mean over seeds. Band: mean ± standard deviation over them; there is none with a "
         "single seed. Long runs are averaged over blocks of steps. A hypergradient is that of the "

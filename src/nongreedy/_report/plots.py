@@ -9,11 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from .._figure import RETURNED, number
+from .._page.plot import Plot, axes, count, title
 from . import colours
 from .cost import Cost
-from .plot import SHOWN, Plot, axes, count, title, whole
 from .record import Record, Step
-from .series import evenly, over_run
+from .series import SHOWN, evenly, over_run
 
 
 def schedules(record: Record) -> list[Plot]:
@@ -143,9 +143,17 @@ def _per_step(
         )  # fmt: skip
         figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False})
     axes(figure, "outer step", below, finite, logarithmic=logarithmic)
-    whole(figure, record)
+    _whole(figure, record)
     figure.update_layout(showlegend=True)
     return figure
+
+
+def _whole(figure: go.Figure, record: Record) -> None:
+    """A horizontal axis of outer steps, which are whole numbers."""
+    last = record.rows[-1].index
+    figure.update_xaxes(range=[-0.6, last + 0.6], tickformat="d")
+    if last < 12:
+        figure.update_xaxes(dtick=1)
 
 
 def training(record: Record) -> Plot | None:
@@ -184,7 +192,7 @@ def cost(record: Record, costs: Cost) -> Plot:
         )  # fmt: skip
     figure.update_layout(barmode="stack", showlegend=True, bargap=0.35)
     axes(figure, "outer step", "cost (plain training runs)", None)
-    whole(figure, record)
+    _whole(figure, record)
     figure.update_yaxes(rangemode="tozero")
     caption = f"In plain training runs; {number(sum(costs.each), 3)} for all outer steps together."
     return Plot("cost", "Cost of each outer step", caption, figure, {})

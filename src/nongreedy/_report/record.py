@@ -47,7 +47,7 @@ class Step:
 
     Attributes:
         curve: Training step -> training loss, of a run of the step's schedule.
-        run_cost: What its own plain runs cost; None where an earlier release kept the study.
+        run_cost: What its own plain runs cost.
         first_loss: Of its first plain run that finished, if that is known.
     """
 
@@ -55,7 +55,7 @@ class Step:
     schedule: Schedule
     curve: Mapping[int, float]
     sweeps: list[Sweep]
-    run_cost: float | None
+    run_cost: float
     first_loss: float | None
 
     @property
@@ -188,8 +188,7 @@ class _Reader:
         final, last_cost = trials.get("final"), None
         if final is not None:
             schedule, loss = self._schedule(final), float(final.value)
-            whole = final.user_attrs.get("cost")
-            last_cost = None if whole is None else float(whole) - steps[-1].row.cost
+            last_cost = float(final.user_attrs["cost"]) - steps[-1].row.cost
         else:
             kept = [step for step in steps if step.row.accepted] or steps[:1]
             schedule, loss = kept[-1].schedule, kept[-1].row.validation_loss
@@ -223,10 +222,8 @@ class _Reader:
             self.lost += 1
             return None
 
-    def _runs(self, trial: FrozenTrial) -> tuple[float | None, float | None]:
+    def _runs(self, trial: FrozenTrial) -> tuple[float, float | None]:
         """What the trial's plain runs cost, and the loss of the first that finished."""
-        if "runs" not in trial.user_attrs:
-            return None, None
         cost, first = 0.0, None
         for key in trial.user_attrs["runs"]:
             found = self._answer(key)
@@ -239,17 +236,16 @@ class _Reader:
         return cost, first
 
     def _sweeps(self, trial: FrozenTrial, horizon: int) -> list[Sweep]:
-        kept = trial.user_attrs.get("hypergradients", [])
-        keys = trial.user_attrs.get("sweeps", [None] * len(kept))
         sweeps = []
+        kept, keys = trial.user_attrs["hypergradients"], trial.user_attrs["sweeps"]
         for given, key in zip(kept, keys, strict=True):
-            found = self._answer(key) if key is not None else None
+            found = self._answer(key)
             if isinstance(found, Hypergradient):
                 per_step = {n: blocks(g.numpy(), horizon) for n, g in found.per_step.items()}
                 gradients = {n: g.numpy() for n, g in found.gradients.items()}
                 seed = int(given["seed"])
                 sweeps.append(Sweep(seed, found.value, gradients, per_step, found))
-            else:  # at least what the trial itself says
+            else:  # damaged: at least what the trial itself says
                 rest = {n: np.asarray(g, float) for n, g in given.items() if n != "seed"}
                 sweeps.append(Sweep(int(given["seed"]), None, rest))
         return sweeps

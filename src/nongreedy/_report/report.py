@@ -37,8 +37,8 @@ def report(
 
     Source: none; figures by Plotly and Matplotlib.
 
-    Cannot: show derivatives step by step that the engine does not compute, or that an earlier release
-    did not tell apart; tell which data the search was run on.
+    Cannot: show derivatives step by step that the engine does not compute; tell which data the search
+    was run on.
 
     Example:
         >>> report("nowhere.db")

@@ -8,9 +8,9 @@ import numpy as np
 
 from .._basis import Linear
 from .._figure import number
+from .._page.markup import table, text
 from .._trust import Trust
 from .._trust.signal import CLEAR
-from .markup import table, text
 from .record import Record, Step
 
 _MOST = 100  # rows of the table

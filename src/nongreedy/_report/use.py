@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
-from importlib import metadata
 
-from .markup import pairs, section, text
+from .._page.document import versions
+from .._page.markup import pairs, section, text
 from .record import Record
 
 _MOST_VALUES = 64  # of a schedule are written into code
@@ -52,11 +51,3 @@ def settings(record: Record) -> str:
         "Settings", pairs({"study": record.place, **rows}), command,
         "<h3>Versions that made this page</h3>", pairs(versions()),
     )  # fmt: skip
-
-
-def versions() -> dict[str, object]:
-    """Of what made the page."""
-    from .. import __version__
-
-    others = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
-    return {"nongreedy": __version__, **others, "python": platform.python_version()}

@@ -10,9 +10,33 @@ from typing import Any
 from plotly.utils import PlotlyJSONEncoder
 
 
+class Html(str):
+    """Markup that we wrote: `text` lets it through."""
+
+
 def text(value: object) -> str:
     """Shown as it is, wherever it stands in a page."""
-    return html.escape(str(value), quote=True)
+    return value if isinstance(value, Html) else html.escape(str(value), quote=True)
+
+
+def swatch(light: str, dark: str, dotted: bool) -> Html:
+    """A short line in the colours that a figure gives to a name."""
+    kind = "dotted" if dotted else "solid"
+    return Html(
+        f'<i class="swatch" style="--light:{text(light)};--dark:{text(dark)};--kind:{kind}"></i>'
+    )
+
+
+def choice(keys: Sequence[str], labels: Sequence[str], chosen: str) -> str:
+    """Lets the reader choose what some figures show."""
+    options = "".join(
+        f"<option{' selected' if label == chosen else ''}>{text(label)}</option>"
+        for label in labels
+    )
+    return (
+        f'<p class="choose"><label>Show <select data-plots="{" ".join(keys)}">'
+        f"{options}</select></label></p>"
+    )
 
 
 def section(title: str, *content: str) -> str:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from .record import Record
-from .series import is_logarithmic, ticks
-
-SHOWN = 20  # outer steps, at most, of which hypergradients are in the page
+from .scale import is_logarithmic, ticks
 
 
 @dataclass(frozen=True)
@@ -25,13 +22,15 @@ class Plot:
         key: Its id in the page.
         caption: What it shows, in words.
         choices: Label -> indices of the traces that are seen when it is chosen; empty: all are.
+        tall: Whether it needs more height than others.
     """
 
     key: str
     title: str
     caption: str
     figure: go.Figure
-    choices: dict[str, list[int]]
+    choices: dict[str, list[int]] = field(default_factory=dict)
+    tall: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """What the page's script draws."""
@@ -42,14 +41,6 @@ class Plot:
 def title(name: str) -> str:
     """A name for people, in lines that fit beside a figure; Plotly reads tags and entities."""
     return "<br>".join(html.escape(line) for line in textwrap.wrap(name.replace("_", " "), 32))
-
-
-def whole(figure: go.Figure, record: Record) -> None:
-    """A horizontal axis of outer steps, which are whole numbers."""
-    last = record.rows[-1].index
-    figure.update_xaxes(range=[-0.6, last + 0.6], tickformat="d")
-    if last < 12:
-        figure.update_xaxes(dtick=1)
 
 
 def axes(
