@@ -1,0 +1,79 @@
+"""The experiments' own arithmetic, and that their work goes on where it stopped."""
+
+import sys
+
+import pytest
+import torch
+
+import nongreedy as ng
+from experiments import figure2, figure3
+from experiments._work import Scale, Stopped, begun, mine
+
+TINY = {"cpu": Scale("mlp", 64, 32, 16, steps=12, seeds=1)}
+
+
+@pytest.mark.parametrize("width", [1, 4, 40])
+def test_measured_error_is_that_of_the_theorem_where_it_is_tight(width):
+    noise, drift = 0.25, 0.08  # the specification's numbers: 0.023625 at W = 4, 0.85436 at W = 40
+    generator = torch.Generator().manual_seed(0)
+    g = noise * torch.randn(400, 400, generator=generator).double() + drift * torch.arange(400)
+    expected = noise**2 / width + drift**2 * (width**2 - 1) / 12
+    assert figure2.measured(g, width) == pytest.approx(expected, rel=0.03)
+
+
+def work(folder, monkeypatch, *arguments):
+    monkeypatch.setattr(
+        sys, "argv", ["figure", "--data", "digits", "--out", str(folder), *arguments]
+    )
+    return begun("an experiment", "figure", TINY, data="digits")
+
+
+def test_a_stopped_experiment_goes_on_to_the_same_result(tmp_path, monkeypatch):
+    def stop_within(step, steps):
+        calls.append(step)
+        if len(calls) == 30:
+            monkeypatch.setattr(stopped.clock, "end", 0.0)
+        return type(stopped.clock).on_inner_step(stopped.clock, step, steps)
+
+    calls, optimizer = [], ng.SGD(ng.Windows(2), 0.9, 0.0)
+    settings = {"steps": 12, "outer": "paper", "outer_steps": 3}
+    stopped, options = work(tmp_path / "stopped", monkeypatch)
+    task = stopped.task()
+    monkeypatch.setattr(stopped.clock, "on_inner_step", stop_within, raising=False)
+    stopped.do(
+        mine(["a|0"], options), lambda key: searched(stopped, key, task, optimizer, settings)
+    )
+    assert stopped.log.read() == {} and len(calls) >= 30
+
+    resumed, _ = work(tmp_path / "stopped", monkeypatch)
+    whole, _ = work(tmp_path / "whole", monkeypatch)
+    for each in (resumed, whole):
+        each.do(["a|0"], lambda key, each=each: searched(each, key, task, optimizer, settings))
+    found, expected = (each.log.read()["a|0"]["schedule"] for each in (resumed, whole))
+    assert found == expected
+    resumed.do(["a|0"], lambda key: pytest.fail("done twice"))
+
+
+def searched(work, key, task, optimizer, settings):
+    result = work.search(key, task, optimizer, **settings)
+    return {"schedule": result.schedule.to_json()["hyperparameters"]}
+
+
+def test_over_before_any_run_is_a_stop_not_an_error(tmp_path, monkeypatch):
+    late, _ = work(tmp_path, monkeypatch, "--minutes", "0")
+    with pytest.raises(Stopped):
+        late.search("a|0", late.task(), ng.SGD(), steps=12, outer_steps=1)
+
+
+def test_an_experiment_writes_its_table_and_figure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(figure3, "SCALES", TINY)
+    monkeypatch.setattr(figure3, "OUTER_STEPS", 1)
+    arguments = ["figure3", "--data", "digits", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(
+        ng.Greedy, "__post_init__", lambda self: object.__setattr__(self, "batch", 16)
+    )
+    figure3.main()
+    said = capsys.readouterr().out
+    assert all(f"| {kind} |" in said for kind in ("FDS", "unshared", "greedy", "default"))
+    assert (tmp_path / "figure3.png").read_bytes().startswith(b"\x89PNG")
