@@ -156,8 +156,9 @@ def begun(
     name: str,
     scales: Mapping[str, Scale],
     data: str = "../shared/data/cifar10.zip",
+    more: Mapping[str, dict[str, Any]] | None = None,
 ) -> tuple[Work, argparse.Namespace]:
-    """The work that the command line asks for."""
+    """The work that the command line asks for; `more` are further options of the parser."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--scale", choices=list(scales), default="cpu")
     parser.add_argument("--data", default=data, help="a path, or the name of a data set")
@@ -167,6 +168,8 @@ def begun(
     parser.add_argument("--minutes", type=float, help="stop then; the same command goes on")
     parser.add_argument("--part", default="0/1", help="this process' share of the work, i/n")
     parser.add_argument("--table", action="store_true", help="print, draw, and compute nothing")
+    for flag, given in (more or {}).items():
+        parser.add_argument(flag, **given)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     folder = options.out or Path("results") / f"{name}-{options.scale}"

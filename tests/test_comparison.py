@@ -18,7 +18,7 @@ from nongreedy._comparison.meter import Watched
 from nongreedy._comparison.ours import _schedule as schedule_of
 from nongreedy._comparison.page import alike, page
 from nongreedy._comparison.peaks import grid, one_cycle
-from nongreedy._comparison.regret import regrets
+from nongreedy._comparison.regret import reached, regrets
 
 from .helpers import classes
 
@@ -256,10 +256,14 @@ def test_the_curve_is_what_would_have_been_returned_judged_afresh(name):
         runs = (
             METHODS[name].retrain(task(), problem, schedule, 1_000_003 + k) for k in range(count)
         )
-        return sum(run.validation_loss for run in runs) / count
+        every = list(runs)
+        return {
+            name: pytest.approx(sum(getattr(run, name) for run in every) / count)
+            for name in ("test_accuracy", "validation_accuracy", "test_loss", "validation_loss")
+        }
 
     on_the_way = [(cost, fresh(schedule, 2)) for cost, schedule in meter.incumbents]
-    assert piece.judged == [*on_the_way, (meter.cost, pytest.approx(fresh(found.schedule, 3)))]
+    assert piece.judged == [*on_the_way, (meter.cost, fresh(found.schedule, 3))]
     if name != "default":  # which keeps to its own judgement of which schedule is better
         assert [cost for cost, _ in meter.incumbents] == [cost for cost, _ in meter.curve]
     assert compare([name], curve_seeds=0).pieces[0].judged == []
@@ -330,6 +334,18 @@ def test_regret_is_the_mean_over_seeds_above_the_best_method():
         ]
     )
     assert found == {"a": [(2.0, 2.5), (3.0, 1.0), (4.0, 0.0)], "b": [(1.0, 1.0)]}
+    assert reached(found["a"], 1.0) == 3.0 and reached(found["b"], 0.5) is None
+    assert reached([(1.0, 0.2), (2.0, 0.9), (3.0, 0.1)], 0.5) == 3.0  # it did not stay there
+
+
+def test_regret_of_an_accuracy_is_the_other_way_round():
+    def piece(method, *judged):
+        course = [(cost, {"test_accuracy": value}) for cost, value in judged]
+        return Piece(method, 0, 9.0, 0.0, {}, None, [(1.0, 0.5)], course, 1, 0, 0.0)
+
+    found = ng.Comparison([piece("a", (1.0, 0.5), (4.0, 0.75)), piece("b", (2.0, 0.5))])
+    assert found.regret("test_accuracy") == {"a": [(1.0, 0.25), (4.0, 0.0)], "b": [(2.0, 0.25)]}
+    assert found.cost_to_reach(0.1, "test_accuracy") == {"a": 4.0, "b": None}
 
 
 def test_a_watched_run_tells_what_the_run_had_reached():
@@ -421,10 +437,14 @@ def test_schedule_free_search_and_retraining_are_the_same_run():
 
 def test_log_reads_back_what_it_wrote(tmp_path):
     piece = Piece(
-        "a", 0, 2.5, math.inf, {}, None, [(1.0, 0.5)], [(1.0, 0.7)], 3, 3, 0.1, {"budget": 4.0}
-    )
+        "a", 0, 2.5, math.inf, {}, None, [(1.0, 0.5)], [(1.0, {"test_loss": 0.7})], 3, 3, 0.1,
+        {"budget": 4.0},
+    )  # fmt: skip
     log = Log(tmp_path / "deep" / "log.jsonl")
     log.append(piece)
     log.append(piece)
     assert log.read() == {"a|0": piece}
     assert len(log.path.read_text().splitlines()) == 2
+    log.path.write_text('{"key": "a|0"}\n')
+    with pytest.raises(ValueError, match=r"Line 1 of '.*log.jsonl' is no search of a comparison"):
+        ng.Comparison.load(log.path)

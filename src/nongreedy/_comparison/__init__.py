@@ -23,7 +23,7 @@ from .methods import settled
 from .piece import MEASURES as MEASURES
 from .piece import Log as Log
 from .piece import Piece as Piece
-from .piece import measured
+from .piece import means, measured
 from .problem import Problem as Problem
 
 FRESH, _APART = 1_000_003, 1000  # seeds of fresh trainings: none of any search's own
@@ -56,9 +56,10 @@ def compare(
     .. math:: r_m(c) = \operatorname{mean}_k J_{mk}(c) - \min_m \operatorname{mean}_k J_{mk}
 
     with :math:`J_{mk}(c)` the validation loss, in fresh trainings, of what method m would have returned
-    at outer seed k for a cost of c plain runs. Costs are gradient evaluations, counted whole:
-    hypergradients, the tuning of peaks and of a baseline's own settings, runs that diverged (up to
-    there) or were pruned (likewise), and the final of each search. Every search chooses on validation
+    at outer seed k for a cost of c plain runs (or another measure: :meth:`Comparison.regret`). Costs are
+    gradient evaluations, counted whole: hypergradients, the tuning of peaks and of a baseline's own
+    settings, runs that diverged (up to there) or were pruned (likewise), and the final of each search.
+    Every search chooses on validation
     data; it does not have the test data. Its choice is then trained afresh by plain PyTorch on seeds
     that no search has used.
 
@@ -195,12 +196,10 @@ def _piece(
 
     judged = []
     for cost, schedule in meter.incumbents if settings["curve_seeds"] else ():
-        losses = trained(schedule, settings["curve_seeds"])["validation_loss"]
-        judged.append((cost, sum(losses) / len(losses)))
+        judged.append((cost, means(trained(schedule, settings["curve_seeds"]))))
     fresh = {} if found is None else trained(found.schedule, settings["retrain_seeds"])
     if judged and fresh:
-        losses = fresh["validation_loss"]
-        judged.append((meter.cost, sum(losses) / len(losses)))
+        judged.append((meter.cost, means(fresh)))
     return Piece(
         method=name,
         seed=outer,

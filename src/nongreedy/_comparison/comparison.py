@@ -13,7 +13,7 @@ from typing import Any
 
 from .._files import plain, replace_file
 from .piece import MEASURES, Log, Piece
-from .regret import Line, regrets
+from .regret import Line, reached, regrets
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,20 @@ class Comparison:
         rows = [_row(name, pieces, self.measure) for name, pieces in groups.items()]
         return sorted(rows, key=lambda r: math.inf if math.isnan(r.mean) else sign * r.mean)
 
-    def regret(self) -> dict[str, Line]:
-        """Method -> validation loss above that of the best of all, against the cost."""
-        return regrets(self.pieces)
+    def regret(self, measure: str = "validation_loss") -> dict[str, Line]:
+        """Method -> how far `measure` lies from that of the best of all, against the cost."""
+        return regrets(self.pieces, measure)
+
+    def cost_to_reach(
+        self, regret: float, measure: str = "validation_loss"
+    ) -> dict[str, float | None]:
+        """Method -> plain runs after which its regret is at most `regret`, to the end; None: never.
+
+        Args:
+            regret: In the units of the measure: 0.005 is half a point of an accuracy.
+            measure: One of those that fresh trainings gave, such as ``"test_accuracy"``.
+        """
+        return {name: reached(line, regret) for name, line in self.regret(measure).items()}
 
     def head(self) -> list[str]:
         """Titles of the columns of the table."""

@@ -29,8 +29,8 @@ class Piece:
         fresh: One of :data:`MEASURES` -> its value in each fresh training.
         schedule: What was found, as :meth:`Schedule.to_json` has it, or None.
         curve: (cost, best validation loss so far), an entry for each improvement.
-        judged: (cost, validation loss in fresh trainings) of what it would have returned from there on;
-            the last is its choice. Empty where no one asked.
+        judged: (cost, measure -> its mean in fresh trainings) of what it would have returned from there
+            on; the last is its choice. Empty where no one asked.
         runs: Runs that it began, of any length; hypergradients are not counted here.
         unfinished: Those of them that diverged or were pruned.
         seconds: Of the search.
@@ -43,7 +43,7 @@ class Piece:
     fresh: Mapping[str, list[float]]
     schedule: Mapping[str, Any] | None
     curve: list[tuple[float, float]]
-    judged: list[tuple[float, float]]
+    judged: list[tuple[float, Mapping[str, float]]]
     runs: int
     unfinished: int
     seconds: float
@@ -59,6 +59,13 @@ class Piece:
         values = self.fresh.get(measure, ())
         return sum(values) / len(values) if values else math.nan
 
+    def course(self, measure: str) -> list[tuple[float, float]]:
+        """(cost, what the search would have returned from there on is worth): in fresh trainings, or
+        else, if it is the validation loss that is asked for, as the search itself saw it."""
+        if self.judged:
+            return [(cost, means[measure]) for cost, means in self.judged if measure in means]
+        return self.curve if measure == "validation_loss" else []
+
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Piece:
         """The inverse of the line that :class:`Log` writes."""
@@ -66,9 +73,16 @@ class Piece:
         given = {name: row[name] for name in names}
         given["validation_loss"] = float(row["validation_loss"])
         given["fresh"] = {n: [float(v) for v in values] for n, values in row["fresh"].items()}
-        for name in ("curve", "judged"):
-            given[name] = [(float(cost), float(loss)) for cost, loss in row[name]]
+        given["curve"] = [(float(cost), float(loss)) for cost, loss in row["curve"]]
+        given["judged"] = [
+            (float(cost), {n: float(v) for n, v in means.items()}) for cost, means in row["judged"]
+        ]
         return cls(**given)
+
+
+def means(fresh: Mapping[str, list[float]]) -> dict[str, float]:
+    """Of each measure, over its trainings."""
+    return {name: sum(values) / len(values) for name, values in fresh.items()}
 
 
 def measured(trained: list[Retrained]) -> dict[str, list[float]]:
@@ -84,9 +98,22 @@ class Log:
         self.path = Path(path)
 
     def read(self) -> dict[str, Piece]:
-        """Every piece that is there whole, by key; the last of a key counts."""
-        pieces = [Piece.from_json(json.loads(line)) for line in self._lines()]
+        """Every piece that is there whole, by key; the last of a key counts.
+
+        Raises:
+            ValueError: A line is no piece.
+        """
+        pieces = [self._piece(number, line) for number, line in enumerate(self._lines(), start=1)]
         return {piece.key: piece for piece in pieces}
+
+    def _piece(self, number: int, line: bytes) -> Piece:
+        try:
+            return Piece.from_json(json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"Line {number} of {str(self.path)!r} is no search of a comparison, or one of another "
+                f"release ({type(error).__name__}: {error}). Name another file."
+            ) from error
 
     def append(self, piece: Piece) -> None:
         """Add a piece in one write, after what may be left of one that a kill cut short."""

@@ -12,23 +12,33 @@ from .piece import Piece
 Line = list[tuple[float, float]]  # (cost, value), constant from one entry to the next
 
 
-def regrets(pieces: Sequence[Piece]) -> dict[str, Line]:
-    r"""Mean over outer seeds, minus the least such mean at the end of all methods.
+def regrets(pieces: Sequence[Piece], measure: str = "validation_loss") -> dict[str, Line]:
+    r"""How far the mean over outer seeds lies from the best such mean at the end of all methods.
 
     .. math:: r_m(c) = \operatorname{mean}_k J_{mk}(c) - \min_m \operatorname{mean}_k J_{mk}
 
-    J is the loss in fresh trainings of what the search would have returned at the cost c; where no one
-    asked for these, the best loss that it had seen by then.
+    J is the measure in fresh trainings of what the search would have returned at the cost c; where no one
+    asked for these, the best validation loss that it had seen by then. Of an accuracy, of which more is
+    better, the difference is the other way round.
 
-    A method's curve begins where each of its seeds has a first loss; one at which a seed never had
+    A method's curve begins where each of its seeds has a first value; one at which a seed never had
     one is left out.
     """
     groups: dict[str, list[Line]] = {}
     for piece in pieces:
-        groups.setdefault(piece.method, []).append(piece.judged or piece.curve)
+        groups.setdefault(piece.method, []).append(piece.course(measure))
     means = {name: mean(curves) for name, curves in groups.items() if all(curves)}
-    best = min((curve[-1][1] for curve in means.values()), default=0.0)
-    return {name: [(cost, value - best) for cost, value in c] for name, c in means.items()}
+    sign = -1.0 if measure.endswith("accuracy") else 1.0
+    best = min((sign * curve[-1][1] for curve in means.values()), default=0.0)
+    return {name: [(cost, sign * value - best) for cost, value in c] for name, c in means.items()}
+
+
+def reached(line: Line, level: float) -> float | None:
+    """The cost from which on the regret is at most `level`; None if it never is to the end."""
+    cost = None
+    for place, value in line:
+        cost = None if value > level else place if cost is None else cost
+    return cost
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,95 @@
+"""Figure 1 of arXiv:2007.07869: regret against cost, beside black-box searches.
+
+    python -m experiments.figure1                    # a small net with BatchNorm, part of CIFAR-10
+    python -m experiments.figure1 --part 0/2 & python -m experiments.figure1 --part 1/2
+    python -m experiments.figure1 --scale full --device cuda
+
+Seven learning rates, one momentum and one weight decay. Each search may spend as many gradients as the
+paper's ten outer steps; it chooses on validation images, and every schedule that it would have returned
+on the way is trained afresh, so that the regret is one of test accuracy. The black boxes search
+positive ranges on logarithmic scales and, apart from that, the ranges that the paper may have used
+(`nongreedy compare`).
+
+At the full scale a training run has ten epochs, as in the paper's search; the paper retrains for fifty. A
+search is one piece of work there, which takes hours and begins anew when it is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import nongreedy as ng
+from benchmarks._pieces import share
+from nongreedy._comparison import METHODS
+
+from ._work import Scale, Stopped, Work, begun
+
+SCALES = {
+    "cpu": Scale("convnet", 5_000, 2_000, 128, 195, seeds=3),
+    "full": Scale("wrn-16-1", 47_500, 2_500, 256, 1_850, seeds=3, augmented=True),
+}
+OPTIMIZER = ng.SGD(ng.Windows(7), ng.Windows(1), ng.Windows(1))
+BUDGET = 40.0  # plain runs: ten outer steps of a run and a sweep
+LEVELS = (0.02, 0.01, 0.005)  # of regret, in shares of the test images
+
+
+def tell(found: ng.Comparison) -> None:
+    """Print the tables."""
+    print(f"\n{found.markdown()}\n\nCost, in plain runs, from which on the regret is at most\n")
+    costs = {level: found.cost_to_reach(level, "test_accuracy") for level in LEVELS}
+    print("| method | " + " | ".join(f"{100 * level:g} points" for level in LEVELS) + " |")
+    print("|---|" + "---|" * len(LEVELS))
+    for row in found.rows():
+        cells = (costs[level].get(row.method) for level in LEVELS)
+        print(
+            f"| {row.method} | {' | '.join('never' if c is None else f'{c:.0f}' for c in cells)} |"
+        )
+
+
+def search(work: Work, options: argparse.Namespace) -> None:
+    """This process' share of the methods, until its time is over."""
+
+    def finished(piece: Any) -> None:
+        if work.clock.over:
+            raise Stopped
+
+    names = sorted(METHODS) if options.methods == "all" else options.methods.split(",")
+    part = options.part.split("/")[0]
+    try:
+        ng.compare(
+            work.task(),
+            OPTIMIZER,
+            steps=work.scale.steps,
+            budget=BUDGET,
+            methods=share(names, options.part, ""),
+            seeds=work.scale.seeds,
+            log=work.folder / f"compare-{part}.jsonl",
+            started=lambda name: print(f"{time.strftime('%T')}  {name}", flush=True),
+            finished=finished,
+        )
+    except Stopped:
+        print("The time is over; the same command goes on from here.")
+
+
+def main() -> None:
+    work, options = begun(
+        str(__doc__).splitlines()[0],
+        "figure1",
+        SCALES,
+        more={"--methods": {"default": "all", "help": "all, or names joined by commas"}},
+    )
+    if not options.table:
+        search(work, options)
+    found = [ng.Comparison.load(log) for log in sorted(work.folder.glob("compare-*.jsonl"))]
+    pieces = [piece for each in found for piece in each.pieces]
+    if not pieces:
+        return print("Nothing is finished yet: go on with the same command.")
+    whole = ng.Comparison(pieces, pieces[0].settings)
+    tell(whole)
+    return print("\n" + "\n".join(str(path) for path in whole.save(work.folder)))
+
+
+if __name__ == "__main__":
+    main()
