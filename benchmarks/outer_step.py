@@ -1,0 +1,74 @@
+"""One outer step as in Figure 1 of arXiv:2007.07869: the paper's algorithm against ours, taking turns.
+
+    python -m benchmarks.outer_step                  # WRN-16-1, 7 + 1 + 1 windows, 14 steps of 128
+    python -m benchmarks.outer_step --net lenet --steps 70
+
+Both train once and differentiate the end by the same nine values. The paper's algorithm does one double
+backward for each started window at each step: six on average, where the steps are a multiple of seven
+(over fewer steps than windows it would have less to do than in the paper). It is written in
+`paper_algorithm` and skips windows that have not started. Agreement is of the same hypergradients: the
+largest difference relative to the largest entry of each hyperparameter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+import time
+
+import torch
+from torch import Tensor
+
+import nongreedy as ng
+
+from ._cost_cases import CASES, Case, make_task, of_optimizer, plain
+from ._cost_turns import take_turns
+from .paper_algorithm import paper_hypergradient
+
+ENGINES = {"stored": ng.Reverse("device"), "checkpoints": ng.Reverse("checkpoint")}
+NINE = 9
+
+
+def agreement(case: Case, dtype: torch.dtype) -> float:
+    """Largest relative difference of the two, in one precision."""
+    problem = of_optimizer(case, NINE)
+    run = ng.Run(make_task(case), ng.SGD(), case.steps, dtype=dtype)
+    paper = paper_hypergradient(run, problem.schedule)
+    ours = ENGINES["stored"].hypergradient(run, problem.schedule, problem.learn).gradients
+    return max(_difference(paper[name], ours[name]) for name in ours)
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max() / other.abs().max())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--net", choices=sorted(CASES), default="wrn-16-1")
+    parser.add_argument("--steps", type=int, default=14)
+    parser.add_argument("--turns", type=int, default=3)
+    options = parser.parse_args()
+    case = dataclasses.replace(CASES[options.net], steps=options.steps)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {time.strftime('%F')}: "
+          f"{options.net}, {case.steps} steps of {case.batch_size}, {options.turns} turns")  # fmt: skip
+    for dtype in (torch.float32, torch.float64):
+        print(f"  agreement in {dtype}: {agreement(case, dtype):.1e}", flush=True)
+    problem, task = of_optimizer(case, NINE), make_task(case)
+    bodies = {name: lambda e=engine: problem.hypergradient(e) for name, engine in ENGINES.items()}
+    bodies["paper"] = lambda: paper_hypergradient(problem.run, problem.schedule)
+    groups = [{name: body} for name, body in bodies.items()]
+    _, found = take_turns(lambda: plain(task, case.steps), groups, options.turns, dear=1e9)
+    for name, timing in found.items():
+        print(f"  {name:<12} {timing.median:6.2f} plain runs ({timing.span}; "
+              f"{statistics.median(timing.seconds):.1f} s)")  # fmt: skip
+    for name in ENGINES:
+        pairs = zip(found["paper"].seconds, found[name].seconds, strict=True)
+        ratios = [theirs / mine for theirs, mine in pairs]
+        print(
+            f"  paper / {name}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+
+
+if __name__ == "__main__":
+    main()
