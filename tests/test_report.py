@@ -188,6 +188,32 @@ def test_where_answers_are_lost_the_trials_still_speak(copied, finished):
     assert any(step.sweeps[0].gradients for step in record.steps if step.sweeps)
 
 
+JUDGED = [
+    {"name": "the schedule found", "measure": "test_loss", "scores": [0.25, 0.75], "diverged": 0,
+     "mean": 0.5, "standard_error": 0.25},
+    {"name": HOSTILE, "measure": "test_loss", "scores": [0.125, "inf"], "diverged": 1,
+     "mean": "inf", "standard_error": "nan"},
+]  # fmt: skip
+
+
+def judge(study):
+    """As `nongreedy tune` does at its end."""
+    storage = study.open()
+    storage.write("note:judged", JUDGED)
+    storage.close()
+
+
+def test_fresh_trainings_are_shown_where_the_command_line_made_them(copied, finished):
+    assert "Fresh trainings" not in shown(finished[2])
+    judge(copied[0])
+    page = pages.page(read(copied[0]))
+    words = shown(page)
+    assert "Fresh trainings" in words and "0.5000 0.2500 0.2500, 0.7500" in words
+    drawn = figures(page)["figures"]["ranking"]["data"]
+    assert drawn[1]["y"] == ["the schedule found"]  # one that diverged has no place
+    assert "inf" in words and HOSTILE not in page
+
+
 @pytest.mark.parametrize("engine", ["forward", "reverse:device"])
 def test_trust_is_what_the_seeds_say(tmp_path, engine):
     study = ng.Study(tmp_path / "study.db")

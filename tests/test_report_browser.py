@@ -11,7 +11,7 @@ from nongreedy._report.record import read
 
 from .browser import Browser, needs_browser
 from .study_runs import OPTIMIZER, STEPS, search, small_task
-from .test_report import HOSTILE, figures, rejected, unfinished
+from .test_report import HOSTILE, figures, judge, rejected, unfinished
 
 pytestmark = needs_browser
 
@@ -28,6 +28,8 @@ def study_page(folder, name):
     """The page of one of these studies."""
     STUDIES[name](folder / f"{name}.db")
     study = ng.Study(folder / f"{name}.db", HOSTILE if name == "diverged" else "nongreedy")
+    if name == "finished":
+        judge(study)
     path = folder / f"{name}.html"
     path.write_text(page(read(study)), "utf-8")
     return path

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nongreedy as ng
+from nongreedy._files import plain
 
 from ._problem import Problem
 
 FILE = "study.db"
 _STEM = "search-"
-_COMMAND = "note:command"
+_COMMAND, _JUDGED = "note:command", "note:judged"
 
 
 def begun(storage: str | Path) -> ng.Study:
@@ -35,10 +36,19 @@ def _searches(names: list[str]) -> list[str]:
 
 def keep_command(study: ng.Study, settings: Mapping[str, Any]) -> None:
     """Write down what was asked, so that it can be asked again."""
+    _keep(study, _COMMAND, dict(settings), once=True)
+
+
+def keep_judged(study: ng.Study, table: Sequence[Mapping[str, Any]]) -> None:
+    """Write down what fresh trainings gave, for the report."""
+    _keep(study, _JUDGED, list(table))
+
+
+def _keep(study: ng.Study, record: str, value: Any, once: bool = False) -> None:
     storage = study.open(create=True)
     try:
-        if storage.read(_COMMAND) is None:
-            storage.write(_COMMAND, json.loads(json.dumps(dict(settings), default=str)))
+        if not once or storage.read(record) is None:
+            storage.write(record, json.loads(json.dumps(plain(value), default=str)))
     finally:
         storage.close()
 

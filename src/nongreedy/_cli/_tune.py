@@ -200,3 +200,4 @@ def _judge(search: Search, result: ng.Result, screen: Display, out: Path, seeds:
         rows = [entry.record() for entry in table if entry.scores]
         with uninterrupted():
             _output.write_history(out, result, search.steps, search.settings, rows)
+            _study.keep_judged(search.study, rows)

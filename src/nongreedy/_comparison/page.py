@@ -15,6 +15,7 @@ from .._figure import FAINT, RETURNED, duration
 from .._page.document import document, facts, places, versions
 from .._page.markup import Html, choice, pairs, section, swatch, table, text
 from .._page.plot import Plot, axes
+from .._page.ranking import Place, ranking
 from .figure import OURS, styles
 from .regret import Drawn
 
@@ -27,10 +28,10 @@ _ALIKE = 2.0  # standard errors of a difference that tell nobody apart
 
 def page(found: Comparison) -> str:
     """The whole document."""
-    rows, ranking, regret = found.rows(), _ranking(found), _regret(found)
+    rows, ranked, regret = found.rows(), _ranking(found), _regret(found)
     dark = _dark(list(found.regret()))
     choose = choice([regret.key], list(regret.choices), _ALL)
-    figures = (places([ranking]), choose, places([regret]))
+    figures = (places([ranked]), choose, places([regret]))
     body = [_head(found, rows), section("Results", *figures), _table(found, dark)]
     if found.skipped:
         body.append(section("Left out", pairs(found.skipped)))
@@ -38,7 +39,7 @@ def page(found: Comparison) -> str:
     made = "<h3>Versions that made this page</h3>" + pairs(versions())
     body.append(section("Settings", pairs(given), made))
     beside = "compare.png beside this page shows the regret without"
-    return document("Comparison", body, [ranking, regret], dark, beside)
+    return document("Comparison", body, [ranked, regret], dark, beside)
 
 
 def alike(rows: Sequence[Row]) -> list[Row]:
@@ -79,33 +80,17 @@ def _head(found: Comparison, rows: Sequence[Row]) -> str:
 
 
 def _ranking(found: Comparison) -> Plot:
-    rows = [row for row in reversed(found.rows()) if row.scores]
-    percent = found.measure.endswith("accuracy")
-    scale, what = 100 if percent else 1, found.measure.replace("_", " ")
-    unit = f"{what} (%)" if percent else what
-    names = [html.escape(row.method) for row in rows]
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[scale * score for row in rows for score in row.scores],
-        y=[name for name, row in zip(names, rows, strict=True) for _ in row.scores],
-        mode="markers", name="one search", marker={"color": FAINT, "size": 6, "opacity": 0.55},
-        hovertemplate="%{x:.4g}<extra>%{y}</extra>",
-    )  # fmt: skip
-    errors = [0 if math.isnan(r.standard_error) else scale * r.standard_error for r in rows]
-    figure.add_scatter(
-        x=[scale * row.mean for row in rows], y=names, mode="markers", name="mean ± standard error",
-        marker={"color": RETURNED, "size": 9},
-        error_x={"array": errors, "color": RETURNED, "thickness": 1.6},
-        hovertemplate="%{x:.4g}<extra>%{y}</extra>",
-    )  # fmt: skip
-    axes(figure, unit, "method", None)
-    figure.update_yaxes(tickformat=None, type="category", dtick=1)
-    figure.update_layout(showlegend=True)
+    scale = 100 if found.measure.endswith("accuracy") else 1
+    rows = found.rows()
+    ranked = [
+        Place(r.method, [scale * s for s in r.scores], scale * r.mean, scale * r.standard_error)
+        for r in rows
+    ]
     caption = (
-        f"{what.capitalize()} of the choice of each search, mean over its fresh trainings, and their "
-        f"mean over searches. Best at the top: {rows[-1].method if rows else 'none'}."
+        f"{found.measure.replace('_', ' ').capitalize()} of the choice of each search, mean over its "
+        f"fresh trainings, and their mean over searches. Best at the top: {rows[0].method}."
     )
-    return Plot("ranking", "Ranking", caption, figure, tall=True)
+    return ranking(ranked, found.measure, "method", "one search", caption)
 
 
 def _regret(found: Comparison) -> Plot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
+from .. import _figure
 from .._figure import RETURNED
 
 # The first outer step has to stand out of white, and of nearly black.
@@ -19,6 +20,7 @@ _TWINS = {
     SWEEPS: "#e0a24e",
     LAST: "#8592a3",
     FAINT: "#9aa6b5",
+    _figure.FAINT: "#9aa6b5",
     BAD: "#f0857b",
     BAND: "rgba(91,159,216,0.28)",
 }

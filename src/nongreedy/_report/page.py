@@ -9,7 +9,8 @@ from .._basis import Linear
 from .._figure import duration, number
 from .._page.document import document, facts, places
 from .._page.markup import choice, pairs, section, table, text
-from .._page.plot import Plot
+from .._page.plot import Plot, count
+from .._page.ranking import ranking
 from .._result import OuterStep
 from . import colours, plots
 from .cost import Cost
@@ -24,6 +25,7 @@ def page(record: Record) -> str:
     costs = Cost.of(record)
     known: list[Plot] = []
     body = [_head(record), _schedules(record, known), _progress(record, known)]
+    body += [_judged(record, known)] if record.judged else []
     body += [_hypergradients(record, known), _cost(record, costs, known)]
     body += [section("Trust", trust_section(record)), use(record), settings(record)]
     beside = "report.png and report.svg beside this page show the main ones without"
@@ -121,6 +123,28 @@ def _progress(record: Record, known: list[Plot]) -> str:
     ]  # fmt: skip
     listed = table(head, rows, numeric=(0, 1, 2, 3, 4), long=(6,))
     return section("Outer steps", _figures(found, known), listed)
+
+
+def _judged(record: Record, known: list[Plot]) -> str:
+    assert record.judged is not None
+    measure, found = record.judged
+    what, digits = measure.replace("_", " "), 2 if measure.endswith("accuracy") else 4
+    best_first = sorted(
+        found, key=lambda place: -place.mean if measure.endswith("accuracy") else place.mean
+    )
+    caption = (
+        f"{what.capitalize()} of plain PyTorch trainings from scratch, on {count(found[0].scores, 'seed')} "
+        "that the search had not used, the same for every schedule."
+    )
+    rows = [
+        [place.name, f"{place.mean:.{digits}f}", f"{place.standard_error:.{digits}f}",
+         ", ".join(f"{score:.{digits}f}" for score in place.scores)]
+        for place in best_first
+    ]  # fmt: skip
+    head = ["schedule", what, "standard error", "each"]
+    listed = table(head, rows, numeric=(1, 2), long=(3,))
+    plot = ranking(best_first, measure, "schedule", "one training", caption)
+    return section("Fresh trainings", _figures([plot], known), listed)
 
 
 def _loss(row: OuterStep) -> str:

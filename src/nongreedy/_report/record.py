@@ -15,6 +15,7 @@ from .._basis import TimeBasis
 from .._engine import Hypergradient
 from .._errors import DivergedError, StudyError
 from .._memory import Ran
+from .._page.ranking import Place
 from .._result import OuterStep, Status
 from .._schedule import Schedule
 from .._study import Study
@@ -75,6 +76,8 @@ class Record:
         status: Why the search ended; None while it has not.
         last_cost: Cost since the last outer step: of a step that was not finished, and of the final
             comparison. None where that is not known.
+        judged: Schedules in fresh trainings, the returned one first, and their measure; of studies that
+            `nongreedy tune` brought to its end.
         resume: What to type to go on; None where `nongreedy tune` did not begin the study.
         lost: Number of answers that could not be read.
     """
@@ -90,6 +93,7 @@ class Record:
     status: Status | None
     last_cost: float | None
     resume: str | None
+    judged: tuple[str, list[Place]] | None = None
     lost: int = 0
 
     @property
@@ -200,8 +204,23 @@ class _Reader:
             self.storage.name, self.storage.address.shown, settings,
             command if isinstance(command, dict) else {}, engine if isinstance(engine, dict) else {},
             steps, schedule, loss, Status[status] if status is not None else None,
-            last_cost, resume, self.lost,
+            last_cost, resume, self._judged(), self.lost,
         )  # fmt: skip
+
+    def _judged(self) -> tuple[str, list[Place]] | None:
+        rows = self.storage.read("note:judged")
+        if not rows:
+            return None
+        places = [
+            Place(
+                str(row["name"]),
+                [float(score) for score in row["scores"]],
+                float(row["mean"]),
+                float(row["standard_error"]),
+            )
+            for row in rows
+        ]
+        return str(rows[0]["measure"]), places
 
     def _step(self, trial: FrozenTrial, horizon: int) -> Step:
         row = dict(trial.user_attrs["row"])
