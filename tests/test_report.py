@@ -16,7 +16,7 @@ from nongreedy._page.markup import json_for_script
 from nongreedy._page.scale import ticks
 from nongreedy._report import page as pages
 from nongreedy._report.cost import Cost
-from nongreedy._report.record import read
+from nongreedy._report.reader import read
 from nongreedy._report.series import POINTS, band, blocks, over_run
 from nongreedy._report.trust import coefficients
 from nongreedy._report.use import code

@@ -7,7 +7,7 @@ import pytest
 import nongreedy as ng
 from nongreedy._comparison import METHODS
 from nongreedy._report.page import page
-from nongreedy._report.record import read
+from nongreedy._report.reader import read
 
 from .browser import Browser, needs_browser
 from .study_runs import OPTIMIZER, STEPS, search, small_task

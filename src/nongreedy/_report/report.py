@@ -49,7 +49,7 @@ def report(
     # Drawing is imported when something is drawn: it takes as long as torch's import.
     from .page import page
     from .paper import paper
-    from .record import read
+    from .reader import read
 
     study = Study.of(study)
     record = read(study)
