@@ -7,6 +7,7 @@ Peers are used as their own documentation says, with nothing in the graph that i
 from __future__ import annotations
 
 import abc
+import copy
 import importlib
 import importlib.util
 import warnings
@@ -18,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 import nongreedy as ng
-from nongreedy._module import build
 
 from .paper_algorithm import paper_hypergradient
 
@@ -174,8 +174,11 @@ def per_step(run: ng.Run, schedule: ng.Schedule, leaves: Mapping[str, Tensor]) -
 
 
 def network(run: ng.Run) -> nn.Module:
-    """A network of its own with the run's first weights."""
-    return build(run.task.model, run.seed).to(run.task.device, run.dtype).train()
+    """A network of its own with the run's first weights.
+
+    Copied, as ours is made before the clock starts.
+    """
+    return copy.deepcopy(run.module.module).train()
 
 
 def batches(run: ng.Run) -> Iterator[tuple[Tensor, Tensor]]:

@@ -41,7 +41,7 @@ class Study:
     """All cells along one axis, each finished one a line of the log.
 
     Memory comes first, from a process for each cell, and with it a first time; from two such runs
-    the next is forecast. Those that were run take turns to be timed.
+    the next is forecast. Those that were run take turns to be timed; with no turns, nothing is.
     """
 
     log: Log
@@ -108,7 +108,7 @@ class Study:
     def times(self, cells: Sequence[Cell]) -> None:
         """Those that have not been timed take turns, a plain run before each of them."""
         due = [cell for cell in cells if not self._timed(cell)]
-        if not due:
+        if not due or not self.turns:
             return
         unit = dataclasses.replace(due[0], method=PLAIN)
         for cell in {unit, *due}:

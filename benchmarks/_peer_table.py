@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ LEGEND = (
     "NaN: not all of the result is a number; stopped: the engine refused to go on, as it had become "
     "infinite; –: not in the log."
 )
+_FAR = 10_000_000  # steps; what grows so slowly is not worth a number
+
 # Of the columns: what stands above their names, and each of them.
 _COLUMNS = {"horizon": ("", "T = {:,}"), "count": ("hyperparameters:", "{:,}")}
 
@@ -69,7 +72,28 @@ def tables(log: Mapping[str, Row], like: Cell) -> Iterator[str]:
     yield from _table(ratios, time, like, _ratio)
     yield from _table(f"Peak memory, MiB, and in plain runs' peaks: {settings}", memory, like, peak)
     yield from _table(f"Peak above the start of the run, MiB: {settings}", memory, like, growth)
+    if like.study == "horizon":
+        yield from _ends(memory)
     yield LEGEND
+
+
+def _ends(memory: Rows) -> Iterator[str]:
+    """Where each method would pass the machine's memory, along a line through its last two runs."""
+    yield (
+        "Horizon at which the peak passes this machine's memory, along a line through the last two "
+        "runs (checkpoints grow more slowly than a line):\n"
+    )
+    for method in (PLAIN, *ON_SGD):
+        run = [(t, row) for (name, t), row in memory.items() if name == method and "peak" in row]
+        run = sorted((t, row["peak"]) for t, row in run if "forecast" not in row)
+        if len(run) >= 2:
+            (t, peak), (last, last_peak) = run[-2:]
+            left = next(iter(memory.values()))["machine"] - last_peak
+            slope = (last_peak - peak) / (last - t)
+            end = last + left / slope if slope > 0 else math.inf
+            said = f"≈ {float(f'{end:.2g}'):,.0f}" if end < _FAR else f"beyond {_FAR:,}"
+            yield f"* {title_of(method, 'horizon')}: {said}"
+    yield ""
 
 
 def _ratio(row: Row, place: int) -> str:

@@ -2,7 +2,8 @@
 
     python -m benchmarks.peers                                            # agreement, half a minute
     python -m benchmarks.peers --what horizon --model mlp                 # time and memory against T
-    python -m benchmarks.peers --what horizon --model lenet --horizons 10 100 1000 10000
+    python -m benchmarks.peers --what horizon --model lenet --horizons 1000 10000 --turns 0 \\
+        --methods autograd higher torchopt checkpoint reversible --seconds-limit 1500     # memory alone
     python -m benchmarks.peers --what count --model mlp --steps 1000      # against hyperparameters
     python -m benchmarks.peers --what horizon --model mlp --table --figure peers.png
 
@@ -52,7 +53,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--counts", nargs="+", type=int, default=(1, *TENS[:-1]), help="of --what count"
     )
     parser.add_argument("--steps", type=int, default=1_000, help="of each run of --what count")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=3, help="of times; 0: memory alone")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory-limit", type=float, default=8_000, help="MiB at the peak")
     parser.add_argument("--seconds-limit", type=float, default=120, help="of one hypergradient")
@@ -61,7 +62,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--figure", type=Path, help="draw what the log says, and stop")
     parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    for name in ("batch_size", "horizons", "count", "counts", "steps", "turns", "threads"):
+    for name in ("batch_size", "horizons", "count", "counts", "steps", "threads"):
         given = getattr(options, name)
         if min(given if isinstance(given, (list, tuple)) else [given]) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1, but got {given}.")

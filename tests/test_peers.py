@@ -149,5 +149,30 @@ def test_a_log_becomes_a_table_and_a_figure(fake, tmp_path):
     Study(log, Limits(8000, 1000), turns=1, threads=1).go(chosen)
     said = "\n".join(tables(log.read(), like))
     assert "≈ 100,300 (77.2×)" in said and "plain autograd, unrolled" in said
+    assert "* plain autograd, unrolled: ≈ " in said
     draw(log.read(), like, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"finite": False, "stopped": None}, "400 (1×), **NaN**"),
+        ({"finite": False, "stopped": "An adjoint became infinite."}, "stopped"),
+        ({"failed": "exit status -9: Killed"}, "exit status -9: Killed"),
+    ],
+)
+def test_what_went_wrong_is_in_the_table(fake, monkeypatch, tmp_path, found, said):
+    measured = {"seconds": 1.0, "before": 300.0, "peak": 400.0}
+    wrong = found if "failed" in found else {**measured, **found}
+    right = {**measured, "finite": True, "stopped": None}
+
+    def one_is_wrong(cell, threads):
+        return right if cell.method == PLAIN else wrong
+
+    monkeypatch.setattr(_peer_study, "measured", one_is_wrong)
+    log, like = Log(tmp_path / "log.jsonl"), Cell("horizon", "mlp", 16, PLAIN, 10, 9)
+    chosen = [like, dataclasses.replace(like, method="forward")]
+    Study(log, Limits(8000, 50), turns=1, threads=1).go(chosen)
+    assert said in "\n".join(tables(log.read(), like))
+    draw(log.read(), like, tmp_path / "figure.png")
