@@ -52,7 +52,7 @@ def installed(names: Sequence[str] | None, every: Mapping[str, Entry]) -> dict[s
         if names is None or name in names:
             missing = entry.method.missing()
             if missing:
-                print(f"{entry.title} is left out: {missing}")
+                print(f"Without {entry.title}: {missing}")
             else:
                 found[name] = entry
     return found

@@ -43,7 +43,7 @@ class Method(abc.ABC):
         """How to install it, where it is not installed."""
         if self.module is None or importlib.util.find_spec(self.module):
             return None
-        return f"{self.module} is not installed: pip install 'nongreedy[peers]' (or {self.module})."
+        return f"{self.module} is not installed: pip install 'nongreedy[peers]'"
 
     def load(self) -> None:
         """Import what it needs, so that the import is neither timed nor weighed."""
