@@ -2,7 +2,8 @@
 
 A cell is a method's gradient by one hyperparameter against central differences of order 4 of the same
 method's own training: five steps of the conformance table's small networks, in float64, each
-hyperparameter with two windows where the method lets it change during a run.
+hyperparameter with two windows where the method lets it change during a run. Whether that training is
+torch.optim's own has a row, too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import nongreedy as ng
 from nongreedy.testing import SEED, STEPS, tiny_task
 
 from ._peer_list import Entry
-from ._peer_methods import CannotError, Method
+from ._peer_methods import CannotError, Method, batches, held_out, network
 
 TOLERANCE = 1e-6
 _STEP, _FLOOR = 3e-5, 0.03  # of differences, as in the conformance table
@@ -121,12 +122,43 @@ def judge(method: Method, setting: Setting, name: str) -> Judgment:
     return Judgment(f"{error:.0e}{once}")
 
 
+def torch_loss(run: ng.Run, schedule: ng.Schedule) -> float:
+    """The final validation loss by ``torch.optim``."""
+    net = network(run)
+    optimizer = run.optimizer.torch_optimizer(net.parameters())
+    scheduler = schedule.attach(optimizer, run.steps)
+    for inputs, targets in batches(run):
+        optimizer.zero_grad()
+        run.task.loss(net(inputs), targets).backward()
+        optimizer.step()
+        scheduler.step()
+    inputs, targets = held_out(run)
+    with torch.no_grad():
+        return run.task.validation_loss(net.eval()(inputs), targets).item()
+
+
+def judge_run(method: Method, setting: Setting) -> Judgment:
+    """Whether the method trains as ``torch.optim`` does."""
+    run, schedule = setting.run(), setting.schedule(method)
+    try:
+        found = method.loss(run, schedule)
+    except CannotError as refusal:
+        return Judgment("no", str(refusal))
+    expected = torch_loss(run, schedule)
+    error = abs(found - expected) / expected
+    if error <= TOLERANCE:
+        return Judgment("same")
+    return Judgment(f"**other, by {error:.0e}**", method.differs(run.optimizer))
+
+
 def agreement_table(entries: Mapping[str, Entry]) -> Iterator[str]:
     """Markdown, line by line as it is found: the table, then the numbered reasons."""
     reasons: dict[str, int] = {}
     yield _row(["optimizer", "hyperparameter", *(entry.title for entry in entries.values())])
     yield "|---" * (2 + len(entries)) + "|"
     for title, setting in SETTINGS.items():
+        found = [judge_run(entry.method, setting) for entry in entries.values()]
+        yield _row([title, "(final loss)", *(_shown(judgment, reasons) for judgment in found)])
         for name in setting.rows:
             found = [judge(entry.method, setting, name) for entry in entries.values()]
             yield _row([title, name, *(_shown(judgment, reasons) for judgment in found)])

@@ -37,6 +37,12 @@ class Higher(Unrolling):
             return "higher takes `math.sqrt` of the bias correction, which leaves the graph"
         return None
 
+    def differs(self, optimizer: ng.Optimizer) -> str | None:
+        """Its formulas are of an earlier torch."""
+        if isinstance(optimizer, ng.Adam):
+            return "higher's Adam adds epsilon before the bias correction of the root, torch's after it"
+        return None
+
     def final_loss(self, run: ng.Run, values: Values) -> Tensor:
         """Initial weights are copied, as nobody asks for their gradient."""
         import higher

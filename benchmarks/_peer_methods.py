@@ -62,6 +62,11 @@ class Method(abc.ABC):
         del optimizer, name
         return None
 
+    def differs(self, optimizer: ng.Optimizer) -> str | None:
+        """How its optimizer is another one than torch's; None if nothing is known."""
+        del optimizer
+        return None
+
     @abc.abstractmethod
     def loss(self, run: ng.Run, schedule: ng.Schedule, moved: Collection[str] = ()) -> float:
         """The final validation loss of its own training, for finite differences.
@@ -94,6 +99,9 @@ class Ours(Method):
         would be those of stairs. Its derivative is that of the run at the fraction.
         """
         del moved
+        reason = self.engine.inexact_because(run, schedule, list(schedule.curves))
+        if reason:
+            raise CannotError(reason)
         return ng.FiniteDifference().rollout(run, schedule).outcome.loss
 
     def hypergradient(
@@ -118,16 +126,20 @@ class Paper(Method):
     def loss(self, run: ng.Run, schedule: ng.Schedule, moved: Collection[str] = ()) -> float:
         """It differentiates the same run as ours."""
         del moved
+        self._check(run)
         return ng.FiniteDifference().rollout(run, schedule).outcome.loss
 
     def hypergradient(
         self, run: ng.Run, schedule: ng.Schedule, learn: Collection[str]
     ) -> Gradients:
         """Of what is in `learn`; the rest has no tangents."""
+        self._check(run)
+        return paper_hypergradient(run, schedule, learn)
+
+    def _check(self, run: ng.Run) -> None:
         reason = self.cannot(run.optimizer, "")
         if reason:
             raise CannotError(reason)
-        return paper_hypergradient(run, schedule, learn)
 
 
 # ---- Unrolling: the graph of the whole run, and one backward pass ----------------------------------------
