@@ -10,15 +10,23 @@ Columns whose window has not started are skipped.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
 import nongreedy as ng
 
 
-def paper_hypergradient(run: ng.Run, schedule: ng.Schedule) -> dict[str, Tensor]:
-    """Name -> hypergradient, shape (windows,), of a run of plain SGD with windows."""
-    table = [(n, j) for n, c in schedule.curves.items() for j in range(len(c.coefficients))]
+def paper_hypergradient(
+    run: ng.Run, schedule: ng.Schedule, learn: Collection[str] | None = None
+) -> dict[str, Tensor]:
+    """Name -> hypergradient, shape (windows,), of a run of plain SGD with windows.
+
+    By the hyperparameters in `learn`, or by all of them.
+    """
+    sizes = {n: len(schedule[n]) for n in (schedule.curves if learn is None else learn)}
+    table = [(name, j) for name, size in sizes.items() for j in range(size)]
     values, window = run.values(schedule), _windows(run, schedule)
     theta, velocity = run.initial().unbind(0)
     tangents: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
@@ -45,7 +53,7 @@ def paper_hypergradient(run: ng.Run, schedule: ng.Schedule) -> dict[str, Tensor]
             tangents[name, j] = z, c
         velocity, theta = new_velocity, theta - alpha * new_velocity
     _, outer = run.outer_gradient(theta)
-    result = {n: torch.zeros(len(c.coefficients)).double() for n, c in schedule.curves.items()}
+    result = {name: torch.zeros(size).double() for name, size in sizes.items()}
     for (name, j), (z, _) in tangents.items():
         result[name][j] = (outer @ z).item()
     return result
