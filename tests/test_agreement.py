@@ -22,10 +22,15 @@ class Analytic:
     Diverges where any learning rate exceeds `ceiling`.
     """
 
-    def __init__(self, best, tilt=0.0, noise=0.0, ceiling=math.inf):
+    def __init__(self, best, tilt=0.0, noise=0.0, ceiling=math.inf, budget=None):
         self.best = torch.as_tensor(best, dtype=torch.float64)
         self.tilt, self.noise, self.ceiling = tilt, noise, ceiling
         self.steps, self.runs, self.sweeps = STEPS, [], 0
+        self.budget, self.reserve = budget, 10.0
+
+    @property
+    def cost(self):
+        return len(self.runs) + 3.0 * self.sweeps
 
     def seeds(self, stream, count):
         return [1000 * stream + index for index in range(count)]
@@ -157,6 +162,59 @@ def one_step(objective, scaling, **changed):
     hyperparameters = ng.SGD(ng.Windows(2, initial=0.03)).hyperparameters(STEPS)
     state = agreement._on_level(rule.init(hyperparameters, STEPS), 0 if scaling else 1, STEPS)
     return rule.step(dataclasses.replace(state, scaling=scaling), objective)
+
+
+def shaped(budget, seeds=None):
+    """The state once the scale is found, the outer step after it, and what that asked for."""
+    objective = Analytic(0.03, tilt=2.0, budget=budget)
+    rule = ng.AgreementSearch(seeds=seeds)
+    state = rule.init(ng.SGD(ng.Linear(5), 0.0, 0.0).hyperparameters(STEPS), STEPS)
+    while state.scaling:
+        state, _ = rule.step(state, objective)
+    runs, sweeps = len(objective.runs), objective.sweeps
+    after, report = rule.step(state, objective)
+    seen = {seed for _, seed in objective.runs[runs:]}
+    return state, after, report, len(seen), objective.sweeps - sweeps
+
+
+def test_a_small_budget_buys_hypergradients_of_one_seed_on_the_finest_rungs():
+    for budget, level in ((20, 3), (40, 2), (48, 1)):
+        state, after, report, seeds, sweeps = shaped(budget)
+        assert state.hurried and state.level == level, budget
+        assert (seeds, sweeps) == (1, 1)
+        assert report.note.startswith(f"rung {level}, 1 seed: step length")
+        assert after.level == min(level + 1, 3)
+
+
+def test_a_large_budget_changes_nothing():
+    found = [shaped(budget)[1] for budget in (100, None)]
+    assert found[0].schedule.identity == found[1].schedule.identity
+    state, _, _, seeds, _ = shaped(100)
+    assert (state.hurried, state.level, seeds) == (False, 1, 2)
+
+
+def test_seeds_that_were_asked_for_are_drawn_in_a_hurry_too():
+    state, _, _, seeds, sweeps = shaped(40, seeds=2)
+    assert state.hurried and (seeds, sweeps) == (2, 2) and state.level == 3
+
+
+def test_in_a_hurry_other_moves_come_where_hypergradients_do_not_help():
+    objective = Analytic(0.03, budget=40)
+    rule = ng.AgreementSearch()
+    state = rule.init(ng.SGD(ng.Linear(5), 0.0, 0.0).hyperparameters(STEPS), STEPS)
+    state = agreement._on_level(dataclasses.replace(state, scaling=False, hurried=True), 3, STEPS)
+    state = dataclasses.replace(
+        state,
+        schedule=state.schedule.with_coefficients(
+            {"learning_rate": torch.full((5,), 0.03).double()}
+        ),
+    )  # the best one
+    state, report = rule.step(state, objective)
+    assert state.failures == 1 and not report.accepted
+    runs = len(objective.runs)
+    rule.step(state, objective)
+    first = next(s for s, _ in objective.runs[runs:] if s.identity != state.schedule.identity)
+    assert bool((first["learning_rate"].diff() < 0).all())  # the ramp
 
 
 def test_a_longer_step_is_not_taken_unless_it_pays():

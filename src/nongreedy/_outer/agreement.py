@@ -26,6 +26,7 @@ _SHAPE = Lengths(first=0.25, longest=1.0, shortest=0.125)
 _SPLIT = replace(_SHAPE, dear=True)
 _RETREATS = 10  # decades that a diverging start may be lowered before giving up
 _SEEDS, _MORE_SEEDS = 2, 3  # per outer step: a test over seeds needs some
+_PRICE = 9.0  # plain runs per seed of a whole outer step: itself, moves, a sweep, proposals
 _POOLED = 8  # seeds before automatic windows that do not improve count as a failure
 
 
@@ -40,6 +41,7 @@ class SearchState(OuterState):
         failures: Outer steps in a row without an improvement on the finest rung.
         found: Hypergradients of this very schedule from earlier outer steps, on other seeds.
         tried: Whether the moves that need no derivative were tried from this schedule.
+        hurried: Whether the budget is too small for the whole ladder.
         width: W* of automatic windows of the learning rate, in steps; 0 until it is known.
     """
 
@@ -49,6 +51,7 @@ class SearchState(OuterState):
     failures: int = 0
     found: tuple[Hypergradient, ...] = ()
     tried: bool = False
+    hurried: bool = False
     width: float = 0.0
 
 
@@ -69,6 +72,10 @@ class AgreementSearch(OuterRule[SearchState]):
        hypergradient stands out of its noise, and not at all where seeds disagree. Hypergradients of
        a schedule that does not move are kept and weighed together with those of further seeds.
 
+    Where the budget does not pay for an outer step on every rung (under 80 plain runs or so for five
+    learning rates), the search is hurried: it draws one seed instead of two, leaves out as many coarse
+    rungs as it cannot afford, and differentiates before it tries moves that need no derivative.
+
     With ``Windows("auto")`` there is no such timetable, and windows may end up of unequal width. It
     stays with one window until Student's t-test over the seeds of a schedule, at a level of 5 %
     (:func:`nongreedy._trust.splitting.cuts`), finds halves whose hypergradients differ; or until
@@ -84,7 +91,8 @@ class AgreementSearch(OuterRule[SearchState]):
     keep their states: where something is differentiated, it costs a reverse sweep more.
 
     Args:
-        seeds: Runs per outer step once the scale is found; None is 2, and 3 with automatic windows.
+        seeds: Runs per outer step once the scale is found; None is 2, 3 with automatic windows, 1 where
+            the search is hurried.
         margin: Relative improvement that a longer step must bring.
         patience: Outer steps without improvement on the finest rung before stopping.
         finalists: Best schedules that meet again on common fresh seeds at the end, in rounds after
@@ -124,7 +132,7 @@ class AgreementSearch(OuterRule[SearchState]):
         seeds = objective.seeds(state.index, 1 if state.scaling else self._seeds(state))
         base, state = _first_point(state, objective, seeds)
         search = LineSearch(objective, seeds, self.margin)
-        if not state.scaling:
+        if not state.scaling and (state.failures or not state.hurried):
             best, notes, cooled = base, list[str](), False
             if not state.tried:
                 best, notes, cooled = finite(state.hyperparameters, search, base)
@@ -147,10 +155,12 @@ class AgreementSearch(OuterRule[SearchState]):
         best, length, signs, split = self._followed(state, base, search)
         notes = [*split, f"step length {length:g}" if length else "no proposal was better"]
         report = _report(state, best, signs, ", ".join(notes), accepted=length > 0)
-        return self._next(state, best, length, objective.steps), report
+        return self._next(state, best, length, objective), report
 
     def _seeds(self, state: SearchState) -> int:
-        return self.seeds or (_MORE_SEEDS if _automatic(state) else _SEEDS)
+        if self.seeds is not None or state.hurried:
+            return self.seeds or 1
+        return _MORE_SEEDS if _automatic(state) else _SEEDS
 
     def _followed(
         self, state: SearchState, base: Point, search: LineSearch
@@ -184,22 +194,25 @@ class AgreementSearch(OuterRule[SearchState]):
         report = _report(state, best, {}, note, accepted=length > 0)
         if state.scaling and length:  # there may be a derivative now, and the scale is still open
             return replace(state, schedule=best.schedule, index=state.index + 1, found=()), report
-        return self._next(state, best, length, search.objective.steps), report
+        return self._next(state, best, length, search.objective), report
 
     def _changed(self, state: SearchState, best: Point, cooled: bool, steps: int) -> SearchState:
         """A finite move helped. Where the ramp did, climb: there is nothing to differentiate."""
         state = replace(state, schedule=best.schedule, index=state.index + 1, failures=0, found=())
         return _on_level(state, state.level + 1, steps) if cooled else state
 
-    def _next(self, state: SearchState, best: Point, length: float, steps: int) -> SearchState:
+    def _next(
+        self, state: SearchState, best: Point, length: float, objective: Objective
+    ) -> SearchState:
         """Climb the ladder once the scale is bracketed, and whenever a rung is done."""
+        steps = objective.steps
         state = replace(state, schedule=best.schedule, index=state.index + 1)
         if length:
             state = replace(state, found=(), tried=False)
         if state.scaling:
             if length >= _SCALE.longest:
                 return state
-            return _on_level(replace(state, scaling=False), state.level + 1, steps)
+            return self._shaping(replace(state, scaling=False), objective)
         # Where windows are split by evidence, a few more seeds may yet call for it.
         few = _automatic(state) and 0 < len(state.found) < _POOLED
         done = not (length or few or state.level + 1 < _levels(state))
@@ -207,6 +220,16 @@ class AgreementSearch(OuterRule[SearchState]):
         status = Status.stalled if failures >= self.patience else None
         state = replace(state, failures=failures, status=status)
         return _on_level(state, state.level + 1, steps)
+
+    def _shaping(self, state: SearchState, objective: Objective) -> SearchState:
+        """The scale is found: onto the first rung from which the budget pays for all that follow."""
+        rungs, first = _levels(state), state.level + 1
+        if objective.budget is not None:
+            left = objective.budget - objective.reserve - objective.cost
+            hurried = replace(state, hurried=left < _PRICE * self._seeds(state) * (rungs - first))
+            affordable = int(left / (_PRICE * self._seeds(hurried)))
+            state, first = hurried, max(first, rungs - max(affordable, 1))
+        return _on_level(state, first, objective.steps)
 
 
 def _report(
