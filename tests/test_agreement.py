@@ -160,7 +160,7 @@ def one_step(objective, scaling, **changed):
     """One outer step of the rule from two windows at 0.03, and its report."""
     rule = ng.AgreementSearch(**changed)
     hyperparameters = ng.SGD(ng.Windows(2, initial=0.03)).hyperparameters(STEPS)
-    state = agreement._on_level(rule.init(hyperparameters, STEPS), 0 if scaling else 1, STEPS)
+    state = rule.init(hyperparameters, STEPS).on_level(0 if scaling else 1, STEPS)
     return rule.step(dataclasses.replace(state, scaling=scaling), objective)
 
 
@@ -202,7 +202,7 @@ def test_in_a_hurry_other_moves_come_where_hypergradients_do_not_help():
     objective = Analytic(0.03, budget=40)
     rule = ng.AgreementSearch()
     state = rule.init(ng.SGD(ng.Linear(5), 0.0, 0.0).hyperparameters(STEPS), STEPS)
-    state = agreement._on_level(dataclasses.replace(state, scaling=False, hurried=True), 3, STEPS)
+    state = dataclasses.replace(state, scaling=False, hurried=True).on_level(3, STEPS)
     state = dataclasses.replace(
         state,
         schedule=state.schedule.with_coefficients(
@@ -278,7 +278,7 @@ class Valley(Analytic):
 def on_two_windows(rule, rate, momentum):
     """The rule's state where the shape search begins."""
     optimizer = ng.SGD(ng.Windows(2, initial=rate), ng.Windows(1, initial=momentum))
-    state = agreement._on_level(rule.init(optimizer.hyperparameters(STEPS), STEPS), 1, STEPS)
+    state = rule.init(optimizer.hyperparameters(STEPS), STEPS).on_level(1, STEPS)
     return dataclasses.replace(state, scaling=False)
 
 
@@ -358,8 +358,8 @@ def test_a_schedule_given_value_by_value_is_not_made_coarser():
 def test_every_basis_climbs_to_itself_and_keeps_its_curve(basis):
     hyperparameters = ng.SGD(basis).hyperparameters(STEPS)
     state = ng.AgreementSearch().init(hyperparameters, STEPS)
-    for level in range(agreement._levels(state)):
-        state = agreement._on_level(state, level, STEPS)
+    for level in range(state.rungs):
+        state = state.on_level(level, STEPS)
         assert torch.allclose(
             state.schedule.values(STEPS)["learning_rate"], torch.tensor(1e-3).double()
         )

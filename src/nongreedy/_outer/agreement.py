@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 
-from .._engine import Hypergradient
 from .._errors import DivergedError
 from .._hyperparameter import Hyperparameter, learned
 from .._objective import Objective
 from .._result import Status
 from .._schedule import Schedule
-from .base import OuterRule, OuterState, Report
+from .base import OuterRule, Report
 from .evidence import weigh
 from .finite import cooled_tail, finite
 from .line_search import Lengths, LineSearch, Point
 from .moves import COOLED, cooling, moved, ray
-from .rungs import advised, automatic, levels, on_rung, refined
+from .rungs import advised, refined
+from .search_state import SearchState
 
 _SCALE = Lengths(first=1.0, longest=8.0, shortest=0.25)
 _SHAPE = Lengths(first=0.25, longest=1.0, shortest=0.125)
@@ -28,31 +28,6 @@ _RETREATS = 10  # decades that a diverging start may be lowered before giving up
 _SEEDS, _MORE_SEEDS = 2, 3  # per outer step: a test over seeds needs some
 _PRICE = 9.0  # plain runs per seed of a whole outer step: itself, moves, a sweep, proposals
 _POOLED = 8  # seeds before automatic windows that do not improve count as a failure
-
-
-@final
-@dataclass(frozen=True)
-class SearchState(OuterState):
-    """Where the search stands.
-
-    Attributes:
-        scaling: Still looking for the scale: one coefficient each, one seed.
-        level: Rung of the ladder of bases, from coarse to fine.
-        failures: Outer steps in a row without an improvement on the finest rung.
-        found: Hypergradients of this very schedule from earlier outer steps, on other seeds.
-        tried: Whether the moves that need no derivative were tried from this schedule.
-        hurried: Whether the budget is too small for the whole ladder.
-        width: W* of automatic windows of the learning rate, in steps; 0 until it is known.
-    """
-
-    hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
-    scaling: bool = True
-    level: int = 0
-    failures: int = 0
-    found: tuple[Hypergradient, ...] = ()
-    tried: bool = False
-    hurried: bool = False
-    width: float = 0.0
 
 
 @final
@@ -125,7 +100,8 @@ class AgreementSearch(OuterRule[SearchState]):
     def init(self, hyperparameters: Mapping[str, Hyperparameter], steps: int) -> SearchState:
         """The coarsest rung."""
         schedule = Schedule.initial(hyperparameters)
-        return _on_level(SearchState(schedule, hyperparameters=learned(hyperparameters)), 0, steps)
+        start = SearchState(schedule, hyperparameters=learned(hyperparameters))
+        return start.on_level(0, steps)
 
     def step(self, state: SearchState, objective: Objective) -> tuple[SearchState, Report]:
         """Run, propose, differentiate where that does not help, keep the best."""
@@ -149,7 +125,7 @@ class AgreementSearch(OuterRule[SearchState]):
             found = (*state.found, *(objective.differentiate(r) for r in base.rollouts))
         except DivergedError as error:
             return self._cooled(state, base, search, error)
-        if _automatic(state):
+        if state.automatic:
             state = replace(state, width=advised(found, COOLED) or state.width)
         state = replace(state, found=found)
         best, length, signs, split = self._followed(state, base, search)
@@ -160,7 +136,7 @@ class AgreementSearch(OuterRule[SearchState]):
     def _seeds(self, state: SearchState) -> int:
         if self.seeds is not None or state.hurried:
             return self.seeds or 1
-        return _MORE_SEEDS if _automatic(state) else _SEEDS
+        return _MORE_SEEDS if state.automatic else _SEEDS
 
     def _followed(
         self, state: SearchState, base: Point, search: LineSearch
@@ -199,7 +175,7 @@ class AgreementSearch(OuterRule[SearchState]):
     def _changed(self, state: SearchState, best: Point, cooled: bool, steps: int) -> SearchState:
         """A finite move helped. Where the ramp did, climb: there is nothing to differentiate."""
         state = replace(state, schedule=best.schedule, index=state.index + 1, failures=0, found=())
-        return _on_level(state, state.level + 1, steps) if cooled else state
+        return state.on_level(state.level + 1, steps) if cooled else state
 
     def _next(
         self, state: SearchState, best: Point, length: float, objective: Objective
@@ -214,22 +190,22 @@ class AgreementSearch(OuterRule[SearchState]):
                 return state
             return self._shaping(replace(state, scaling=False), objective)
         # Where windows are split by evidence, a few more seeds may yet call for it.
-        few = _automatic(state) and 0 < len(state.found) < _POOLED
-        done = not (length or few or state.level + 1 < _levels(state))
+        few = state.automatic and 0 < len(state.found) < _POOLED
+        done = not (length or few or state.level + 1 < state.rungs)
         failures = state.failures + 1 if done else 0 if length else state.failures
         status = Status.stalled if failures >= self.patience else None
         state = replace(state, failures=failures, status=status)
-        return _on_level(state, state.level + 1, steps)
+        return state.on_level(state.level + 1, steps)
 
     def _shaping(self, state: SearchState, objective: Objective) -> SearchState:
         """The scale is found: onto the first rung from which the budget pays for all that follow."""
-        rungs, first = _levels(state), state.level + 1
+        rungs, first = state.rungs, state.level + 1
         if objective.budget is not None:
             left = objective.budget - objective.reserve - objective.cost
             hurried = replace(state, hurried=left < _PRICE * self._seeds(state) * (rungs - first))
             affordable = int(left / (_PRICE * self._seeds(hurried)))
             state, first = hurried, max(first, rungs - max(affordable, 1))
-        return _on_level(state, first, objective.steps)
+        return state.on_level(first, objective.steps)
 
 
 def _report(
@@ -257,22 +233,3 @@ def _first_point(
             cooler = moved(state.schedule, state.hyperparameters, down, 1.0)
             state = replace(state, schedule=cooler, found=())
     raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _automatic(state: SearchState) -> bool:
-    return any(automatic(hyper.basis) for hyper in state.hyperparameters.values())
-
-
-def _levels(state: SearchState) -> int:
-    return levels(state.hyperparameters)
-
-
-def _on_level(state: SearchState, level: int, steps: int) -> SearchState:
-    """The same curves on the bases of a rung (the finest at most); splitting costs nothing."""
-    level = min(level, _levels(state) - 1)
-    schedule = on_rung(state.schedule, state.hyperparameters, level, steps)
-    climbed = level != state.level
-    # Only per-step derivatives can be projected on the new bases.
-    found = tuple(h for h in state.found if h.per_step or not climbed)
-    tried = state.tried and not climbed
-    return replace(state, level=level, schedule=schedule, found=found, tried=tried)
