@@ -294,19 +294,6 @@ def test_momentum_is_exchanged_for_learning_rate_where_that_pays(rate, momentum)
     assert len(objective.runs) == runs + 2 and objective.sweeps == 2
 
 
-def test_in_a_hurry_an_exchange_is_tried_once():
-    objective, rule = Valley(0.1), ng.AgreementSearch()
-    start = dataclasses.replace(on_two_windows(rule, 0.1, 0.0), hurried=True)
-    state, report = rule.step(start, objective)
-    assert report.accepted and "momentum" in report.note and objective.sweeps == 0
-    assert {seed for _, seed in objective.runs} == {0}  # one
-    worse = dataclasses.replace(state, schedule=start.schedule)  # it would pay again
-    runs = len(objective.runs)
-    state, report = rule.step(worse, objective)
-    assert len(objective.runs) == runs + 1 and objective.sweeps == 1
-    assert "momentum" not in report.note
-
-
 def test_an_exchange_that_gains_less_than_the_margin_is_not_made():
     # From a loss of 2, half a decade gains 0.75.
     made = []

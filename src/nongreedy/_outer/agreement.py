@@ -15,7 +15,7 @@ from .._result import Status
 from .._schedule import Schedule
 from .base import OuterRule, Report
 from .evidence import weigh
-from .finite import cooled_tail, exchanged, finite
+from .finite import cooled_tail, finite
 from .line_search import Lengths, LineSearch, Point
 from .moves import COOLED, cooling, moved, ray
 from .rungs import advised, refined
@@ -49,8 +49,7 @@ class AgreementSearch(OuterRule[SearchState]):
 
     Where the budget does not pay for an outer step on every rung (under 80 plain runs or so for five
     learning rates), the search is hurried: it draws one seed instead of two, leaves out as many coarse
-    rungs as it cannot afford, and differentiates before it tries moves that need no derivative, but for
-    one exchange of momentum.
+    rungs as it cannot afford, and differentiates before it tries moves that need no derivative.
 
     With ``Windows("auto")`` there is no such timetable, and windows may end up of unequal width. It
     stays with one window until Student's t-test over the seeds of a schedule, at a level of 5 %
@@ -109,8 +108,15 @@ class AgreementSearch(OuterRule[SearchState]):
         seeds = objective.seeds(state.index, 1 if state.scaling else self._seeds(state))
         base, state = _first_point(state, objective, seeds)
         search = LineSearch(objective, seeds, self.margin)
-        if not state.scaling:
-            best, notes, cooled, state = self._moved(state, base, search)
+        if not state.scaling and (state.failures or not state.hurried):
+            best, notes, cooled = base, list[str](), False
+            if not state.tried:
+                best, notes, cooled = finite(state.hyperparameters, search, base)
+            if not cooled:
+                narrowest = state.width / 2**0.5 / objective.steps
+                best, more = cooled_tail(state.hyperparameters, search, best, narrowest)
+                notes += more
+            state = replace(state, tried=True)
             if notes:
                 return self._changed(state, best, cooled, objective.steps), _report(
                     state, best, {}, ", ".join(notes)
@@ -126,27 +132,6 @@ class AgreementSearch(OuterRule[SearchState]):
         notes = [*split, f"step length {length:g}" if length else "no proposal was better"]
         report = _report(state, best, signs, ", ".join(notes), accepted=length > 0)
         return self._next(state, best, length, objective), report
-
-    def _moved(
-        self, state: SearchState, base: Point, search: LineSearch
-    ) -> tuple[Point, list[str], bool, SearchState]:
-        """Moves that need no derivative: the best point, what helped, and whether cooling did.
-
-        In a hurry there is an exchange of momentum alone, once, until hypergradients do not help.
-        """
-        if state.hurried and not state.failures:
-            best, notes = base, list[str]()
-            if not state.exchanged:
-                best, notes = exchanged(state.hyperparameters, search, base)
-            return best, notes, False, replace(state, exchanged=True)
-        best, notes, cooled = base, list[str](), False
-        if not state.tried:
-            best, notes, cooled = finite(state.hyperparameters, search, base)
-        if not cooled:
-            narrowest = state.width / 2**0.5 / search.objective.steps
-            best, more = cooled_tail(state.hyperparameters, search, best, narrowest)
-            notes += more
-        return best, notes, cooled, replace(state, tried=True)
 
     def _seeds(self, state: SearchState) -> int:
         if self.seeds is not None or state.hurried:

@@ -15,7 +15,15 @@ def finite(
     hyperparameters: Hyperparameters, search: LineSearch, base: Point
 ) -> tuple[Point, list[str], bool]:
     """Moves that need no derivative: the best point, what helped, and whether the ramp did."""
-    best, notes = exchanged(hyperparameters, search, base)
+    best, notes = base, []
+    for sign, verb in ((1, "raised"), (-1, "lowered")):
+        move = exchange(base.schedule, hyperparameters, sign)
+        best, length = search.along(best, move, _EXCHANGE)
+        if length:
+            notes.append(
+                f"{traded(hyperparameters)} {verb} by {length:g} decades for learning rate"
+            )
+            break
     best, length = search.along(best, regularize(best.schedule, hyperparameters), _REGULARIZE)
     if length:
         notes.append(f"weight decay raised by {length:g} outer steps")
@@ -23,20 +31,6 @@ def finite(
     if cooled:
         notes.append(f"cooled by {cooled:g} decades towards the end")
     return best, notes, cooled > 0
-
-
-def exchanged(
-    hyperparameters: Hyperparameters, search: LineSearch, base: Point
-) -> tuple[Point, list[str]]:
-    """Momentum, or beta1, exchanged for learning rate: the best point, and what helped."""
-    for sign, verb in ((1, "raised"), (-1, "lowered")):
-        move = exchange(base.schedule, hyperparameters, sign)
-        best, length = search.along(base, move, _EXCHANGE)
-        if length:
-            return best, [
-                f"{traded(hyperparameters)} {verb} by {length:g} decades for learning rate"
-            ]
-    return base, []
 
 
 def cooled_tail(

@@ -23,7 +23,6 @@ class SearchState(OuterState):
         failures: Outer steps in a row without an improvement on the finest rung.
         found: Hypergradients of this very schedule from earlier outer steps, on other seeds.
         tried: Whether the moves that need no derivative were tried from this schedule.
-        exchanged: Whether momentum was tried to be exchanged in a hurry.
         hurried: Whether the budget is too small for the whole ladder.
         width: W* of automatic windows of the learning rate, in steps; 0 until it is known.
     """
@@ -34,7 +33,6 @@ class SearchState(OuterState):
     failures: int = 0
     found: tuple[Hypergradient, ...] = ()
     tried: bool = False
-    exchanged: bool = False
     hurried: bool = False
     width: float = 0.0
 
