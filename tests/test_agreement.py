@@ -193,6 +193,17 @@ def test_a_large_budget_changes_nothing():
     assert (state.hurried, state.level, seeds) == (False, 1, 2)
 
 
+def test_there_is_no_hurry_where_beta1_is_learned():
+    moving = ng.AdamW(ng.Linear(5), beta1=ng.Windows(1)).hyperparameters(STEPS)
+    fixed = ng.AdamW(ng.Linear(5)).hyperparameters(STEPS)
+    found = []
+    for hyperparameters in (moving, fixed):
+        rule = ng.AgreementSearch()
+        state = rule.init(hyperparameters, STEPS)
+        found.append(rule._shaping(state, Analytic(0.03, budget=40)).hurried)
+    assert found == [False, True]
+
+
 def test_seeds_that_were_asked_for_are_drawn_in_a_hurry_too():
     state, _, _, seeds, sweeps = shaped(40, seeds=2)
     assert state.hurried and (seeds, sweeps) == (2, 2) and state.level == 3

@@ -17,7 +17,7 @@ from .base import OuterRule, Report
 from .evidence import weigh
 from .finite import cooled_tail, finite
 from .line_search import Lengths, LineSearch, Point
-from .moves import COOLED, cooling, moved, ray
+from .moves import COOLED, cooling, moved, ray, traded
 from .rungs import advised, refined
 from .search_state import SearchState
 
@@ -49,7 +49,8 @@ class AgreementSearch(OuterRule[SearchState]):
 
     Where the budget does not pay for an outer step on every rung (under 80 plain runs or so for five
     learning rates), the search is hurried: it draws one seed instead of two, leaves out as many coarse
-    rungs as it cannot afford, and differentiates before it tries moves that need no derivative.
+    rungs as it cannot afford, and differentiates before it tries moves that need no derivative. Not
+    where Adam's beta1 is learned.
 
     With ``Windows("auto")`` there is no such timetable, and windows may end up of unequal width. It
     stays with one window until Student's t-test over the seeds of a schedule, at a level of 5 %
@@ -202,7 +203,9 @@ class AgreementSearch(OuterRule[SearchState]):
         rungs, first = state.rungs, state.level + 1
         if objective.budget is not None:
             left = objective.budget - objective.reserve - objective.cost
-            hurried = replace(state, hurried=left < _PRICE * self._seeds(state) * (rungs - first))
+            short = left < _PRICE * self._seeds(state) * (rungs - first)
+            # Adam's beta1 has to be exchanged early, and that is not for one seed to decide.
+            hurried = replace(state, hurried=short and traded(state.hyperparameters) != "beta1")
             affordable = int(left / (_PRICE * self._seeds(hurried)))
             state, first = hurried, max(first, rungs - max(affordable, 1))
         return state.on_level(first, objective.steps)
