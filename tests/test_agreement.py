@@ -193,15 +193,20 @@ def test_a_large_budget_changes_nothing():
     assert (state.hurried, state.level, seeds) == (False, 1, 2)
 
 
-def test_there_is_no_hurry_where_beta1_is_learned():
-    moving = ng.AdamW(ng.Linear(5), beta1=ng.Windows(1)).hyperparameters(STEPS)
-    fixed = ng.AdamW(ng.Linear(5)).hyperparameters(STEPS)
-    found = []
-    for hyperparameters in (moving, fixed):
-        rule = ng.AgreementSearch()
-        state = rule.init(hyperparameters, STEPS)
-        found.append(rule._shaping(state, Analytic(0.03, budget=40)).hurried)
-    assert found == [False, True]
+@pytest.mark.parametrize(
+    ("optimizer", "hurried", "level"),
+    [
+        (ng.AdamW(ng.Linear(5)), True, 2),
+        (ng.AdamW(ng.Linear(5), beta1=ng.Windows(1)), False, 1),
+        (ng.SGD(ng.Windows("auto"), ng.Windows(8)), False, 1),
+    ],
+    ids=["fixed beta1", "learned beta1", "automatic windows"],
+)
+def test_who_hurries_not_leaves_no_rung_out(optimizer, hurried, level):
+    rule = ng.AgreementSearch()
+    state = rule.init(optimizer.hyperparameters(STEPS), STEPS)
+    found = rule._shaping(state, Analytic(0.03, budget=36))
+    assert (found.hurried, found.level) == (hurried, level)
 
 
 def test_seeds_that_were_asked_for_are_drawn_in_a_hurry_too():

@@ -50,7 +50,7 @@ class AgreementSearch(OuterRule[SearchState]):
     Where the budget does not pay for an outer step on every rung (under 80 plain runs or so for five
     learning rates), the search is hurried: it draws one seed instead of two, leaves out as many coarse
     rungs as it cannot afford, and differentiates before it tries moves that need no derivative. Not
-    where Adam's beta1 is learned.
+    where Adam's beta1 is learned, nor with automatic windows.
 
     With ``Windows("auto")`` there is no such timetable, and windows may end up of unequal width. It
     stays with one window until Student's t-test over the seeds of a schedule, at a level of 5 %
@@ -199,16 +199,22 @@ class AgreementSearch(OuterRule[SearchState]):
         return state.on_level(state.level + 1, steps)
 
     def _shaping(self, state: SearchState, objective: Objective) -> SearchState:
-        """The scale is found: onto the first rung from which the budget pays for all that follow."""
-        rungs, first = state.rungs, state.level + 1
-        if objective.budget is not None:
+        """The scale is found: onto the next rung, or in a hurry the first from which the budget pays
+        for all that follow."""
+        first = state.level + 1
+        if objective.budget is not None and _may_hurry(state):
             left = objective.budget - objective.reserve - objective.cost
-            short = left < _PRICE * self._seeds(state) * (rungs - first)
-            # Adam's beta1 has to be exchanged early, and that is not for one seed to decide.
-            hurried = replace(state, hurried=short and traded(state.hyperparameters) != "beta1")
-            affordable = int(left / (_PRICE * self._seeds(hurried)))
-            state, first = hurried, max(first, rungs - max(affordable, 1))
+            if left < _PRICE * self._seeds(state) * (state.rungs - first):
+                state = replace(state, hurried=True)
+                affordable = max(int(left / (_PRICE * self._seeds(state))), 1)
+                first = max(first, state.rungs - affordable)
         return state.on_level(first, objective.steps)
+
+
+def _may_hurry(state: SearchState) -> bool:
+    """Adam's beta1 has to be exchanged early, and automatic windows want a test over seeds: neither is
+    for one seed to decide."""
+    return traded(state.hyperparameters) != "beta1" and not state.automatic
 
 
 def _report(
