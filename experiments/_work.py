@@ -184,6 +184,24 @@ def mine(keys: Iterable[str], options: argparse.Namespace) -> Sequence[str]:
     return [] if options.table else share(list(keys), options.part, "")
 
 
+def conduct(
+    work: Work,
+    options: argparse.Namespace,
+    keys: Iterable[str],
+    piece: Callable[[Work, ng.Task, str], Mapping[str, Any]],
+    show: Callable[[Work, Path], None],
+) -> None:
+    """This process' pieces; then what is known by now, as a table and a figure."""
+    if todo := mine(keys, options):
+        task = work.task()
+        work.do(todo, lambda key: piece(work, task, key))
+    if not work.log.read():
+        return print("Nothing is finished yet: go on with the same command.")
+    path = work.folder / "figure.png"
+    show(work, path)
+    return print(f"\n{path}")
+
+
 def spread(values: Sequence[float], digits: int = 2) -> str:
     """``mean ± standard error``."""
     if not values:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from torch import Tensor
 import nongreedy as ng
 from nongreedy._figure import FAINT, INK, PAPER, RETURNED
 
-from ._work import Scale, Work, begun, mine
+from ._work import Scale, Work, begun, conduct
 
 SCALES = {
     "cpu": Scale("lenet", 10_000, 2_000, 128, 250, seeds=40),
@@ -114,7 +115,7 @@ def tell(whole: Tensor, greedy: Tensor) -> dict[str, Any]:
     return {"errors": errors, "all": all_, "bias": bias, "best": best}
 
 
-def draw(whole: Tensor, found: Mapping[str, Any], path: Any) -> None:
+def draw(whole: Tensor, found: Mapping[str, Any], path: Path) -> None:
     """Hypergradients of the seeds on the left, errors on the right."""
     figure = Figure(figsize=(10, 4.2), facecolor=PAPER, layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -145,20 +146,20 @@ def tensor(rows: Sequence[Mapping[str, Any]]) -> Tensor:
     return torch.tensor([row["per_step"] for row in rows], dtype=torch.float64)
 
 
+def show(work: Work, path: Path) -> None:
+    """Table and figure, of five seeds or more."""
+    whole, greedy = tensor(work.rows("whole")), tensor(work.rows("greedy"))
+    if len(whole) < 5:
+        return print("Too few seeds for a figure: go on with the same command.")
+    return draw(whole, tell(whole, greedy), path)
+
+
 def main() -> None:
     work, options = begun(str(__doc__).splitlines()[0], "figure2", SCALES)
     seeds = work.scale.seeds
     keys = [f"whole|{seed}" for seed in range(seeds)]
     keys += [f"greedy|{seed}" for seed in range(round(GREEDY * seeds))]
-    if todo := mine(keys, options):
-        task = work.task()
-        work.do(todo, lambda key: piece(work, task, key))
-    whole, greedy = tensor(work.rows("whole")), tensor(work.rows("greedy"))
-    if len(whole) < 5:
-        return print("Too few seeds for a figure: go on with the same command.")
-    path = work.folder / "figure2.png"
-    draw(whole, tell(whole, greedy), path)
-    return print(f"\n{path}")
+    conduct(work, options, keys, piece, show)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 import nongreedy as ng
 from nongreedy._figure import FAINT, INK, PAPER, RETURNED
 
-from ._work import Scale, Work, begun, mine, spread
+from ._work import Scale, Work, begun, conduct, spread
 
 SCALES = {
     "cpu": Scale("lenet", 8_000, 2_000, 128, 234, seeds=3),
@@ -118,19 +118,17 @@ def draw(work: Work, path: Path) -> None:
     figure.savefig(path, dpi=160)
 
 
+def show(work: Work, path: Path) -> None:
+    """Table and figure."""
+    tell(work)
+    draw(work, path)
+
+
 def main() -> None:
     work, options = begun(str(__doc__).splitlines()[0], "figure3", SCALES)
     keys = [f"cosine|{peak:g}" for peak in PEAKS]
     keys += [f"{kind}|{seed}" for seed in range(work.scale.seeds) for kind in _COLOURS]
-    if todo := mine(keys, options):
-        task = work.task()
-        work.do(todo, lambda key: piece(work, task, key))
-    if not work.log.read():
-        return print("Nothing is finished yet: go on with the same command.")
-    tell(work)
-    path = work.folder / "figure3.png"
-    draw(work, path)
-    return print(f"\n{path}")
+    conduct(work, options, keys, piece, show)
 
 
 if __name__ == "__main__":

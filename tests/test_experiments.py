@@ -76,4 +76,4 @@ def test_an_experiment_writes_its_table_and_figure(tmp_path, monkeypatch, capsys
     figure3.main()
     said = capsys.readouterr().out
     assert all(f"| {kind} |" in said for kind in ("FDS", "unshared", "greedy", "default"))
-    assert (tmp_path / "figure3.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -75,13 +75,12 @@ def _learning_rate(given: Mapping[str, Any]) -> Basis:
     return ng.Linear(knots or KNOTS)
 
 
-def _windows(given: str | int | None) -> str | int | None:
-    """``auto`` or a number; studies of before have it as a number already."""
+def _windows(given: str | None) -> str | int | None:
     if given is None or given == "auto":
         return given
-    if str(given).isdecimal() and int(given) >= 1:
+    if given.isdecimal() and int(given) >= 1:
         return int(given)
-    raise Problem(f"--windows takes a number of at least 1, or auto, but got {str(given)!r}.")
+    raise Problem(f"--windows takes a number of at least 1, or auto, but got {given!r}.")
 
 
 def _set_threads(threads: int | None, small: bool) -> None:

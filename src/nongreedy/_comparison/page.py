@@ -6,7 +6,7 @@ import colorsys
 import html
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from matplotlib.colors import to_hex, to_rgb
@@ -17,22 +17,24 @@ from .._page.markup import Html, choice, pairs, section, swatch, table, text
 from .._page.plot import Plot, axes
 from .._page.ranking import Place, ranking
 from .figure import OURS, styles
-from .regret import Drawn
+from .regret import Drawn, Line
 
 if TYPE_CHECKING:
     from .comparison import Comparison, Row
 
+Lines = Mapping[str, Mapping[str, Any]]  # method -> how its line is drawn
 _ALL = "all methods"
 _ALIKE = 2.0  # standard errors of a difference that tell nobody apart
 
 
 def page(found: Comparison) -> str:
     """The whole document."""
-    rows, ranked, regret = found.rows(), _ranking(found), _regret(found)
-    dark = _dark(list(found.regret()))
+    rows, curves = found.rows(), found.regret()
+    lines = styles(list(curves))
+    ranked, regret, dark = _ranking(found, rows), _regret(curves, lines), _dark(lines)
     choose = choice([regret.key], list(regret.choices), _ALL)
     figures = (places([ranked]), choose, places([regret]))
-    body = [_head(found, rows), section("Results", *figures), _table(found, dark)]
+    body = [_head(found, rows), section("Results", *figures), _table(found, lines, dark)]
     if found.skipped:
         body.append(section("Left out", pairs(found.skipped)))
     given = {key.replace("_", " "): value for key, value in found.settings.items()}
@@ -79,9 +81,8 @@ def _head(found: Comparison, rows: Sequence[Row]) -> str:
     return f"<h1>Comparison</h1>\n<p>{text(lead)}</p>\n{facts(shown)}"
 
 
-def _ranking(found: Comparison) -> Plot:
+def _ranking(found: Comparison, rows: Sequence[Row]) -> Plot:
     scale = 100 if found.measure.endswith("accuracy") else 1
-    rows = found.rows()
     ranked = [
         Place(r.method, [scale * s for s in r.scores], scale * r.mean, scale * r.standard_error)
         for r in rows
@@ -93,10 +94,9 @@ def _ranking(found: Comparison) -> Plot:
     return ranking(ranked, found.measure, "method", "one search", caption)
 
 
-def _regret(found: Comparison) -> Plot:
-    curves = found.regret()
+def _regret(curves: Mapping[str, Line], lines: Lines) -> Plot:
     drawn, figure = Drawn.of(curves), go.Figure()
-    for name, style in styles(list(curves)).items():
+    for name, style in lines.items():
         costs, values = zip(*drawn.lines[name], strict=True)
         dash = "dot" if style["linestyle"] == ":" else "solid"
         label = html.escape(name)
@@ -137,8 +137,8 @@ def _kind(name: str) -> str:
     return "black boxes in positive ranges" if black_box else "other methods"
 
 
-def _table(found: Comparison, dark: Mapping[str, str]) -> str:
-    lines, rows = styles(list(found.regret())), []
+def _table(found: Comparison, lines: Lines, dark: Mapping[str, str]) -> str:
+    rows = []
     for name, *rest in found.cells():
         style = lines.get(name)
         mark = (
@@ -148,9 +148,9 @@ def _table(found: Comparison, dark: Mapping[str, str]) -> str:
     return section("Table", table(found.head(), rows, numeric=range(3, 8), long=(2,)))
 
 
-def _dark(methods: Sequence[str]) -> dict[str, str]:
+def _dark(lines: Lines) -> dict[str, str]:
     """Every colour so light that it stands out of black."""
-    used = {FAINT, *(style["color"] for style in styles(list(methods)).values())}
+    used = {FAINT, *(style["color"] for style in lines.values())}
     light = {colour: _lighter(colour) for colour in used}
     return {**light, RETURNED: "#f2f7fc"}
 

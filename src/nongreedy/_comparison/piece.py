@@ -56,8 +56,7 @@ class Piece:
 
     def score(self, measure: str) -> float:
         """Mean over the fresh trainings; nan if nothing was found."""
-        values = self.fresh.get(measure, ())
-        return sum(values) / len(values) if values else math.nan
+        return means(self.fresh).get(measure, math.nan)
 
     def course(self, measure: str) -> list[tuple[float, float]]:
         """(cost, what the search would have returned from there on is worth): in fresh trainings, or
@@ -82,7 +81,7 @@ class Piece:
 
 def means(fresh: Mapping[str, list[float]]) -> dict[str, float]:
     """Of each measure, over its trainings."""
-    return {name: sum(values) / len(values) for name, values in fresh.items()}
+    return {name: sum(values) / len(values) for name, values in fresh.items() if values}
 
 
 def measured(trained: list[Retrained]) -> dict[str, list[float]]:

@@ -11,14 +11,13 @@ from .._figure import RETURNED
 _LIGHT = LinearSegmentedColormap.from_list("light", ["#b5d1ea", "#7fb2da", "#2f77b4"])
 _DARK = LinearSegmentedColormap.from_list("dark", ["#3a5f85", "#4b82b5", "#6fb1ea"])
 
-RUNS, SWEEPS, LAST, FAINT, BAD = "#3f86c0", "#d08a32", "#8a96a5", "#6b7684", "#b3362b"
+RUNS, SWEEPS, FAINT, BAD = "#3f86c0", "#d08a32", "#6b7684", "#b3362b"
 BAND = "rgba(63,134,192,0.22)"
 
 _TWINS = {
     RETURNED: "#f2f7fc",
     RUNS: "#5b9fd8",
     SWEEPS: "#e0a24e",
-    LAST: "#8592a3",
     FAINT: "#9aa6b5",
     _figure.FAINT: "#9aa6b5",
     BAD: "#f0857b",
