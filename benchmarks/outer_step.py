@@ -6,40 +6,81 @@
 Both train once and differentiate the end by the same nine values. The paper's algorithm does one double
 backward for each started window at each step: six on average, where the steps are a multiple of seven
 (over fewer steps than windows it would have less to do than in the paper). It is written in
-`paper_algorithm` and skips windows that have not started. Agreement is of the same hypergradients: the
-largest difference relative to the largest entry of each hyperparameter.
+`paper_algorithm` and skips windows that have not started.
+
+Agreement is of each hyperparameter's hypergradient: the largest difference relative to the largest entry. In
+float32 the paper's algorithm is also compared with itself on one thread, which sums in another order: no
+two programs can be expected to agree better than one does with itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import statistics
 import time
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 import nongreedy as ng
 
-from ._cost_cases import CASES, Case, make_task, of_optimizer, plain
+from ._cost_cases import CASES, Case, Problem, make_task, of_optimizer, plain
 from ._cost_turns import take_turns
 from .paper_algorithm import paper_hypergradient
 
 ENGINES = {"stored": ng.Reverse("device"), "checkpoints": ng.Reverse("checkpoint")}
 NINE = 9
+Method = Callable[[ng.Run, Problem], dict[str, Tensor]]
 
 
-def agreement(case: Case, dtype: torch.dtype) -> float:
-    """Largest relative difference of the two, in one precision."""
+def agreement(case: Case) -> Iterator[str]:
+    """Lines of a table: how far the two, in both precisions, are from each other."""
+    single, double = torch.float32, torch.float64
+    ours = {dtype: _hypergradient(case, dtype, _ours) for dtype in (single, double)}
+    paper = {dtype: _hypergradient(case, dtype, _paper) for dtype in (single, double)}
+    with _one_thread():
+        again = _hypergradient(case, single, _paper)
+    pairs = {
+        "ours to paper's, float64": (ours[double], paper[double]),
+        "ours to paper's, float32": (ours[single], paper[single]),
+        "paper's to itself on one thread, float32": (again, paper[single]),
+        "ours in float32 to float64": (ours[single], ours[double]),
+        "paper's in float32 to float64": (paper[single], paper[double]),
+    }
+    yield "| relative difference | " + " | ".join(ours[double]) + " |"
+    yield "|---|" + "---|" * len(ours[double])
+    for label, (one, other) in pairs.items():
+        yield f"| {label} | " + " | ".join(f"{_apart(one[n], other[n]):.1e}" for n in one) + " |"
+
+
+def _hypergradient(case: Case, dtype: torch.dtype, method: Method) -> dict[str, Tensor]:
     problem = of_optimizer(case, NINE)
     run = ng.Run(make_task(case), ng.SGD(), case.steps, dtype=dtype)
-    paper = paper_hypergradient(run, problem.schedule)
-    ours = ENGINES["stored"].hypergradient(run, problem.schedule, problem.learn).gradients
-    return max(_difference(paper[name], ours[name]) for name in ours)
+    return method(run, problem)
 
 
-def _difference(one: Tensor, other: Tensor) -> float:
+def _ours(run: ng.Run, problem: Problem) -> dict[str, Tensor]:
+    return ENGINES["stored"].hypergradient(run, problem.schedule, problem.learn).gradients
+
+
+def _paper(run: ng.Run, problem: Problem) -> dict[str, Tensor]:
+    return paper_hypergradient(run, problem.schedule)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().max() / other.abs().max())
 
 
@@ -47,13 +88,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--net", choices=sorted(CASES), default="wrn-16-1")
     parser.add_argument("--steps", type=int, default=14)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=3, help="of the timing; 0: agreement alone")
     options = parser.parse_args()
     case = dataclasses.replace(CASES[options.net], steps=options.steps)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {time.strftime('%F')}: "
           f"{options.net}, {case.steps} steps of {case.batch_size}, {options.turns} turns")  # fmt: skip
-    for dtype in (torch.float32, torch.float64):
-        print(f"  agreement in {dtype}: {agreement(case, dtype):.1e}", flush=True)
+    for line in agreement(case):
+        print(line, flush=True)
+    if not options.turns:
+        return
     problem, task = of_optimizer(case, NINE), make_task(case)
     bodies = {name: lambda e=engine: problem.hypergradient(e) for name, engine in ENGINES.items()}
     bodies["paper"] = lambda: paper_hypergradient(problem.run, problem.schedule)

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -14,11 +14,12 @@ from nongreedy import _comparison, _run
 from nongreedy._comparison import METHODS, Log, Meter, Method, Piece, Problem
 from nongreedy._comparison.black_box import quiet, run_trials
 from nongreedy._comparison.fidelity import rungs
-from nongreedy._comparison.meter import Watched
 from nongreedy._comparison.ours import _schedule as schedule_of
 from nongreedy._comparison.page import alike, page
 from nongreedy._comparison.peaks import grid, one_cycle
 from nongreedy._comparison.regret import reached, regrets
+from nongreedy._comparison.watched import Watched
+from nongreedy._objective import Evaluated
 
 from .helpers import classes
 
@@ -38,6 +39,21 @@ def task(**changed):
         **changed,
     }
     return ng.Task(**settings)
+
+
+class Interrupted(ng.Callback):
+    """The keyboard, after so many inner steps and starts of runs."""
+
+    def __init__(self, count):
+        self.left = count
+
+    def on_inner_step(self, step, steps):
+        self.left -= 1
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+    def on_run_start(self, label, steps):
+        self.on_inner_step(0, steps)
 
 
 def needs_package(name):
@@ -395,6 +411,73 @@ def test_trials_that_diverge_are_told_as_pruned_and_the_budget_ends_them():
         study = optuna.create_study()
         run_trials(study, evaluate, lambda: bool(left))
     assert [trial.state.name for trial in study.trials] == ["PRUNED", "COMPLETE", "COMPLETE"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_search_that_is_stopped_again_and_again_ends_as_if_it_had_not_been(name, tmp_path):
+    needs_package(name)
+    log, stops = tmp_path / "compare.jsonl", 0
+    settings = {"seeds": 2, "curve_seeds": 1, "log": log}
+    while True:
+        try:
+            found = compare([name], callbacks=[Interrupted(5 * STEPS)], **settings)
+            break
+        except KeyboardInterrupt:
+            stops += 1
+            assert stops < 100, "it does not get on"
+    whole = compare([name], seeds=2, curve_seeds=1)
+    assert stops >= 2 and len(found.pieces) == 2
+    for stopped, straight in zip(found.pieces, whole.pieces, strict=True):
+        assert replace(stopped, seconds=0.0) == replace(straight, seconds=0.0)
+    assert list(tmp_path.iterdir()) == [log]  # nothing is left of what was unfinished
+
+
+def test_a_watched_run_that_is_told_again_stops_where_it_did(tmp_path):
+    problem = Problem.of(task(), OPTIMIZER, STEPS)
+    schedule = ng.Schedule.of(learning_rate=0.3, momentum=0.5, weight_decay=0.0)
+    told = []
+
+    def tell(done, loss):
+        told.append((done, loss))
+        if done == 9:
+            raise TimeoutError
+
+    for _ in range(2):
+        with ng.Study(tmp_path / "study.db").session({}, {}, STEPS) as memory:
+            meter = Meter(problem, BUDGET, 0, memory=memory)
+            with pytest.raises(TimeoutError):
+                meter.train_watched(schedule, Watched([3, 9], tell, TimeoutError))
+            assert (meter.cost, meter.count.runs, meter.count.finished) == (9 / STEPS, 1, 0)
+    assert told[:2] == told[2:] and [done for done, _ in told] == [3, 9, 3, 9]
+    with ng.Study(tmp_path / "study.db").session({}, {}, STEPS) as memory:
+        meter = Meter(problem, BUDGET, 0, memory=memory)  # no one stops it now: it is run
+        outcome = meter.train_watched(schedule, Watched([3, 9], lambda *_: None, TimeoutError))
+        assert outcome == meter.train(schedule) and meter.count.finished == 2
+
+
+def test_fresh_trainings_that_diverge_are_remembered(tmp_path):
+    @dataclass(frozen=True)
+    class Hot(Method):
+        def search(self, problem, meter):
+            found = meter.train(ng.Schedule.of(learning_rate=0.1, momentum=0.0, weight_decay=0.0))
+            hot = ng.Schedule.of(learning_rate=3e38, momentum=0.9, weight_decay=0.0)
+            return Evaluated(hot, {0: found.loss}, {0: found.accuracy})
+
+    log = tmp_path / "compare.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        compare(
+            {"hot": Hot("too hot")}, log=log, callbacks=[Interrupted(STEPS + 3)], retrain_seeds=2
+        )
+    found = compare({"hot": Hot("too hot")}, log=log, retrain_seeds=2)
+    assert found.pieces[0].fresh["validation_loss"] == [math.inf, math.inf]
+
+
+def test_a_search_that_goes_on_elsewhere_is_refused(tmp_path):
+    log = tmp_path / "compare.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        compare(["random"], log=log, callbacks=[Interrupted(30)])
+    with pytest.raises(ng.StudyError, match=r"budget: 12\.0 in the study, 16\.0 now"):
+        compare(["random"], log=log, budget=16.0)
 
 
 @pytest.mark.parametrize(

@@ -297,3 +297,12 @@ def test_a_lease_holds_between_machines_until_its_holder_is_silent(monkeypatch):
     write({**holder.identity(), "process": 2**22 + 1, "alive": now[0]})  # died on this machine
     with lease.held("s", 0.0):
         assert record["process"] == os.getpid()
+
+
+@pytest.mark.parametrize("name", ["100% done", "a%7Cb", "what?", "no #1", "a|b c"])
+def test_a_folder_may_have_any_name(tmp_path, name):
+    path = tmp_path / name / "s.db"
+    ng.Study(path).open(create=True).close()
+    assert [found.name for found in path.parent.iterdir() if found.is_file()] == ["s.db"]
+    assert ng.Study.names(path) == ng.Study.names(ng.Study(path).address.url) == ["nongreedy"]
+    assert [found.name for found in tmp_path.iterdir()] == [name]

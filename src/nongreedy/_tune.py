@@ -40,7 +40,7 @@ def tune(
     seeds: int | None = None,
     seed: int = 0,
     budget: float | None = None,
-    study: str | os.PathLike[str] | Study | None = None,
+    study: str | os.PathLike[str] | Study | Memory | None = None,
     dtype: torch.dtype = torch.float32,
     callbacks: Iterable[Callback] = (),
 ) -> Result:
@@ -65,7 +65,7 @@ def tune(
             included; None is no limit.
         study: Where the search is kept: a :class:`Study`, the path of an SQLite file or the URL of a
             database. A search of the same settings that was begun there goes on, to the same bits;
-            a finished one is told again. None keeps nothing.
+            a finished one is told again. None keeps nothing. A `Memory` is asked and told as it is.
         dtype: Of the training runs.
         callbacks: Who watches.
 
@@ -140,14 +140,14 @@ def tune(
 
 
 def _remembering(
-    study: str | os.PathLike[str] | Study | None,
+    study: str | os.PathLike[str] | Study | Memory | None,
     asked: Mapping[str, Any],
     hyperparameters: Mapping[str, Hyperparameter],
     learn: list[str],
     steps: int,
 ) -> AbstractContextManager[Memory]:
-    if study is None:
-        return nullcontext(Memory())
+    if study is None or isinstance(study, Memory):
+        return nullcontext(study or Memory())
     return Study.of(study).session(asked, {n: hyperparameters[n] for n in learn}, steps)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from .._callback import Callback, Callbacks
 from .._engine import Engine
+from .._memory import Memory, Request
 from .._optimizer import Optimizer
 from .._outer.rungs import automatic
 from .._schedule import Schedule
@@ -23,8 +26,9 @@ from .methods import settled
 from .piece import MEASURES as MEASURES
 from .piece import Log as Log
 from .piece import Piece as Piece
-from .piece import means, measured
+from .piece import means, measured, measures
 from .problem import Problem as Problem
+from .unfinished import forget, remembered
 
 FRESH, _APART = 1_000_003, 1000  # seeds of fresh trainings: none of any search's own
 
@@ -48,6 +52,7 @@ def compare(
     engine: str | Engine = "auto",
     dtype: torch.dtype = torch.float32,
     log: str | os.PathLike[str] | None = None,
+    callbacks: Iterable[Callback] = (),
     started: Callable[[str], object] = _ignore,
     finished: Callable[[Piece], object] = _ignore,
 ) -> Comparison:
@@ -98,7 +103,10 @@ def compare(
         seed: The first outer seed.
         engine: Of hypergradients.
         dtype: Of the runs of searches.
-        log: A file of JSON lines, one for each finished search, that a repeated call goes on with.
+        log: A file of JSON lines, one for each finished search, that a repeated call goes on with. What
+            the search that is going on was told is kept beside it (``NAME.unfinished``), so that a kill
+            costs a part of one run, and it ends as if there had been none.
+        callbacks: Who watches the runs; what they raise ends the comparison, and the log keeps it.
         started, finished: Told the name of each search that begins, and each piece that is done.
 
     Returns:
@@ -130,15 +138,18 @@ def compare(
     settings["curve_seeds"] = curve_seeds
     kept = None if log is None else Log(log)
     done = {} if kept is None else _belonging(kept, settings)
-    pieces = []
+    pieces, watch = [], Callbacks(callbacks)
     for outer in range(seed, seed + seeds):
         for name, method in chosen.items():
             piece = done.get(f"{name}|{outer}")
             if piece is None:
                 started(f"{name}, outer seed {outer}")
-                piece = _piece(name, method, task, problem, outer, settings)
+                search = _Search(name, method, task, problem, outer, settings, watch)
+                with remembered(kept, search.key, settings) as memory:
+                    piece = search.piece(memory)
                 if kept is not None:
                     kept.append(piece)
+                    forget(kept, search.key)
                 finished(piece)
             pieces.append(piece)
     return Comparison(pieces, settings, skipped)
@@ -177,40 +188,63 @@ def _belonging(log: Log, settings: Mapping[str, Any]) -> dict[str, Piece]:
     return pieces
 
 
-def _piece(
-    name: str,
-    method: Method,
-    task: Task,
-    problem: Problem,
-    outer: int,
-    settings: Mapping[str, Any],
-) -> Piece:
+@dataclass(frozen=True)
+class _Search:
     """One search, and fresh trainings of what it found."""
-    meter, begin = Meter(problem, settings["budget"], outer, method.engine), time.perf_counter()
-    found = method.search(problem, meter)
-    seconds = time.perf_counter() - begin
 
-    def trained(schedule: Schedule, count: int) -> dict[str, list[float]]:
-        seeds = (FRESH + _APART * outer + number for number in range(count))
-        return measured([method.retrain(task, problem, schedule, number) for number in seeds])
+    name: str
+    method: Method
+    task: Task
+    problem: Problem
+    outer: int
+    settings: Mapping[str, Any]
+    callback: Callback
 
-    judged = []
-    for cost, schedule in meter.incumbents if settings["curve_seeds"] else ():
-        judged.append((cost, means(trained(schedule, settings["curve_seeds"]))))
-    fresh = {} if found is None else trained(found.schedule, settings["retrain_seeds"])
-    if judged and fresh:
-        judged.append((meter.cost, means(fresh)))
-    return Piece(
-        method=name,
-        seed=outer,
-        cost=meter.cost,
-        validation_loss=float("inf") if found is None else found.loss,
-        fresh=fresh,
-        schedule=None if found is None else found.schedule.to_json(),
-        curve=meter.curve,
-        judged=judged,
-        runs=meter.count.runs,
-        unfinished=meter.count.runs - meter.count.finished,
-        seconds=seconds,
-        settings=settings,
-    )
+    @property
+    def key(self) -> str:
+        return f"{self.name}|{self.outer}"
+
+    def piece(self, memory: Memory) -> Piece:
+        """All of it, but for what the memory knows."""
+        meter = Meter(
+            self.problem, self.settings["budget"], self.outer, self.method.engine,
+            memory, self.callback,
+        )  # fmt: skip
+        begin = time.perf_counter()
+        found = self.method.search(self.problem, meter)
+        seconds = time.perf_counter() - begin
+        judged = []
+        for cost, schedule in meter.incumbents if self.settings["curve_seeds"] else ():
+            judged.append((cost, means(self._fresh(meter, schedule, "curve_seeds"))))
+        fresh = {} if found is None else self._fresh(meter, found.schedule, "retrain_seeds")
+        if judged and fresh:
+            judged.append((meter.cost, means(fresh)))
+        return Piece(
+            method=self.name,
+            seed=self.outer,
+            cost=meter.cost,
+            validation_loss=float("inf") if found is None else found.loss,
+            fresh=fresh,
+            schedule=None if found is None else found.schedule.to_json(),
+            curve=meter.curve,
+            judged=judged,
+            runs=meter.count.runs,
+            unfinished=meter.count.runs - meter.count.finished,
+            seconds=seconds,
+            settings=self.settings,
+        )
+
+    def _fresh(self, meter: Meter, schedule: Schedule, seeds: str) -> dict[str, list[float]]:
+        """Measures of fresh trainings, as many as the settings say."""
+        first = FRESH + _APART * self.outer
+
+        def trained(seed: int) -> dict[str, float | None]:
+            self.callback.on_run_start("fresh training", self.problem.steps)
+            return measures(self.method.retrain(self.task, self.problem, schedule, seed))
+
+        return measured(
+            [
+                meter.once(Request("fresh", schedule, seed).key, lambda seed=seed: trained(seed))
+                for seed in range(first, first + self.settings[seeds])
+            ]
+        )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, final
 
 from .._run import Outcome
 from .._schedule import Schedule
-from .meter import Meter, Watched
+from .meter import Meter
+from .watched import Watched
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

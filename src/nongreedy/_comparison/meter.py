@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from typing import NoReturn, final
-
-from torch import Tensor
+from collections.abc import Callable
+from typing import Any
 
 from .._callback import Callback
-from .._engine import Engine, Hypergradient, Reverse, Rollout
-from .._engine.base import OnStep, ignore
-from .._errors import DivergedError
+from .._engine import Engine, Reverse
+from .._files import plain
 from .._finalists import rematch
+from .._memory import Memory, Request
 from .._objective import BudgetSpentError, Evaluated, Objective
 from .._outer import AgreementSearch
-from .._run import Outcome, Run
+from .._run import Outcome
 from .._schedule import Schedule
-from .._trajectory import Replay, Trajectory
 from .problem import Problem
+from .unfinished import Count, Counted
+from .watched import Looked, Watched
 
 # Every method's best few meet again on common fresh seeds, as those of the default rule do.
 FINALS = AgreementSearch()
 PLAIN = Reverse("device")  # only its rollouts are used
-
-
-class Count(Callback):
-    """How many runs were begun, and how many took all of their steps."""
-
-    def __init__(self) -> None:
-        self.runs, self.finished, self._is_run = 0, 0, False
-
-    def on_run_start(self, label: str, steps: int) -> None:
-        self._is_run = label != "hypergradient"
-        self.runs += self._is_run
-
-    def on_inner_step(self, step: int, steps: int) -> None:
-        self.finished += self._is_run and step + 1 == steps
 
 
 class Meter:
@@ -50,6 +35,8 @@ class Meter:
         budget: Plain runs' worth of gradients.
         seed: Of the search.
         engine: How a schedule is run.
+        memory: Of what this search was told before a kill.
+        callback: Who watches.
 
     Attributes:
         seed: Of the runs that are compared before the final: common random numbers.
@@ -59,9 +46,19 @@ class Meter:
         count: Of runs.
     """
 
-    def __init__(self, problem: Problem, budget: float, seed: int, engine: Engine = PLAIN):
+    def __init__(
+        self,
+        problem: Problem,
+        budget: float,
+        seed: int,
+        engine: Engine = PLAIN,
+        memory: Memory | None = None,
+        callback: Callback | None = None,
+    ):
         self.problem, self.budget, self._engine, self.count = problem, budget, engine, Count()
-        self.objective = self._counting(problem.steps, seed, budget)
+        self.memory = Counted(memory or Memory(), self.count)
+        self.callback = callback or Callback()
+        self.objective = self._counting(problem.steps, seed, self.memory, budget)
         # As in `tune`: at most a quarter of the budget is kept for the final.
         rounds = 2 * FINALS.finalists * FINALS.finalist_seeds
         self.objective.reserve = min(rounds, (budget - 1) / 4)
@@ -70,11 +67,13 @@ class Meter:
         self.curve: list[tuple[float, float]] = []
         self.incumbents: list[tuple[float, Schedule]] = []
 
-    def _counting(self, steps: int, seed: int, budget: float | None = None) -> Objective:
+    def _counting(
+        self, steps: int, seed: int, memory: Memory, budget: float | None = None
+    ) -> Objective:
         problem = self.problem
         return Objective(
             problem.task, problem.optimizer, steps, self._engine, [],
-            seed=seed, dtype=problem.dtype, budget=budget, callback=self.count,
+            seed=seed, dtype=problem.dtype, budget=budget, callback=self.callback, memory=memory,
         )  # fmt: skip
 
     @property
@@ -115,21 +114,33 @@ class Meter:
 
     def train_watched(self, schedule: Schedule, watched: Watched) -> Outcome:
         """Likewise; what `watched` raises ends the run, which then costs the steps that it took."""
-        self.objective.engine = watched
+        looked = Looked(self.memory, watched)
+        self.objective.engine, self.objective.memory = watched, looked
         try:
             return self.train(schedule)
         except watched.stops:
+            looked.stopped(Request("run", schedule, self.seed))
+            self.count.runs += 1
             self.charge(watched.done / self.problem.steps)
             raise
         finally:
-            self.objective.engine = self._engine
+            self.objective.engine, self.objective.memory = self._engine, self.memory
+
+    def once(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What `compute` returned when this search was first here, as :func:`plain` JSON."""
+        known = self.memory.noted(name)
+        if known is None:
+            known = plain(compute())
+            self.memory.note(name, known)
+        return known
 
     def train_short(self, schedule: Schedule, steps: int) -> float:
         """Validation loss of the same schedule stretched to a shorter run: no candidate."""
         share = steps / self.problem.steps
         if not self.affords(share):
             raise BudgetSpentError(f"{self.cost:.1f} of {self.budget:g} plain runs are spent.")
-        short = self._counting(steps, self.objective.seed)
+        memory = Counted(self.memory.memory, self.count, steps)
+        short = self._counting(steps, self.objective.seed, memory)
         try:
             return short.rollout(schedule, self.seed).outcome.loss
         finally:
@@ -141,60 +152,3 @@ class Meter:
             return None
         self.objective.reserve = 0.0
         return rematch(FINALS, self.objective, sorted(self.tried, key=lambda entry: entry.loss))
-
-
-@final
-class Watched(Engine):
-    """Plain runs whose validation loss is told on the way to someone who may stop them, by raising.
-
-    Args:
-        looks: After how many steps.
-        tell: Called with the steps done and the loss.
-        stops: What it raises to stop a run.
-
-    Attributes:
-        done: Steps that the present run has taken.
-    """
-
-    def __init__(
-        self, looks: Collection[int], tell: Callable[[int, float], None], stops: type[Exception]
-    ):
-        self.looks, self.tell, self.stops, self.done = frozenset(looks), tell, stops, 0
-
-    def trajectory(self, run: Run) -> Trajectory:
-        return _Looks(self, run)
-
-    def rollout(
-        self, run: Run, schedule: Schedule, *, keep: bool = False, on_step: OnStep = ignore
-    ) -> Rollout:
-        """Train once, looking."""
-        del keep
-        return super().rollout(run, schedule, keep=True, on_step=on_step)
-
-    def sweep_cost(self, *_: object) -> NoReturn:
-        raise TypeError("A watched run has no hypergradient.")
-
-    def differentiate(self, *_: object) -> Hypergradient:
-        raise TypeError("A watched run has no hypergradient.")
-
-
-class _Looks(Trajectory):
-    """Sees every state before its step, and keeps none."""
-
-    def __init__(self, watched: Watched, run: Run):
-        self._watched, self._run, watched.done = watched, run, 0
-
-    def append(self, state: Tensor) -> None:
-        watched = self._watched
-        if watched.done in watched.looks:
-            watched.tell(watched.done, self._loss(state))
-        watched.done += 1
-
-    def _loss(self, state: Tensor) -> float:
-        try:
-            return self._run.outer_loss(state[0]).loss
-        except DivergedError as error:
-            raise DivergedError(error.quantity, self._watched.done, self._run.steps) from error
-
-    def backwards(self, final: Tensor, replay: Replay) -> NoReturn:
-        raise TypeError("A watched run keeps no states.")

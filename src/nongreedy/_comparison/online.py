@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from .._engine import Greedy
 from .._errors import DivergedError
@@ -57,30 +58,50 @@ class HypergradientDescent(Method):
         def evaluate(trial: Trial) -> float:
             start = {name: ranges[name].draw(trial, name) for name in own}
             rate = trial.suggest_float("outer learning rate", *RATES, log=True)
-            try:
-                result = train_online(
-                    problem.task,
-                    problem.starting(initial=start),
-                    steps=problem.steps,
-                    engine=_engine(problem),
-                    outer_learning_rate=rate,
-                    seed=meter.seed,
-                    dtype=problem.dtype,
-                    callbacks=[meter.count],
-                )
-            except DivergedError as error:
-                meter.charge(price * min(1.0, error.share))
-                raise
-            meter.charge(result.cost)
-            meter.candidate(result.schedule, result.validation_loss, result.validation_accuracy)
-            return result.validation_loss
+            found = meter.once(
+                f"online run {trial.number}", lambda: _trained(problem, meter, start, rate)
+            )
+            meter.count.runs += 1
+            if "share" in found:
+                meter.charge(price * min(1.0, found["share"]))
+                raise TrialPruned
+            meter.count.finished += 1
+            meter.charge(found["cost"])
+            meter.candidate(Schedule.from_json(found["schedule"]), found["loss"], found["accuracy"])
+            return found["loss"]
 
         with quiet():
             import optuna
+            from optuna import TrialPruned
 
             study = optuna.create_study(sampler=seeded("TPESampler", meter))
             run_trials(study, evaluate, lambda: meter.affords(price))
         return meter.choose()
+
+
+def _trained(
+    problem: Problem, meter: Meter, start: Mapping[str, float], rate: float
+) -> dict[str, Any]:
+    """One online run: its end, or which share of it came before it diverged."""
+    try:
+        result = train_online(
+            problem.task,
+            problem.starting(initial=start),
+            steps=problem.steps,
+            engine=_engine(problem),
+            outer_learning_rate=rate,
+            seed=meter.seed,
+            dtype=problem.dtype,
+            callbacks=[meter.callback],
+        )
+    except DivergedError as error:
+        return {"share": error.share}
+    return {
+        "schedule": result.schedule.to_json(),
+        "loss": result.validation_loss,
+        "accuracy": result.validation_accuracy,
+        "cost": result.cost,
+    }
 
 
 def _engine(problem: Problem) -> Greedy:

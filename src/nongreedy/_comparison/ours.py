@@ -58,7 +58,8 @@ class Ours(Method):
                 seed=meter.objective.seed,
                 budget=meter.budget,
                 dtype=problem.dtype,
-                callbacks=[meter.count, _Curve(meter, self.improves)],
+                study=meter.memory,
+                callbacks=[meter.callback, _Curve(meter, self.improves)],
             )
         except DivergedError:
             meter.charge(meter.budget)  # what it came to is not known: all of it

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,10 +84,19 @@ def means(fresh: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in fresh.items() if values}
 
 
-def measured(trained: list[Retrained]) -> dict[str, list[float]]:
-    """Every measure that these trainings have."""
-    found = {name: [getattr(each, name) for each in trained] for name in MEASURES}
-    return {name: values for name, values in found.items() if values and None not in values}
+def measures(trained: Retrained) -> dict[str, float | None]:
+    """What a fresh training came to."""
+    return {name: getattr(trained, name) for name in MEASURES}
+
+
+def measured(trained: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Every measure that all of these trainings have; infinity may be a word, as in JSON."""
+    found = {name: [each[name] for each in trained] for name in MEASURES}
+    return {
+        name: [float(value) for value in values]
+        for name, values in found.items()
+        if values and None not in values
+    }
 
 
 class Log:

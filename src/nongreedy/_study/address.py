@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from .._errors import StudyError
 
@@ -19,16 +20,26 @@ class Address:
     """A database by URL.
 
     Attributes:
-        url: As SQLAlchemy wants it.
+        server: URL of a database that is no file.
         path: The file of an SQLite database; None for servers.
-        shown: The same for people, without a password.
+        shown: Either for people, without a password.
         folder: Where states of unfinished runs are kept.
     """
 
-    url: str
+    server: str | None
     path: Path | None
     shown: str
     folder: Path
+
+    @property
+    def url(self) -> str:
+        """As SQLAlchemy wants it: of a path, what would mean something in a URL is quoted."""
+        if self.path is None:
+            return str(self.server)
+        # It takes as long to import as a search of a second; a study's name and path do not need it.
+        from sqlalchemy.engine import URL
+
+        return URL.create("sqlite", database=str(self.path)).render_as_string()
 
     @classmethod
     def of(cls, given: str | os.PathLike[str], folder: str | os.PathLike[str] | None) -> Address:
@@ -41,11 +52,11 @@ class Address:
         if _URL.match(text) and not text.startswith(_SQLITE):
             hidden = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", text)
             return cls(text, None, hidden, Path(folder or ".nongreedy"))
-        path = Path(text.removeprefix(_SQLITE))
+        path = Path(unquote(text.removeprefix(_SQLITE)) if text.startswith(_SQLITE) else text)
         if path.is_dir():
             raise StudyError(f"{str(path)!r} is a directory. Name a file in it.")
         beside = path.with_name(path.name + "-savepoints")
-        return cls(f"{_SQLITE}{path}", path, str(path), Path(folder or beside))
+        return cls(None, path, str(path), Path(folder or beside))
 
     def resume_command(self, name: str, target: str | None = None) -> str:
         """What to type to go on with a study of this database that `nongreedy tune` began."""
