@@ -13,7 +13,7 @@ import nongreedy as ng
 from nongreedy._basis import Windows
 from nongreedy._curve import Curve
 
-_RATE, _MOMENTUM, _DECAY = 0.01, 0.9, 5e-4
+RATE, _MOMENTUM, _DECAY = 0.01, 0.9, 5e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ def of_loss(case: Case, count: int) -> Problem:
     ones = torch.ones(count, dtype=torch.float64)
     weights = ng.Variable(initial=ones)
     # No weight decay, which `Implicit` would refuse.
-    settings = {"learning_rate": _RATE, "momentum": _MOMENTUM, "weight_decay": 0.0}
+    settings = {"learning_rate": RATE, "momentum": _MOMENTUM, "weight_decay": 0.0}
     curves = {n: Curve(Windows(1), torch.tensor([v]).double()) for n, v in settings.items()}
     task = make_task(case, weights)
     schedule = ng.Schedule({**curves, "weights": Curve(weights, ones, "task")})
@@ -96,10 +96,10 @@ def weighted(output: Tensor, target: Tensor, hypers: ng.Hypers) -> Tensor:
     return (losses * weights[hypers.index % len(weights)]).mean()
 
 
-def schedule_with(count: int) -> ng.Schedule:
+def schedule_with(count: int, rate: float = RATE) -> ng.Schedule:
     """`count` hyperparameters: all but two of them windows of the learning rate, at least one."""
     values = {
-        "learning_rate": (max(count - 2, 1), _RATE),
+        "learning_rate": (max(count - 2, 1), rate),
         "momentum": (1, _MOMENTUM),
         "weight_decay": (1, _DECAY),
     }
@@ -112,7 +112,7 @@ def plain(task: ng.Task, steps: int) -> None:
     """An ordinary training loop."""
     model = task.model().train()
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=_RATE, momentum=_MOMENTUM, weight_decay=_DECAY
+        model.parameters(), lr=RATE, momentum=_MOMENTUM, weight_decay=_DECAY
     )
     for step in range(steps):
         inputs, targets = task.plan.batch(0, step, task.device, torch.float32)

@@ -16,7 +16,7 @@ import torch
 import nongreedy as ng
 from nongreedy._planner.peak import watched
 
-from ._cost_cases import CASES, Case, make_task, plain, schedule_with
+from ._cost_cases import CASES, RATE, Case, make_task, plain, schedule_with
 from ._peer_list import METHODS
 from ._peer_methods import Gradients
 
@@ -34,6 +34,7 @@ class Cell:
             ``"count"``: `count` windows of the learning rate; where the run is shorter than that,
             they are finer than its steps, and some never act.
         method: A name in `METHODS`, or `PLAIN`.
+        rate: The learning rate, where it is differentiated.
     """
 
     study: str
@@ -42,6 +43,7 @@ class Cell:
     method: str
     steps: int
     count: int
+    rate: float = RATE
 
     @property
     def key(self) -> str:
@@ -56,7 +58,7 @@ class Cell:
 
     def schedule(self) -> ng.Schedule:
         """Where it is differentiated; `schedule_with` counts momentum and weight decay."""
-        return schedule_with(self.count if self.study == "horizon" else self.count + 2)
+        return schedule_with(self.count if self.study == "horizon" else self.count + 2, self.rate)
 
     def learned(self) -> list[str]:
         """By what: in the study of horizons by everything that the method can."""

@@ -18,8 +18,8 @@ Rows = Mapping[tuple[str, int], Row]  # (method, place on the axis) -> row
 
 LEGEND = (
     "≈: not run, but on the line through two shorter runs; ‡: more than this machine's memory; "
-    "NaN: not all of the result is a number; stopped: the engine refused to go on, as it had become "
-    "infinite; –: not in the log."
+    "NaN: not all of the result is a number; stopped: the engine refused to go on, as the run is chaotic "
+    "and its hypergradient of rounding errors; –: not in the log."
 )
 _FAR = 10_000_000  # steps; what grows so slowly is not worth a number
 
@@ -54,7 +54,7 @@ def title_of(method: str, study: str) -> str:
 def tables(log: Mapping[str, Row], like: Cell) -> Iterator[str]:
     """Three tables: time, peak memory, and what the peak adds to the process before it."""
     time, memory = (selected(log, like, what) for what in ("time", "memory"))
-    settings = f"{like.model}, batches of {like.batch_size}"
+    settings = f"{like.model}, batches of {like.batch_size}, learning rate {like.rate:g}"
     settings += (
         f", {like.steps:,} steps" if like.study == "count" else f", {like.count} hyperparameters"
     )

@@ -3,7 +3,7 @@
     python -m benchmarks.peers                                            # agreement, half a minute
     python -m benchmarks.peers --what horizon --model mlp                 # time and memory against T
     python -m benchmarks.peers --what horizon --model lenet --horizons 1000 10000 --turns 0 \\
-        --methods autograd higher torchopt checkpoint reversible --seconds-limit 1500     # memory alone
+        --methods autograd higher torchopt checkpoint reversible --seconds-limit 1500 --rate 1e-3
     python -m benchmarks.peers --what count --model mlp --steps 1000      # against hyperparameters
     python -m benchmarks.peers --what horizon --model mlp --table --figure peers.png
 
@@ -29,6 +29,7 @@ from pathlib import Path
 
 import torch
 
+from ._cost_cases import RATE
 from ._peer_agreement import agreement_table
 from ._peer_cells import PLAIN, Cell, measure
 from ._peer_figure import draw
@@ -46,6 +47,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--what", choices=("agreement", *AXES), default="agreement")
     parser.add_argument("--methods", nargs="+", choices=METHODS, help="all that are installed")
     parser.add_argument("--model", choices=("mlp", "lenet"), default="mlp")
+    parser.add_argument("--rate", type=float, default=RATE, help="learning rate of the runs")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--horizons", nargs="+", type=int, default=TENS, help="of --what horizon")
     parser.add_argument("--count", type=int, default=9, help="hyperparameters of --what horizon")
@@ -78,17 +80,24 @@ def cells(options: argparse.Namespace) -> list[Cell]:
     names = [PLAIN, *installed(options.methods, ON_SGD)]
     fixed = (options.what, options.model, options.batch_size)
     if options.what == "count":
-        return [Cell(*fixed, n, options.steps, k) for k in sorted(options.counts) for n in names]
+        return [
+            Cell(*fixed, n, options.steps, k, options.rate)
+            for k in sorted(options.counts)
+            for n in names
+        ]
     # The shortest say what the others will cost.
     horizons = sorted({*options.horizons, *(p for p in PILOTS if p < max(options.horizons))})
-    return [Cell(*fixed, n, steps, options.count) for steps in horizons for n in names]
+    return [
+        Cell(*fixed, n, steps, options.count, options.rate) for steps in horizons for n in names
+    ]
 
 
 def show(options: argparse.Namespace, log: Log) -> None:
     """What the log says of a study, as a table or as a figure."""
     like = Cell(
-        options.what, options.model, options.batch_size, PLAIN, options.steps, options.count
-    )
+        options.what, options.model, options.batch_size, PLAIN, options.steps, options.count,
+        options.rate,
+    )  # fmt: skip
     rows = log.read()
     if options.figure:
         draw(rows, like, options.figure)

@@ -120,7 +120,7 @@ def test_what_would_pass_a_limit_is_extrapolated_and_a_log_is_gone_on_with(fake,
     options = parse(["--what", "horizon", "--horizons", "1000", "100000", "--methods", "autograd"])
     Study(log, Limits(8000, 50), turns=1, threads=1).go(cells(options))
     assert {cell.steps for cell in fake if cell.method == "autograd"} == {10, 100, 1000}
-    row = log.read()["horizon|mlp|16|autograd|100000|9|memory"]
+    row = log.read()["horizon|mlp|16|autograd|100000|9|0.01|memory"]
     assert row["forecast"] == ["memory", "seconds"]
     assert row["peak"] == pytest.approx(100_300) and row["seconds"] == pytest.approx(100)
 
