@@ -52,9 +52,12 @@ class Clock(ng.Callback):
         """Whether it is time to stop."""
         return time.monotonic() > self.end
 
-    def on_inner_step(self, step: int, steps: int) -> None:
+    def on_run_start(self, label: str, steps: int) -> None:
         if self.over:
             raise KeyboardInterrupt
+
+    def on_inner_step(self, step: int, steps: int) -> None:
+        self.on_run_start("", steps)
 
     def on_outer_step(self, row: ng.OuterStep) -> None:
         accuracy = "" if row.validation_accuracy is None else f" ({row.validation_accuracy:.1%})"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nongreedy as ng
-from experiments import figure2, figure3
+from experiments import figure1, figure2, figure3
 from experiments._work import Scale, Stopped, begun, mine
 
 TINY = {"cpu": Scale("mlp", 64, 32, 16, steps=12, seeds=1)}
@@ -77,3 +77,23 @@ def test_an_experiment_writes_its_table_and_figure(tmp_path, monkeypatch, capsys
     said = capsys.readouterr().out
     assert all(f"| {kind} |" in said for kind in ("FDS", "unshared", "greedy", "default"))
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_1_goes_on_within_a_search(tmp_path, monkeypatch, capsys):
+    def run(steps=10**9):
+        """Until so many inner steps were taken."""
+        clock, left = type(work(tmp_path, monkeypatch)[0].clock), iter(range(steps))
+        monkeypatch.setattr(clock, "over", property(lambda _: next(left, None) is None))
+        arguments = ["figure1", "--data", "digits", "--out", str(tmp_path), "--methods", "random"]
+        monkeypatch.setattr(sys, "argv", arguments)
+        figure1.main()
+        return capsys.readouterr().out
+
+    monkeypatch.setattr(figure1, "SCALES", TINY)
+    monkeypatch.setattr(figure1, "BUDGET", 8.0)
+    said = run(steps=40)
+    assert "goes on from here" in said and "Nothing is finished yet" in said
+    assert list((tmp_path / "compare-0.unfinished").iterdir())
+    said = run()
+    assert "| random |" in said and "0.5 points" in said
+    assert not (tmp_path / "compare-0.unfinished").exists()
