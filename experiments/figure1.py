@@ -2,7 +2,8 @@
 
     python -m experiments.figure1                    # a small net with BatchNorm, part of CIFAR-10
     python -m experiments.figure1 --part 0/2 & python -m experiments.figure1 --part 1/2
-    python -m experiments.figure1 --scale full --device cuda
+    python -m experiments.figure1 --budget 160 --methods tpe       # what that gets to with four times as much
+    python -m experiments.figure1 --scale full --device cuda --minutes 10
 
 Seven learning rates, one momentum and one weight decay. Each search may spend as many gradients as the
 paper's ten outer steps; it chooses on validation images, and every schedule that it would have returned
@@ -27,7 +28,7 @@ SCALES = {
     "full": Scale("wrn-16-1", 47_500, 2_500, 256, 1_850, seeds=3, augmented=True),
 }
 OPTIMIZER = ng.SGD(ng.Windows(7), ng.Windows(1), ng.Windows(1))
-BUDGET = 40.0  # plain runs: ten outer steps of a run and a sweep
+BUDGET = 40  # plain runs: ten outer steps of a run and a sweep
 BLACK_BOXES = "random,tpe,tpe-hyperband,bohb"
 LEVELS = (0.02, 0.01, 0.005)  # of regret, in shares of the test images
 
@@ -48,16 +49,16 @@ def tell(found: ng.Comparison) -> None:
 def search(work: Work, options: argparse.Namespace) -> None:
     """This process' share of the methods, until its time is over."""
     names = sorted(METHODS) if options.methods == "all" else options.methods.split(",")
-    part = options.part.split("/")[0]
+    name = f"compare-{options.budget:g}-{options.part.split('/')[0]}.jsonl"
     try:
         ng.compare(
             work.task(),
             OPTIMIZER,
             steps=work.scale.steps,
-            budget=BUDGET,
+            budget=options.budget,
             methods=share(names, options.part, ""),
             seeds=work.scale.seeds,
-            log=work.folder / f"compare-{part}.jsonl",
+            log=work.folder / name,
             started=lambda name: print(f"{time.strftime('%T')}  {name}", flush=True),
             callbacks=[work.clock],
         )
@@ -67,27 +68,38 @@ def search(work: Work, options: argparse.Namespace) -> None:
         print("The time is over; the same command goes on from here.")
 
 
+def whole(work: Work) -> ng.Comparison:
+    """All that is finished; of a method with searches of several budgets, those of the largest."""
+    logs = sorted(work.folder.glob("compare-*.jsonl"))
+    pieces = [piece for log in logs for piece in ng.Comparison.load(log).pieces]
+    largest = {}
+    for piece in pieces:
+        spent = piece.settings["budget"]
+        largest[piece.method] = max(spent, largest.get(piece.method, spent))
+    kept = [piece for piece in pieces if piece.settings["budget"] == largest[piece.method]]
+    return ng.Comparison(kept, kept[0].settings if kept else {})
+
+
 def main() -> None:
     work, options = begun(
         str(__doc__).splitlines()[0],
         "figure1",
         SCALES,
         more={
+            "--budget": {"type": float, "default": BUDGET, "help": "plain runs for each search"},
             "--methods": {
                 "default": f"default,paper,{BLACK_BOXES}",
                 "help": "all, or names joined by commas",
-            }
+            },
         },
     )
     if not options.table:
         search(work, options)
-    found = [ng.Comparison.load(log) for log in sorted(work.folder.glob("compare-*.jsonl"))]
-    pieces = [piece for each in found for piece in each.pieces]
-    if not pieces:
+    found = whole(work)
+    if not found.pieces:
         return print("Nothing is finished yet: go on with the same command.")
-    whole = ng.Comparison(pieces, pieces[0].settings)
-    tell(whole)
-    return print("\n" + "\n".join(str(path) for path in whole.save(work.folder)))
+    tell(found)
+    return print("\n" + "\n".join(str(path) for path in found.save(work.folder)))
 
 
 if __name__ == "__main__":

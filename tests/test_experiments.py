@@ -80,20 +80,25 @@ def test_an_experiment_writes_its_table_and_figure(tmp_path, monkeypatch, capsys
 
 
 def test_figure_1_goes_on_within_a_search(tmp_path, monkeypatch, capsys):
-    def run(steps=10**9):
+    def run(*more, steps=10**9):
         """Until so many inner steps were taken."""
         clock, left = type(work(tmp_path, monkeypatch)[0].clock), iter(range(steps))
         monkeypatch.setattr(clock, "over", property(lambda _: next(left, None) is None))
-        arguments = ["figure1", "--data", "digits", "--out", str(tmp_path), "--methods", "random"]
-        monkeypatch.setattr(sys, "argv", arguments)
+        arguments = ["--data", "digits", "--out", str(tmp_path), "--methods", "random", *more]
+        monkeypatch.setattr(sys, "argv", ["figure1", *arguments])
         figure1.main()
         return capsys.readouterr().out
 
     monkeypatch.setattr(figure1, "SCALES", TINY)
-    monkeypatch.setattr(figure1, "BUDGET", 8.0)
-    said = run(steps=40)
+    said = run("--budget", "8", steps=40)
     assert "goes on from here" in said and "Nothing is finished yet" in said
-    assert list((tmp_path / "compare-0.unfinished").iterdir())
-    said = run()
+    assert list((tmp_path / "compare-8-0.unfinished").iterdir())
+    said = run("--budget", "8")
     assert "| random |" in said and "0.5 points" in said
-    assert not (tmp_path / "compare-0.unfinished").exists()
+    assert not (tmp_path / "compare-8-0.unfinished").exists()
+    run("--budget", "4")
+    assert {path.name for path in tmp_path.glob("*.jsonl")} == {
+        f"compare-{n}-0.jsonl" for n in "48"
+    }
+    (piece,) = figure1.whole(work(tmp_path, monkeypatch)[0]).pieces
+    assert piece.settings["budget"] == 8.0  # the larger of the two
