@@ -66,8 +66,8 @@ def compare(
 ) -> None:
     """Compare searches at equal cost: ours, Optuna's, hypergradient descent, tuned peaks.
 
-    Writes compare.html, compare.json and compare.png to --out, and compare.jsonl after every search:
-    the same command goes on where it was stopped.
+    Writes compare.html, compare.json and compare.png to --out, and compare.jsonl after every search.
+    The same command goes on where it was stopped or killed, also in the middle of a search.
     """
     given = dict(locals())
     with reported():

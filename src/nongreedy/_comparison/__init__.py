@@ -212,7 +212,7 @@ class _Search:
         )  # fmt: skip
         begin = time.perf_counter()
         found = self.method.search(self.problem, meter)
-        seconds = time.perf_counter() - begin
+        seconds = meter.once("seconds", lambda: time.perf_counter() - begin)
         judged = []
         for cost, schedule in meter.incumbents if self.settings["curve_seeds"] else ():
             judged.append((cost, means(self._fresh(meter, schedule, "curve_seeds"))))

@@ -33,7 +33,7 @@ class Piece:
             on; the last is its choice. Empty where no one asked.
         runs: Runs that it began, of any length; hypergradients are not counted here.
         unfinished: Those of them that diverged or were pruned.
-        seconds: Of the search.
+        seconds: Of the search; of one that was killed, in the process that ended it.
     """
 
     method: str

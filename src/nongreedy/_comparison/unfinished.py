@@ -41,7 +41,7 @@ def forget(log: Log, key: str) -> None:
 
 
 def _folder(log: Log, key: str) -> Path:
-    return log.path.with_suffix(".unfinished") / quote(key, safe="")
+    return log.path.with_suffix(".unfinished") / quote(key.replace("|", "-"), safe="")
 
 
 @dataclass
