@@ -56,7 +56,7 @@ class Study:
             here = [cell for cell in cells if _place(cell) == place]
             rows = {cell: self.memory(cell) for cell in here}
             self.times([cell for cell, row in rows.items() if _was_run(row)])
-            for cell in here:
+            for cell in here if self.turns else ():
                 if "forecast" in rows[cell]:
                     self._forecast_time(cell, rows[cell]["forecast"])
 

@@ -52,7 +52,7 @@ def title_of(method: str, study: str) -> str:
 
 
 def tables(log: Mapping[str, Row], like: Cell) -> Iterator[str]:
-    """Three tables: time, peak memory, and what the peak adds to the process before it."""
+    """Three tables: time if it was taken, peak memory, and what the peak adds to the process before it."""
     time, memory = (selected(log, like, what) for what in ("time", "memory"))
     settings = f"{like.model}, batches of {like.batch_size}, learning rate {like.rate:g}"
     settings += (
@@ -69,7 +69,8 @@ def tables(log: Mapping[str, Row], like: Cell) -> Iterator[str]:
         return f"{row['peak'] - row['before']:,.1f}"
 
     ratios = f"Time of one hypergradient, in plain runs (plain runs in seconds): {settings}"
-    yield from _table(ratios, time, like, _ratio)
+    if time:
+        yield from _table(ratios, time, like, _ratio)
     yield from _table(f"Peak memory, MiB, and in plain runs' peaks: {settings}", memory, like, peak)
     yield from _table(f"Peak above the start of the run, MiB: {settings}", memory, like, growth)
     if like.study == "horizon":
