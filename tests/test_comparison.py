@@ -470,6 +470,9 @@ def test_fresh_trainings_that_diverge_are_remembered(tmp_path):
             {"hot": Hot("too hot")}, log=log, callbacks=[Interrupted(STEPS + 3)], retrain_seeds=2
         )
     found = compare({"hot": Hot("too hot")}, log=log, retrain_seeds=2)
+    left = tmp_path / "compare.unfinished" / "hot-0"
+    left.mkdir(parents=True)  # of a process that was killed between the log's line and this
+    assert compare({"hot": Hot("too hot")}, log=log, retrain_seeds=2).pieces and not left.exists()
     assert found.pieces[0].fresh["validation_loss"] == [math.inf, math.inf]
 
 

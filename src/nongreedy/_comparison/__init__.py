@@ -141,16 +141,17 @@ def compare(
     pieces, watch = [], Callbacks(callbacks)
     for outer in range(seed, seed + seeds):
         for name, method in chosen.items():
-            piece = done.get(f"{name}|{outer}")
+            search = _Search(name, method, task, problem, outer, settings, watch)
+            piece = done.get(search.key)
             if piece is None:
                 started(f"{name}, outer seed {outer}")
-                search = _Search(name, method, task, problem, outer, settings, watch)
                 with remembered(kept, search.key, settings) as memory:
                     piece = search.piece(memory)
                 if kept is not None:
                     kept.append(piece)
-                    forget(kept, search.key)
                 finished(piece)
+            if kept is not None:
+                forget(kept, search.key)
             pieces.append(piece)
     return Comparison(pieces, settings, skipped)
 
