@@ -170,6 +170,7 @@ def begun(
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--minutes", type=float, help="stop then; the same command goes on")
     parser.add_argument("--part", default="0/1", help="this process' share of the work, i/n")
+    parser.add_argument("--only", default="", help="pieces whose name starts with this")
     parser.add_argument("--table", action="store_true", help="print, draw, and compute nothing")
     for flag, given in (more or {}).items():
         parser.add_argument(flag, **given)
@@ -184,7 +185,7 @@ def begun(
 
 def mine(keys: Iterable[str], options: argparse.Namespace) -> Sequence[str]:
     """The share of the keys that this process does; none with ``--table``."""
-    return [] if options.table else share(list(keys), options.part, "")
+    return [] if options.table else share(list(keys), options.part, options.only)
 
 
 def conduct(

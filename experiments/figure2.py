@@ -10,9 +10,9 @@ seeds, the mean squared error of sharing over windows of W steps is
     MSE_W = mean over t and seeds of (mean of g over the window of t - mu_t)^2
 
 where mu is that of the other seeds, and what is left of their noise in it, MSE_1 / (K - 1), is
-subtracted. Beside it: the theorem's curve and its W* from all seeds and from the first four, and the error
-of greedy hypergradients (hypergradient descent), which is bias. Validation images are of the training part:
-the paper used test images.
+subtracted. Beside it: the theorem's curve and its W*, the width that the library advises, from all
+seeds and from fewer, and the error of greedy hypergradients (hypergradient descent), which is bias.
+Validation images are of the training part: the paper used test images.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from torch import Tensor
 
 import nongreedy as ng
 from nongreedy._figure import FAINT, INK, PAPER, RETURNED
+from nongreedy._trust.sharing import measured
 
 from ._work import Scale, Work, begun, conduct
 
@@ -59,17 +60,6 @@ def piece(work: Work, task: ng.Task, key: str) -> Mapping[str, Any]:
     return {"value": found.value, "per_step": found.gradients["learning_rate"].tolist()}
 
 
-def measured(g: Tensor, width: int) -> float:
-    """MSE_W of per-step hypergradients of K seeds, shape (K, T)."""
-    seeds, steps = g.shape
-    index = (torch.arange(steps) // width).expand(seeds, steps)
-    lengths = torch.bincount(index[0]).double()
-    means = torch.zeros(seeds, len(lengths)).double().scatter_add_(1, index, g) / lengths
-    others = (g.sum(0) - g) / (seeds - 1)
-    noise = g.var(0).mean() / (seeds - 1)
-    return float((means.gather(1, index) - others).square().mean() - noise)
-
-
 def advised(g: Tensor) -> Any:
     """What the library's trust report says of these seeds."""
     found = [
@@ -89,7 +79,7 @@ def widths(steps: int) -> list[int]:
 def tell(whole: Tensor, greedy: Tensor) -> dict[str, Any]:
     """Print the table; what the figure shows."""
     steps, all_, four = whole.shape[1], advised(whole), advised(whole[:4])
-    errors = {width: measured(whole, width) for width in widths(steps)}
+    errors = {width: measured(whole, steps // width) for width in widths(steps)}
     best = min(errors, key=errors.__getitem__)
     print(
         f"\n{len(whole)} seeds. MSE_1 {errors[1]:.4g}; least MSE {errors[best]:.4g} at W = {best}"
@@ -99,9 +89,10 @@ def tell(whole: Tensor, greedy: Tensor) -> dict[str, Any]:
     )
     for width, error in errors.items():
         print(f"| {width} | {error:.4g} | {all_.mse(width):.4g} | {four.mse(width):.4g} |")
-    groups = [advised(part).width for part in whole.split(4) if len(part) == 4]
-    print(f"\nW* of all seeds: {all_.width:.0f}; of groups of four: "
-          + ", ".join(f"{width:.0f}" for width in groups))  # fmt: skip
+    for size in (len(whole), 8, 4):
+        groups = [advised(part) for part in whole.split(size) if len(part) == size]
+        said = (", ".join(f"{getattr(g, name):.0f}" for g in groups) for name in ("best", "width"))
+        print("\nOf {} seeds: advised width {}; W* of the theorem {}".format(size, *said))
     bias = math.nan
     if len(greedy):
         mean, truth = greedy.mean(0), whole.mean(0)
@@ -130,7 +121,8 @@ def draw(whole: Tensor, found: Mapping[str, Any], path: Path) -> None:
     every = range(1, max(errors) + 1)
     right.plot(errors.keys(), errors.values(), "o", color=RETURNED, label="measured")
     right.plot(every, [found["all"].mse(w) for w in every], color=FAINT, label="theorem 4.1")
-    right.axvline(found["all"].width, color=FAINT, linestyle=":", label="W*")
+    right.axvline(found["all"].width, color=FAINT, linestyle=":", label="W* of the theorem")
+    right.axvline(found["all"].best, color=RETURNED, linestyle=":", label="advised")
     if not math.isnan(found["bias"]):
         right.axhline(found["bias"], color="#b3362b", linestyle="--", label="bias of greedy")
     right.set(xscale="log", yscale="log", xlabel="width of windows W, steps")

@@ -3,22 +3,12 @@
 import sys
 
 import pytest
-import torch
 
 import nongreedy as ng
-from experiments import figure1, figure2, figure3
+from experiments import figure1, figure3
 from experiments._work import Scale, Stopped, begun, mine
 
 TINY = {"cpu": Scale("mlp", 64, 32, 16, steps=12, seeds=1)}
-
-
-@pytest.mark.parametrize("width", [1, 4, 40])
-def test_measured_error_is_that_of_the_theorem_where_it_is_tight(width):
-    noise, drift = 0.25, 0.08  # the specification's numbers: 0.023625 at W = 4, 0.85436 at W = 40
-    generator = torch.Generator().manual_seed(0)
-    g = noise * torch.randn(400, 400, generator=generator).double() + drift * torch.arange(400)
-    expected = noise**2 / width + drift**2 * (width**2 - 1) / 12
-    assert figure2.measured(g, width) == pytest.approx(expected, rel=0.03)
 
 
 def work(folder, monkeypatch, *arguments):

@@ -14,6 +14,7 @@ from benchmarks._noisy import NoisyQuadratic, Walk, exact_sharing
 from nongreedy._engine import Hypergradient
 from nongreedy._objective import Objective
 from nongreedy._trust import Growth, Sharing
+from nongreedy._trust.sharing import measured
 from nongreedy.testing import tiny_task
 
 
@@ -183,7 +184,49 @@ def test_windows_that_are_too_narrow_are_advised_against():
     schedule = ng.Schedule.of(learning_rate=[0.1] * 20)
     report = ng.Trust.of(found, schedule, 40)
     assert report.sharing["learning_rate"].windows < 20
-    assert any("narrower than W*" in line for line in report.advice)
+    assert any("windows are narrower than 40 steps" in line for line in report.advice)
+
+
+@pytest.mark.parametrize("width", [1, 4, 40])
+def test_measured_error_is_that_of_the_theorem_where_it_is_tight(width):
+    noise, drift = 0.25, 0.08  # the specification's numbers: 0.023625 at W = 4, 0.85436 at W = 40
+    generator = torch.Generator().manual_seed(0)
+    g = noise * torch.randn(400, 400, generator=generator).double() + drift * torch.arange(400)
+    expected = noise**2 / width + drift**2 * (width**2 - 1) / 12
+    assert measured(g, 400 // width) == pytest.approx(expected, rel=0.03)
+
+
+def test_where_hypergradients_blow_up_at_the_end_the_measured_width_is_advised():
+    steps, late = 256, 16
+    mean = -0.1 - 0.2 * torch.arange(steps).double() / steps
+    scale = torch.full((steps,), 0.1).double()
+    mean[-late:], scale[-late:] = -1.5, 2.0
+    covariance = scale[:, None] * scale * (0.5 + 0.5 * torch.eye(steps).double())
+    g = normal(400, mean, covariance)
+    exact = {count: _error_of(mean, covariance, count) for count in (1, 2, 4, 8, 16, 32, 64, 256)}
+    for count, error in exact.items():
+        assert measured(g, count) == pytest.approx(error, abs=0.15 * exact[256])
+    found, least = Sharing.of(g), steps / min(exact, key=exact.__getitem__)
+    assert least / 2 <= found.best <= 2 * least and found.windows <= 4
+    assert found.width < found.best / 4  # what the theorem makes of it
+
+
+def _error_of(mean, covariance, count):
+    """MSE of `count` windows of equal width."""
+    width = len(mean) // count
+    blocks = covariance.view(count, width, count, width).mean((1, 3)).diagonal()
+    means = mean.view(count, width)
+    bias = (means - means.mean(1, keepdim=True)).square().mean()
+    return float(bias + blocks.mean())
+
+
+def test_where_the_theorem_is_tight_the_measured_width_is_its_width():
+    drift = 0.08 * torch.arange(400).double()
+    g = normal(64, drift, 0.0625 * torch.eye(400).double())
+    found = Sharing.of(g)
+    assert found.width == pytest.approx(3.88, rel=0.1) and found.best == pytest.approx(
+        4.0, abs=0.01
+    )
 
 
 def test_growth_over_windows_and_overall():

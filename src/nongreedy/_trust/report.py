@@ -30,7 +30,7 @@ class Trust:
         seeds: How many hypergradients were compared.
         curves: The schedule's, of what was differentiated.
         signals: Name -> :class:`Signal`, coefficient by coefficient.
-        sharing: Name -> :class:`Sharing`: MSE_1, drift, correlation and the advised width W* of
+        sharing: Name -> :class:`Sharing`: MSE_1, drift, correlation and the advised width of
             windows, in the values' own units; of what changes over time, from engines that give
             per-step hypergradients.
         growth: Of adjoints along the run (:class:`Growth`); None without adjoints.
@@ -172,7 +172,7 @@ def _lines(trust: Trust) -> Iterator[str]:
         yield (
             f"{name}: MSE_1 {sharing.mse_1:.3g}, drift {sharing.drift:.2g} per step, correlation "
             f"{sharing.correlation:.2f}{known}: W* = {sharing.width:.0f} steps, "
-            f"{sharing.windows} window{'s' if sharing.windows > 1 else ''}"
+            f"measured {sharing.best:.0f}, {sharing.windows} window{'s' if sharing.windows > 1 else ''}"
         )
     if trust.growth is not None:
         grown = trust.growth

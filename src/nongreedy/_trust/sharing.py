@@ -37,6 +37,13 @@ class Sharing:
     long as the :math:`W^*` that follows is less than it and the drift stands out of its noise there;
     :math:`W^*` is looked for between that W and the one before, or follows from what the latter showed.
 
+    Where drift and noise are not the same throughout, as where hypergradients blow up over the last
+    steps of a cooled run, the bound is far above the error and :math:`W^*` too small. So the error is
+    also measured, each seed against the mean of the others, at windows of the whole run, half of it, ...:
+
+    .. math:: \widehat{\mathrm{MSE}}_W = \overline{(\bar g_{k,\mathrm{window}} - \mu_{-k})^2}
+              - \frac{\mathrm{MSE}_1}{K - 1}
+
     Of one seed alone, :math:`\mathrm{MSE}_1` is half the mean square difference of neighbouring steps
     and c is 0.
 
@@ -49,6 +56,7 @@ class Sharing:
         correlation: c, which no window averages away: that error stays at c MSE_1.
         neighbor_correlation: Correlation over seeds of neighbouring steps; NaN of one seed.
         width: W*, steps.
+        best: The width, in steps, whose measured error is least; W* of one seed.
 
     Source: arXiv:2007.07869, theorem 4.1.
 
@@ -67,6 +75,7 @@ class Sharing:
     correlation: float
     neighbor_correlation: float
     width: float
+    best: float
 
     @classmethod
     def of(cls, per_step: Tensor) -> Sharing:
@@ -83,7 +92,8 @@ class Sharing:
         g = per_step.to(torch.float64)
         mse_1, neighbor = _noise(g)
         width, correlation, drift = _settle(g, mse_1)
-        return cls(g.shape[1], len(g), mse_1, drift, correlation, neighbor, width)
+        best = _least(g) if len(g) > 1 else width
+        return cls(g.shape[1], len(g), mse_1, drift, correlation, neighbor, width, best)
 
     def mse(self, width: float) -> float:
         """The bound on MSE_W, which is the estimate where the theorem is tight."""
@@ -92,8 +102,26 @@ class Sharing:
 
     @property
     def windows(self) -> int:
-        """How many windows of about W* steps the run has room for."""
-        return min(max(round(self.steps / self.width), 1), self.steps)
+        """How many windows the run should have: of about the width that was measured to be best."""
+        return min(max(round(self.steps / self.best), 1), self.steps)
+
+
+def measured(g: Tensor, count: int) -> float:
+    """MSE_W of `count` windows, estimated without bias from K seeds, shape (K, T): of small errors it may
+    be negative."""
+    seeds, steps = g.shape
+    index = (torch.arange(steps) * count) // steps
+    others = (g.sum(0) - g) / (seeds - 1)
+    error = (_means(g, count)[:, index] - others).square().mean()
+    return float(error - g.var(0).mean() / (seeds - 1))
+
+
+def _least(g: Tensor) -> float:
+    """The width whose measured error is least: the widest of those that are as good."""
+    steps = g.shape[1]
+    counts = [steps // 2**halvings for halvings in range(steps.bit_length())]
+    best = min(reversed(counts), key=lambda count: measured(g, count))
+    return steps / best
 
 
 def _noise(g: Tensor) -> tuple[float, float]:

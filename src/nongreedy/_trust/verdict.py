@@ -107,7 +107,7 @@ def _windows(name: str, sharing: Sharing, size: int) -> list[str]:
     found = []
     if sharing.windows < size:
         found.append(
-            f"{name}: its {size} windows are narrower than W* = {sharing.width:.0f} steps; with "
+            f"{name}: its {size} windows are narrower than {sharing.best:.0f} steps; with "
             f"{sharing.windows}, per-step hypergradients would have the least error."
         )
     if sharing.correlation > _COMMON:
