@@ -119,8 +119,8 @@ def measured(g: Tensor, count: int) -> float:
 def _least(g: Tensor) -> float:
     """The width whose measured error is least: the widest of those that are as good."""
     steps = g.shape[1]
-    counts = [steps // 2**halvings for halvings in range(steps.bit_length())]
-    best = min(reversed(counts), key=lambda count: measured(g, count))
+    counts = [2**halvings for halvings in range(steps.bit_length())]
+    best = min(counts, key=lambda count: measured(g, count))
     return steps / best
 
 
