@@ -85,7 +85,7 @@ class Study:
             axis = AXES[cell.study]
         if len(known) < 2:
             return None
-        at = getattr(cell, axis)
+        at = _acting(cell, axis)
         return {
             name: line([(x, row[name]) for x, row in known.items()], at)
             for name in ("peak", "seconds", "before")
@@ -129,7 +129,7 @@ class Study:
         seconds = self._row(cell, "memory")["seconds"]
         known = [(p, row["seconds"]) for p, row in self._timings(cell, axis).items() if p < place]
         if len(known) >= 2:
-            seconds = line(known, place)
+            seconds = line(known, _acting(cell, axis))
         unit = self._row(dataclasses.replace(cell, method=PLAIN), "time")
         ratio = 1.0 if cell.method == PLAIN else seconds / unit["seconds"] if unit else None
         self._write(cell, "time", {"seconds": seconds, "ratio": ratio, "forecast": over})
@@ -157,6 +157,12 @@ class Study:
         self.log.write(f"{cell.key}|{what}", **about, machine=machine, **found)
         shown = {n: round(v, 3) if isinstance(v, float) else v for n, v in found.items()}
         print(f"{time.strftime('%T')} {cell.key}|{what} {shown}", flush=True)
+
+
+def _acting(cell: Cell, axis: str) -> int:
+    """The place on an axis; of more windows than steps only as many act, and cost."""
+    place = getattr(cell, axis)
+    return min(place, cell.steps) if axis == "count" else place
 
 
 def _place(cell: Cell) -> int:
