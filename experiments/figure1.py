@@ -13,7 +13,7 @@ scale a training run has ten epochs, as in the paper's search; the paper retrain
 
 Outcome at the CPU scale (outer seeds 0 to 2; 2 cores of an AMD EPYC, two processes of one thread, 29
 minutes; 2026-11-25), test accuracy: the paper's rule 47.27 ± 0.15, default 45.98 ± 0.39 (at 31 plain
-runs), TPE 43.41 ± 1.46 and with 160 plain runs 46.37 ± 1.20 (two seeds), BOHB 43.41, random search
+runs), TPE 43.41 ± 1.46 and with 160 plain runs 45.28 ± 1.29, BOHB 43.41, random search
 41.22. Half a point of regret: 39 plain runs by the paper's rule; no other search gets there. The full
 scale has not been run.
 """
