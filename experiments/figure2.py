@@ -14,7 +14,7 @@ subtracted. Beside it: the theorem's curve and its W*, the width that the librar
 seeds and from fewer, and the error of greedy hypergradients (hypergradient descent), which is bias.
 Validation images are of the training part: the paper used test images.
 
-Outcome at the CPU scale (2 cores of an AMD EPYC, two processes of one thread, 11 minutes; 2026-11-25):
+Outcome at the CPU scale (2 cores of an AMD EPYC, two processes of one thread, 12 minutes; 2026-11-25):
 MSE_1 0.142, least 0.075 at W = 125; advised 125; W* of the theorem 7, as hypergradients blow up over
 the last 30 steps; greedy 3.5, of which 0.74 bias. The full scale has not been run.
 """

@@ -18,7 +18,7 @@ leads a LeNet with momentum 0.9 from zero beyond the edge of stability at once, 
 chaos (``--outer-step 0.1``); here it is 0.02.
 
 Outcome at the CPU scale (outer seeds 0 to 2; 2 cores of an AMD EPYC, two processes of one thread beside
-a third, 37 minutes; 2026-11-25): FDS 43.98 ± 0.71 (44.49 ± 0.68 with ``--outer-step 0.01``), default
+a third, 39 minutes; 2026-11-25): FDS 43.98 ± 0.71 (44.49 ± 0.68 with ``--outer-step 0.01``), default
 44.86 ± 0.22 at 38 plain runs instead of 51, unshared 42.67, greedy 42.62; cosine 44.86 ± 0.77 from
 0.03, 39.17 from 0.1, 14.18 from 0.3. The full scale has not been run.
 """

@@ -14,9 +14,10 @@ Five learning rates, one momentum and one weight decay, all from zero, in ten ou
 
 Test accuracy of plain trainings on five fresh seeds, mean ± standard error over searches.
 
-Outcome at the CPU scale (seeds 0 to 2; 2 cores of an AMD EPYC, one thread for each of two processes, 24
-minutes; 2026-11-25): paper 47.14 ± 0.14 with 49 plain runs, default 46.99 ± 0.12 with 39, hypergradient
-descent 36.76 ± 0.48 with 49, best by hand 45.72 ± 0.23 (peak 0.5). The full scale has not been run.
+Outcome at the CPU scale (seeds 0 to 2; 2 cores of an AMD EPYC, one thread for each of two processes
+beside a third, 28 minutes; 2026-11-25): paper 47.14 ± 0.14 with 49 plain runs, default 46.99 ± 0.12
+with 39, hypergradient descent 36.76 ± 0.48 with 49, best by hand 45.72 ± 0.23 (peak 0.5). The full
+scale has not been run.
 """
 
 from __future__ import annotations

@@ -476,7 +476,7 @@ def test_fresh_trainings_that_diverge_are_remembered(tmp_path):
     assert found.pieces[0].fresh["validation_loss"] == [math.inf, math.inf]
 
 
-def test_a_search_that_goes_on_elsewhere_is_refused(tmp_path):
+def test_a_search_does_not_go_on_with_another_budget(tmp_path):
     log = tmp_path / "compare.jsonl"
     with pytest.raises(KeyboardInterrupt):
         compare(["random"], log=log, callbacks=[Interrupted(30)])

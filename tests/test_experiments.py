@@ -3,10 +3,12 @@
 import sys
 
 import pytest
+import torch
 
 import nongreedy as ng
-from experiments import figure1, figure3
+from experiments import figure1, figure2, figure3
 from experiments._work import Scale, Stopped, begun, mine
+from nongreedy._trust.sharing import measured
 
 TINY = {"cpu": Scale("mlp", 64, 32, 16, steps=12, seeds=1)}
 
@@ -66,6 +68,21 @@ def test_an_experiment_writes_its_table_and_figure(tmp_path, monkeypatch, capsys
     figure3.main()
     said = capsys.readouterr().out
     assert all(f"| {kind} |" in said for kind in ("FDS", "unshared", "greedy", "default"))
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_2_tells_the_measured_errors_and_what_is_advised(tmp_path, monkeypatch, capsys):
+    shown, _ = work(tmp_path, monkeypatch)
+    noise = torch.randn(8, 16, generator=torch.Generator().manual_seed(0)).double()
+    for kind, rows in (("whole", noise - 3.0), ("greedy", torch.ones(2, 16))):
+        for seed, row in enumerate(rows):
+            shown.log.write(f"{kind}|{seed}", per_step=row.tolist())
+    figure2.show(shown, tmp_path / "figure.png")
+    said = capsys.readouterr().out
+    assert f"least MSE {measured(noise, 1):.4g} at W = 16" in said  # a flat mean: share over all
+    assert "Of 8 seeds: advised width 16" in said
+    bias = (4.0 - noise.mean(0)).square().mean().item()
+    assert f"of which bias {bias:.4g}; the sign of its mean is the true one at 0%" in said
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -141,6 +141,24 @@ def test_many_hyperparameters_of_a_long_run_are_forecast_from_short_runs(fake, t
     assert log.read()[f"{chosen[1].key}|time"]["forecast"] == ["memory"]
 
 
+def test_more_windows_than_steps_are_forecast_to_cost_no_more_than_the_steps(tmp_path, monkeypatch):
+    def measured(cell, threads):
+        return {
+            "seconds": cell.count,
+            "before": 300.0,
+            "peak": 300.0,
+            "finite": True,
+            "stopped": None,
+        }
+
+    monkeypatch.setattr(_peer_study, "measured", measured)
+    log = Log(tmp_path / "log.jsonl")
+    chosen = [Cell("count", "mlp", 16, "paper", 50, count) for count in (1, 10, 10_000)]
+    Study(log, Limits(8000, 20), turns=0, threads=1).go(chosen)
+    assert log.read()[f"{chosen[2].key}|memory"]["seconds"] == pytest.approx(50)
+    assert f"{chosen[2].key}|time" not in log.read()  # with no turns, no times
+
+
 def test_a_log_becomes_a_table_and_a_figure(fake, tmp_path):
     log = Log(tmp_path / "log.jsonl")
     names = ["autograd", "checkpoint"]

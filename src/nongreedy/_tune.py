@@ -65,7 +65,8 @@ def tune(
             included; None is no limit.
         study: Where the search is kept: a :class:`Study`, the path of an SQLite file or the URL of a
             database. A search of the same settings that was begun there goes on, to the same bits;
-            a finished one is told again. None keeps nothing. A `Memory` is asked and told as it is.
+            a finished one is told again. None keeps nothing. (A comparison
+            gives a memory of its own, ``nongreedy._memory.Memory``.)
         dtype: Of the training runs.
         callbacks: Who watches.
 

@@ -105,7 +105,7 @@ def compare(
         dtype: Of the runs of searches.
         log: A file of JSON lines, one for each finished search, that a repeated call goes on with. What
             the search that is going on was told is kept beside it (``NAME.unfinished``), so that a kill
-            costs a part of one run, and it ends as if there had been none.
+            costs one run or sweep at most, and it ends as if there had been none.
         callbacks: Who watches the runs; what they raise ends the comparison, and the log keeps it.
         started, finished: Told the name of each search that begins, and each piece that is done.
 
