@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy._basis import Windows
-from nongreedy._curve import Curve
+from nongreedy.schedules import Curve, Windows
 
 RATE, _MOMENTUM, _DECAY = 0.01, 0.9, 5e-4
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import nongreedy as ng
-from nongreedy._planner.peak import watched
+from nongreedy.planning._peak import watched
 
 from ._cost_cases import CASES, of_optimizer
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 import nongreedy as ng
-from nongreedy._engine import Rollout
-from nongreedy._reversible import Reversal
-from nongreedy._run import at
-from nongreedy._trajectory import Checkpoints, Replay, Trajectory
+from nongreedy.engines import Rollout, Trajectory
+from nongreedy.engines._integers import Reversal
+from nongreedy.engines._run import at
+from nongreedy.engines._trajectory import Checkpoints, Replay
 
 
 class IntegerCheckpoints(Trajectory):

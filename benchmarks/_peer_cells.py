@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import nongreedy as ng
-from nongreedy._planner.peak import watched
+from nongreedy.planning._peak import watched
 
 from ._cost_cases import CASES, RATE, Case, make_task, plain, schedule_with
 from ._peer_list import METHODS

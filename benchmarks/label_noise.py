@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy._online_values import OnlineValues
-from nongreedy._run import at
+from nongreedy.engines._run import at
+from nongreedy.training._online_values import OnlineValues
 
 from . import mnist
 

@@ -37,10 +37,10 @@ import torch
 from torch import Tensor, nn
 
 import nongreedy as ng
-from nongreedy._engine import Rollout
-from nongreedy._planner.peak import watched
-from nongreedy._reversible import Reversal
-from nongreedy._trajectory import Checkpoints
+from nongreedy.engines import Rollout
+from nongreedy.engines._integers import Reversal
+from nongreedy.engines._trajectory import Checkpoints
+from nongreedy.planning._peak import watched
 
 from ._integer_checkpoints import IntegerCheckpoints, checkpointed_integers
 

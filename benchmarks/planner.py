@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 
 import nongreedy as ng
-from nongreedy._planner.peak import watched
+from nongreedy.planning._peak import watched
 
 from .engine_cost import CASES, make_task
 

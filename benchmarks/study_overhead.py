@@ -60,9 +60,9 @@ class Clock:
     @contextmanager
     def inside(self) -> Iterator[None]:
         """Time everything that a study does while this lasts."""
-        from nongreedy._study.savepoints import Savepoints
-        from nongreedy._study.session import Session
-        from nongreedy._study.storage import Storage
+        from nongreedy.studies._savepoints import Savepoints
+        from nongreedy.studies._session import Session
+        from nongreedy.studies._storage import Storage
 
         places = [("opening", Storage, "__init__"), ("savepoints", Savepoints, "keep")]
         places += [("savepoints", Savepoints, name) for name in ("newest", "clear")]

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy._trust import Sharing
+from nongreedy.statistics import Sharing
 
 from ._noisy import NoisyQuadratic, Walk, exact_sharing
 

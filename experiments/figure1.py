@@ -25,7 +25,7 @@ import time
 
 import nongreedy as ng
 from benchmarks._pieces import share
-from nongreedy._comparison import METHODS
+from nongreedy.comparison import METHODS
 
 from ._work import Scale, Work, begun
 

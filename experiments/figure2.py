@@ -31,8 +31,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import nongreedy as ng
-from nongreedy._figure import FAINT, INK, PAPER, RETURNED
-from nongreedy._trust.sharing import measured
+from nongreedy.reports._figure import FAINT, INK, PAPER, RETURNED
+from nongreedy.statistics._sharing import measured
 
 from ._work import Scale, Work, begun, conduct
 

@@ -30,7 +30,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 import nongreedy as ng
-from nongreedy._figure import FAINT, INK, OUTER_STEPS, PAPER, RETURNED
+from nongreedy.reports._figure import FAINT, INK, OUTER_STEPS, PAPER, RETURNED
 
 from ._work import Scale, Stopped, Work, begun, conduct, spread
 

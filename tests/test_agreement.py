@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy._engine import Hypergradient
-from nongreedy._outer import agreement, evidence
-from nongreedy._schedule import Schedule
-from nongreedy._trust.noise import block_variance
+from nongreedy.engines import Hypergradient
+from nongreedy.schedules import Schedule
+from nongreedy.search.rules import _agreement as agreement
+from nongreedy.search.rules import _evidence as evidence
+from nongreedy.statistics._noise import block_variance
 
 STEPS = 64
 

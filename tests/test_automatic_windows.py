@@ -9,9 +9,9 @@ import torch
 import nongreedy as ng
 from benchmarks import trust as study
 from benchmarks._noisy import NoisyQuadratic, Walk
-from nongreedy._figure import schedule_figure
-from nongreedy._outer.rungs import cut
-from nongreedy._trust.splitting import LEVEL, cuts
+from nongreedy.reports._figure import schedule_figure
+from nongreedy.search.rules._rungs import cut
+from nongreedy.statistics._splitting import LEVEL, cuts
 from nongreedy.testing import tiny_task
 
 from .test_agreement import Analytic, WithoutSteps, search

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy._outer import outer_from
+from nongreedy.search.rules import outer_from
 
 from .helpers import classes, tiny_task
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 import nongreedy as ng
-from nongreedy._curve import Curve
+from nongreedy.schedules import Curve
 
 ALL = [
     ng.Windows(1),

@@ -6,7 +6,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy import _batch_norm
+from nongreedy.task import _batch_norm
 
 from .helpers import tiny_task, two_derivatives
 

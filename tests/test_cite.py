@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy import _citations, _cite
-from nongreedy._optimizer.plain import PlainOptimizer
-from nongreedy._outer import OuterRule
+from nongreedy.citations import _citations, _cite
+from nongreedy.optimizers import PlainOptimizer
+from nongreedy.search.rules import OuterRule
 
 from .helpers import tiny_task
 

@@ -16,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 import nongreedy as ng
-from nongreedy._cli import _compare, app
+from nongreedy.cli import _compare, app
 
 TINY = ["--model", "mlp", "--train-examples", "160", "--epochs", "8", "--outer-steps", "2"]
 # Half a second per outer step, and unsettled for at least ten.

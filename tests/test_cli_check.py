@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nongreedy import testing
-from nongreedy._cli import _check, app
+from nongreedy.cli import _check, app
 
 SMALL = ["--engine", "reverse", "--optimizer", "sgd", "--model", "mlp"]
 FILE = """

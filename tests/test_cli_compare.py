@@ -6,8 +6,8 @@ import textwrap
 import pytest
 from typer.testing import CliRunner
 
-import nongreedy as ng
-from nongreedy._cli import app
+from nongreedy.cli import app
+from nongreedy.comparison import _method as method
 
 from .test_cli import REGRESSION_FILE, only_line
 
@@ -27,14 +27,14 @@ def test_writes_a_table_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
         trained.append(schedule)
         return original(task, schedule, **settings)
 
-    original, trained = ng._comparison.method.retrain, []
-    monkeypatch.setattr(ng._comparison.method, "retrain", stopping)
+    original, trained = method.retrain, []
+    monkeypatch.setattr(method, "retrain", stopping)
     stopped = run(*TINY, "--methods", NAMES, "--out", tmp_path)
     assert stopped.exit_code == 130, stopped.output
     assert "Interrupted: the same command goes on from here." in stopped.output
     assert len((tmp_path / "compare.jsonl").read_text().splitlines()) == 3
 
-    monkeypatch.setattr(ng._comparison.method, "retrain", original)
+    monkeypatch.setattr(method, "retrain", original)
     result = run(*TINY, "--methods", NAMES, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert result.output.count("seed 0") == 0 and result.output.count("seed 1") == 3

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy._curve import Curve
+from nongreedy.schedules import Curve
 
 from .helpers import assert_same, hadamard
 

@@ -10,16 +10,17 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy import _comparison, _run
-from nongreedy._comparison import METHODS, Log, Meter, Method, Piece, Problem
-from nongreedy._comparison.black_box import quiet, run_trials
-from nongreedy._comparison.fidelity import rungs
-from nongreedy._comparison.ours import _schedule as schedule_of
-from nongreedy._comparison.page import alike, page
-from nongreedy._comparison.peaks import grid, one_cycle
-from nongreedy._comparison.regret import reached, regrets
-from nongreedy._comparison.watched import Watched
-from nongreedy._objective import Evaluated
+from nongreedy import comparison as _comparison
+from nongreedy.comparison import METHODS, Log, Meter, Method, Piece, Problem
+from nongreedy.comparison._black_box import quiet, run_trials
+from nongreedy.comparison._fidelity import rungs
+from nongreedy.comparison._ours import _schedule as schedule_of
+from nongreedy.comparison._page import alike, page
+from nongreedy.comparison._peaks import grid, one_cycle
+from nongreedy.comparison._regret import reached, regrets
+from nongreedy.comparison._watched import Watched
+from nongreedy.engines import _run
+from nongreedy.search import Evaluated
 
 from .helpers import classes
 

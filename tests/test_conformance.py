@@ -13,8 +13,8 @@ import torch
 
 import nongreedy as ng
 from nongreedy import testing
-from nongreedy._engine import _NAMED
-from nongreedy._run import at
+from nongreedy.engines._named import _NAMED
+from nongreedy.engines._run import at
 from nongreedy.testing import HYPERPARAMETERS, Table, Verdict
 
 from .helpers import assert_same

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nongreedy import data
-from nongreedy._errors import DataError
+from nongreedy.errors import DataError
 
 from .data_files import (
     encoded,

@@ -7,8 +7,8 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy import _double_backward
-from nongreedy._convolution import CHEAP
+from nongreedy.task import _double_backward
+from nongreedy.task._convolution import CHEAP
 
 from .helpers import tiny_task, two_derivatives
 

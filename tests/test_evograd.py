@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy._engine.copies import EXECUTIONS
-from nongreedy._engine.evolution import evolve
-from nongreedy._engine.perturbation import Perturbations
-from nongreedy._run import at
+from nongreedy.engines._copies import EXECUTIONS
+from nongreedy.engines._evolution import evolve
+from nongreedy.engines._perturbation import Perturbations
+from nongreedy.engines._run import at
 
 from .helpers import assert_same
 from .own_hypers import drawn, task_of, weighted

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy._run import at
+from nongreedy.engines._run import at
 
 from .helpers import assert_same, classes
 from .own_hypers import drawn, task_of, weighted

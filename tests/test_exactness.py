@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy import _task
-from nongreedy._run import at
+from nongreedy.engines._run import at
+from nongreedy.task import _task
 
 from .helpers import (
     BASES,

@@ -8,7 +8,7 @@ import torch
 import nongreedy as ng
 from experiments import figure1, figure2, figure3
 from experiments._work import Scale, Stopped, begun, mine
-from nongreedy._trust.sharing import measured
+from nongreedy.statistics._sharing import measured
 
 TINY = {"cpu": Scale("mlp", 64, 32, 16, steps=12, seeds=1)}
 

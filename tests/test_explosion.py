@@ -9,9 +9,9 @@ from torch import nn
 
 import nongreedy as ng
 from nongreedy import testing
-from nongreedy._engine.explosion import growth_limit
-from nongreedy._errors import ExplodedError
-from nongreedy._objective import Objective
+from nongreedy.engines._explosion import growth_limit
+from nongreedy.errors import ExplodedError
+from nongreedy.search import Objective
 from nongreedy.testing import tiny_task
 
 STEPS = 12

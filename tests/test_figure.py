@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 import nongreedy as ng
-from nongreedy import _figure
+from nongreedy.reports import _figure
 
 STEPS = 40
 

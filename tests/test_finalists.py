@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 import nongreedy as ng
-from nongreedy._finalists import rematch
-from nongreedy._objective import Evaluated
-from nongreedy._schedule import Schedule
+from nongreedy.schedules import Schedule
+from nongreedy.search import Evaluated
+from nongreedy.search._finalists import rematch
 
 
 class Scores:

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy._reversible.buffer import Buffer
-from nongreedy._reversible.factor import DecoupledDecay, Momentum
-from nongreedy._reversible.fixed_point import FixedPoint, in_range
-from nongreedy._reversible.multiplier import LIMIT, Dense, Fine, Multiplier
-from nongreedy._reversible.rational import convergents, proper_fractions
+from nongreedy.engines._integers.buffer import Buffer
+from nongreedy.engines._integers.factor import DecoupledDecay, Momentum
+from nongreedy.engines._integers.fixed_point import FixedPoint, in_range
+from nongreedy.engines._integers.multiplier import LIMIT, Dense, Fine, Multiplier
+from nongreedy.engines._integers.rational import convergents, proper_fractions
 
 
 class Truncating(Multiplier):

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy._run import at
+from nongreedy.engines._run import at
 
 from .helpers import assert_same, tiny_task
 from .own_hypers import KINDS, task_of

@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from nongreedy import data
-from nongreedy._errors import DataError
+from nongreedy.errors import DataError
 
 # --- Torch data sets -------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy._outer.moves import exchange, ramp, ray, regularize
-from nongreedy._schedule import Schedule
+from nongreedy.schedules import Schedule
+from nongreedy.search.rules._moves import exchange, ramp, ray, regularize
 
 STEPS = 40
 

@@ -135,7 +135,7 @@ def test_tune_and_retrain_accept_every_optimizer(name):
 
 
 def test_muon_turns_a_gradient_into_its_singular_vectors():
-    from nongreedy._optimizer.muon import orthogonalized
+    from nongreedy.optimizers._muon import orthogonalized
 
     for shape in ((6, 4), (4, 6), (5, 2, 3)):
         matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0)).double()

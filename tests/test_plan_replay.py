@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy import _trajectory
-from nongreedy._plan import DataPlan, Examples, checksum, mix
-from nongreedy._planner.peak import watched
-from nongreedy._run import at
+from nongreedy.engines import _trajectory
+from nongreedy.engines._run import at
+from nongreedy.planning._peak import watched
+from nongreedy.task import DataPlan, Examples
+from nongreedy.task._data_plan import checksum, mix
 
 from .helpers import BASES, CLIPPINGS, Drift, classes, tiny_task
 

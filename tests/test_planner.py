@@ -8,13 +8,15 @@ import torch
 from typer.testing import CliRunner
 
 import nongreedy as ng
-from nongreedy import _planner
-from nongreedy._cli import app
-from nongreedy._engine import engine_from
-from nongreedy._planner import choice, clock, forecast, walk
-from nongreedy._planner.peak import watched
-from nongreedy._planner.sample import Core, Integers, Piece, Storing, Tangents
-from nongreedy._run import Run
+from nongreedy import planning as _planner
+from nongreedy.cli import app
+from nongreedy.engines import Run, engine_from
+from nongreedy.planning import _choice as choice
+from nongreedy.planning import _clock as clock
+from nongreedy.planning import _forecast as forecast
+from nongreedy.planning import _walk as walk
+from nongreedy.planning._peak import watched
+from nongreedy.planning._sample import Core, Integers, Piece, Storing, Tangents
 
 from .helpers import tiny_task
 

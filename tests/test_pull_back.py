@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy._optimizer import Optimizer
+from nongreedy.optimizers import Optimizer
 
 NAMES = ["learning_rate", "momentum", "weight_decay"]
 CLIPPING = [{}, {"clip_value": 0.7}, {"clip_norm": 1.5}, {"clip_value": 0.7, "clip_norm": 1.5}]

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy._page.markup import json_for_script
-from nongreedy._page.scale import ticks
-from nongreedy._report import page as pages
-from nongreedy._report.cost import Cost
-from nongreedy._report.reader import read
-from nongreedy._report.series import POINTS, band, blocks, over_run
-from nongreedy._report.trust import coefficients
-from nongreedy._report.use import code
+from nongreedy.reports import _page as pages
+from nongreedy.reports._cost import Cost
+from nongreedy.reports._page_parts.markup import json_for_script
+from nongreedy.reports._page_parts.scale import ticks
+from nongreedy.reports._reader import read
+from nongreedy.reports._series import POINTS, band, blocks, over_run
+from nongreedy.reports._trust import coefficients
+from nongreedy.reports._use import code
 
 from .study_runs import OPTIMIZER, STEPS, KillAt, Killed, search, small_task
 from .test_cli import run

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 import nongreedy as ng
-from nongreedy._comparison import METHODS
-from nongreedy._report.page import page
-from nongreedy._report.reader import read
+from nongreedy.comparison import METHODS
+from nongreedy.reports._page import page
+from nongreedy.reports._reader import read
 
 from .browser import Browser, needs_browser
 from .study_runs import OPTIMIZER, STEPS, search, small_task

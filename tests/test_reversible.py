@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy._engine import Rollout
-from nongreedy._run import at
-from nongreedy._trajectory import OnDevice
+from nongreedy.engines import Rollout
+from nongreedy.engines._run import at
+from nongreedy.engines._trajectory import OnDevice
 
 from .helpers import CLIPPINGS, MODELS, Drift, assert_same, classes, tiny_task
 from .reversible_runs import OPTIMIZERS, kept, made, started, undone

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy._errors import OutOfRangeError
+from nongreedy.errors import OutOfRangeError
 
 from .helpers import tiny_task
 from .reversible_runs import kept, made, started, undone

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy._engine import Hypergradient
-from nongreedy._plan import mix
+from nongreedy.engines import Hypergradient
+from nongreedy.task._data_plan import mix
 
 
 def start(rule=None, **bases):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy._engine import Engine
+from nongreedy.engines import Engine
 
 from .study_runs import (
     OPTIMIZER,

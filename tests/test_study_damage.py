@@ -16,8 +16,10 @@ import sqlalchemy
 import torch
 
 import nongreedy as ng
-from nongreedy._study import holder, savepoints, storage
-from nongreedy._study.answers import decoded, encoded
+from nongreedy.studies import _holder as holder
+from nongreedy.studies import _savepoints as savepoints
+from nongreedy.studies import _storage as storage
+from nongreedy.studies._answers import decoded, encoded
 
 from .study_runs import KillAt, Killed, search, told
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy._online_values import OnlineValues
+from nongreedy.training._online_values import OnlineValues
 
 from .helpers import MODELS, tiny_task
 from .test_closed_forms import noiseless

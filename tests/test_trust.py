@@ -11,10 +11,10 @@ from torch import nn
 import nongreedy as ng
 from benchmarks import trust as study
 from benchmarks._noisy import NoisyQuadratic, Walk, exact_sharing
-from nongreedy._engine import Hypergradient
-from nongreedy._objective import Objective
-from nongreedy._trust import Growth, Sharing
-from nongreedy._trust.sharing import measured
+from nongreedy.engines import Hypergradient
+from nongreedy.search import Objective
+from nongreedy.statistics import Growth, Sharing
+from nongreedy.statistics._sharing import measured
 from nongreedy.testing import tiny_task
 
 

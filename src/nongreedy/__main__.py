@@ -1,6 +1,6 @@
 """``python -m nongreedy``: the same as the command ``nongreedy``."""
 
-from nongreedy._cli import main
+from nongreedy.cli import main
 
 if __name__ == "__main__":
     main()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from ._differentiable import differentiable
-from ._engine import Engine, Hypergradient
-from ._optimizer import Optimizer
-from ._planner import settle
-from ._run import Run
-from ._schedule import Schedule
-from ._task import Task
+from .engines import Engine, Hypergradient, Run
+from .engines._problem import differentiable
+from .optimizers import Optimizer
+from .planning import settle
+from .schedules import Schedule
+from .task import Task
 
 
 def hypergradient(

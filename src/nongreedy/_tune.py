@@ -10,22 +10,27 @@ from typing import Any
 
 import torch
 
-from ._callback import Callback, Callbacks
-from ._engine import Engine
-from ._errors import DivergedError
-from ._finalists import select
-from ._hyperparameter import Hyperparameter
-from ._memory import Memory
-from ._objective import BudgetSpentError, Objective
-from ._optimizer import Optimizer
-from ._outer import OuterRule, Report, outer_from
-from ._planner import Choice, recognized, settle
-from ._result import OuterStep, Result, Status
-from ._run import Run
-from ._schedule import Schedule
-from ._settings import settings_of
-from ._study import Study
-from ._task import Task
+from .engines import Engine, Run
+from .errors import DivergedError
+from .optimizers import Optimizer
+from .planning import Choice, settle
+from .planning._choice import recognized
+from .schedules import Hyperparameter, Schedule
+from .search import (
+    BudgetSpentError,
+    Callback,
+    Callbacks,
+    Memory,
+    Objective,
+    OuterStep,
+    Result,
+    Status,
+)
+from .search._finalists import select
+from .search._settings import settings_of
+from .search.rules import OuterRule, Report, outer_from
+from .studies import Study
+from .task import Task
 
 
 def tune(
@@ -66,7 +71,7 @@ def tune(
         study: Where the search is kept: a :class:`Study`, the path of an SQLite file or the URL of a
             database. A search of the same settings that was begun there goes on, to the same bits;
             a finished one is told again. None keeps nothing. (A comparison
-            gives a memory of its own, ``nongreedy._memory.Memory``.)
+            gives a memory of its own, ``nongreedy.search.Memory``.)
         dtype: Of the training runs.
         callbacks: Who watches.
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nongreedy._errors import DataError
-from nongreedy.data._source import Parts, Source
+from ..errors import DataError
+from ._source import Parts, Source
 
 _SHAPE = (3, 32, 32)
 _RECORD = 1 + 3 * 32 * 32

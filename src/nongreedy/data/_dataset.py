@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from nongreedy._errors import DataError
+from ..errors import DataError
 
 _READ_TWICE = 8  # enough to catch a coin flip in 255 of 256 cases
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nongreedy.data._source import Parts, stored
+from ._source import Parts, stored
 
 
 def read_digits() -> Parts:

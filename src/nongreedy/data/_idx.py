@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nongreedy._errors import DataError
-from nongreedy.data._source import Parts, Source, counted_classes, stored
+from ..errors import DataError
+from ._source import Parts, Source, counted_classes, stored
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _IMAGES = re.compile(r"(?P<prefix>.+)-images[-.]idx3-ubyte(\.gz)?")

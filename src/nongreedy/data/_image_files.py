@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nongreedy._errors import DataError
+from ..errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _DECODERS = ("PNG", "JPEG", "BMP")  # no others: fewer parsers are exposed to untrusted bytes

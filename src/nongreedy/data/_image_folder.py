@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nongreedy._errors import DataError, nearest_name
-from nongreedy.data._image_files import SUFFIXES, ImageFiles, has_image_files, open_image_files
-from nongreedy.data._source import Parts, Source
+from ..errors import DataError, nearest_name
+from ._image_files import SUFFIXES, ImageFiles, has_image_files, open_image_files
+from ._source import Parts, Source
 
 _SPLITS = {
     "train": "train",

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nongreedy._errors import DataError, nearest_name
-from nongreedy.data._cifar import is_cifar_folder, read_cifar_folder
-from nongreedy.data._digits import read_digits
-from nongreedy.data._idx import is_idx_folder, read_idx_folder
-from nongreedy.data._image_folder import is_image_folder, read_image_folder
-from nongreedy.data._npz import is_npz, read_npz
-from nongreedy.data._select import Selection, select
-from nongreedy.data._source import Parts
+from ..errors import DataError, nearest_name
+from ._cifar import is_cifar_folder, read_cifar_folder
+from ._digits import read_digits
+from ._idx import is_idx_folder, read_idx_folder
+from ._image_folder import is_image_folder, read_image_folder
+from ._npz import is_npz, read_npz
+from ._select import Selection, select
+from ._source import Parts
 
 
 @dataclass(frozen=True)

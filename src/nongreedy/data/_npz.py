@@ -10,8 +10,8 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from nongreedy._errors import DataError
-from nongreedy.data._source import Parts, Source, counted_classes, stored
+from ..errors import DataError
+from ._source import Parts, Source, counted_classes, stored
 
 _TRAIN_KEYS = (("x_train", "y_train"), ("x", "y"), ("inputs", "targets"))
 _UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)

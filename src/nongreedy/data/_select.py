@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nongreedy._errors import DataError
-from nongreedy.data._source import Parts, Source
+from ..errors import DataError
+from ._source import Parts, Source
 
 
 @dataclass(frozen=True)

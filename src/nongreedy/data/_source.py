@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nongreedy._errors import DataError
+from ..errors import DataError
 
 
 @dataclass(frozen=True)

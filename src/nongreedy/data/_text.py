@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nongreedy._errors import DataError
-from nongreedy.data._load import Splits
+from ..errors import DataError
+from ._load import Splits
 
 
 def characters(

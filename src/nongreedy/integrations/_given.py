@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .._schedule import Schedule
+from ..schedules import Schedule
 
 
 def schedule_from(given: Schedule | str | os.PathLike[str]) -> Schedule:

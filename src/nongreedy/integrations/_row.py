@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._result import OuterStep
+from ..search import OuterStep
 
 _LISTED = 50  # values of one hyperparameter that a dashboard has room for
 

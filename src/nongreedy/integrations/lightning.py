@@ -9,8 +9,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from .._schedule import Schedule
-from .._scheduler import ScheduleLR
+from ..schedules import Schedule, ScheduleLR
 from ._given import schedule_from
 from ._optional import optional
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .._callback import Callback
-from .._engine import Engine
-from .._result import OuterStep
+from ..engines import Engine
+from ..search import Callback, OuterStep
 from ._optional import optional
 from ._row import numbers, texts
 

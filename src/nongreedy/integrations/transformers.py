@@ -8,8 +8,8 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from .._schedule import Schedule
-from .._scheduler import ScheduleLR, initial_weight_decays
+from ..schedules import Schedule, ScheduleLR
+from ..schedules._scheduler import initial_weight_decays
 from ._given import schedule_from
 from ._optional import optional
 

@@ -6,8 +6,8 @@ import unittest
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from .._engine import Engine
-from .._optimizer import Optimizer
+from ..engines import Engine
+from ..optimizers import Optimizer
 from ._cell import Cell, Verdict
 from ._engines import ENGINES
 from ._models import MODELS

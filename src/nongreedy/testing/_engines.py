@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .._engine import _NAMED, Engine, Forward, Greedy, RandomDirections, Reverse
+from ..engines import Engine, Forward, Greedy, RandomDirections, Reverse
+from ..engines._named import _NAMED
 
 _ROWS: dict[str, Engine] = {
     "forward": Forward(),

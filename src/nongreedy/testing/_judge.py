@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .._engine import FiniteDifference
-from .._run import Run
-from .._schedule import Schedule
+from ..engines import FiniteDifference, Run
+from ..schedules import Schedule
 
 TOLERANCE = 1e-6  # largest error of a cell, relative to its largest slope
 ENTRYWISE = 5  # up to so many coefficients are differenced one by one, more along directions

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .._errors import nearest_name
+from ..errors import nearest_name
 
 
 def mlp() -> nn.Module:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._basis import Constant, Linear, PerStep, Windows
-from .._optimizer import SGD, Adagrad, Adam, AdamW, Grouped, Lion, Muon, Optimizer, RMSprop
+from ..optimizers import SGD, Adagrad, Adam, AdamW, Grouped, Lion, Muon, Optimizer, RMSprop
+from ..schedules import Constant, Linear, PerStep, Windows
 
 # Name -> clipping. The bounds are such that some coordinates and steps are clipped and some are not.
 CLIPPINGS: dict[str, dict[str, Any]] = {

@@ -7,11 +7,9 @@ import math
 
 import torch
 
-from .._basis import Basis
-from .._engine import Engine, FiniteDifference, Hypergradient
-from .._optimizer import Optimizer
-from .._run import Outcome, Run
-from .._schedule import Schedule
+from ..engines import Engine, FiniteDifference, Hypergradient, Outcome, Run
+from ..optimizers import Optimizer
+from ..schedules import Basis, Schedule
 from ._cell import Cell, Finding, Verdict
 from ._judge import TOLERANCE, Judge, Slopes
 from ._tasks import HYPERPARAMETERS, STEPS, tiny_task

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 
-from .._engine import Engine
-from .._optimizer import Optimizer
+from ..engines import Engine
+from ..optimizers import Optimizer
 from ._cell import Cell, Finding
 from ._engines import ENGINES
 from ._models import MODELS, built

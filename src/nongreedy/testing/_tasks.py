@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .._basis import Basis, Linear, Windows
-from .._errors import nearest_name
-from .._hypers import Hypers
-from .._task import Task
-from .._variable import Variable
+from ..errors import nearest_name
+from ..schedules import Basis, Linear, Variable, Windows
+from ..task import Hypers, Task
 from ._models import built, classes
 
 STEPS = 5  # prime: no number of windows but 1 and 5 divides it

@@ -1,0 +1,114 @@
+"""``nongreedy check``: is every hypergradient the derivative that it claims to be?"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import track
+
+import nongreedy as ng
+from nongreedy import testing
+from nongreedy.errors import nearest_name
+from nongreedy.reports._figure import duration
+from nongreedy.testing import Cell, Finding, Table, Verdict
+
+from . import _load_object
+from ._check_report import print_report
+from ._console import in_terminal
+from ._problem import FAILED, INTERRUPTED, Problem, reported
+
+# What --quick keeps where nothing else is asked for: each kind of state, data and dropout once.
+QUICK = {
+    "engine": ["forward", "reverse", "reverse:checkpoint", "greedy", "random_directions"],
+    "optimizer": ["sgd", "adamw"],
+    "model": ["mlp", "conv_net"],
+}
+Names = list[str] | None
+
+
+def check(
+    target: Annotated[
+        str | None,
+        typer.Argument(help="Your engine or optimizer, such as my_file.py:MyEngine()."),
+    ] = None,
+    engine: Annotated[Names, typer.Option(help="Only this engine; may be repeated.")] = None,
+    optimizer: Annotated[Names, typer.Option(help="Only this optimizer; likewise.")] = None,
+    model: Annotated[Names, typer.Option(help="Only this model; likewise.")] = None,
+    quick: Annotated[bool, typer.Option(help="A small part of the table, in 20 seconds.")] = False,
+    cells: Annotated[bool, typer.Option(help="One row per hyperparameter.")] = False,
+) -> None:
+    """Compare every engine with finite differences: the conformance table, in about two minutes.
+
+    Engine x optimizer x hyperparameter x model, in float64: exact to 1e-6, or skipped with a reason.
+    Exit code 1 if any cell is wrong.
+    """
+    with reported():
+        table = _table(target, {"engine": engine, "optimizer": optimizer, "model": model}, quick)
+        console = _console()
+        every = table.cells()
+        console.print(
+            f"Checking {len(every)} cells: {len(table.engines)} engines x {len(table.optimizers)} "
+            f"optimizers x {len(table.models)} models x their hyperparameters."
+        )
+        torch.set_num_threads(1)  # the runs are tiny
+        started, found = time.perf_counter(), list[Finding]()
+        try:
+            for cell in track(
+                every, "", console=console, transient=True, disable=not in_terminal()
+            ):
+                found.append(_checked(table, cell))
+        except KeyboardInterrupt:
+            console.print("Interrupted: what was found so far.")
+        print_report(console, table, found, cells, duration(time.perf_counter() - started))
+        if not all(finding.passed for finding in found):
+            raise typer.Exit(FAILED)
+        if len(found) < len(every):
+            raise typer.Exit(INTERRUPTED)
+
+
+def _console() -> Console:
+    """Of this terminal; or wide, plain and of fixed width in pipes and logs."""
+    if in_terminal():
+        return Console(highlight=False)
+    return Console(highlight=False, width=110, color_system=None, force_terminal=False)
+
+
+def _table(target: str | None, given: Mapping[str, Names], quick: bool) -> Table:
+    """The table that was asked for, every name checked before anything is computed."""
+    asked = {kind: names or (QUICK[kind] if quick else None) for kind, names in given.items()}
+    engines = _chosen("engine", testing.ENGINES, asked["engine"])
+    optimizers = _chosen("optimizer", testing.OPTIMIZERS, asked["optimizer"])
+    known = {**testing.MODELS, **testing.EDGE_MODELS}
+    models = list(_chosen("model", known, asked["model"] or list(testing.MODELS)))
+    if target is not None:
+        name, own = _load_object.from_file(target)
+        kind = "engine" if isinstance(own, ng.Engine) else "optimizer"
+        if given[kind]:
+            raise Problem(f"--{kind} does not apply to {target!r}, which is the {kind} itself.")
+        if isinstance(own, ng.Engine):
+            engines = {name: own}
+        else:
+            optimizers = {name: own}
+    return Table(engines, optimizers, models)
+
+
+def _chosen(kind: str, known: Mapping[str, Any], names: Iterable[str] | None) -> dict[str, Any]:
+    for name in names or ():
+        if name not in known:
+            raise Problem(f"No {kind} is called {name!r}.{nearest_name(name, known)}")
+    return {name: known[name] for name in (names or known)}
+
+
+def _checked(table: Table, cell: Cell) -> Finding:
+    """One cell; what a stranger's code raises is a finding, not the end of the table."""
+    try:
+        return table.check(cell)
+    except Exception as error:
+        reason = f"Raised {type(error).__name__}: {error}"
+        return Finding(cell, Verdict.wrong, math.inf, reason)

@@ -1,0 +1,73 @@
+"""``nongreedy plan``: what one hypergradient will take, before anything is spent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import nongreedy as ng
+from nongreedy.planning import Forecast, Plan
+from nongreedy.reports._figure import duration
+
+from ._problem import reported
+from ._target import (
+    BatchSizeOption,
+    DataOption,
+    DeviceOption,
+    EpochsOption,
+    KnotsOption,
+    ModelOption,
+    TargetArgument,
+    ThreadsOption,
+    TrainExamplesOption,
+    WindowsOption,
+    settled,
+)
+
+
+def plan(
+    target: TargetArgument = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    epochs: EpochsOption = 10,
+    batch_size: BatchSizeOption = None,
+    knots: KnotsOption = None,
+    windows: WindowsOption = None,
+    device: DeviceOption = None,
+    train_examples: TrainExamplesOption = None,
+    threads: ThreadsOption = None,
+    sample: Annotated[int, typer.Option(min=1, help="Steps to measure in each way.")] = 8,
+) -> None:
+    """Predict time and memory of one hypergradient for every engine, from a few measured steps."""
+    given = dict(locals())
+    with reported():
+        chosen, optimizer, steps = settled(given)
+        found = ng.plan(chosen.task, optimizer, steps=steps, sample=sample)
+        print(
+            f"{chosen.name}: {steps} steps. A plain run takes {duration(found.plain_seconds)}; "
+            f"{found.free_bytes / 2**30:.1f} GiB are free. One hypergradient:\n"
+        )
+        print("\n".join(_lines(found)))
+        print(f"\nRecommended: --engine {_label(found.recommended)} ({found.choice.reason})")
+
+
+def _lines(found: Plan) -> list[str]:
+    """A table of the engines, then why others cannot be used."""
+    heading = "engine              seconds  plain runs  peak memory  seconds ="
+    usable = [_line(found, row) for row in found.forecasts if not row.refused]
+    others = [f"\n{_label(row.engine)}: {row.refused}" for row in found.forecasts if row.refused]
+    return [heading, *usable, *others]
+
+
+def _line(found: Plan, row: Forecast) -> str:
+    runs, memory = row.seconds / found.plain_seconds, f"{row.bytes / 2**20:.0f} MiB"
+    return f"{_label(row.engine):<18} {row.seconds:>8.3g}  {runs:>10.1f}  {memory:>11}  {row.arithmetic}"
+
+
+def _label(engine: ng.Engine) -> str:
+    """As ``--engine`` takes it."""
+    if isinstance(engine, ng.Reverse):
+        return f"reverse:{engine.store}"
+    words = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(engine).__name__)
+    return words.removeprefix("_")

@@ -1,0 +1,59 @@
+"""What stops the command: one line for the user, and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from nongreedy.errors import DivergedError, NongreedyError, ReplayError
+
+USAGE, FAILED, INTERRUPTED = 2, 1, 130
+
+
+class Problem(Exception):
+    """A mistake in what was asked, found before computing. Its message is one helpful line."""
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what may go wrong into one line on standard error and an exit code.
+
+    2: what was asked cannot be done (a name, a file, a value). 1: the run failed. 130: Ctrl-C.
+    Anything else is a defect of ours and keeps its traceback.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave("Interrupted before the first run was evaluated: nothing to write.", INTERRUPTED)
+    except (DivergedError, ReplayError) as error:
+        _leave(f"error: {error}", FAILED)
+    except (Problem, NongreedyError, ValueError, FileNotFoundError) as error:
+        _leave(f"error: {error}", USAGE)
+    except BrokenPipeError:
+        raise  # `nongreedy ... | head`: Typer ends quietly
+    except OSError as error:
+        _leave(f"error: {error}", FAILED)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a second Ctrl-C wait until what was found is written: a second or two."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _leave(line: str, code: int) -> None:
+    # Messages from below may be wrapped; a log wants one line.
+    print(" ".join(line.split()), file=sys.stderr, flush=True)
+    raise typer.Exit(code)

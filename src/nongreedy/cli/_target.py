@@ -1,0 +1,112 @@
+"""What a command works on: the user's own task, or data and a model by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+import typer
+
+import nongreedy as ng
+from nongreedy.optimizers import Optimizer
+from nongreedy.schedules import Basis
+
+from . import _load_task
+from ._problem import Problem
+
+DATA, MODEL, BATCH_SIZE = "digits", "convnet", 128
+KNOTS, WINDOWS = 5, 4  # by our rule straight pieces, by the paper's constant ones
+
+# The options of every command that works on a task.
+TargetArgument = Annotated[
+    str | None,
+    typer.Argument(help="Your task, such as my_task.py:task. Without: handwritten digits."),
+]
+DataOption = Annotated[
+    str | None, typer.Option(help="Data set by name, or a path to one.", show_default=DATA)
+]
+ModelOption = Annotated[
+    str | None, typer.Option(help="mlp, convnet, lenet or wrn-16-1.", show_default=MODEL)
+]
+EpochsOption = Annotated[float, typer.Option(help="Length of one training run.")]
+BatchSizeOption = Annotated[
+    int | None, typer.Option(min=1, help="Examples per step.", show_default=str(BATCH_SIZE))
+]
+KnotsOption = Annotated[
+    int | None,
+    typer.Option(min=2, help="Learning rates, joined by straight lines.", show_default=str(KNOTS)),
+]
+WindowsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead, learning rates that hold for a window each: how many, or auto.",
+        show_default=f"{WINDOWS} with --outer paper",
+    ),
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="cpu")]
+TrainExamplesOption = Annotated[
+    int | None, typer.Option(min=1, help="Use only this many training examples.")
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="CPU threads.", show_default="1 for digits, else PyTorch's"),
+]
+
+
+def settled(given: Mapping[str, Any]) -> tuple[_load_task.Target, Optimizer, int]:
+    """The task, the optimizer and the number of steps that a command's options ask for."""
+    _set_threads(given["threads"], small=not given["target"] and given["data"] in (None, DATA))
+    target = _own_target(given) if given["target"] else _named_target(given)
+    optimizer = target.optimizer or ng.SGD(
+        learning_rate=_learning_rate(given),
+        momentum=ng.Windows(1),
+        weight_decay=ng.Windows(1),
+    )
+    return target, optimizer, target.task.steps_for(given["epochs"], None)
+
+
+def _learning_rate(given: Mapping[str, Any]) -> Basis:
+    windows, knots = _windows(given["windows"]), given["knots"]
+    if windows and knots:
+        raise Problem(f"--windows {windows} and --knots {knots} exclude each other: give one.")
+    if windows or (given.get("outer") == "paper" and not knots):
+        return ng.Windows(windows or WINDOWS)
+    return ng.Linear(knots or KNOTS)
+
+
+def _windows(given: str | None) -> str | int | None:
+    if given is None or given == "auto":
+        return given
+    if given.isdecimal() and int(given) >= 1:
+        return int(given)
+    raise Problem(f"--windows takes a number of at least 1, or auto, but got {given!r}.")
+
+
+def _set_threads(threads: int | None, small: bool) -> None:
+    """Tiny images gain nothing from a second thread, and lose much where a core is shared."""
+    if threads is not None or small:
+        torch.set_num_threads(threads or 1)
+
+
+def _own_target(given: Mapping[str, Any]) -> _load_task.Target:
+    """The user's task, which answers by itself what these options would ask."""
+    target = _load_task.from_module(given["target"])
+    fixed = ["data", "model", "batch_size", "train_examples", "device"]
+    bases = ["knots", "windows"] if target.optimizer is not None else []
+    for option in [*fixed, *bases]:
+        if given[option] is not None:
+            where = "its `optimizer`" if option in bases else "its ng.Task"
+            flag = "--" + option.replace("_", "-")
+            raise Problem(f"{flag} does not apply to {given['target']!r}: set it in {where}.")
+    return target
+
+
+def _named_target(given: Mapping[str, Any]) -> _load_task.Target:
+    return _load_task.from_names(
+        given["data"] or DATA,
+        given["model"] or MODEL,
+        batch_size=given["batch_size"] or BATCH_SIZE,
+        device=given["device"] or "cpu",
+        train_examples=given["train_examples"],
+    )

@@ -1,0 +1,25 @@
+"""The fair comparison: many methods, one task, equal budgets, fresh trainings."""
+
+from ..schedules._export import export
+from ._compare import compare
+from ._comparison import Comparison, Row
+from ._meter import Meter
+from ._method import Method
+from ._methods import METHODS
+from ._piece import MEASURES, Log, Piece
+from ._problem import Problem
+
+__all__ = [
+    "MEASURES",
+    "METHODS",
+    "Comparison",
+    "Log",
+    "Meter",
+    "Method",
+    "Piece",
+    "Problem",
+    "Row",
+    "compare",
+]
+
+export(globals())

@@ -1,0 +1,250 @@
+"""The fair comparison: many methods, one task, equal budgets, fresh trainings."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..engines import Engine
+from ..optimizers import Optimizer
+from ..schedules import Schedule
+from ..search import Callback, Callbacks, Memory, Request
+from ..search.rules._rungs import automatic
+from ..task import Task
+from ._comparison import Comparison as Comparison
+from ._comparison import Row as Row
+from ._meter import Meter as Meter
+from ._method import Method as Method
+from ._methods import METHODS as METHODS
+from ._methods import settled
+from ._piece import MEASURES as MEASURES
+from ._piece import Log as Log
+from ._piece import Piece as Piece
+from ._piece import means, measured, measures
+from ._problem import Problem as Problem
+from ._unfinished import forget, remembered
+
+FRESH, _APART = 1_000_003, 1000  # seeds of fresh trainings: none of any search's own
+
+
+def _ignore(_: object) -> None:
+    """Tell nobody."""
+
+
+def compare(
+    task: Task,
+    optimizer: Optimizer,
+    *,
+    budget: float,
+    epochs: float | None = None,
+    steps: int | None = None,
+    methods: str | Iterable[str] | Mapping[str, Method] = "all",
+    seeds: int = 3,
+    retrain_seeds: int = 5,
+    curve_seeds: int = 2,
+    seed: int = 0,
+    engine: str | Engine = "auto",
+    dtype: torch.dtype = torch.float32,
+    log: str | os.PathLike[str] | None = None,
+    callbacks: Iterable[Callback] = (),
+    started: Callable[[str], object] = _ignore,
+    finished: Callable[[Piece], object] = _ignore,
+) -> Comparison:
+    r"""Search for schedules by many methods with equal budgets, and judge them by fresh trainings.
+
+    .. math:: r_m(c) = \operatorname{mean}_k J_{mk}(c) - \min_m \operatorname{mean}_k J_{mk}
+
+    with :math:`J_{mk}(c)` the validation loss, in fresh trainings, of what method m would have returned
+    at outer seed k for a cost of c plain runs (or another measure: :meth:`Comparison.regret`). Costs are
+    gradient evaluations, counted whole: hypergradients, the tuning of peaks and of a baseline's own
+    settings, runs that diverged (up to there) or were pruned (likewise), and the final of each search.
+    Every search chooses on validation
+    data; it does not have the test data. Its choice is then trained afresh by plain PyTorch on seeds
+    that no search has used.
+
+    The methods, by name:
+
+    * ``default``, ``paper``: :func:`tune` by this library's rule, and by the paper's from zero;
+    * ``random``, ``tpe``: Optuna's samplers at its defaults, over the same coefficients, each in a
+      positive range (SGD's learning rate 1e-4 to 3, others' 1e-5 to 0.1, momentum 0 to 0.99 in decades
+      of one minus it, weight decay 1e-6 to 1e-2; `bounds` of a basis go before these);
+    * ``tpe-hyperband``: TPE, and runs that Optuna's ``HyperbandPruner`` (eta 3) may cut after a 27th, a
+      ninth or a third of their steps, by the validation loss there;
+    * ``bohb``: the usual stand-in for it, the same two, where a trial trains anew at each of these
+      budgets under its whole schedule, stretched to them;
+    * these four with ``-paper-ranges``: learning rate in [-1, 1], momentum in [-1.5, 1.5], weight
+      decay in [-4e-3, 4e-3], every value as likely, for SGD;
+    * ``hypergradient-descent``: :func:`train_online` with :class:`Greedy`, two plain runs each, where
+      TPE chooses initial values and outer learning rate;
+    * ``cosine``, ``constant``, ``one-cycle``, ``schedule-free``: the peak tuned over a grid in equal
+      ratios, and nothing else; SGD's momentum 0.9 and weight decay 5e-4.
+
+    At the end of each search its six best schedules, or as many as the budget allows, meet again on
+    common fresh seeds, in rounds after which the worse half leaves.
+
+    Args:
+        task: Model, loss and data. Without test data the fresh trainings are judged on validation.
+        optimizer: What is learned (bases: every search has the same coefficients) and what is fixed.
+        budget: Plain training runs' worth of gradients, for each search.
+        epochs: Length of one training run, or
+        steps: its length in steps.
+        methods: ``"all"`` that can take part, names of those above, or your own by name.
+        seeds: Searches per method, the outer seeds; standard errors are over these.
+        retrain_seeds: Fresh trainings of each search's choice.
+        curve_seeds: Fresh trainings, no part of the budget, of each schedule that a search would have
+            returned on the way, for the curve. With 0, the curve shows the best losses that searches
+            saw; of the least of many noisy ones, a part is luck.
+        seed: The first outer seed.
+        engine: Of hypergradients.
+        dtype: Of the runs of searches.
+        log: A file of JSON lines, one for each finished search, that a repeated call goes on with. What
+            the search that is going on was told is kept beside it (``NAME.unfinished``), so that a kill
+            costs one run or sweep at most, and it ends as if there had been none.
+        callbacks: Who watches the runs; what they raise ends the comparison, and the log keeps it.
+        started, finished: Told the name of each search that begins, and each piece that is done.
+
+    Returns:
+        Rows, files and the figure; ``print`` shows the table.
+
+    Raises:
+        ValueError: Bad settings (``Windows("auto")`` is one), unknown methods, a budget that is too
+            small for one of them, a method asked for by name that cannot take part, or a log of
+            another comparison.
+
+    Source: the comparison of arXiv:2007.07869, Figure 1, at equal cost; its ranges as far as known.
+
+    Cannot: share work between processes; compare wall-clock times fairly on a busy machine.
+
+    Example:
+        >>> import torch, nongreedy as ng
+        >>> x = torch.randn(64, 4); y = (x[:, 0] > 0).long()
+        >>> task = ng.Task(lambda: torch.nn.Linear(4, 2), torch.nn.functional.cross_entropy,
+        ...                (x, y), (x, y), batch_size=16)
+        >>> found = ng.compare(task, ng.SGD(), steps=8, budget=8, methods=["default", "cosine"],
+        ...                    seeds=1, retrain_seeds=2)
+        >>> sorted(row.method for row in found.rows())
+        ['cosine', 'default']
+    """
+    problem = Problem.of(task, optimizer, task.steps_for(epochs, steps), engine, dtype)
+    _check(problem, seeds=seeds, retrain_seeds=retrain_seeds, curve_seeds=curve_seeds, seed=seed)
+    chosen, skipped = settled(methods, problem, budget)
+    settings = {**problem.fingerprint(), "budget": budget, "retrain_seeds": retrain_seeds}
+    settings["curve_seeds"] = curve_seeds
+    kept = None if log is None else Log(log)
+    done = {} if kept is None else _belonging(kept, settings)
+    pieces, watch = [], Callbacks(callbacks)
+    for outer in range(seed, seed + seeds):
+        for name, method in chosen.items():
+            search = _Search(name, method, task, problem, outer, settings, watch)
+            piece = done.get(search.key)
+            if piece is None:
+                started(f"{name}, outer seed {outer}")
+                with remembered(kept, search.key, settings) as memory:
+                    piece = search.piece(memory)
+                if kept is not None:
+                    kept.append(piece)
+                finished(piece)
+            if kept is not None:
+                forget(kept, search.key)
+            pieces.append(piece)
+    return Comparison(pieces, settings, skipped)
+
+
+def _check(problem: Problem, **counts: int) -> None:
+    if not problem.learned:
+        raise ValueError(
+            f"Nothing to learn: every setting of {problem.optimizer} is a fixed number."
+        )
+    for name, hyper in problem.learned.items():
+        if automatic(hyper.basis):
+            raise ValueError(
+                f"{name} is Windows('auto'), but every search must choose the same number of values. "
+                "Give a number of windows, such as Windows(4)."
+            )
+    for name, count in counts.items():
+        least = 0 if name in ("seed", "curve_seeds") else 1
+        if isinstance(count, bool) or not isinstance(count, int) or count < least:
+            raise ValueError(
+                f"`{name}` must be a whole number of at least {least}, but got {count!r}."
+            )
+
+
+def _belonging(log: Log, settings: Mapping[str, Any]) -> dict[str, Piece]:
+    """The pieces of a log, all of which must be of this comparison."""
+    pieces = log.read()
+    for piece in pieces.values():
+        for name, value in settings.items():
+            if piece.settings.get(name) != value:
+                raise ValueError(
+                    f"{str(log.path)!r} is of another comparison: its {name} is "
+                    f"{piece.settings.get(name)!r}, here it is {value!r}. Name another file, or "
+                    "repeat what it was made with."
+                )
+    return pieces
+
+
+@dataclass(frozen=True)
+class _Search:
+    """One search, and fresh trainings of what it found."""
+
+    name: str
+    method: Method
+    task: Task
+    problem: Problem
+    outer: int
+    settings: Mapping[str, Any]
+    callback: Callback
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}|{self.outer}"
+
+    def piece(self, memory: Memory) -> Piece:
+        """All of it, but for what the memory knows."""
+        meter = Meter(
+            self.problem, self.settings["budget"], self.outer, self.method.engine,
+            memory, self.callback,
+        )  # fmt: skip
+        begin = time.perf_counter()
+        found = self.method.search(self.problem, meter)
+        seconds = meter.once("seconds", lambda: time.perf_counter() - begin)
+        judged = []
+        for cost, schedule in meter.incumbents if self.settings["curve_seeds"] else ():
+            judged.append((cost, means(self._fresh(meter, schedule, "curve_seeds"))))
+        fresh = {} if found is None else self._fresh(meter, found.schedule, "retrain_seeds")
+        if judged and fresh:
+            judged.append((meter.cost, means(fresh)))
+        return Piece(
+            method=self.name,
+            seed=self.outer,
+            cost=meter.cost,
+            validation_loss=float("inf") if found is None else found.loss,
+            fresh=fresh,
+            schedule=None if found is None else found.schedule.to_json(),
+            curve=meter.curve,
+            judged=judged,
+            runs=meter.count.runs,
+            unfinished=meter.count.runs - meter.count.finished,
+            seconds=seconds,
+            settings=self.settings,
+        )
+
+    def _fresh(self, meter: Meter, schedule: Schedule, seeds: str) -> dict[str, list[float]]:
+        """Measures of fresh trainings, as many as the settings say."""
+        first = FRESH + _APART * self.outer
+
+        def trained(seed: int) -> dict[str, float | None]:
+            self.callback.on_run_start("fresh training", self.problem.steps)
+            return measures(self.method.retrain(self.task, self.problem, schedule, seed))
+
+        return measured(
+            [
+                meter.once(Request("fresh", schedule, seed).key, lambda seed=seed: trained(seed))
+                for seed in range(first, first + self.settings[seeds])
+            ]
+        )

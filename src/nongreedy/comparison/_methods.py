@@ -1,0 +1,92 @@
+"""The methods that are compared, by name. Joining means adding a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..errors import nearest_name
+from ._black_box import BlackBox
+from ._fidelity import Cut, Stretched, Whole
+from ._method import Method
+from ._online import HypergradientDescent
+from ._ours import DEFAULT, PAPER
+from ._peaks import TunedPeak, constant, cosine, one_cycle
+from ._problem import Problem
+from ._ranges import PaperRanges, Ranges
+from ._schedule_free import ScheduleFree
+
+_CUT = "TPE, runs cut by Hyperband at a 27th, a ninth, a third"
+_STRETCHED = "as BOHB: TPE, Hyperband over runs of a 27th, a ninth, a third, all of the steps"
+_NAMED = {
+    "random": ("random search", "RandomSampler", Whole()),
+    "tpe": ("tree-structured Parzen estimator", "TPESampler", Whole()),
+    "tpe-hyperband": (_CUT, "TPESampler", Cut()),
+    "bohb": (_STRETCHED, "TPESampler", Stretched()),
+}
+
+
+def _black_boxes(suffix: str, words: str, ranges: Ranges) -> dict[str, Method]:
+    return {
+        name + suffix: BlackBox(summary + words, sampler, ranges, fidelity)
+        for name, (summary, sampler, fidelity) in _NAMED.items()
+    }
+
+
+METHODS: dict[str, Method] = {
+    "default": DEFAULT,
+    "paper": PAPER,
+    **_black_boxes("", "", Ranges()),
+    **_black_boxes("-paper-ranges", ", the paper's ranges", PaperRanges()),
+    "hypergradient-descent": HypergradientDescent(
+        "one-step hypergradients during the run; start and outer rate tuned by TPE"
+    ),
+    "cosine": TunedPeak("half a cosine, its peak tuned", cosine),
+    "constant": TunedPeak("a constant learning rate, tuned", constant),
+    "one-cycle": TunedPeak("one cycle, its peak tuned", one_cycle),
+    "schedule-free": ScheduleFree("schedule-free SGD, its learning rate tuned"),
+}
+
+
+def settled(
+    asked: str | Iterable[str] | Mapping[str, Method], problem: Problem, budget: float
+) -> tuple[dict[str, Method], dict[str, str]]:
+    """The methods that take part, and why others do not.
+
+    Raises:
+        ValueError: An unknown name, a method asked for by name that cannot take part, no method, or a
+            budget that is too small for one of them.
+    """
+    chosen = _chosen(asked)
+    reasons = {name: method.refused(problem) for name, method in chosen.items()}
+    skipped = {name: reason for name, reason in reasons.items() if reason}
+    if skipped and asked != "all":
+        name, reason = next(iter(skipped.items()))
+        raise ValueError(f"{name!r} cannot take part: {reason}. Leave it out of `methods`.")
+    taking = {name: method for name, method in chosen.items() if name not in skipped}
+    if not taking:
+        raise ValueError(f"No method to compare: `methods` is {asked!r}.")
+    _check_budget(taking, problem, budget)
+    return taking, skipped
+
+
+def _chosen(asked: str | Iterable[str] | Mapping[str, Method]) -> dict[str, Method]:
+    if isinstance(asked, Mapping):
+        return dict(asked)
+    if isinstance(asked, str):
+        asked = METHODS if asked == "all" else [asked]
+    asked = list(asked)
+    for name in asked:
+        if name not in METHODS:
+            raise ValueError(f"Unknown method {name!r}." + nearest_name(str(name), METHODS))
+    return {name: METHODS[name] for name in asked}
+
+
+def _check_budget(methods: Mapping[str, Method], problem: Problem, budget: float) -> None:
+    needs = {name: method.least(problem) for name, method in methods.items()}
+    short = {name: need for name, need in needs.items() if not budget >= need}
+    if short:
+        listed = ", ".join(f"{name} ({need:.3g})" for name, need in short.items())
+        raise ValueError(
+            f"`budget` is {budget!r} plain runs, too small for: {listed}. All methods have the same: "
+            f"raise it to {max(short.values()):.3g}, or leave these out of `methods`."
+        )

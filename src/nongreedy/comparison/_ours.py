@@ -1,0 +1,107 @@
+"""This library's own searches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from .._tune import tune
+from ..errors import DivergedError
+from ..optimizers import Optimizer
+from ..schedules import Schedule
+from ..schedules._curve import as_row
+from ..search import Callback, Evaluated, OuterStep, Status
+from ..search.rules import AgreementSearch, OuterRule, SignDescent
+from ._meter import Meter
+from ._method import Method
+from ._problem import Problem
+
+_ENDLESS = 100_000  # outer steps: the budget ends a search, or the rule itself
+
+
+@final
+@dataclass(frozen=True)
+class Ours(Method):
+    """:func:`tune` until the budget is spent or the rule is done.
+
+    Args:
+        rule: How schedules are improved.
+        improves: Whether each outer step's schedule is, by the rule's own judgement, no worse than the
+            last; otherwise the one with the least loss so far is what it would return.
+        from_zero: Start where the rule would, whatever initial values, bounds and coordinates the
+            optimizer's bases have.
+    """
+
+    rule: OuterRule
+    improves: bool
+    from_zero: bool
+
+    def refused(self, problem: Problem) -> str | None:
+        return problem.grouped() if self.from_zero else None
+
+    def least(self, problem: Problem) -> float:
+        """Two outer steps, or the scale: a run, a sweep of about three, a line search."""
+        del problem
+        return 8.0
+
+    def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
+        try:
+            result = tune(
+                problem.task,
+                _from_zero(problem) if self.from_zero else problem.optimizer,
+                steps=problem.steps,
+                outer_steps=_ENDLESS,
+                engine=problem.engine,
+                outer=self.rule,
+                seed=meter.objective.seed,
+                budget=meter.budget,
+                dtype=problem.dtype,
+                study=meter.memory,
+                callbacks=[meter.callback, _Curve(meter, self.improves)],
+            )
+        except DivergedError:
+            meter.charge(meter.budget)  # what it came to is not known: all of it
+            return None
+        if result.status is Status.interrupted:
+            raise KeyboardInterrupt
+        meter.charge(result.cost)
+        return Evaluated(
+            result.schedule,
+            {meter.seed: result.validation_loss},
+            {meter.seed: result.validation_accuracy},
+        )
+
+
+_WHAT = "hypergradients of whole runs, "
+DEFAULT = Ours(_WHAT + "the default rule", AgreementSearch(), improves=True, from_zero=False)
+PAPER = Ours(_WHAT + "the paper's rule from zero", SignDescent(), improves=False, from_zero=True)
+
+
+def _from_zero(problem: Problem) -> Optimizer:
+    names = problem.learned
+    return problem.starting(
+        initial=dict.fromkeys(names),
+        bounds=dict.fromkeys(names),
+        transform=dict.fromkeys(names, "default"),
+        outer_step=dict.fromkeys(names),
+    )
+
+
+class _Curve(Callback):
+    """The validation loss and the schedule of each outer step, when it was paid for."""
+
+    def __init__(self, meter: Meter, improves: bool):
+        self._meter, self._improves = meter, improves
+
+    def on_outer_step(self, row: OuterStep) -> None:
+        better = self._meter.saw(row.validation_loss, row.cost)
+        if better or (self._improves and row.accepted):
+            self._meter.incumbent(_schedule(self._meter.problem, row), row.cost)
+
+
+def _schedule(problem: Problem, row: OuterStep) -> Schedule:
+    """The schedule of an outer step, whose bases may be coarser than those asked for."""
+    curves = dict(Schedule.initial(problem.hyperparameters).curves)
+    for name, values in row.values.items():
+        curves[name] = as_row(curves[name], values, row.edges.get(name))
+    return Schedule(curves)

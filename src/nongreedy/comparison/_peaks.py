@@ -1,0 +1,95 @@
+"""Schedules of a fixed shape whose peak is tuned, as people do by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from ..errors import DivergedError
+from ..schedules import Constant, Curve, Windows, cosine_schedule
+from ..search import BudgetSpentError, Evaluated
+from ._meter import Meter
+from ._method import Method
+from ._problem import Problem
+from ._ranges import learning_rates
+
+FEWEST, MOST = 3, 19  # peaks of a grid
+_POINTS = 1000
+
+
+def constant(peak: float) -> Curve:
+    """The peak throughout."""
+    return Curve(Constant(), torch.tensor([peak], dtype=torch.float64))
+
+
+def cosine(peak: float) -> Curve:
+    """From the peak to nothing, in half a cosine."""
+    return cosine_schedule(peak).curves["learning_rate"]
+
+
+def one_cycle(peak: float) -> Curve:
+    """Up from a 25th in 30% of the run, down to a 250,000th: ``OneCycleLR`` at constant momentum."""
+    time = torch.arange(_POINTS, dtype=torch.float64) / (_POINTS - 1)
+    rise = 0.3
+    up = _eased(peak / 25, peak, time / rise)
+    down = _eased(peak, peak / 25e4, (time - rise) / (1 - rise))
+    return Curve(Windows(_POINTS), torch.where(time < rise, up, down))
+
+
+def _eased(start: float, end: float, part: torch.Tensor) -> torch.Tensor:
+    """Half a cosine from one value to another."""
+    return end + (start - end) * (1 + torch.cos(math.pi * part)) / 2
+
+
+def grid(low: float, high: float, budget: float) -> list[float]:
+    """Peaks in equal ratios, coarse to fine, as many as half of the budget can pay for."""
+    count = max(FEWEST, min(MOST, int(budget / 2)))
+    peaks = torch.logspace(math.log10(low), math.log10(high), count, dtype=torch.float64).tolist()
+    # By the reversed bits of their places: the first, one in the middle, those between, ...
+    return [peaks[place] for place in sorted(range(count), key=lambda place: f"{place:05b}"[::-1])]
+
+
+def tuned(
+    problem: Problem, meter: Meter, shape: Callable[[float], Curve], reach: float = 1.0
+) -> Evaluated | None:
+    """Every peak of the grid on one seed, then knock-out rounds on fresh seeds with what is left.
+
+    Args:
+        shape: The learning rate over the run, given its peak.
+        reach: Moves the grid, which otherwise spans the range of the black-box methods.
+    """
+    limits = learning_rates(problem)
+    meter.objective.reserve = 0.0
+    for peak in grid(reach * limits.low, reach * limits.high, meter.budget):
+        try:
+            meter.train(problem.by_hand(shape(peak)))
+        except DivergedError:
+            continue
+        except BudgetSpentError:
+            break
+    return meter.choose()
+
+
+@final
+@dataclass(frozen=True)
+class TunedPeak(Method):
+    """A shape of the learning rate; its peak, and nothing else, is tuned over a grid in equal ratios.
+
+    Momentum is 0.9 and weight decay 5e-4 for SGD; see :data:`PRACTICE`. Half of the budget, for at
+    most 19 peaks, goes to one run of each; the rest to knock-out rounds on fresh seeds.
+
+    Args:
+        shape: From a peak to the learning rate over the run.
+    """
+
+    shape: Callable[[float], Curve]
+
+    def refused(self, problem: Problem) -> str | None:
+        return problem.grouped()
+
+    def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
+        return tuned(problem, meter, self.shape)

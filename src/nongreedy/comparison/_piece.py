@@ -1,0 +1,141 @@
+"""One finished piece of a comparison: a method, an outer seed, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..schedules._files import plain
+from ..training import Retrained
+
+# What schedules are judged by: the first of these that the task can give.
+MEASURES = ("test_accuracy", "validation_accuracy", "test_loss", "validation_loss")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one search found, what it cost, and what fresh trainings say of it.
+
+    Attributes:
+        method, seed: Which search.
+        cost: Plain runs' worth of gradients that it spent, at most the budget.
+        validation_loss: Of its choice, as the search saw it; infinite if it found nothing.
+        fresh: One of :data:`MEASURES` -> its value in each fresh training.
+        schedule: What was found, as :meth:`Schedule.to_json` has it, or None.
+        curve: (cost, best validation loss so far), an entry for each improvement.
+        judged: (cost, measure -> its mean in fresh trainings) of what it would have returned from there
+            on; the last is its choice. Empty where no one asked.
+        runs: Runs that it began, of any length; hypergradients are not counted here.
+        unfinished: Those of them that diverged or were pruned.
+        seconds: Of the search; of one that was killed, in the process that ended it.
+    """
+
+    method: str
+    seed: int
+    cost: float
+    validation_loss: float
+    fresh: Mapping[str, list[float]]
+    schedule: Mapping[str, Any] | None
+    curve: list[tuple[float, float]]
+    judged: list[tuple[float, Mapping[str, float]]]
+    runs: int
+    unfinished: int
+    seconds: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Method and outer seed."""
+        return f"{self.method}|{self.seed}"
+
+    def score(self, measure: str) -> float:
+        """Mean over the fresh trainings; nan if nothing was found."""
+        return means(self.fresh).get(measure, math.nan)
+
+    def course(self, measure: str) -> list[tuple[float, float]]:
+        """(cost, what the search would have returned from there on is worth): in fresh trainings, or
+        else, if it is the validation loss that is asked for, as the search itself saw it."""
+        if self.judged:
+            return [(cost, means[measure]) for cost, means in self.judged if measure in means]
+        return self.curve if measure == "validation_loss" else []
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Piece:
+        """The inverse of the line that :class:`Log` writes."""
+        names = [name for name in cls.__dataclass_fields__ if name in row]
+        given = {name: row[name] for name in names}
+        given["validation_loss"] = float(row["validation_loss"])
+        given["fresh"] = {n: [float(v) for v in values] for n, values in row["fresh"].items()}
+        given["curve"] = [(float(cost), float(loss)) for cost, loss in row["curve"]]
+        given["judged"] = [
+            (float(cost), {n: float(v) for n, v in means.items()}) for cost, means in row["judged"]
+        ]
+        return cls(**given)
+
+
+def means(fresh: Mapping[str, list[float]]) -> dict[str, float]:
+    """Of each measure, over its trainings."""
+    return {name: sum(values) / len(values) for name, values in fresh.items() if values}
+
+
+def measures(trained: Retrained) -> dict[str, float | None]:
+    """What a fresh training came to."""
+    return {name: getattr(trained, name) for name in MEASURES}
+
+
+def measured(trained: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Every measure that all of these trainings have; infinity may be a word, as in JSON."""
+    found = {name: [each[name] for each in trained] for name in MEASURES}
+    return {
+        name: [float(value) for value in values]
+        for name, values in found.items()
+        if values and None not in values
+    }
+
+
+class Log:
+    """Finished pieces in a file of JSON lines, one each, that a killed comparison goes on with."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+
+    def read(self) -> dict[str, Piece]:
+        """Every piece that is there whole, by key; the last of a key counts.
+
+        Raises:
+            ValueError: A line is no piece.
+        """
+        pieces = [self._piece(number, line) for number, line in enumerate(self._lines(), start=1)]
+        return {piece.key: piece for piece in pieces}
+
+    def _piece(self, number: int, line: bytes) -> Piece:
+        try:
+            return Piece.from_json(json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"Line {number} of {str(self.path)!r} is no search of a comparison, or one of another "
+                f"release ({type(error).__name__}: {error}). Name another file."
+            ) from error
+
+    def append(self, piece: Piece) -> None:
+        """Add a piece in one write, after what may be left of one that a kill cut short."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        row = {"key": piece.key, "date": time.strftime("%F"), **asdict(piece)}
+        line = json.dumps(plain(row), allow_nan=False) + "\n"
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.ftruncate(handle, sum(len(line) + 1 for line in self._lines()))
+            os.write(handle, line.encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _lines(self) -> list[bytes]:
+        """All but what follows the last end of a line: a kill may have cut it short."""
+        return self.path.read_bytes().split(b"\n")[:-1] if self.path.exists() else []

@@ -1,0 +1,126 @@
+"""Where black-box methods search: a range for every coefficient of the learned schedules."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import torch
+
+from ..optimizers import SGD, Grouped, Optimizer
+from ..schedules import Basis, Hyperparameter, Schedule
+from ._problem import Problem
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+_MOST = 100  # coefficients that a black-box method is asked for
+
+
+@final
+@dataclass(frozen=True)
+class Range:
+    """The values of one coefficient.
+
+    Args:
+        low, high: Least and greatest value.
+        scale: ``"log"``: every decade is as likely as another; ``"log1m"``: every decade of one minus
+            the value; None: every value.
+    """
+
+    low: float
+    high: float
+    scale: str | None = None
+
+    def draw(self, trial: Trial, name: str) -> float:
+        """One value, suggested by Optuna."""
+        if self.scale == "log1m":
+            return 1 - trial.suggest_float(f"1 - {name}", 1 - self.high, 1 - self.low, log=True)
+        return trial.suggest_float(name, self.low, self.high, log=self.scale == "log")
+
+
+# Ranges that a practitioner would give; bounds= of a basis goes before them.
+POSITIVE = {
+    "learning_rate": Range(1e-5, 0.1, "log"),
+    "momentum": Range(0.0, 0.99, "log1m"),
+    "beta1": Range(0.0, 0.99, "log1m"),
+    "beta2": Range(0.9, 0.9999, "log1m"),
+    "weight_decay": Range(1e-6, 1e-2, "log"),
+}
+SGD_RATES = Range(1e-4, 3.0, "log")  # networks with BatchNorm take more than 1
+
+# The paper's, as far as they can be told (its text does not say): negative values included.
+PAPER = {
+    "learning_rate": Range(-1.0, 1.0),
+    "momentum": Range(-1.5, 1.5),
+    "weight_decay": Range(-4e-3, 4e-3),
+}
+
+
+class Ranges:
+    """Positive ranges, for any optimizer and task."""
+
+    def __call__(self, problem: Problem) -> dict[str, Range]:
+        """Name of each learned hyperparameter -> the range of its coefficients."""
+        return {name: self._range(problem, hyper) for name, hyper in problem.learned.items()}
+
+    def refused(self, problem: Problem) -> str | None:
+        """Why there are no ranges for this problem, or None."""
+        count = sum(len(hyper.initial) for hyper in problem.learned.values())
+        if count > _MOST:
+            return f"{count} coefficients are too many for it; {_MOST} are the most"
+        for name, found in self(problem).items():
+            if not (math.isfinite(found.low) and math.isfinite(found.high)):
+                return f"{name} has no bounds, which it would search between: pass bounds="
+        return None
+
+    def _range(self, problem: Problem, hyper: Hyperparameter) -> Range:
+        given = {**problem.optimizer.given(), **problem.task.learnable}[hyper.name]
+        setting = hyper.name.partition("[")[0]
+        asked = isinstance(given, Basis) and given.bounds is not None
+        usual = _usual(problem.optimizer)
+        if hyper.owner == "optimizer" and setting in usual and not asked:
+            return usual[setting]
+        scale = hyper.transform if hyper.transform in ("log", "log1m") else None
+        return Range(*hyper.bounds, scale)
+
+
+def _usual(optimizer: Optimizer) -> dict[str, Range]:
+    base = optimizer.base if isinstance(optimizer, Grouped) else optimizer
+    return {**POSITIVE, "learning_rate": SGD_RATES} if isinstance(base, SGD) else POSITIVE
+
+
+def learning_rates(problem: Problem) -> Range:
+    """The range of the learning rate, also where it is fixed."""
+    learned = "learning_rate" in problem.learned
+    return (
+        Ranges()(problem)["learning_rate"]
+        if learned
+        else _usual(problem.optimizer)["learning_rate"]
+    )
+
+
+@final
+class PaperRanges(Ranges):
+    """The paper's ranges, for SGD."""
+
+    def __call__(self, problem: Problem) -> dict[str, Range]:
+        return {name: PAPER[name] for name in problem.learned}
+
+    def refused(self, problem: Problem) -> str | None:
+        strange = [name for name in problem.learned if name not in PAPER]
+        if strange or not isinstance(problem.optimizer, SGD):
+            what = strange[0] if strange else type(problem.optimizer).__name__
+            return f"the paper gives ranges for SGD's {', '.join(PAPER)}, not for {what}"
+        return None
+
+
+def draw(trial: Trial, problem: Problem, ranges: dict[str, Range]) -> Schedule:
+    """A schedule of suggested coefficients."""
+    values = {}
+    for name, hyper in problem.learned.items():
+        found = ranges[name]
+        numbers = [found.draw(trial, f"{name}[{k}]") for k in range(len(hyper.initial))]
+        values[name] = torch.tensor(numbers, dtype=torch.float64)
+    return problem.schedule(values)

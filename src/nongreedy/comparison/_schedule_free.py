@@ -1,0 +1,114 @@
+"""Schedule-free SGD, from the package of its authors, with a tuned learning rate."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NoReturn, final
+
+from torch import nn
+
+from ..engines import Engine, Hypergradient, Rollout, Run
+from ..engines._engine import OnStep, ignore
+from ..engines._run import at
+from ..optimizers import SGD
+from ..schedules import Schedule
+from ..search import Evaluated
+from ..task import Task
+from ..training import Retrained
+from ..training._retrain import Begun, retrain_with
+from ._meter import Meter
+from ._method import Method
+from ._peaks import constant, tuned
+from ._problem import Problem
+
+# Its authors: a tenth to a fiftieth of it suits plain SGD. So the grid lies a decade higher.
+REACH = 10.0
+WARM = 20  # a 20th of the run, which they recommend to warm up in
+
+
+def _optimizer(parameters: Iterable[nn.Parameter], schedule: Schedule, steps: int) -> Any:
+    import schedulefree
+
+    first = {name: value[0].item() for name, value in schedule.values(steps).items()}
+    optimizer = schedulefree.SGDScheduleFree(
+        parameters,
+        lr=first["learning_rate"],
+        momentum=first["momentum"],
+        weight_decay=first["weight_decay"],
+        warmup_steps=steps // WARM,
+    )
+    optimizer.train()
+    return optimizer
+
+
+@final
+@dataclass(frozen=True)
+class ScheduleFreeRuns(Engine):
+    """Runs by ``schedulefree.SGDScheduleFree`` under the first values of a schedule.
+
+    Gradients, batches and the validation loss are those of any other run.
+    """
+
+    def rollout(
+        self, run: Run, schedule: Schedule, *, keep: bool = False, on_step: OnStep = ignore
+    ) -> Rollout:
+        """Train once; the averaged weights are judged."""
+        del keep
+        values, losses = run.values(schedule), []
+        theta = nn.Parameter(run.initial(at(values, 0))[0].clone())
+        optimizer = _optimizer([theta], schedule, run.steps)
+        with run.isolated():
+            for t in range(run.steps):
+                loss, gradient = run.gradient(theta, t, at(values, t))
+                theta.grad = run.optimizer.clip(gradient)
+                optimizer.step()
+                losses.append(loss)
+                on_step(t)
+            optimizer.eval()
+            outcome = run.outer_loss(theta.detach())
+        return Rollout(run, schedule, values, outcome, losses, theta.detach()[None])
+
+    def sweep_cost(self, *_: object) -> NoReturn:
+        raise TypeError("Schedule-free runs have no hypergradient here.")
+
+    def differentiate(self, *_: object) -> Hypergradient:
+        raise TypeError("Schedule-free runs have no hypergradient here.")
+
+
+@final
+@dataclass(frozen=True)
+class ScheduleFree(Method):
+    """Schedule-free SGD: no schedule, an average of the weights; its learning rate is tuned.
+
+    Warmed up in a 20th of the run, momentum 0.9, weight decay 5e-4; the grid of learning rates lies
+    a decade above that of the other shapes, as its authors advise.
+
+    Source: arXiv:2405.15682.
+    """
+
+    @property
+    def engine(self) -> Engine:
+        return ScheduleFreeRuns()
+
+    def refused(self, problem: Problem) -> str | None:
+        if importlib.util.find_spec("schedulefree") is None:
+            return "the package schedulefree is not installed: pip install 'nongreedy[compare]'"
+        if type(problem.optimizer) is not SGD:
+            return f"its peak is tuned for SGD here, not for {type(problem.optimizer).__name__}"
+        return None
+
+    def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
+        return tuned(problem, meter, constant, REACH)
+
+    def retrain(self, task: Task, problem: Problem, schedule: Schedule, seed: int) -> Retrained:
+        """By the package's optimizer on the network's own parameters."""
+
+        def begin(named: list[tuple[str, nn.Parameter]]) -> Begun:
+            optimizer = _optimizer([p for _, p in named], schedule, problem.steps)
+            return Begun(optimizer, at_end=optimizer.eval)
+
+        return retrain_with(
+            begin, task, schedule, steps=problem.steps, seed=seed, clip=problem.optimizer.clip_torch
+        )

@@ -1,0 +1,111 @@
+"""Where an adjoint or a tangent has grown so far that rounding errors drown what it says.
+
+Of the weights, a floating-point number keeps a relative error of the machine epsilon at every step. An
+adjoint of the weights that is :math:`\\rho` times as large as at the end says that a change there comes
+out :math:`\\rho` times as large, so that with :math:`\\rho > 1 / \\epsilon` the rounding of the weights
+alone comes out as large as the weights: another number of threads gives another network, and the
+hypergradient of this one is no guide to any. That is 8e6 in float32 and 5e15 in float64; healthy runs
+contract, or grow by a few powers of ten where training starts in a saddle.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..errors import DivergedError, ExplodedError
+
+
+def growth_limit(dtype: torch.dtype) -> float:
+    """The growth beyond which nothing is left to be known in this precision."""
+    return 1.0 / torch.finfo(dtype).eps
+
+
+def checked_limit(limit: float | None) -> float | None:
+    """A limit of growth, or None, which is that of the precision."""
+    if limit is not None and not limit > 1:
+        raise ValueError(
+            f"`growth_limit` must be more than 1, or None for what the precision bears, but got "
+            f"{limit!r}. Use math.inf to sweep on in chaotic runs."
+        )
+    return limit
+
+
+def shown(name: str, limit: float | None, **settings: object) -> str:
+    """An engine as text: the limit only where it was given."""
+    given = settings if limit is None else {**settings, "growth_limit": limit}
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+
+
+def size(vector: Tensor) -> float:
+    """Euclidean norm. A dot product, which costs next to nothing, where no square leaves float32."""
+    square = float(torch.dot(vector, vector))
+    if 1e-30 < square < 1e30:
+        return math.sqrt(square)
+    return float(torch.linalg.vector_norm(vector.to("cpu", torch.float64)))
+
+
+class AdjointNorms:
+    """Norms of the adjoints of the weights, one for each state, filled from the last to the first.
+
+    Args:
+        last: The gradient of the outer loss, shape (P,).
+        steps: T.
+        limit: Largest growth; None is that of the precision.
+
+    Raises:
+        DivergedError: One is not finite.
+        ExplodedError: One has grown beyond the limit.
+    """
+
+    def __init__(self, last: Tensor, steps: int, limit: float | None = None):
+        self._steps, self._last = steps, size(last)
+        self._most = (growth_limit(last.dtype) if limit is None else limit) * self._last
+        self._norms = [0.0] * steps + [self._last]
+
+    @property
+    def norms(self) -> Tensor:
+        """Shape (T + 1,), float64."""
+        return torch.tensor(self._norms, dtype=torch.float64)
+
+    def restore(self, norms: Tensor) -> None:
+        """Go on from those that were noted before."""
+        self._norms = norms.tolist()
+
+    def add(self, adjoint: Tensor, step: int) -> None:
+        """Note the adjoint of theta_t, shape (P,)."""
+        now = self._norms[step] = size(adjoint)
+        if not now < math.inf:
+            raise DivergedError("adjoint", step, self._steps)
+        if now > self._most:  # never where that is infinity times zero
+            growth = now / self._last if self._last else math.inf
+            raise ExplodedError(
+                "adjoint", step, self._steps, growth,
+                "the gradient of the validation loss", "errors of the weights",
+            )  # fmt: skip
+
+
+def check_tangents(tangents: Tensor, scales: Tensor, theta: Tensor, step: int, steps: int) -> None:
+    r"""The same going forward: a coefficient's own rounding must not move the weights by their size.
+
+    .. math:: \epsilon\, |c_k|\, \|Z_k\| \le \|\theta\|
+
+    Args:
+        tangents: Z of the weights, shape (K, P).
+        scales: |c|, the size of what each tangent is the derivative by, shape (K,), on the CPU.
+        theta: The weights, shape (P,).
+
+    Raises:
+        ExplodedError: A tangent beyond the limit.
+    """
+    if not len(tangents):
+        return
+    norms = torch.linalg.vector_norm(tangents, dim=1).to("cpu", torch.float64)
+    moved, reach = float((scales * norms).max()), size(theta)
+    if moved > growth_limit(theta.dtype) * reach > 0:
+        raise ExplodedError(
+            "tangent", step, steps, moved / reach,
+            "the weights (per relative change of a coefficient)", "errors of a coefficient",
+        )  # fmt: skip

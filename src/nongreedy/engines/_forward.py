@@ -1,0 +1,226 @@
+"""Forward mode: tangents pushed along with the run; memory does not depend on its length.
+
+Aliases: forward-mode differentiation (arXiv:1703.01785), FDS when shared (arXiv:2007.07869).
+"""
+
+from __future__ import annotations
+
+import abc
+import bisect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ..errors import DivergedError
+from ..schedules import Schedule, TimeBasis
+from ._engine import Engine, Hypergradient, Rollout
+from ._explosion import check_tangents
+from ._run import Outcome, Run, at
+from ._watch import OnStep, ignore, watching
+
+TANGENTS = "forward sweep"  # name of the loop, for whoever keeps its state
+# (step, s_{t+1}, its tangents, shape (K, slots, P))
+OnTangents = Callable[[int, Tensor, Tensor], None]
+
+
+class TangentEngine(Engine):
+    """An engine that differentiates while it trains: of a rollout it needs only the settings."""
+
+    needs_states = False
+
+    def differentiate(
+        self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Train again, with tangents."""
+        return self.hypergradient(rollout.run, rollout.schedule, learn, on_step)
+
+    @abc.abstractmethod
+    def hypergradient(
+        self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Train once, with tangents."""
+
+
+@final
+@dataclass(frozen=True)
+class Forward(TangentEngine):
+    r"""Exact hypergradients by pushing one tangent per coefficient through the run.
+
+    .. math:: S_j \leftarrow \partial_s U\, S_j + \partial_g U\, H_t Z_j
+              + \partial_h U\, B_{tj}, \qquad
+              G_j = \langle \nabla L_\mathrm{val}(\theta_T), Z_j \rangle
+
+    with :math:`Z_j` the parameter slot of :math:`S_j`. Columns whose window has not started are
+    zero and are skipped.
+
+    Args:
+        chunk: Tangents whose update is pushed together; None is all. Memory of the temporaries
+            grows with it, the result does not depend on it.
+
+    Raises:
+        ValueError: `chunk` below 1.
+        DivergedError: A non-finite loss or tangent; a tangent that has outgrown its precision
+            (:mod:`nongreedy.engines._explosion`): its coefficient's own rounding would move the
+            weights by their size.
+
+    Source: arXiv:2007.07869, section 3; arXiv:1703.01785, algorithm 2.
+
+    Cannot: give per-step hypergradients; be cheap for many coefficients (two runs each).
+
+    Example:
+        >>> Forward(chunk=8)
+        Forward(chunk=8)
+    """
+
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"`chunk` must be at least 1 or None, but got {self.chunk}.")
+
+    def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
+        """One run for the graph and two for each column, while it is started."""
+        starts = [start for _, _, start in columns(schedule, learn, run.steps)]
+        return 1.0 + 2.0 * sum(1 - start / run.steps for start in starts)
+
+    def hypergradient(
+        self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Train once with tangents."""
+        axes = Axes(schedule, learn, run.steps)
+        outcome, products = self.push(run, schedule, axes.directions, axes.starts, on_step)
+        return Hypergradient(outcome.loss, outcome.accuracy, axes.by_name(products))
+
+    def push(
+        self,
+        run: Run,
+        schedule: Schedule,
+        directions: Mapping[str, Tensor],
+        starts: Sequence[int],
+        on_step: OnStep = ignore,
+        on_tangents: OnTangents | None = None,
+    ) -> tuple[Outcome, Tensor]:
+        r"""Train once with a tangent for each row of `directions`.
+
+        Args:
+            directions: Name -> changes of the coefficients, shape (K, size of the basis).
+            starts: First step at which each row acts, ascending, length K.
+            on_tangents: Called after each step; may change the tangents in place.
+
+        Returns:
+            The outcome, and dJ along each row, shape (K,), float64.
+        """
+        values = run.values(schedule)
+        state, injected = run.initial(at(values, 0)), _injected(schedule, directions, run)
+        scales = _scales(schedule, directions)
+        tangents = state.new_zeros(len(starts), *state.shape)
+        own = {name: table[0] for name, table in injected.items() if name in run.task.learnable}
+        if run.task.initialize is not None and own:
+            tangents[:, 0] = run.push_initial(at(values, 0), own)
+        watch, start = watching(on_step), 0
+        # An observer may have a state of its own, which is not kept: then the run begins anew.
+        if on_tangents is None and (saved := watch.begin(TANGENTS)):
+            start, state = saved["step"], saved["state"].to(state.device)
+            tangents.copy_(saved["tangents"])
+        with run.isolated():
+            for t in range(start, run.steps):
+                started = tangents[: bisect.bisect_right(starts, t)]
+                seeds = {name: table[t] for name, table in injected.items()}
+                state = self.push_step(run, state, at(values, t), t, started, seeds)
+                check_tangents(started[:, 0], scales[: len(started)], state[0], t, run.steps)
+                if on_tangents is not None:
+                    on_tangents(t, state, tangents)
+                elif watch.due(TANGENTS):
+                    watch.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})
+                watch(t)
+            outcome, gradient = run.outer_gradient(state[0])
+        return outcome, (tangents[:, 0] @ gradient).double().cpu()
+
+    def push_step(
+        self,
+        run: Run,
+        state: Tensor,
+        values: Mapping[str, Tensor],
+        step: int,
+        tangents: Tensor,
+        seeds: Mapping[str, Tensor],
+    ) -> Tensor:
+        """One step of state and, in place, of the started tangents."""
+        point = run.linearize(state[0], step, values, list(seeds))
+        frozen, settings = point.gradient.detach(), seeds.keys() - run.task.learnable.keys()
+        size = self.chunk or max(len(tangents), 1)
+        for low in range(0, len(tangents), size):
+            part = tangents[low : low + size]
+            rows = {name: seed[low : low + len(part)] for name, seed in seeds.items()}
+            curved = torch.stack(
+                [
+                    point.push(z, {name: rows[name][k] for name in point.hypers})
+                    for k, z in enumerate(part[:, 0])
+                ]
+            )
+            moved = {name: rows[name] for name in rows if name in settings}
+            run.optimizer.push_forward(state, frozen, values, part, curved, moved)
+        if not bool(tangents[:, 0].sum().isfinite()):
+            raise DivergedError("tangent", step, run.steps)
+        return run.optimizer.advance(state, frozen, values)
+
+
+class Axes:
+    """One direction for each coefficient that acts, earliest first.
+
+    Attributes:
+        directions: Name -> rows of the unit matrix, shape (K, size of the basis).
+        starts: First step at which each row acts, ascending, length K.
+    """
+
+    def __init__(self, schedule: Schedule, learn: Iterable[str], steps: int):
+        learn = list(learn)
+        self._table = columns(schedule, learn, steps)
+        self.starts = [start for _, _, start in self._table]
+        self.directions = {}
+        for name in learn:
+            size = schedule.curves[name].basis.size(steps)
+            self.directions[name] = torch.zeros(len(self._table), size).double()
+        for row, (name, index, _) in enumerate(self._table):
+            self.directions[name][row, index] = 1.0
+
+    def by_name(self, products: Tensor) -> dict[str, Tensor]:
+        """Derivatives along the rows, shape (K,) -> name -> one for each coefficient."""
+        found = {n: rows.new_zeros(rows.shape[1]) for n, rows in self.directions.items()}
+        for (name, index, _), product in zip(self._table, products, strict=True):
+            found[name][index] = product
+        return found
+
+
+def columns(schedule: Schedule, learn: Iterable[str], steps: int) -> list[tuple[str, int, int]]:
+    """(name, coefficient, first step at which it acts), earliest first; never acting ones left out."""
+    table = []
+    for name in learn:
+        starts = schedule.curves[name].basis.starts(steps)
+        table += [(name, j, start) for j, start in enumerate(starts) if start < steps]
+    return sorted(table, key=lambda row: row[2])
+
+
+def _injected(schedule: Schedule, directions: Mapping[str, Tensor], run: Run) -> dict[str, Tensor]:
+    """What each direction adds to its hyperparameter at each step: name -> shape (T, K, ...)."""
+    injected = {}
+    for name, rows in directions.items():
+        basis = schedule.curves[name].basis
+        if isinstance(basis, TimeBasis):
+            table = torch.stack([basis.expand(row, run.steps) for row in rows], 1)
+            injected[name] = table.to(run.task.device, run.dtype)
+        else:
+            once = torch.stack([basis.expand(row, 1)[0] for row in rows])
+            once = once.to(run.task.device, run.dtype)
+            injected[name] = once.expand(run.steps, *once.shape)
+    return injected
+
+
+def _scales(schedule: Schedule, directions: Mapping[str, Tensor]) -> Tensor:
+    """The multiple of each direction that is as long as the coefficients which it changes, (K,)."""
+    present = [schedule[name] * (rows != 0) for name, rows in directions.items()]
+    long = torch.stack([rows.norm(dim=1) for rows in directions.values()]).norm(dim=0)
+    return torch.stack([part.norm(dim=1) for part in present]).norm(dim=0) / long

@@ -1,0 +1,149 @@
+"""Greedy hypergradients: short horizons, on purpose. The baseline of every other engine.
+
+Aliases: hypergradient descent (arXiv:1703.04782), real-time hyperparameter optimization
+(arXiv:1703.01785), MARTHE's discounted transport (arXiv:1910.08525).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ..schedules import Schedule
+from ._engine import Hypergradient
+from ._forward import Axes, Forward
+from ._looks import Looks
+from ._online import OnlineEngine, look_along
+from ._run import Run
+from ._sensitivity import OneStep, Sensitivity, Transported, is_direct
+from ._watch import OnStep, ignore
+
+
+@final
+@dataclass(frozen=True)
+class Greedy(OnlineEngine):
+    r"""Biased hypergradients that judge a step by the validation loss soon after it.
+
+    With :math:`A_t, B_t` the Jacobians of step t by state and by hyperparameters, and K the set of
+    states that are looked at:
+
+    .. math:: Z_{t+1} = \mu A_t Z_t + B_t \partial_c h_t, \qquad
+              G = \sum_{k \in K} \nabla L_\mathrm{val}(\theta_k) Z_k
+                = \sum_{k \in K} \sum_{t < k} \mu^{k-1-t}\,
+                  \nabla L_\mathrm{val}(\theta_k)\, A_{k-1} \cdots A_{t+1} B_t\, \partial_c h_t
+
+    * ``mu=0``, one step: ``per_step[name][t]`` is
+      :math:`d L_\mathrm{val}(\theta_{t+1}) / d h_t` if that state is looked at, else 0, and
+      ``gradients`` is its projection on the basis. For an optimizer's hyperparameters it costs one
+      validation gradient per look and no Hessian; for the task's own, of any size, one
+      Hessian-vector product more (T1-T2).
+    * ``0 < mu < 1``, discounted: a look that comes d steps after a step's own counts
+      :math:`\mu^d`. The bias falls and the variance grows with mu. Costs as `Forward`.
+    * ``mu=1``: every look is differentiated through the whole run so far. With ``every=None`` this
+      is :class:`Forward`, exactly.
+
+    `value` is the loss on all validation data at the end of the run, whatever was looked at.
+
+    Args:
+        mu: Discount of the transport, in [0, 1].
+        every: Steps from one look to the next, counted back from the last step, which always is
+            looked at; None looks at the last step only.
+        batch: Validation examples per look, a function of (seed, step); None looks at all.
+        chunk: As in :class:`Forward`.
+
+    Raises:
+        ValueError: mu outside [0, 1]; `every`, `batch` or `chunk` below 1.
+        DataError: A batch larger than the validation data.
+        DivergedError: A non-finite loss, tangent or derivative.
+
+    Source: arXiv:1703.04782 (one step; there the next training batch is looked at),
+    arXiv:1703.01785 (mu = 1), arXiv:1910.08525 (mu between).
+
+    Cannot: be right about the end of training: a rate that is best for the next step is too small
+    for the whole run (arXiv:1803.02021). Nor give per-step hypergradients for mu > 0.
+
+    Example:
+        >>> Greedy(mu=0.9, batch=64)
+        Greedy(mu=0.9, every=1, batch=64, chunk=None)
+    """
+
+    mu: float = 0.0
+    every: int | None = 1
+    batch: int | None = None
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.mu, (int, float)) or not 0 <= self.mu <= 1:
+            raise ValueError(
+                f"`mu` must be in [0, 1], but got {self.mu!r}. Use 0 for one step, 1 for the whole "
+                "run so far."
+            )
+        for name in ("every", "batch", "chunk"):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (whole and value >= 1):
+                raise ValueError(
+                    f"`{name}` must be a whole number of at least 1 or None, but got {value!r}."
+                )
+
+    def looks(self, run: Run) -> Looks:
+        """When and on what this run's validation loss is looked at."""
+        return Looks(run, self.every, self.batch)
+
+    def sensitivity(self, run: Run, learn: Iterable[str]) -> Sensitivity:
+        """What goes along with a run to be read at each look."""
+        if self.mu == 0:
+            return OneStep(run, learn)
+        return Transported(run, learn, self.mu, self.chunk)
+
+    def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str | None:
+        """Exact only with mu = 1 and one look, at the end of the run."""
+        if self.mu == 1 and (self.every is None or self.every >= run.steps) and self.batch is None:
+            return None
+        if self.mu == 0:
+            return "greedy: each step is judged by the validation loss right after it"
+        return f"greedy: discounted by mu = {self.mu}, or looked at before the end of the run"
+
+    def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
+        """The run again, with its looks; and with tangents, if mu is not 0."""
+        learn, looks = list(learn), self.looks(run)
+        if not self._steps_alone(run, learn):
+            return Forward(self.chunk).sweep_cost(run, schedule, learn) + looks.cost
+        # Through the raw gradient: once more, with its graph, and its derivative, worth two.
+        curved = 0.0 if is_direct(run, learn) else 3.0 * looks.count / run.steps
+        return 1.0 + curved + looks.cost
+
+    def hypergradient(
+        self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
+    ) -> Hypergradient:
+        """Train once and look ahead at every step."""
+        learn = list(learn)
+        if self._steps_alone(run, learn):
+            return look_along(self, run, schedule, learn, on_step)
+        return self._transported(run, schedule, learn, on_step)
+
+    def _steps_alone(self, run: Run, learn: Iterable[str]) -> bool:
+        """Whether nothing is carried from step to step, nor into the first one."""
+        return self.mu == 0 and (run.task.initialize is None or is_direct(run, learn))
+
+    def _transported(
+        self, run: Run, schedule: Schedule, learn: list[str], on_step: OnStep
+    ) -> Hypergradient:
+        looks, axes = self.looks(run), Axes(schedule, learn, run.steps)
+        total = torch.zeros(len(axes.starts), dtype=torch.float64)
+
+        def look(t: int, state: Tensor, tangents: Tensor) -> None:
+            if looks.after(t):
+                _, gradient = looks.gradient(state[0], t)
+                total.add_((tangents[:, 0] @ gradient).double().cpu())
+            # A step is linear in its tangents: discounting them before it discounts its Jacobian.
+            tangents.mul_(self.mu)
+
+        outcome, _ = Forward(self.chunk).push(
+            run, schedule, axes.directions, axes.starts, on_step, look
+        )
+        return Hypergradient(outcome.loss, outcome.accuracy, axes.by_name(total))

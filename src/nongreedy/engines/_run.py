@@ -1,0 +1,236 @@
+"""One training run as a dynamical system: initial state, step, outer loss, and derivatives."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..errors import DivergedError
+from ..optimizers import Optimizer
+from ..schedules import Schedule
+from ..task import FlatModule, Hypers, Task
+from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix, seed_default, to_device
+from ..task._double_backward import cheap_double_backward
+from ..task._module import build
+from ..task._task import accuracy_count, checked_loss, outer_slices
+from ._linearized import Linearized
+
+Values = Mapping[str, Tensor]  # of the hyperparameters, by name
+
+# No learning rate has acted yet.
+_AT_ONCE = "Look for NaN or infinity in the training data or in the model's initial weights."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run is judged by: mean validation loss, and accuracy for classification."""
+
+    loss: float
+    accuracy: float | None
+
+
+class Run:
+    r"""A task trained by an optimizer for some steps from some seed.
+
+    .. math:: s_0 = \mathrm{init}(\text{seed}), \qquad
+              s_{t+1} = U(s_t, \nabla L_t(\theta_t, h_t), h_t), \qquad J = L_\mathrm{val}(\theta_T)
+
+    Args:
+        task: Model, loss, data.
+        optimizer: The pure update U.
+        steps: T, at least 1.
+        seed: Decides initialization, order, augmentation and dropout.
+        dtype: ``torch.float32`` to train, ``torch.float64`` to check.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        steps: int,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.task, self.steps, self.seed, self.dtype = task, steps, seed, dtype
+        module = build(task.model, seed).to(task.device, dtype)
+        self.module = FlatModule(module, task.constant_buffers)
+        shapes = (tuple(shape) for shape in self.module.shapes)
+        layout = tuple(zip(self.module.names, shapes, strict=True))
+        self.optimizer = optimizer.bound_to(layout, task.device)
+        self._guard = ReplayGuard(task.train)
+        clash = sorted({*optimizer.learnable, "step"} & set(task.learnable))
+        if clash:
+            raise ValueError(
+                f"The task and {type(optimizer).__name__} both have a hyperparameter called "
+                f"{clash[0]!r}. Rename the task's."
+            )
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of one state."""
+        return self.optimizer.init(self.module.start()).nbytes
+
+    def initial(self, values: Values | None = None) -> Tensor:
+        """s_0, shape (slots, P); `values` as in `step`, at step 0."""
+        return self.optimizer.init(self.initial_parameters(values or {}).detach())
+
+    def initial_parameters(self, values: Values) -> Tensor:
+        """theta_0, shape (P,), with the graph of the hyperparameters that it depends on."""
+        start = self.module.start()
+        if self.task.initialize is None:
+            return start
+        drawn = self.module.unflatten(start)
+        hypers = Hypers(self._own(values), 0, lambda: drawn)
+        with self.isolated():
+            seed_default(mix(self.seed, INITIAL, 1), self.task.device)
+            return self.module.flatten(self.task.initialized(drawn, hypers))
+
+    def pull_back_initial(
+        self, adjoint: Tensor, values: Values, learn: Collection[str]
+    ) -> dict[str, Tensor]:
+        """Adjoints of those of the task's hyperparameters in `learn`, from that of theta_0."""
+        own = self._leaves(values, learn)
+        if self.task.initialize is None or not own:
+            return {}
+        start = self.initial_parameters({**values, **own})
+        if not start.requires_grad:
+            return {}
+        found = torch.autograd.grad(
+            start, list(own.values()), adjoint, allow_unused=True, materialize_grads=True
+        )
+        return dict(zip(own, found, strict=True))
+
+    def push_initial(self, values: Values, moved: Values) -> Tensor:
+        """Tangents of theta_0, shape (K, P), where the task's hyperparameters have tangents `moved`.
+
+        Args:
+            moved: Name -> shape (K, ...).
+        """
+        own = {name: values[name] for name in moved}
+
+        def start(given: Values) -> Tensor:
+            return self.initial_parameters({**values, **given})
+
+        def push(directions: Values) -> Tensor:
+            return torch.func.jvp(start, (own,), (dict(directions),))[1]
+
+        return torch.stack([push({n: m[k] for n, m in moved.items()}) for k in range(_rows(moved))])
+
+    def _leaves(self, values: Values, learn: Collection[str]) -> dict[str, Tensor]:
+        own = [name for name in learn if name in self.task.learnable]
+        return {name: values[name].detach().clone().requires_grad_() for name in own}
+
+    def values(self, schedule: Schedule) -> dict[str, Tensor]:
+        """Every hyperparameter at every step: name -> shape (T, ...), the run's dtype and device.
+
+        And ``"step"``, the number of each step, from 1: bias corrections depend on it.
+        """
+        steps = torch.arange(1, self.steps + 1).to(self.task.device, self.dtype)
+        return {**schedule.tensors(self.steps, self.task.device, self.dtype), "step": steps}
+
+    def _own(self, values: Values) -> Values:
+        """The task's hyperparameters among the values of a step."""
+        return {name: values[name] for name in self.task.learnable}
+
+    def training_loss(self, parameters: Tensor, step: int, values: Values | None = None) -> Tensor:
+        """Loss of the batch at `step`, shape (); the same bits at every call."""
+        batch = self.task.plan.batch(self.seed, step, self.task.device, self.dtype)
+        self._guard.check(step, batch)
+        hypers = Hypers(
+            self._own(values or {}),
+            step,
+            lambda: self.module.unflatten(parameters),
+            lambda: self.task.plan.index(self.seed, step).to(self.task.device),
+        )
+        seed_default(mix(self.seed, DROPOUT, step), self.task.device)
+        return self.task.training_loss(lambda x: self.module(parameters, x, True), batch, hypers)
+
+    def gradient(
+        self, parameters: Tensor, step: int, values: Values | None = None
+    ) -> tuple[float, Tensor]:
+        """Training loss and its gradient, shape (P,). The one function that a replay repeats."""
+        parameters = parameters.detach().requires_grad_()
+        loss = self.training_loss(parameters, step, values)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DivergedError("training loss", step, self.steps, "" if step else _AT_ONCE)
+        (gradient,) = torch.autograd.grad(loss, parameters)
+        return value, gradient
+
+    def linearize(
+        self,
+        parameters: Tensor,
+        step: int,
+        values: Values | None = None,
+        learn: Collection[str] = (),
+    ) -> Linearized:
+        """The gradient with its graph, also of the task's hyperparameters among `learn`."""
+        parameters, values = parameters.detach().requires_grad_(), dict(values or {})
+        leaves = self._leaves(values, learn)
+        with cheap_double_backward():
+            loss = self.training_loss(parameters, step, {**values, **leaves})
+            (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
+        return Linearized(loss, parameters, leaves, gradient)
+
+    def step(self, state: Tensor, values: Values, step: int) -> tuple[Tensor, float]:
+        """The next state and the training loss at this one."""
+        loss, gradient = self.gradient(state[0], step, values)
+        return self.optimizer.advance(state, gradient, values), loss
+
+    def outer_loss(self, parameters: Tensor) -> Outcome:
+        """Mean validation loss and accuracy. Dropout off, BatchNorm on batch statistics."""
+        with torch.no_grad():
+            return self._outer(parameters, None)
+
+    def outer_gradient(
+        self, parameters: Tensor, chosen: Tensor | None = None
+    ) -> tuple[Outcome, Tensor]:
+        """The same, and the gradient of the loss, shape (P,); on all examples or the chosen ones."""
+        total = torch.zeros_like(parameters)
+        return self._outer(parameters, total, chosen), total
+
+    def _outer(
+        self, parameters: Tensor, total: Tensor | None, chosen: Tensor | None = None
+    ) -> Outcome:
+        examples, right, loss_sum = self.task.validation, 0.0, 0.0
+        count = examples.count if chosen is None else len(chosen)
+        for part in outer_slices(count):
+            weight = (part.stop - part.start) / count
+            batch = examples.fetch(part if chosen is None else chosen[part])
+            inputs, targets = to_device(batch, self.task.device, self.dtype)
+            leaf = parameters.detach().requires_grad_(total is not None)
+            output = self.module(leaf, inputs, False)
+            loss = checked_loss(self.task.validation_loss(output, targets))
+            loss_sum += weight * loss.item()
+            if total is not None:
+                total += weight * torch.autograd.grad(loss, leaf)[0]
+            right = _add_known(right, accuracy_count(output, targets))
+        if not math.isfinite(loss_sum):
+            raise DivergedError("validation loss", self.steps, self.steps)
+        return Outcome(loss_sum, None if right is None else right / count)
+
+    @contextlib.contextmanager
+    def isolated(self) -> Iterator[None]:
+        """Leave the caller's random state alone, and select attention with second derivatives."""
+        devices = [self.task.device] if self.task.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), sdpa_kernel(SDPBackend.MATH):
+            yield
+
+
+def _add_known(total: float | None, more: float | None) -> float | None:
+    return None if total is None or more is None else total + more
+
+
+def _rows(moved: Values) -> int:
+    return len(next(iter(moved.values())))
+
+
+def at(values: Values, step: int) -> dict[str, Tensor]:
+    """This step's value of each hyperparameter, shape () but for variables."""
+    return {name: value[step] for name, value in values.items()}

@@ -1,0 +1,130 @@
+"""Sensitivity: how the present state of a run depends on the hyperparameters used so far."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Mapping
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ..errors import DivergedError
+from ..schedules import Variable
+from ._forward import Forward
+from ._looks import Looks
+from ._reverse import pull_back
+from ._run import Outcome, Run
+
+Values = Mapping[str, Tensor]
+
+
+class Sensitivity(abc.ABC):
+    """Goes along with a run and can be asked for derivatives at any step."""
+
+    @abc.abstractmethod
+    def advance(self, state: Tensor, values: Values, step: int) -> Tensor:
+        """The next state, shape (slots, P); takes note of how it depends on `values`."""
+
+    @abc.abstractmethod
+    def look(
+        self, looks: Looks, state: Tensor, values: Values, step: int
+    ) -> tuple[Outcome, dict[str, Tensor]]:
+        """What validation says at this state, and name -> derivative, in the value's shape."""
+
+
+class Readable(Sensitivity):
+    """A sensitivity of the present theta: of the validation loss it needs the gradient there."""
+
+    def look(
+        self, looks: Looks, state: Tensor, values: Values, step: int
+    ) -> tuple[Outcome, dict[str, Tensor]]:
+        outcome, gradient = looks.gradient(state[0], step)
+        return outcome, self.read(gradient)
+
+    @abc.abstractmethod
+    def read(self, gradient: Tensor) -> dict[str, Tensor]:
+        """Name -> derivative of a function of the present theta with this gradient."""
+
+
+@final
+class OneStep(Readable):
+    r"""The last step alone: :math:`\langle \nabla L(\theta_{t+1}), \partial_h U_t \rangle`.
+
+    One vector-Jacobian product of the update gives it for every setting of the optimizer: the raw
+    gradient does not depend on those. For the task's hyperparameters, of any size, the raw gradient
+    is differentiated once more (T1-T2).
+
+    Raises:
+        DivergedError: A non-finite derivative.
+    """
+
+    def __init__(self, run: Run, learn: Iterable[str]):
+        self._run, self._learn = run, list(learn)
+
+    def advance(self, state: Tensor, values: Values, step: int) -> Tensor:
+        _, gradient = self._run.gradient(state[0], step, values)
+        self._last = state, gradient, values, step
+        return self._run.optimizer.advance(state, gradient, values)
+
+    def read(self, gradient: Tensor) -> dict[str, Tensor]:
+        state, raw, values, step = self._last
+        adjoint = torch.zeros_like(state)
+        adjoint[0] = gradient
+        if is_direct(self._run, self._learn):
+            _, _, pulled = self._run.optimizer.pull_back(state, raw, values, adjoint, self._learn)
+        else:
+            _, pulled = pull_back(self._run, state, values, step, adjoint, self._learn)
+        return _checked(pulled, step, self._run.steps)
+
+
+@final
+class Transported(Readable):
+    r"""Every step so far, discounted: :math:`Z_{t+1} = \mu A_t Z_t + B_t`, one tangent per name.
+
+    A hyperparameter counts as the same number at every step, as in real-time recurrent learning:
+    the change of today's value is thought to have been made to all former ones, too.
+
+    Raises:
+        DivergedError: A non-finite loss or tangent.
+        ValueError: A variable: its entries would need a tangent each.
+    """
+
+    def __init__(self, run: Run, learn: Iterable[str], mu: float, chunk: int | None = None):
+        self._run, self._learn, self._mu, self._forward = run, list(learn), mu, Forward(chunk)
+        for name in self._learn:
+            if isinstance(run.task.learnable.get(name), Variable):
+                raise ValueError(
+                    f"{name} is a variable, but a Greedy engine with mu={mu} moves one number per "
+                    "hyperparameter. Use mu=0, EvoGrad, or `tune`."
+                )
+        count = len(self._learn)
+        unit = torch.eye(count, dtype=run.dtype, device=run.task.device)
+        self._seeds = dict(zip(self._learn, unit, strict=True))
+        self._tangents = torch.empty(0)
+
+    def advance(self, state: Tensor, values: Values, step: int) -> Tensor:
+        if step == 0:
+            self._tangents = state.new_zeros(len(self._learn), *state.shape)
+        self._step = step
+        # A step is linear in its tangents: discounting them before it discounts its Jacobian.
+        self._tangents.mul_(self._mu)
+        return self._forward.push_step(self._run, state, values, step, self._tangents, self._seeds)
+
+    def read(self, gradient: Tensor) -> dict[str, Tensor]:
+        products = self._tangents[:, 0] @ gradient
+        found = dict(zip(self._learn, products, strict=True))
+        return _checked(found, self._step, self._run.steps)
+
+
+def is_direct(run: Run, learn: Iterable[str]) -> bool:
+    """Whether all act in the optimizer's update, and none through the raw gradient."""
+    return set(learn) <= set(run.optimizer.learnable)
+
+
+def _checked(found: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
+    """The derivatives, if all are finite."""
+    for name, value in found.items():
+        if not bool(value.isfinite().all()):
+            raise DivergedError(f"greedy hypergradient (of {name})", step, steps)
+    return found

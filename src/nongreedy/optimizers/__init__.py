@@ -1,0 +1,28 @@
+"""Inner optimizers as pure updates of the flat state, and their torch twins."""
+
+from ..schedules._export import export
+from ._adaptive import Adagrad, Adam, AdamW, RMSprop
+from ._grouped import Grouped
+from ._lion import Lion, TorchLion
+from ._muon import Muon, TorchMuon
+from ._optimizer import Layout, Optimizer
+from ._plain import PlainOptimizer
+from ._sgd import SGD
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Grouped",
+    "Layout",
+    "Lion",
+    "Muon",
+    "Optimizer",
+    "PlainOptimizer",
+    "RMSprop",
+    "TorchLion",
+    "TorchMuon",
+]
+
+export(globals())

@@ -1,0 +1,159 @@
+"""Settings per parameter group."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from ..errors import nearest_name
+from ..schedules import Basis, Default, Hyperparameter
+from ._adaptive import Values
+from ._optimizer import Layout, Optimizer, checked_setting
+
+VECTORS = "vectors"
+Settings = Mapping[str, Basis | float]
+_BOUND = "bound_to has not been called: a Grouped optimizer works in a Run only."
+
+
+@final
+@dataclass(frozen=True)
+class Grouped(Optimizer):
+    r"""An optimizer some of whose settings differ between groups of parameters.
+
+    .. math:: h_{t,i} = h_t^{(k)} \text{ with } k \text{ the group of parameter } i
+
+    A group is a pattern of parameter names (``"*bias"``, ``"head.*"``, as the shell's) or
+    ``"vectors"``, all parameters with fewer than two dimensions: biases and the scales of norms. The
+    first group that fits a parameter has it. A setting that a group does not give is shared with the
+    rest. In a schedule, a group's own setting is called ``weight_decay[*bias]``.
+
+    Args:
+        base: Optimizer of the rest, whose update and slots hold for all.
+        groups: Pattern -> settings of its own: name -> basis (learned) or number (fixed).
+
+    Raises:
+        ValueError: A group without settings, a setting that the optimizer does not have, or (when a
+            run is made) a pattern that fits no parameter.
+
+    Source: the parameter groups of ``torch.optim``.
+
+    Cannot: combine different optimizers, clip groups apart, or group :class:`Muon`, whose twin has
+    groups of its own.
+
+    Example:
+        >>> from nongreedy import SGD, Windows
+        >>> optimizer = Grouped(SGD(Windows(4), weight_decay=5e-4), {"vectors": {"weight_decay": 0.0}})
+        >>> list(optimizer.learnable)
+        ['learning_rate', 'momentum', 'weight_decay', 'weight_decay[vectors]']
+    """
+
+    base: Optimizer = field(kw_only=False)
+    groups: Mapping[str, Settings] = field(default_factory=dict)
+    index: Tensor | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if type(self.base).__name__ in ("Muon", "Grouped"):
+            raise ValueError(f"{type(self.base).__name__} cannot be grouped: {self.base!r}.")
+        if self.clip_value is not None or self.clip_norm is not None:
+            raise ValueError(
+                f"Clipping is over all groups: give clip_value={self.clip_value} and "
+                f"clip_norm={self.clip_norm} to the base, {type(self.base).__name__}(...)."
+            )
+        object.__setattr__(self, "slots", self.base.slots)
+        learnable = dict(self.base.learnable)
+        for pattern, settings in self.groups.items():
+            if not settings:
+                raise ValueError(f"The group {pattern!r} has no settings of its own. Leave it out.")
+            for name in settings:
+                if name not in self.base.learnable:
+                    raise ValueError(
+                        f"The group {pattern!r} sets {name!r}, which {type(self.base).__name__} "
+                        "does not have." + nearest_name(name, self.base.learnable)
+                    )
+                learnable[_named(name, pattern)] = self.base.learnable[name]
+        object.__setattr__(self, "learnable", learnable)
+        super().__post_init__()
+
+    def given(self) -> Mapping[str, Basis | float]:
+        """The base's settings, then those of the groups."""
+        own = {
+            _named(name, pattern): checked_setting(_named(name, pattern), value)
+            for pattern, settings in self.groups.items()
+            for name, value in settings.items()
+        }
+        return {**self.base.given(), **own}
+
+    def hyperparameters(
+        self, steps: int | None = None, overrides: Mapping[str, Default] | None = None
+    ) -> dict[str, Hyperparameter]:
+        """Every hyperparameter; what holds for a setting of some name holds in every group."""
+        table = {n: row for n in self.learnable if (row := (overrides or {}).get(n.split("[")[0]))}
+        return super().hyperparameters(steps, table)
+
+    def bound_to(self, layout: Layout, device: torch.device) -> Grouped:
+        """Knowing the group of every entry of the flat vector: 0 is the rest."""
+        groups = [self._group_of(name, len(shape)) for name, shape in layout]
+        for number, pattern in enumerate(self.groups, 1):
+            if number not in groups:
+                raise ValueError(
+                    f"No parameter is in the group {pattern!r}; there are "
+                    f"{[name for name, _ in layout]}."
+                )
+        sizes = torch.tensor([torch.Size(shape).numel() for _, shape in layout])
+        index = torch.tensor(groups).repeat_interleave(sizes).to(device)
+        return replace(self, base=self.base.bound_to(layout, device), index=index)
+
+    def _group_of(self, name: str, dimensions: int) -> int:
+        fits = (
+            dimensions < 2 if pattern == VECTORS else fnmatch.fnmatchcase(name, pattern)
+            for pattern in self.groups
+        )
+        return next((number for number, fit in enumerate(fits, 1) if fit), 0)
+
+    def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
+        """The base's update, with one value per entry where groups differ."""
+        return self.base.update(state, gradient, self._spread(values))
+
+    def advance(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
+        """Likewise."""
+        return self.base.advance(state, gradient, self._spread(values))
+
+    def clip(self, gradient: Tensor) -> Tensor:
+        """The base's clipping, over all groups together."""
+        return self.base.clip(gradient)
+
+    def clip_torch(self, parameters: Any) -> None:
+        """Likewise, on the ``.grad`` of a plain loop's parameters."""
+        self.base.clip_torch(parameters)
+
+    def _spread(self, values: Values) -> dict[str, Tensor]:
+        """Values of the base's settings, shape (P,) where a group has its own, else ()."""
+        assert self.index is not None, _BOUND
+        spread = dict(values)
+        for name in self.base.learnable:
+            own = [_named(name, pattern) for pattern in self.groups]
+            if any(each in values for each in own):
+                rows = [values[name], *(values.get(each, values[name]) for each in own)]
+                spread[name] = torch.stack(rows)[self.index]
+        return spread
+
+    def torch_groups(self, named: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
+        """Parameter groups for ``torch.optim``, each with its pattern under ``"group"``."""
+        patterns = ["", *self.groups]
+        members: dict[str, list[Any]] = {pattern: [] for pattern in patterns}
+        for name, parameter in named:
+            members[patterns[self._group_of(name, parameter.dim())]].append(parameter)
+        return [{"params": part, "group": pattern} for pattern, part in members.items() if part]
+
+    def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
+        """The base's twin, given the groups of :meth:`torch_groups`."""
+        return self.base.torch_optimizer(parameters)
+
+
+def _named(name: str, pattern: str) -> str:
+    return f"{name}[{pattern}]"

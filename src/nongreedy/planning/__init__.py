@@ -1,0 +1,16 @@
+"""Planning: time and memory of every engine on the user's own task, before anything is spent."""
+
+from ..schedules._export import export
+from ._choice import Choice, settle
+from ._forecast import Forecast
+from ._plan import Plan, plan
+
+__all__ = [
+    "Choice",
+    "Forecast",
+    "Plan",
+    "plan",
+    "settle",
+]
+
+export(globals())

@@ -1,0 +1,10 @@
+"""What a study has to say, as one page and as a figure for papers."""
+
+from ..schedules._export import export
+from ._report import report
+
+__all__ = [
+    "report",
+]
+
+export(globals())

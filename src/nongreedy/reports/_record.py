@@ -1,0 +1,130 @@
+"""What a report is made of: every outer step with its schedule, training curve and hypergradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..engines import Hypergradient
+from ..schedules import Schedule, TimeBasis
+from ..search import OuterStep, Status
+from ._page_parts.ranking import Place
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The hypergradient of one seed.
+
+    Attributes:
+        loss: Validation loss of the schedule that was differentiated; None where it is not known.
+        gradients: Name -> shape (size of the basis,).
+        per_step: Name -> (middles of blocks of steps, means of dJ/dh_t over them).
+        whole: All of it; None where only the trial speaks of it.
+    """
+
+    seed: int
+    loss: float | None
+    gradients: Mapping[str, np.ndarray]
+    per_step: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    whole: Hypergradient | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One outer step.
+
+    Attributes:
+        curve: Training step -> training loss, of a run of the step's schedule.
+        run_cost: What its own plain runs cost.
+        first_loss: Of its first plain run that finished, if that is known.
+    """
+
+    row: OuterStep
+    schedule: Schedule
+    curve: Mapping[int, float]
+    sweeps: list[Sweep]
+    run_cost: float
+    first_loss: float | None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its schedule could not be trained."""
+        return not math.isfinite(self.row.validation_loss)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that a report is made of.
+
+    Attributes:
+        steps: Outer steps in their order, at least one.
+        schedule: What was returned; of an unfinished study the last accepted schedule.
+        loss: Its validation loss.
+        status: Why the search ended; None while it has not.
+        last_cost: Cost since the last outer step: of a step that was not finished, and of the final
+            comparison. None where that is not known.
+        judged: Schedules in fresh trainings, the returned one first, and their measure; of studies that
+            `nongreedy tune` brought to its end.
+        resume: What to type to go on; None where `nongreedy tune` did not begin the study.
+        lost: Number of answers that could not be read.
+    """
+
+    name: str
+    place: str
+    settings: Mapping[str, Any]
+    command: Mapping[str, Any]
+    engine: Mapping[str, Any]
+    steps: list[Step]
+    schedule: Schedule
+    loss: float
+    status: Status | None
+    last_cost: float | None
+    resume: str | None
+    judged: tuple[str, list[Place]] | None = None
+    lost: int = 0
+
+    @property
+    def horizon(self) -> int:
+        """Length of a training run in steps."""
+        return int(self.settings["steps"])
+
+    @property
+    def rows(self) -> list[OuterStep]:
+        """The history."""
+        return [step.row for step in self.steps]
+
+    @property
+    def learned(self) -> list[str]:
+        """Names of what was tuned."""
+        return list(self.steps[0].row.values)
+
+    @property
+    def curves(self) -> list[str]:
+        """Those of them that may change over a run."""
+        bases = {name: self.schedule.curves[name].basis for name in self.learned}
+        return [name for name, basis in bases.items() if isinstance(basis, TimeBasis)]
+
+    @property
+    def start(self) -> tuple[float, bool]:
+        """The first validation loss that is known, and whether it is that of the first schedule."""
+        first = self.steps[0]
+        swept = [sweep.loss for sweep in first.sweeps if sweep.loss is not None]
+        if swept:
+            return float(np.mean(swept)), True
+        if first.first_loss is not None:
+            return first.first_loss, True
+        return first.row.validation_loss, False
+
+    @property
+    def cost(self) -> float:
+        """Plain training runs' worth of gradients, as far as it is known."""
+        return self.rows[-1].cost + (self.last_cost or 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """That the outer steps took."""
+        return sum(row.seconds for row in self.rows)

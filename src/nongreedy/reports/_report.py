@@ -1,0 +1,63 @@
+"""``report``: a study in, a page and two images out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..schedules._files import make_writable, replace_file
+from ..studies import Study
+
+PAGE, IMAGES = "report.html", ("report.png", "report.svg")
+
+
+def report(
+    study: str | os.PathLike[str] | Study, out: str | os.PathLike[str] | None = None
+) -> Path:
+    r"""Write what a study has to say: a page for the browser, and images for a paper.
+
+    ``report.html`` is one file that needs no network: schedules over training and how they grew,
+    validation loss of each outer step, training curves, hypergradients :math:`dJ/dh_t` (mean over
+    seeds, and a band of a standard deviation), what was spent on what, how far the hypergradients
+    stand out of their noise, settings, and code to paste. ``report.png`` and ``report.svg`` show the
+    main figures. Axes are in training steps, in plain training runs, or in the hyperparameters' own
+    units. An unfinished study is reported as far as it is.
+
+    Args:
+        study: A :class:`Study`, or the path or URL of the study named ``nongreedy``.
+        out: Directory for the files, made if need be; by default that of the study's file, or the
+            current one for databases on servers.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        StudyError: No such study, not one of ours, or no outer step of it is finished.
+        OSError: The directory cannot be written.
+
+    Source: none; figures by Plotly and Matplotlib.
+
+    Cannot: show derivatives step by step that the engine does not compute; tell which data the search
+    was run on.
+
+    Example:
+        >>> report("nowhere.db")
+        Traceback (most recent call last):
+        ...
+        nongreedy.errors.StudyError: No study file 'nowhere.db'.
+    """
+    # Drawing is imported when something is drawn: it takes as long as torch's import.
+    from ._page import page
+    from ._paper import paper
+    from ._reader import read
+
+    study = Study.of(study)
+    record = read(study)
+    folder = Path(out) if out is not None else (study.address.path or Path("study.db")).parent
+    make_writable(folder, "the report to")
+    figure = paper(record)
+    for name in IMAGES:
+        figure.savefig(folder / name, dpi=200)
+    target = folder / PAGE
+    replace_file(target, page(record))
+    return target

@@ -1,0 +1,53 @@
+"""What a reader takes along: code to paste, settings, versions."""
+
+from __future__ import annotations
+
+import json
+
+from ._page_parts.document import versions
+from ._page_parts.markup import pairs, section, text
+from ._record import Record
+
+_MOST_VALUES = 64  # of a schedule are written into code
+
+
+def use(record: Record) -> str:
+    """The schedule as code."""
+    lead = "In your own training loop, with any number of steps:"
+    return section("Use it", f"<p>{lead}</p><pre><code>{text(code(record))}</code></pre>")
+
+
+def code(record: Record) -> str:
+    """What a user pastes into their own training loop."""
+    content = record.schedule.with_settings({}).to_json()
+    curves = content.pop("hyperparameters")
+    if sum(len(curve["coefficients"]) for curve in curves.values()) > _MOST_VALUES:
+        given = 'schedule = ng.Schedule.load("schedule.json")  # written by `nongreedy tune`'
+    else:  # JSON of texts and numbers is Python, too
+        rows = [f"        {json.dumps(n)}: {json.dumps(c)},\n" for n, c in curves.items()]
+        head = "".join(f"    {json.dumps(k)}: {json.dumps(v)},\n" for k, v in content.items())
+        inner = f'    "hyperparameters": {{\n{"".join(rows)}    }},\n'
+        given = f"schedule = ng.Schedule.from_json({{\n{head}{inner}}})"
+    return (
+        f"import nongreedy as ng\n\n{given}\n"
+        f"scheduler = schedule.attach(optimizer, total_steps={record.horizon})\n\n"
+        "optimizer.step()\nscheduler.step()  # after every optimizer step\n"
+    )
+
+
+def settings(record: Record) -> str:
+    """What was asked for, and with which versions."""
+    rows = {key.replace("_", " "): value for key, value in record.settings.items()}
+    engine = [part for part in (record.engine.get("engine"), record.engine.get("reason")) if part]
+    if engine:
+        rows["engine that was used"] = ": ".join(str(part) for part in engine)
+    command = (
+        "<h3>Options of <code>nongreedy tune</code></h3>"
+        + pairs({key.replace("_", " "): value for key, value in record.command.items()})
+        if record.command
+        else ""
+    )
+    return section(
+        "Settings", pairs({"study": record.place, **rows}), command,
+        "<h3>Versions that made this page</h3>", pairs(versions()),
+    )  # fmt: skip

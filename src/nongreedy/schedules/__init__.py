@@ -1,0 +1,27 @@
+"""Schedules: bases times coefficients, what is learned of them, their file and their torch scheduler."""
+
+from ._basis import Basis, Constant, Linear, PerStep, TimeBasis, Windows
+from ._curve import Curve
+from ._export import export
+from ._hyperparameter import Default, Hyperparameter
+from ._schedule import Schedule, cosine_schedule
+from ._scheduler import ScheduleLR
+from ._variable import Variable
+
+__all__ = [
+    "Basis",
+    "Constant",
+    "Curve",
+    "Default",
+    "Hyperparameter",
+    "Linear",
+    "PerStep",
+    "Schedule",
+    "ScheduleLR",
+    "TimeBasis",
+    "Variable",
+    "Windows",
+    "cosine_schedule",
+]
+
+export(globals())

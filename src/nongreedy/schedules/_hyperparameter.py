@@ -1,0 +1,182 @@
+"""A hyperparameter: its name, its basis, its first values, its bounds and its coordinate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from ..errors import nearest_name
+from ._basis import Basis, Constant
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A smooth one-to-one coordinate: `forward` to it, `inverse` back, `slope` = d value / d it."""
+
+    forward: Callable[[Tensor], Tensor]
+    inverse: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+    domain: tuple[float, float] = (-math.inf, math.inf)
+
+
+_LN10 = math.log(10.0)
+
+# Logarithms to base ten, so that an outer step of 1 is a decade.
+TRANSFORMS: dict[str | None, Transform] = {
+    None: Transform(lambda v: v, lambda c: c, torch.ones_like),
+    "log": Transform(torch.log10, lambda c: 10**c, lambda v: v * _LN10, (0.0, math.inf)),
+    "log1m": Transform(
+        lambda v: -torch.log10(1 - v),
+        lambda c: 1 - 10**-c,
+        lambda v: (1 - v) * _LN10,
+        (-math.inf, 1.0),
+    ),
+    "logit": Transform(torch.logit, torch.sigmoid, lambda v: v * (1 - v), (0.0, 1.0)),
+}
+
+
+@dataclass(frozen=True)
+class Default:
+    """What holds for a hyperparameter of some name where its basis leaves a field open."""
+
+    initial: float
+    bounds: tuple[float, float]
+    transform: str | None
+    outer_step: float
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One learned or fixed hyperparameter, every field settled.
+
+    `initial` holds one float64 per coefficient, in the hyperparameter's own units; `outer_step` is
+    in units of the coordinate `transform`; `owner` is ``"optimizer"`` or ``"task"``.
+    """
+
+    name: str
+    basis: Basis
+    initial: Tensor
+    bounds: tuple[float, float]
+    transform: str | None
+    outer_step: float
+    learned: bool = True
+    owner: str = "optimizer"
+
+    def to_coordinate(self, values: Tensor) -> Tensor:
+        """Values in their own units -> coordinates of the outer rule."""
+        return TRANSFORMS[self.transform].forward(values)
+
+    def to_value(self, coordinates: Tensor) -> Tensor:
+        """Coordinates of the outer rule -> values in their own units, within the bounds."""
+        return self.clip(TRANSFORMS[self.transform].inverse(coordinates))
+
+    def gradient_in_coordinate(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """The chain rule: derivative with respect to the coordinate, at `values`."""
+        return gradient * TRANSFORMS[self.transform].slope(values)
+
+    def clip(self, values: Tensor) -> Tensor:
+        """The nearest values within the bounds."""
+        return values.clamp(*self.bounds)
+
+
+def resolve(
+    name: str, given: Basis | float, default: Default, steps: int | None = None
+) -> Hyperparameter:
+    """Settle every field of a hyperparameter and check it.
+
+    Raises:
+        ValueError: Bounds out of order, an initial value outside them, a wrong number of initial
+            values, a coordinate undefined on the bounds, or more coefficients than steps.
+    """
+    if not isinstance(given, Basis):
+        return _fixed(name, given, default)
+    transform = default.transform if given.transform == "default" else given.transform
+    if transform not in TRANSFORMS:
+        raise ValueError(
+            f"{name} has transform={transform!r}."
+            + nearest_name(str(transform), [str(key) for key in TRANSFORMS])
+        )
+    bounds = _checked_bounds(name, given.bounds or default.bounds, transform)
+    step = default.outer_step if given.outer_step is None else float(given.outer_step)
+    if not (step > 0 and math.isfinite(step)):
+        raise ValueError(f"{name} has outer_step={step!r}; it must be a positive finite number.")
+    if steps is not None:
+        given.check(steps, name)
+    initial = default.initial if given.initial is None else given.initial
+    values = _initial_values(name, initial, given, steps)
+    _check_within(name, values, bounds)
+    return Hyperparameter(name, given, values, bounds, transform, step)
+
+
+def _fixed(name: str, given: float, default: Default) -> Hyperparameter:
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+        raise ValueError(
+            f"{name} must be a number (then it is fixed) or a schedule such as Windows(4) (then it "
+            f"is learned), but got {given!r}."
+        )
+    value = torch.tensor([float(given)], dtype=torch.float64)
+    return Hyperparameter(
+        name, Constant(), value, (float(given), float(given)), None, default.outer_step, False
+    )
+
+
+def _checked_bounds(
+    name: str, bounds: tuple[float, float], transform: str | None
+) -> tuple[float, float]:
+    low, high = (float(bound) for bound in bounds)
+    if not low < high:
+        raise ValueError(f"{name} has bounds {bounds}: the lower must be less than the upper.")
+    least, most = TRANSFORMS[transform].domain
+    # The ends of a domain are at infinity in its coordinate.
+    if (low <= least and least > -math.inf) or (high >= most and most < math.inf):
+        raise ValueError(
+            f"{name} has bounds {bounds}, where the coordinate {transform!r} is not defined. "
+            "Narrow the bounds, or pass transform=None."
+        )
+    return low, high
+
+
+def _initial_values(name: str, initial: object, basis: Basis, steps: int | None) -> Tensor:
+    values = torch.as_tensor(initial, dtype=torch.float64).reshape(-1)
+    size = basis.size(steps if steps is not None else max(len(values), 1))
+    if len(values) == 1:
+        values = values.expand(size).clone()
+    if len(values) != size:
+        raise ValueError(
+            f"{name} has {len(values)} initial values for {size} coefficients ({basis!r}). "
+            "Give one number, or one per coefficient."
+        )
+    return values
+
+
+def _check_within(name: str, values: Tensor, bounds: tuple[float, float]) -> None:
+    outside = (values < bounds[0]) | (values > bounds[1]) | ~values.isfinite()
+    if outside.any():
+        raise ValueError(
+            f"{name} starts at {values[outside][0].item():g}, outside its bounds {bounds}. "
+            "Move `initial`, or widen `bounds`."
+        )
+
+
+def resolve_all(
+    given: Mapping[str, Basis | float],
+    defaults: Mapping[str, Default],
+    steps: int | None = None,
+    overrides: Mapping[str, Default] | None = None,
+) -> dict[str, Hyperparameter]:
+    """Settle a table of hyperparameters; `overrides` (an outer rule's) go before `defaults`."""
+    table = {**defaults, **{k: v for k, v in (overrides or {}).items() if k in defaults}}
+    return {
+        name: resolve(name, cast("Basis | float", value), table[name], steps)
+        for name, value in given.items()
+    }
+
+
+def learned(hyperparameters: Mapping[str, Hyperparameter]) -> dict[str, Hyperparameter]:
+    """Those that move."""
+    return {name: h for name, h in hyperparameters.items() if h.learned}

@@ -1,0 +1,227 @@
+"""A schedule: what the user keeps. Bases times coefficients, by name; a JSON file; a scheduler."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ScheduleFileError
+from ._basis import Constant, Windows
+from ._curve import Curve, read_curve
+from ._files import replace_file
+from ._hyperparameter import Hyperparameter
+
+FORMAT = "nongreedy.schedule"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Values of every hyperparameter over a training run of any length.
+
+    .. math:: h_t = \\sum_j B_{tj} c_j, \\qquad t = 0 .. T - 1
+
+    Args:
+        curves: Name -> :class:`Curve`.
+        settings: What produced it; kept in the file, never interpreted.
+
+    Cannot: know whether it suits another model or data set than the one it was learned on.
+
+    Example:
+        >>> schedule = Schedule.of(learning_rate=[0.1, 0.01], momentum=0.9)
+        >>> schedule.values(4)["learning_rate"].tolist()
+        [0.1, 0.1, 0.01, 0.01]
+    """
+
+    curves: Mapping[str, Curve]
+    settings: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, **values: float | list[float]) -> Schedule:
+        """Windows from plain numbers or lists of numbers."""
+        tensors = {
+            n: torch.as_tensor(v, dtype=torch.float64).reshape(-1) for n, v in values.items()
+        }
+        return cls({n: Curve(Windows(len(v)), v) for n, v in tensors.items()})
+
+    @classmethod
+    def initial(cls, hyperparameters: Mapping[str, Hyperparameter]) -> Schedule:
+        """Where the search begins."""
+        return cls(
+            {n: Curve(h.basis, h.initial.clone(), h.owner) for n, h in hyperparameters.items()}
+        )
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Coefficients of one hyperparameter."""
+        return self.curves[name].coefficients
+
+    @property
+    def identity(self) -> tuple[tuple[object, ...], ...]:
+        """Bases and every bit of the coefficients: equal for schedules that give equal runs, and of
+        the same `repr` in every process."""
+        return tuple(
+            (name, curve.basis.kind, curve.edges, curve.coefficients.numpy().tobytes())
+            for name, curve in sorted(self.curves.items())
+        )
+
+    def with_coefficients(self, changed: Mapping[str, Tensor]) -> Schedule:
+        """The same bases with other coefficients for some names."""
+        curves = {
+            name: replace(curve, coefficients=changed.get(name, curve.coefficients))
+            for name, curve in self.curves.items()
+        }
+        return Schedule(curves, self.settings)
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Schedule:
+        """The same curves with a record of what produced them."""
+        return Schedule(self.curves, settings)
+
+    def values(self, total_steps: int) -> dict[str, Tensor]:
+        """Every value at every step: name -> shape (total_steps, ...), float64."""
+        if total_steps < 1:
+            raise ValueError(f"`total_steps` must be at least 1, but got {total_steps}.")
+        return {name: curve.values(total_steps) for name, curve in self.curves.items()}
+
+    def tensors(
+        self, total_steps: int, device: torch.device, dtype: torch.dtype
+    ) -> dict[str, Tensor]:
+        """The same on a device; a variable, equal at every step, is not copied for each."""
+        found = {}
+        for name, value in self.values(total_steps).items():
+            once = value[:1] if value.dim() > 1 else value
+            found[name] = once.to(device, dtype).expand(value.shape)
+        return found
+
+    def describe(self) -> str:
+        """One line per hyperparameter, for people."""
+        rows = [
+            f"{name:<14} {curve.basis.kind:<9} {curve.describe()}"
+            for name, curve in self.curves.items()
+        ]
+        return "\n".join(rows)
+
+    def attach(self, optimizer: torch.optim.Optimizer, total_steps: int) -> Any:
+        """A ``torch.optim.lr_scheduler.LRScheduler`` that sets this schedule's values each step.
+
+        Sets whatever the schedule holds (learning rate, momentum, betas, epsilon, weight decay) in
+        every parameter group that has it, now and at each ``scheduler.step()``, for a run of
+        `total_steps` steps; afterwards the last values stay. A parameter group whose weight decay is
+        0 while that of others is not, as is usual for biases and norms, keeps its 0 (unless the
+        schedule has an entry of its own for that group). Hyperparameters of the task (of its loss,
+        data or initialization) are not the optimizer's: take them from :meth:`values`.
+
+        Raises:
+            ValueError: `total_steps` below 1, or the optimizer lacks one of the hyperparameters.
+
+        Example:
+            >>> layer = torch.nn.Linear(2, 1)
+            >>> sgd = torch.optim.SGD(layer.parameters(), lr=0.0)
+            >>> scheduler = Schedule.of(learning_rate=[0.1, 0.01]).attach(sgd, total_steps=2)
+            >>> sgd.step(); scheduler.step(); sgd.param_groups[0]["lr"]
+            0.01
+        """
+        from ._scheduler import ScheduleLR
+
+        return ScheduleLR(optimizer, self, total_steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary: format, version, curves, settings."""
+        curves = {name: curve.to_json() for name, curve in self.curves.items()}
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "hyperparameters": curves,
+            "settings": dict(self.settings),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the schedule as JSON, all or nothing: a reader never sees half a file."""
+        path = Path(path)
+        text = json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
+        try:
+            replace_file(path, text)
+        except OSError as error:
+            raise OSError(
+                f"Cannot write the schedule to {str(path)!r}: {error.strerror or error}. "
+                "Choose a path in an existing directory that you may write to."
+            ) from error
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Schedule:
+        """Read a schedule that :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: No such file.
+            ScheduleFileError: Not JSON, not a schedule, another version, or values that are not
+                finite numbers.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ScheduleFileError(
+                f"{str(path)!r} is not JSON ({error}). Give a file that Schedule.save wrote."
+            ) from error
+        return cls.from_json(content, source=str(path))
+
+    @classmethod
+    def from_json(cls, content: Any, source: str = "the content") -> Schedule:
+        """The inverse of :meth:`to_json`, every field checked."""
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            found = content.get("format") if isinstance(content, dict) else type(content).__name__
+            raise ScheduleFileError(
+                f"{source!r} is not a schedule: its format is {found!r}, expected {FORMAT!r}."
+            )
+        if content.get("version") != VERSION:
+            raise ScheduleFileError(
+                f"{source!r} has schedule version {content.get('version')!r}; this release reads "
+                f"version {VERSION}. Install the release that wrote it, or tune again."
+            )
+        table = content.get("hyperparameters")
+        if not isinstance(table, dict) or not table:
+            raise ScheduleFileError(f"{source!r} holds no hyperparameters.")
+        curves = {str(name): read_curve(str(name), row, source) for name, row in table.items()}
+        settings = content.get("settings", {})
+        return cls(curves, settings if isinstance(settings, dict) else {})
+
+
+def cosine_schedule(
+    peak: float, momentum: float = 0.9, weight_decay: float = 5e-4, points: int = 1000
+) -> Schedule:
+    """The hand-tuned baseline: learning rate ``peak * (1 + cos(pi t / T)) / 2``, the rest constant.
+
+    Example:
+        >>> cosine_schedule(0.1).values(2)["learning_rate"][0].item() > 0.09
+        True
+    """
+    time = torch.arange(points, dtype=torch.float64) / points
+    rate = peak * (1 + torch.cos(math.pi * time)) / 2
+    fixed = {"momentum": momentum, "weight_decay": weight_decay}
+    curves = {
+        n: Curve(Constant(), torch.tensor([v], dtype=torch.float64)) for n, v in fixed.items()
+    }
+    return Schedule({"learning_rate": Curve(Windows(points), rate), **curves})
+
+
+def moved(
+    schedule: Schedule,
+    hyperparameters: Mapping[str, Hyperparameter],
+    direction: Mapping[str, Tensor],
+    length: float,
+) -> Schedule:
+    """The schedule `length` outer steps along a direction, within the bounds."""
+    changed = {}
+    for name, step in direction.items():
+        hyper, value = hyperparameters[name], schedule[name]
+        target = hyper.to_coordinate(value) + length * hyper.outer_step * step
+        changed[name] = torch.where(step == 0, value, hyper.to_value(target))
+    return schedule.with_coefficients(changed)

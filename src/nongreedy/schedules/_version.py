@@ -1,0 +1,3 @@
+"""The release: written into schedules, studies and pages."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,56 @@
+"""Who may watch a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from ..engines import Engine
+from ._result import OuterStep
+
+
+class Callback:
+    """Hooks of a search, each empty by default. What they raise ends the search."""
+
+    def on_engine(self, engine: Engine, reason: str) -> None:
+        """The search begins, with this engine: the planner's choice and its reason, or asked for."""
+
+    def on_run_start(self, label: str, steps: int) -> None:
+        """A run or sweep of `steps` inner steps begins."""
+
+    def on_inner_step(self, step: int, steps: int) -> None:
+        """Inner step number `step` (0-based, counted as done in this run or sweep) is finished."""
+
+    def on_outer_step(self, row: OuterStep) -> None:
+        """An outer step is finished."""
+
+    def on_end(self) -> None:
+        """The search is over, by its result, an error or the keyboard: close what is open."""
+
+
+class Callbacks(Callback):
+    """Several callbacks as one."""
+
+    def __init__(self, callbacks: Iterable[Callback] = ()):
+        self.callbacks = list(callbacks)
+
+    def on_engine(self, engine: Engine, reason: str) -> None:
+        for callback in self.callbacks:
+            callback.on_engine(engine, reason)
+
+    def on_run_start(self, label: str, steps: int) -> None:
+        for callback in self.callbacks:
+            callback.on_run_start(label, steps)
+
+    def on_inner_step(self, step: int, steps: int) -> None:
+        for callback in self.callbacks:
+            callback.on_inner_step(step, steps)
+
+    def on_outer_step(self, row: OuterStep) -> None:
+        for callback in self.callbacks:
+            callback.on_outer_step(row)
+
+    def on_end(self) -> None:
+        with ExitStack() as stack:  # all of them, even where one raises
+            for callback in reversed(self.callbacks):
+                stack.callback(callback.on_end)

@@ -1,0 +1,10 @@
+"""What survives a kill: answers and trials in Optuna's storage, states in files."""
+
+from ..schedules._export import export
+from ._study import Study
+
+__all__ = [
+    "Study",
+]
+
+export(globals())

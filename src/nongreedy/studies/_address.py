@@ -1,0 +1,64 @@
+"""Where a study lives: a database, and a folder beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from ..errors import StudyError
+
+_URL = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Address:
+    """A database by URL.
+
+    Attributes:
+        server: URL of a database that is no file.
+        path: The file of an SQLite database; None for servers.
+        shown: Either for people, without a password.
+        folder: Where states of unfinished runs are kept.
+    """
+
+    server: str | None
+    path: Path | None
+    shown: str
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """As SQLAlchemy wants it: of a path, what would mean something in a URL is quoted."""
+        if self.path is None:
+            return str(self.server)
+        # It takes as long to import as a search of a second; a study's name and path do not need it.
+        from sqlalchemy.engine import URL
+
+        return URL.create("sqlite", database=str(self.path)).render_as_string()
+
+    @classmethod
+    def of(cls, given: str | os.PathLike[str], folder: str | os.PathLike[str] | None) -> Address:
+        """From a path to an SQLite file, or a URL such as ``postgresql://user@host/database``."""
+        text = os.fspath(given)
+        if not text or (
+            _URL.match(text) and text.lower().startswith("sqlite") and ":memory:" in text
+        ):
+            raise StudyError(f"A study needs a file or a server to survive in, but got {text!r}.")
+        if _URL.match(text) and not text.startswith(_SQLITE):
+            hidden = re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", text)
+            return cls(text, None, hidden, Path(folder or ".nongreedy"))
+        path = Path(unquote(text.removeprefix(_SQLITE)) if text.startswith(_SQLITE) else text)
+        if path.is_dir():
+            raise StudyError(f"{str(path)!r} is a directory. Name a file in it.")
+        beside = path.with_name(path.name + "-savepoints")
+        return cls(None, path, str(path), Path(folder or beside))
+
+    def resume_command(self, name: str, target: str | None = None) -> str:
+        """What to type to go on with a study of this database that `nongreedy tune` began."""
+        words = ["nongreedy", "resume", self.shown, *([target] if target else []), "--name", name]
+        return shlex.join(words)

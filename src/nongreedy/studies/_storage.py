@@ -1,0 +1,205 @@
+"""Optuna's storage, with what we keep in it and with errors that say what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import StudyError
+from ._address import Address
+from ._quiet import quiet
+
+VERSION = 1
+_PREFIX = "nongreedy:"
+_HOLDER = "holder-of-nongreedy"
+_CHUNK = 30_000  # characters: MySQL's TEXT holds 65,535 bytes
+_PATIENCE = 20  # seconds for another program's transaction to end
+_HOPELESS = "Put that right, or name another place; what was written before is kept."
+
+
+class Storage:
+    """The trials of one study, and our own records beside them.
+
+    A record is JSON under a name. It is written in pieces, its head last, so that half a record is
+    none; its head holds a checksum.
+
+    Raises:
+        StudyError: The database cannot be opened, read or written; the study is another's, or of a
+            later version.
+    """
+
+    def __init__(self, address: Address, name: str, create: bool):
+        self.address, self.name = address, name
+        with explained("open", address):
+            self._optuna = optuna.storages.RDBStorage(
+                address.url,
+                engine_kwargs={"connect_args": {"timeout": _PATIENCE}} if address.path else None,
+                skip_table_creation=not create,  # whoever only reads leaves no trace
+            )
+            self.study = self._settled(create)
+            self._id = self._optuna.get_study_id_from_name(name)
+            self._records = self._optuna.get_study_system_attrs(self._id)
+        version = self.read("version")
+        if version is None and create:
+            self.write("version", VERSION)
+        elif version is None:
+            raise StudyError(f"Study {name!r} in {address.shown!r} was not made by nongreedy.")
+        elif version != VERSION:
+            raise StudyError(
+                f"Study {name!r} in {address.shown!r} has version {version!r}, and this release reads "
+                f"version {VERSION}. Install the release that wrote it, or name another file."
+            )
+
+    def _settled(self, create: bool) -> optuna.Study:
+        known = self._optuna.get_all_studies()
+        if self.name in (study.study_name for study in known):
+            return optuna.load_study(study_name=self.name, storage=self._optuna)
+        if not create:
+            names = ", ".join(sorted(study.study_name for study in known)) or "none"
+            raise StudyError(
+                f"No study {self.name!r} in {self.address.shown!r}. Studies there: {names}."
+            )
+        with quiet():
+            study = optuna.create_study(
+                study_name=self.name, storage=self._optuna, direction="minimize"
+            )
+            study.set_metric_names(["validation loss"])
+        return study
+
+    def names(self, prefix: str) -> list[str]:
+        """Names of all complete records that begin so."""
+        start = _PREFIX + prefix
+        return [key.removeprefix(_PREFIX) for key in self._records if key.startswith(start)]
+
+    def read(self, name: str) -> Any:
+        """A record; None where there is none, or where it is damaged (which is said)."""
+        head = self._records.get(_PREFIX + name)
+        if head is None:
+            return None
+        try:
+            parts = [head["text"], *(self._records[key] for key in self._more(name, head["parts"]))]
+            text = "".join(parts)
+            if _digest(text) != head["sha256"]:
+                raise ValueError("its checksum does not fit")
+            return json.loads(text)
+        except (KeyError, TypeError, ValueError) as error:
+            warnings.warn(
+                f"Record {name!r} of study {self.name!r} cannot be used ({error}) and is computed "
+                "again.",
+                stacklevel=2,
+            )
+            return None
+
+    def write(self, name: str, value: Any) -> None:
+        """Write a record, over the one of that name."""
+        text = json.dumps(value, allow_nan=False)
+        pieces = [text[low : low + _CHUNK] for low in range(0, len(text), _CHUNK)]
+        for key, piece in zip(self._more(name, len(pieces) - 1), pieces[1:], strict=True):
+            self._set(key, piece)
+        head = {"parts": len(pieces) - 1, "sha256": _digest(text), "text": pieces[0]}
+        self._set(_PREFIX + name, head)
+
+    def refresh(self) -> None:
+        """Read what others have written since."""
+        with explained("read", self.address):
+            self._records = self._optuna.get_study_system_attrs(self._id)
+
+    def holder(self) -> dict[str, Any]:
+        """Who works on the study, as they say themselves; read anew."""
+        self.refresh()
+        found = self._records.get(_HOLDER)
+        return found if isinstance(found, dict) else {}
+
+    def hold(self, who: dict[str, Any]) -> None:
+        """Say who works on it; nobody, if empty."""
+        self._set(_HOLDER, who)
+
+    def trials(self) -> list[FrozenTrial]:
+        """Every trial."""
+        with explained("read", self.address):
+            return self.study.get_trials(deepcopy=False)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """One more trial, in one transaction."""
+        with explained("write to", self.address):
+            self.study.add_trial(trial)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._optuna.remove_session()
+        self._optuna.engine.dispose()
+
+    def _more(self, name: str, count: int) -> list[str]:
+        # Another prefix, so that pieces are no records of their own.
+        return [f"part-of-{_PREFIX}{name}:{index}" for index in range(1, count + 1)]
+
+    def _set(self, key: str, value: Any) -> None:
+        with explained("write to", self.address):
+            self._optuna.set_study_system_attr(self._id, key, value)
+        self._records[key] = value
+
+
+@contextmanager
+def explained(verb: str, address: Address) -> Iterator[None]:
+    """Turn what databases say into a StudyError that gives the way out."""
+    try:
+        yield
+    except StudyError:
+        raise
+    # RuntimeError: a schema of another Optuna. ImportError: no driver for this kind of server.
+    except (
+        optuna.exceptions.OptunaError,
+        SQLAlchemyError,
+        OSError,
+        RuntimeError,
+        ImportError,
+    ) as e:
+        raise StudyError(f"Cannot {verb} the study in {address.shown!r}: {_advice(e)}") from e
+
+
+def _advice(error: Exception) -> str:
+    """What happened and the way out, from the words of whoever met it first."""
+    cause = error.__cause__ or error
+    if isinstance(cause, ModuleNotFoundError):
+        return f"its driver is not installed. Install it: pip install {cause.name}."
+    known = next((why for sign, why in _REASONS.items() if sign in str(cause)), None)
+    plain = " ".join(str(cause).split("\n[SQL")[0].split())
+    return known or f"{plain}. {_HOPELESS}"
+
+
+_REASONS = {
+    "database is locked": f"another program has locked the database for {_PATIENCE} seconds. End it, "
+    "then go on.",
+    "unable to open database file": "the file or its directory does not exist, or may not be written. "
+    "Name a file in a directory that you may write to.",
+    "readonly database": "it may not be written. Give yourself the right to write, or name another file.",
+    "no such table": "the database holds no studies. Name another file.",
+    "file is not a database": "the file is no SQLite database, or is damaged. Name another file.",
+    "disk image is malformed": "the database is damaged. Restore a copy, or name another file.",
+    "disk is full": "the disk is full. Free some of it, then go on; what was written before is kept.",
+    "disk I/O error": f"the disk failed or is full. {_HOPELESS}",
+}
+
+
+def names(address: Address) -> list[str]:
+    """The names of all studies of a database, oldest first."""
+    with explained("open", address):
+        storage = optuna.storages.RDBStorage(address.url, skip_table_creation=True)
+        try:
+            studies = storage.get_all_studies()
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+    return [study.study_name for study in sorted(studies, key=lambda study: study._study_id)]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

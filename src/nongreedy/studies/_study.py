@@ -1,0 +1,185 @@
+"""A study: a search that survives, under a name in a database."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ..errors import StudyError
+from ..schedules import Hyperparameter
+from ..search import Memory
+from ._address import Address
+
+if TYPE_CHECKING:
+    from ._storage import Storage
+
+# A search that goes on under other versions or threads is as good, but not the same to the last bit.
+_BITS_ONLY = ("nongreedy", "torch", "threads")
+
+
+@dataclass(frozen=True)
+class Study:
+    r"""Where a search is kept, so that it goes on after a kill: an Optuna study.
+
+    Every run and sweep is a function of schedule and seed. A study keeps their outcomes; a search that
+    is started again asks the same questions, has the known ones answered at once, and goes on where it
+    was, to the same bits on the same machine. The state of the run or sweep that is going on is written
+    to a file every `savepoint_seconds`.
+
+    Each outer step is a trial: parameters are the schedule's coefficients on the finest basis
+    (``learning_rate[0]``, ...), the value is the validation loss, intermediate values are the training
+    curve, attributes are the row, the schedule, hypergradients and their standard deviation over seeds.
+    The winner of the final comparison is one more trial, and the only feasible one, so that
+    ``best_params`` are those of the schedule that is returned.
+
+    Args:
+        storage: Path of an SQLite file, or a URL (``postgresql://``, ``mysql://``).
+        name: Of the study; a storage may hold many.
+        folder: For the states of unfinished runs; by default beside the file, else ``.nongreedy``.
+        savepoint_seconds: Least time between two of them; longer where writing takes long.
+        wait: Seconds to wait for another process that holds the study, before refusing.
+
+    Raises:
+        StudyError: It cannot be opened, read or written, is held by another process, or was made with
+            other settings.
+
+    Source: storage by Optuna.
+
+    Cannot: go on to the same bits on another kind of machine; keep the middle of runs by `Reversible`
+    or of runs whose states are kept for a sweep, or of sweeps by engines other than `Reverse`,
+    `Reversible`, `Forward`, `RandomDirections` and `FiniteDifference`: these begin anew.
+
+    Example:
+        >>> Study("runs/study.db").name
+        'nongreedy'
+    """
+
+    storage: str | os.PathLike[str] = "study.db"
+    name: str = "nongreedy"
+    folder: str | os.PathLike[str] | None = None
+    savepoint_seconds: float = 30.0
+    wait: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise StudyError(f"A study needs a name, but got {self.name!r}.")
+        for what in ("savepoint_seconds", "wait"):
+            value = getattr(self, what)
+            if not value >= 0:
+                raise StudyError(f"`{what}` must be 0 or more seconds, but got {value!r}.")
+        Address.of(self.storage, self.folder)  # checks them
+
+    @classmethod
+    def of(cls, given: str | os.PathLike[str] | Study) -> Study:
+        """A study, or the study of this path or URL."""
+        return given if isinstance(given, Study) else cls(given)
+
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+        return Address.of(self.storage, self.folder)
+
+    @classmethod
+    def names(cls, storage: str | os.PathLike[str]) -> list[str]:
+        """The names of all studies that a storage holds, oldest first; none where there is no file."""
+        from ._storage import names
+
+        address = Address.of(storage, None)
+        if address.path is not None and not address.path.exists():
+            return []
+        return names(address)
+
+    def read(self, record: str) -> Any:
+        """One of its records, such as ``"settings"``; None where there is none."""
+        storage = self.open()
+        try:
+            return storage.read(record)
+        finally:
+            storage.close()
+
+    @property
+    def finished(self) -> bool:
+        """Whether its search came to its end."""
+        return self.read("note:finished") is not None
+
+    def open(self, create: bool = False) -> Storage:
+        """Its records and trials. Close it when done."""
+        from ._storage import Storage
+
+        address = self.address
+        if address.path is not None:
+            if not create and not address.path.exists():
+                raise StudyError(f"No study file {address.shown!r}.")
+            try:
+                address.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StudyError(
+                    f"Cannot create the directory of {address.shown!r}: {error.strerror or error}. "
+                    "Name a file in a directory that you may write to."
+                ) from error
+        return Storage(address, self.name, create)
+
+    @contextmanager
+    def session(
+        self,
+        settings: Mapping[str, Any],
+        hyperparameters: Mapping[str, Hyperparameter],
+        steps: int,
+    ) -> Iterator[Memory]:
+        """Hold the study while a search with these settings runs."""
+        from ._holder import Lease, NoLease, locked
+        from ._savepoints import Savepoints
+        from ._session import Session
+        from ._trials import Parameters
+
+        address = self.address
+        # Percent signs for all that could leave the folder.
+        folder = address.folder / f"study-{quote(self.name, safe='')}"
+        storage = self.open(create=True)
+        try:
+            with locked(folder, self.name, self.wait):
+                storage.refresh()
+                # The lock holds on this machine; a server may have users on others.
+                lease = Lease(storage.holder, storage.hold) if address.path is None else NoLease()
+                with lease.held(self.name, self.wait):
+                    _check(storage, json.loads(json.dumps(settings)))
+                    yield Session(
+                        storage,
+                        Savepoints(folder, self.savepoint_seconds),
+                        Parameters(hyperparameters, steps),
+                        lease.renew,
+                    )
+        finally:
+            storage.close()
+
+
+def _check(storage: Storage, settings: Mapping[str, Any]) -> None:
+    """Write the settings of a new study; refuse others for an old one."""
+    before = storage.read("settings")
+    if before is None:
+        storage.write("settings", dict(settings))
+        return
+    lines = {
+        key: f"{key}: {before.get(key)!r} in the study, {settings.get(key)!r} now"
+        for key in sorted({*before, *settings})
+        if before.get(key) != settings.get(key)
+    }
+    grave = [line for key, line in lines.items() if key not in _BITS_ONLY]
+    if grave:
+        raise StudyError(
+            f"Study {storage.name!r} in {storage.address.shown!r} was made with other settings ("
+            + "; ".join(grave)
+            + "). Use those, or give the new search a name or a file of its own."
+        )
+    if lines:
+        warnings.warn(
+            "The study goes on under other conditions, so that its end will not have the same bits as "
+            "that of an undisturbed search: " + "; ".join(lines.values()) + ".",
+            stacklevel=3,
+        )

@@ -1,0 +1,218 @@
+"""A task: what is trained, on what, and what it is judged by."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import DataError, nearest_name
+from ..schedules import Basis, Default, Hyperparameter
+from ..schedules._hyperparameter import resolve_all
+from ._data_plan import DataPlan, Examples, generator
+from ._hypers import Hypers, accepting, takes_hypers
+
+_OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
+OUTER_BATCH = 500  # validation examples per forward pass, as in the paper (BatchNorm sees these)
+
+
+class Task:
+    r"""A model, a loss, training and validation data: everything but the optimizer.
+
+    .. math:: L_\mathrm{train}(\theta; \text{batch}_t), \qquad
+              J(\theta) = \text{mean of the loss over the validation data}
+
+    Args:
+        model: A zero-argument callable returning a fresh ``nn.Module`` (called under each run's
+            seed), or an ``nn.Module`` (every run starts from its weights).
+        loss: ``(output, target) -> scalar``, or ``(output, target, hypers) -> scalar``.
+        train: ``(inputs, targets)`` tensors, or a map-style ``Dataset`` of such pairs.
+        validation: The same; or a fraction of `train` to hold out, fixed by `split_seed`.
+        test: The same, or None. Never used while tuning.
+        batch_size: Training examples per step. Equal to the data: one full batch per step.
+        augment: ``(inputs, generator) -> inputs`` on training batches, such as
+            ``nongreedy.data.RandomCrop()``; a function of its arguments only.
+        hyperparameters: Those of the task itself, by name: bases such as ``Windows(4, initial=0.1)``
+            or ``Variable(initial=tensor)``, learned, or numbers, fixed. Functions with an argument
+            ``hypers`` receive their values (:class:`Hypers`).
+        prepare: ``(inputs, targets, hypers) -> (inputs, targets)`` on training batches, after
+            `augment`: learned training data, learned strengths of augmentations. It may draw from
+            the default generator, which is seeded at each step.
+        initialize: ``(parameters, hypers) -> parameters``, dictionaries by name, once per run.
+        validation_loss: ``(output, target) -> scalar``; needed where `loss` takes hyperparameters.
+        device: Where to train, for example ``"cuda"``.
+        constant_buffers: Buffers that the model's forward pass changes and that shall be restored.
+        split_seed: Seed of the held-out fraction.
+
+    Raises:
+        DataError: Empty or mismatched data, or a batch larger than the data.
+        ReplayError: A data set that returns different items on a second read.
+        ValueError: Hyperparameters that no function takes, or a loss with hyperparameters and no
+            `validation_loss`.
+
+    Cannot: differentiate what depends on anything but parameters, batch, seed and hyperparameters;
+    have hyperparameters in the validation loss. BatchNorm uses batch statistics in training and in
+    the outer loss.
+
+    Source: arXiv:2007.07869, section 3.
+
+    Example:
+        >>> x = torch.randn(64, 4)
+        >>> task = Task(lambda: nn.Linear(4, 1), nn.functional.mse_loss, (x, x[:, :1]), 0.25,
+        ...             batch_size=16)
+        >>> task.steps_per_epoch
+        3
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Callable[[], nn.Module],
+        loss: Callable[..., Tensor],
+        train: Any,
+        validation: Any,
+        test: Any = None,
+        *,
+        batch_size: int = 128,
+        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        hyperparameters: Mapping[str, Basis | float] | None = None,
+        prepare: Callable[..., tuple[Any, Any]] | None = None,
+        initialize: Callable[..., Mapping[str, Tensor]] | None = None,
+        validation_loss: Callable[..., Tensor] | None = None,
+        device: str | torch.device = "cpu",
+        constant_buffers: Iterable[str] = (),
+        split_seed: int = 0,
+    ):
+        if not callable(model) or not callable(loss):
+            raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
+        self.model, self.loss, self.augment = model, loss, augment
+        self.device, self.constant_buffers = checked_device(device), tuple(constant_buffers)
+        training = Examples(train, "train")
+        if isinstance(validation, float):
+            training, held_out = _split(training, validation, split_seed)
+        else:
+            held_out = Examples(validation, "validation")
+        self.train, self.validation = training, held_out
+        self.test = None if test is None else Examples(test, "test")
+        self.plan = DataPlan(self.train, batch_size, augment)
+        self.batch_size = batch_size
+        self.learnable = dict(hyperparameters or {})
+        self.prepare, self.initialize = prepare, initialize
+        self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
+        self.validation_loss = loss if validation_loss is None else validation_loss
+        self._check_functions()
+        self.hyperparameters()
+
+    def hyperparameters(self, steps: int | None = None) -> dict[str, Hyperparameter]:
+        """The task's own hyperparameters with all their fields settled and checked."""
+        table = resolve_all(self.learnable, {n: _OWN for n in self.learnable}, steps)
+        return {name: replace(hyper, owner="task") for name, hyper in table.items()}
+
+    def training_loss(
+        self, network: Callable[[Any], Any], batch: tuple[Any, Any], hypers: Hypers
+    ) -> Tensor:
+        """Loss of a network on a training batch, shape ()."""
+        inputs, targets = self._prepare(*batch, hypers=hypers)
+        return checked_loss(self._loss(network(inputs), targets, hypers=hypers))
+
+    def initialized(self, parameters: Mapping[str, Tensor], hypers: Hypers) -> Mapping[str, Tensor]:
+        """The first parameters of a run, by name, from those that the model drew."""
+        if self.initialize is None:
+            return parameters
+        return accepting(self.initialize)(parameters, hypers=hypers)
+
+    def _check_functions(self) -> None:
+        functions = {"loss": self.loss, "prepare": self.prepare, "initialize": self.initialize}
+        if self.learnable and not any(takes_hypers(f) for f in functions.values()):
+            raise ValueError(
+                f"The task has hyperparameters {sorted(self.learnable)}, but none of its functions "
+                f"({', '.join(functions)}) has an argument `hypers` to receive them."
+            )
+        if takes_hypers(self.validation_loss):
+            raise ValueError(
+                "The validation loss takes `hypers`, but training is judged without them. Pass "
+                "validation_loss=, a function of (output, target)."
+            )
+        for name, given in self.learnable.items():
+            if isinstance(given, Basis) and given.initial is None:
+                raise ValueError(
+                    f"{name} has no initial value, and none is known for a task's own "
+                    f"hyperparameter: {given!r}. Pass initial=."
+                )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches per pass over the training data."""
+        return self.plan.steps_per_epoch
+
+    def steps_for(self, epochs: float | None, steps: int | None) -> int:
+        """Settle the length of a run from either `epochs` or `steps`."""
+        if (epochs is None) == (steps is None):
+            raise ValueError(f"Give either `epochs` or `steps`, but got {epochs=}, {steps=}.")
+        total = steps if steps is not None else round(float(epochs or 0) * self.steps_per_epoch)
+        if isinstance(total, bool) or not isinstance(total, int) or total < 1:
+            raise ValueError(f"A run needs at least one whole step, but got {epochs=}, {steps=}.")
+        return total
+
+
+def outer_slices(count: int) -> list[slice]:
+    """Nearly equal batches of at most OUTER_BATCH examples, so that none is tiny (BatchNorm)."""
+    parts = math.ceil(count / OUTER_BATCH)
+    edges = [count * part // parts for part in range(parts + 1)]
+    return [slice(low, high) for low, high in itertools.pairwise(edges)]
+
+
+def checked_loss(value: Any) -> Tensor:
+    """The loss, if it is a scalar tensor; otherwise an error that says what it is."""
+    if not isinstance(value, Tensor) or value.numel() != 1 or value.dim() > 0:
+        what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(
+            f"The loss must be a scalar tensor, but the loss function returned {what}. "
+            "Reduce it, for example with .mean()."
+        )
+    return value
+
+
+def accuracy_count(output: Any, targets: Any) -> float | None:
+    """Number of right answers where the task is a classification, else None.
+
+    An example with several targets, such as a sequence, counts as the share that is right.
+    """
+    if not isinstance(output, Tensor) or not isinstance(targets, Tensor) or output.dim() < 2:
+        return None
+    if targets.is_floating_point() or targets.shape != output.shape[:1] + output.shape[2:]:
+        return None
+    right = output.argmax(1) == targets
+    return right.reshape(len(right), -1).float().mean(1).sum().item()
+
+
+def checked_device(device: str | torch.device) -> torch.device:
+    """A device that exists here, or an error that names those that do."""
+    found = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    found += ["mps"] if torch.backends.mps.is_available() else []
+    kind = str(device).split(":")[0]
+    if kind not in found:
+        raise ValueError(f"Device {str(device)!r} is not available." + nearest_name(kind, found))
+    return torch.device(device)
+
+
+def _split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
+    held = round(examples.count * fraction)
+    if not 0 < held < examples.count:
+        raise DataError(
+            f"validation={fraction} of {examples.count} examples leaves {held} for validation and "
+            f"{examples.count - held} for training. Choose a fraction strictly between 0 and 1."
+        )
+    order = torch.randperm(examples.count, generator=generator(seed))
+    parts = []
+    for name, index in (("train", order[held:]), ("validation", order[:held])):
+        if examples.is_tensors:
+            source: Any = examples.fetch(index)
+        else:
+            source = torch.utils.data.Subset(examples.source, index.tolist())
+        parts.append(Examples(source, name))
+    return parts[0], parts[1]

@@ -1,0 +1,177 @@
+"""Training once, under hyperparameters that change as it goes: the short-sighted rival of `tune`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..engines import Engine, OnlineEngine, Run, engine_from
+from ..errors import DivergedError
+from ..optimizers import Optimizer
+from ..schedules import Constant, Curve, Hyperparameter, PerStep, Schedule, TimeBasis
+from ..schedules._hyperparameter import learned
+from ..schedules._version import __version__
+from ..search import Callback, Callbacks, Result, Status
+from ..task import Task
+from ._online_run import Log, follow
+from ._online_values import MakeOptimizer, OnlineValues
+
+
+def train_online(
+    task: Task,
+    optimizer: Optimizer,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    engine: str | OnlineEngine = "greedy",
+    outer_learning_rate: float | Mapping[str, float] = 0.01,
+    outer_optimizer: MakeOptimizer = torch.optim.SGD,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    callbacks: Iterable[Callback] = (),
+) -> Result:
+    r"""Train one network and change its hyperparameters on the way, by greedy hypergradients.
+
+    .. math:: \phi(h_{t+1}) = \phi(h_t)
+              - \beta\, \nabla L_\mathrm{val}(\theta_{t+1})\, Z_{t+1}\, \frac{dh}{d\phi}(h_t),
+              \qquad Z_{t+1} = \mu A_t Z_t + B_t
+
+    with :math:`\phi` each hyperparameter's own coordinate: decades for a learning rate, so that its
+    steps are multiplicative, or the value itself with ``transform=None``. Hypergradient descent is
+    mu = 0, real-time hyperparameter optimization mu = 1. Z is the derivative by one number that holds
+    at all steps; the engine's `mu` forgets the steps at which it was another one.
+
+    Args:
+        task: Model, loss and data.
+        optimizer: Which hyperparameters are learned (bases: one number each, whatever the basis,
+            from `initial` and within `bounds`) and which are fixed (numbers). Likewise those of the
+            task, where a :class:`Variable` of any size moves as a whole: by EvoGrad, or Greedy with
+            mu = 0.
+        epochs: Length of the run, or
+        steps: its length in steps.
+        engine: :class:`Greedy`, as in the formula, or :class:`EvoGrad`, which estimates the
+            derivative for the hyperparameters of the training loss and data; their `every` and
+            `batch` say when and on what to look.
+        outer_learning_rate: beta, in units of the coordinate; one for all or name -> one.
+        outer_optimizer: Moves the coordinates, given ``torch.optim`` parameter groups that have their
+            ``lr``: ``torch.optim.SGD`` is the formula above.
+        seed: Decides initialization, order, augmentation, dropout and the looks.
+        dtype: Of the run.
+        callbacks: Who watches; each look is an outer step.
+
+    Returns:
+        A result whose `schedule` holds the values that were followed, step by step, and whose
+        `history` has one row per look. Its `validation_loss` is that of the network trained here; on
+        the same seed a plain run of the schedule ends there, too, to the last bit for mu = 0 and
+        EvoGrad and to rounding otherwise. Of a variable the schedule has the last values alone, which
+        no earlier step had; rows leave out variables of more than 50 entries. `parameters` is the
+        network itself, for ``module.load_state_dict(result.parameters, strict=False)``.
+
+    Raises:
+        ValueError: Bad settings; the message says which.
+        DivergedError: A non-finite loss, tangent or derivative; the message names the step and the
+            values that led there. Nothing of such a run is kept.
+
+    Source: arXiv:1703.04782 (one step), arXiv:1703.01785 section 3.3 (real-time), arXiv:2106.10575
+    (EvoGrad).
+
+    Cannot: see beyond the looks: learning rates end too small (arXiv:1803.02021). The schedule suits
+    this seed's run; `retrain` says what it is worth on others.
+
+    Example:
+        >>> import torch, nongreedy as ng
+        >>> x = torch.randn(64, 4); y = (x[:, 0] > 0).long()
+        >>> task = ng.Task(lambda: torch.nn.Linear(4, 2), torch.nn.functional.cross_entropy,
+        ...                (x, y), (x, y), batch_size=16)
+        >>> result = ng.train_online(task, ng.SGD(), steps=20, outer_learning_rate=10.0)
+        >>> result.schedule["learning_rate"].shape
+        torch.Size([20])
+    """
+    total, online = task.steps_for(epochs, steps), _online(engine)
+    hyperparameters = {**optimizer.hyperparameters(total), **task.hyperparameters(total)}
+    moving = learned(hyperparameters)
+    if not moving:
+        raise ValueError(
+            f"Nothing to learn: every setting of {optimizer} is a fixed number. Give one of them a "
+            "basis, such as learning_rate=ng.Constant()."
+        )
+    if task.initialize is not None and task.learnable:
+        raise ValueError(
+            "An online run cannot change its own initialization. Fix the hyperparameters of "
+            "`initialize` there, or use `tune`."
+        )
+    present = OnlineValues(moving, outer_learning_rate, outer_optimizer)
+    run, watch = Run(task, optimizer, total, seed, dtype), Callbacks(callbacks)
+    curves = {n: _start(hyper) for n, hyper in hyperparameters.items()}
+    sensitivity = online.sensitivity(run, moving)
+    cost = online.sweep_cost(run, Schedule(curves), moving)
+    log = Log(watch, cost, total)
+    watch.on_run_start("online run", total)
+    try:
+        with run.isolated():
+            theta, followed = follow(run, online, sensitivity, present, Schedule(curves), log)
+            ended = run.outer_loss(theta)
+    except DivergedError as error:
+        advice = (
+            f"The online run was at {present}: lower `outer_learning_rate` ({outer_learning_rate}) "
+            "or the upper bounds, or start lower."
+        )
+        raise DivergedError(error.quantity, error.step, total, advice) from error
+    finally:
+        watch.on_end()
+    for name, last in present.now.items():
+        curves[name] = replace(curves[name], coefficients=last.reshape(-1))
+    for name, values in followed.items():
+        curves[name] = replace(curves[name], basis=PerStep(), coefficients=values)
+    settings = _settings(run, online, outer_learning_rate, outer_optimizer, cost)
+    return Result(
+        Schedule(curves, settings), ended.loss, ended.accuracy,
+        log.rows, Status.completed, cost, settings, run.module.unflatten(theta.clone()),
+    )  # fmt: skip
+
+
+def _start(hyper: Hyperparameter) -> Curve:
+    """One number, or a variable's."""
+    if isinstance(hyper.basis, TimeBasis):
+        return Curve(Constant(), hyper.initial[:1], hyper.owner)
+    return Curve(hyper.basis, hyper.initial, hyper.owner)
+
+
+def _online(engine: str | Engine) -> OnlineEngine:
+    found = engine_from(engine)
+    if not isinstance(found, OnlineEngine):
+        raise ValueError(
+            f"An online run follows an engine that looks on the way, but got {found!r}. Use "
+            "engine=ng.Greedy(mu=...) or ng.EvoGrad(), or `tune` for hypergradients of whole runs."
+        )
+    return found
+
+
+def _settings(
+    run: Run,
+    engine: OnlineEngine,
+    rate: float | Mapping[str, float],
+    make: MakeOptimizer,
+    cost: float,
+) -> dict[str, Any]:
+    """What a repetition needs, in plain JSON values."""
+
+    return {
+        "nongreedy": __version__,
+        "torch": str(torch.__version__),
+        "optimizer": repr(run.optimizer),
+        "engine": repr(engine),
+        "outer": f"online, {getattr(make, '__name__', repr(make))}",
+        "outer_learning_rate": dict(rate) if isinstance(rate, Mapping) else rate,
+        "steps": run.steps,
+        "batch_size": run.task.batch_size,
+        "training_examples": run.task.train.count,
+        "validation_examples": run.task.validation.count,
+        "seed": run.seed,
+        "dtype": str(run.dtype),
+        "device": str(run.task.device),
+        "cost": round(cost, 3),
+    }

@@ -1,0 +1,16 @@
+"""Trust: whether a hypergradient is worth following, and how wide its windows should be."""
+
+from ..schedules._export import export
+from ._compute import trust
+from ._report import Trust
+from ._smoothness import Smoothness
+from ._verdict import Verdict
+
+__all__ = [
+    "Smoothness",
+    "Trust",
+    "Verdict",
+    "trust",
+]
+
+export(globals())

@@ -1,0 +1,104 @@
+"""Trust of a schedule's hypergradients, which are computed for it."""
+
+from __future__ import annotations
+
+import torch
+
+from ..engines import Engine, Hypergradient, Rollout, Run
+from ..engines._problem import differentiable
+from ..errors import DivergedError, IrreversibleError
+from ..optimizers import Optimizer
+from ..planning import settle
+from ..schedules import Schedule
+from ..search import Objective
+from ..task import Task
+from ._report import Trust
+from ._smoothness import smoothness_of
+
+
+def trust(
+    task: Task,
+    optimizer: Optimizer,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    schedule: Schedule | None = None,
+    seeds: int = 4,
+    engine: str | Engine = "auto",
+    smoothness: float | None = 0.1,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Trust:
+    r"""Whether the hypergradient of a schedule is worth following, and how wide its windows should be.
+
+    Hypergradients of several seeds are compared: signal to noise and agreement of signs of each
+    coefficient (:class:`Signal`); the theorem on sharing, from their per-step derivatives
+    (:class:`Sharing`),
+
+    .. math:: \mathrm{MSE}_W \le \frac{1 + c (W - 1)}{W} \mathrm{MSE}_1 + \frac{L^2 (W^2 - 1)}{12},
+              \qquad W^* = \left( \frac{6 (1 - c) \mathrm{MSE}_1}{L^2} \right)^{1/3};
+
+    growth of the adjoints from the end of the run to its beginning (:class:`Growth`); and, by two
+    plain runs more of each seed, whether the derivative holds a finite step away
+    (:class:`Smoothness`).
+
+    Args:
+        task, optimizer, epochs, steps, engine, dtype: As in :func:`tune`.
+        schedule: Where to differentiate; what it leaves out, as None does everything, has the
+            optimizer's initial values.
+        seeds: Hypergradients to compare.
+        smoothness: Share of an outer step to look ahead; None makes no runs for it.
+        seed: Decides the seeds of the runs.
+
+    Returns:
+        A report to print. Runs and sweeps that diverge do not raise: they are reported, as chaotic.
+
+    Raises:
+        ValueError: Bad settings.
+
+    Source: arXiv:2007.07869 (theorem 4.1), arXiv:2503.13751 (metasmoothness).
+
+    Cannot: tell a hypergradient that is zero, at the best schedule, from one that is lost in noise.
+
+    Example:
+        >>> import torch, nongreedy as ng
+        >>> x = torch.randn(256, 4); y = x.sum(1, keepdim=True)
+        >>> task = ng.Task(lambda: torch.nn.Linear(4, 1), torch.nn.functional.mse_loss,
+        ...                (x, y), (x, y), batch_size=16)
+        >>> ng.trust(task, ng.SGD(ng.Windows(2)), steps=20).verdict.name
+        'trustworthy'
+    """
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise ValueError(f"`seeds` must be a whole number of at least 1, but got {seeds!r}.")
+    if smoothness is not None and not smoothness > 0:
+        raise ValueError(f"`smoothness` must be a positive step or None, but got {smoothness!r}.")
+    total = task.steps_for(epochs, steps)
+    start, moving = differentiable(task, optimizer, total, schedule)
+    learn = list(moving)
+    run = Run(task, optimizer, total, seed, dtype)
+    chosen = settle(engine, lambda: run, start, learn).engine
+    objective = Objective(task, optimizer, total, chosen, learn, seed=seed, dtype=dtype)
+    found, failures = _differentiated(objective, start, seeds)
+    smooth = None
+    if smoothness is not None and found:
+        smooth = smoothness_of(objective, start, moving, found, smoothness)
+    return Trust.of(
+        [h for _, h in found], start, total,
+        smoothness=smooth, failures=failures, cost=objective.cost,
+    )  # fmt: skip
+
+
+def _differentiated(
+    objective: Objective, schedule: Schedule, seeds: int
+) -> tuple[list[tuple[Rollout, Hypergradient]], list[str]]:
+    """Runs and their hypergradients, and what went wrong with the others."""
+    found, failures = [], []
+    for seed in objective.seeds(0, seeds):
+        try:
+            rollout = objective.rollout(schedule, seed, keep=True)
+            found.append((rollout, objective.differentiate(rollout)))
+        except IrreversibleError:
+            raise
+        except DivergedError as error:
+            failures.append(str(error))
+    return found, failures
