@@ -10,6 +10,7 @@ import torch
 import nongreedy as ng
 from nongreedy.engines import Hypergradient
 from nongreedy.schedules import Schedule
+from nongreedy.search import Budget
 from nongreedy.search.rules import _agreement as agreement
 from nongreedy.search.rules import _evidence as evidence
 from nongreedy.statistics._noise import block_variance
@@ -27,11 +28,7 @@ class Analytic:
         self.best = torch.as_tensor(best, dtype=torch.float64)
         self.tilt, self.noise, self.ceiling = tilt, noise, ceiling
         self.steps, self.runs, self.sweeps = STEPS, [], 0
-        self.budget, self.reserve = budget, 10.0
-
-    @property
-    def cost(self):
-        return len(self.runs) + 3.0 * self.sweeps
+        self.budget = Budget(None if budget is None else budget - 10)  # kept for the end
 
     def seeds(self, stream, count):
         return [1000 * stream + index for index in range(count)]
@@ -44,6 +41,7 @@ class Analytic:
     def rollout(self, schedule, seed, keep=False):
         rates = schedule.values(STEPS)["learning_rate"]
         self.runs.append((schedule, seed))
+        self.budget.spend(1.0)
         if float(rates.max()) > self.ceiling:
             raise ng.DivergedError("training loss", 3, STEPS)
         loss = 1.0 + float((rates.log10() - self.target()).square().mean())
@@ -52,6 +50,7 @@ class Analytic:
 
     def differentiate(self, rollout):
         self.sweeps += 1
+        self.budget.spend(3.0)
         rates = rollout.schedule.values(STEPS)["learning_rate"]
         slope = 2 * (rates.log10() - self.target()) / STEPS
         draw = torch.Generator().manual_seed(rollout.seed)

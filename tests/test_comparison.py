@@ -10,15 +10,13 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy import comparison as _comparison
-from nongreedy.comparison import METHODS, Log, Meter, Method, Piece, Problem
+from nongreedy.comparison import METHODS, Log, Meter, Method, Piece, _methods
 from nongreedy.comparison._black_box import quiet, run_trials
 from nongreedy.comparison._fidelity import rungs
 from nongreedy.comparison._ours import _schedule as schedule_of
 from nongreedy.comparison._page import alike, page
 from nongreedy.comparison._peaks import grid, one_cycle
 from nongreedy.comparison._regret import reached, regrets
-from nongreedy.comparison._watched import Watched
 from nongreedy.engines import _run
 from nongreedy.search import Evaluated
 
@@ -88,14 +86,14 @@ class Counter:
 
 
 def searched(method, problem, budget=BUDGET, seed=0):
-    meter = Meter(problem, budget, seed, method.engine)
+    meter = Meter(problem, budget, seed, method.runner, ng.Reverse("device"))
     return method.search(problem, meter), meter
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_spends_what_it_computes_and_no_more_than_the_budget(name, monkeypatch):
     needs_package(name)
-    problem = Problem.of(task(), OPTIMIZER, STEPS, ng.Reverse("device"))
+    problem = ng.Problem.of(task(), OPTIMIZER, steps=STEPS)
     count = Counter().watch(monkeypatch)
     found, meter = searched(METHODS[name], problem)
     spent = count.gradient + 3 * count.linearize
@@ -108,7 +106,7 @@ def test_spends_what_it_computes_and_no_more_than_the_budget(name, monkeypatch):
     else:
         assert meter.cost == pytest.approx(spent / STEPS, rel=1e-9)
     if name == "tpe-hyperband":
-        assert meter.count.finished < meter.count.runs  # some trials were cut
+        assert meter.unfinished > 0  # some trials were cut
     assert math.isfinite(found.loss)
     costs, losses = zip(*meter.curve, strict=True)
     assert list(costs) == sorted(costs) and costs[-1] <= BUDGET
@@ -130,7 +128,7 @@ def test_one_seed_one_result_and_no_look_at_test_data(name):
 
 def test_a_search_has_no_test_data():
     given = task()
-    assert Problem.of(given, OPTIMIZER, STEPS).task.test is None
+    assert ng.Problem.of(given, OPTIMIZER, steps=STEPS).without_test().task.test is None
     assert given.test is not None  # the caller's task is left as it was
 
 
@@ -209,8 +207,8 @@ def test_what_cannot_take_part_is_refused_by_name_and_skipped_otherwise(optimize
     needs_package(name)
     with pytest.raises(ValueError, match=said):
         ng.compare(task(), optimizer, steps=200, budget=BUDGET, methods=[name])
-    problem = Problem.of(task(), optimizer, 200)
-    taking, skipped = _comparison.settled("all", problem, BUDGET)
+    problem = ng.Problem.of(task(), optimizer, steps=200)
+    taking, skipped = _methods.settled("all", problem, BUDGET)
     assert said in skipped[name] and name not in taking and "default" in taking
 
 
@@ -223,14 +221,14 @@ def test_without_the_package_schedule_free_says_how_to_get_it(monkeypatch):
 @pytest.mark.parametrize("optimizer", [ng.AdamW(ng.Windows(2), beta1=ng.Windows(1))], ids=repr)
 @pytest.mark.parametrize("name", ["default", "paper", "bohb", "hypergradient-descent", "cosine"])
 def test_other_optimizers(name, optimizer):
-    problem = Problem.of(task(), optimizer, STEPS)
+    problem = ng.Problem.of(task(), optimizer, steps=STEPS)
     found, meter = searched(METHODS[name], problem)
     assert meter.cost <= BUDGET and set(found.schedule.curves) == set(optimizer.learnable)
 
 
 def test_the_paper_starts_from_zero_and_ours_where_the_optimizer_does():
     started = ng.SGD(ng.Linear(2, initial=0.5, bounds=(0.1, 1.0)), 0.9)
-    problem = Problem.of(task(), started, STEPS)
+    problem = ng.Problem.of(task(), started, steps=STEPS)
     rates = {}
     for name in ("default", "paper"):
         found, _ = searched(METHODS[name], problem)
@@ -265,14 +263,12 @@ def test_a_method_of_ones_own_and_one_that_finds_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", ["default", "paper", "random", "cosine", "hypergradient-descent"])
 def test_the_curve_is_what_would_have_been_returned_judged_afresh(name):
-    problem = Problem.of(task(), OPTIMIZER, STEPS)
+    problem = ng.Problem.of(task(), OPTIMIZER, steps=STEPS)
     found, meter = searched(METHODS[name], problem)
     piece = compare([name], retrain_seeds=3, curve_seeds=2).pieces[0]
 
     def fresh(schedule, count):
-        runs = (
-            METHODS[name].retrain(task(), problem, schedule, 1_000_003 + k) for k in range(count)
-        )
+        runs = (METHODS[name].retrain(problem, schedule, 1_000_003 + k) for k in range(count))
         every = list(runs)
         return {
             name: pytest.approx(sum(getattr(run, name) for run in every) / count)
@@ -293,11 +289,11 @@ def test_the_schedule_of_an_outer_step_is_the_one_that_was_run():
         def on_outer_step(self, row):
             rows.append(row)
 
-    problem = Problem.of(task(), optimizer, STEPS)
+    problem = ng.Problem.of(task(), optimizer, steps=STEPS)
     ng.tune(problem.task, optimizer, steps=STEPS, outer_steps=4, callbacks=[Rows()])
     assert {len(row.values["learning_rate"]) for row in rows} > {1, 2}
     objective = Meter(problem, BUDGET, seed=0).objective
-    objective.budget = None
+    objective.budget.limit = math.inf
     for row in rows:
         seeds = objective.seeds(row.index, 1 if row.note.startswith("scale") else 2)
         losses = [objective.rollout(schedule_of(problem, row), s).outcome.loss for s in seeds]
@@ -365,18 +361,16 @@ def test_regret_of_an_accuracy_is_the_other_way_round():
     assert found.cost_to_reach(0.1, "test_accuracy") == {"a": 4.0, "b": None}
 
 
-def test_a_watched_run_tells_what_the_run_had_reached():
-    problem = Problem.of(task(), OPTIMIZER, STEPS)
+def test_a_reporting_run_tells_what_the_run_had_reached():
+    problem = ng.Problem.of(task(), OPTIMIZER, steps=STEPS)
     schedule, told = ng.Schedule.of(learning_rate=0.3, momentum=0.5, weight_decay=0.0), {}
 
-    def tell(done, loss):
+    def report(done, loss):
         told[done] = loss
-        if done == 9:
-            raise TimeoutError
+        return done == 9
 
     meter = Meter(problem, BUDGET, seed=0)
-    with pytest.raises(TimeoutError):
-        meter.train_watched(schedule, Watched([3, 9, 11], tell, TimeoutError))
+    assert meter.train_reporting(schedule, [3, 9, 11], report) is None
     assert meter.cost == pytest.approx(9 / STEPS) and not meter.tried
     for steps, loss in told.items():  # the same schedule, being constant, on a run that ends there
         run = ng.Run(problem.task, OPTIMIZER, steps, meter.seed)
@@ -385,16 +379,16 @@ def test_a_watched_run_tells_what_the_run_had_reached():
 
 
 def test_a_run_that_diverges_is_paid_for_up_to_there():
-    meter = Meter(Problem.of(task(), OPTIMIZER, STEPS), BUDGET, seed=0)
+    meter = Meter(ng.Problem.of(task(), OPTIMIZER, steps=STEPS), BUDGET, seed=0)
     hot = ng.Schedule.of(learning_rate=[0.1, 3e38], momentum=0.9, weight_decay=0.0)
     with pytest.raises(ng.DivergedError) as caught:
         meter.train(hot)
     assert STEPS / 2 < caught.value.step < STEPS
     assert meter.cost == pytest.approx((caught.value.step + 1) / (STEPS + 1))
-    assert (meter.count.runs, meter.count.finished, meter.tried) == (1, 0, [])
+    assert (meter.runs, meter.unfinished, meter.tried) == (1, 1, [])
     with pytest.raises(ng.DivergedError) as caught:
         meter.train_short(hot, 6)
-    assert meter.count.runs == 2 and meter.cost < 1.5
+    assert (meter.runs, meter.unfinished) == (2, 2) and meter.cost < 1.5
 
 
 def test_trials_that_diverge_are_told_as_pruned_and_the_budget_ends_them():
@@ -434,27 +428,25 @@ def test_a_search_that_is_stopped_again_and_again_ends_as_if_it_had_not_been(nam
     assert list(tmp_path.iterdir()) == [log]  # nothing is left of what was unfinished
 
 
-def test_a_watched_run_that_is_told_again_stops_where_it_did(tmp_path):
-    problem = Problem.of(task(), OPTIMIZER, STEPS)
+def test_a_reporting_run_that_is_told_again_stops_where_it_did(tmp_path):
+    problem = ng.Problem.of(task(), OPTIMIZER, steps=STEPS)
     schedule = ng.Schedule.of(learning_rate=0.3, momentum=0.5, weight_decay=0.0)
     told = []
 
-    def tell(done, loss):
+    def report(done, loss):
         told.append((done, loss))
-        if done == 9:
-            raise TimeoutError
+        return done == 9
 
     for _ in range(2):
         with ng.Study(tmp_path / "study.db").session({}, {}, STEPS) as memory:
             meter = Meter(problem, BUDGET, 0, memory=memory)
-            with pytest.raises(TimeoutError):
-                meter.train_watched(schedule, Watched([3, 9], tell, TimeoutError))
-            assert (meter.cost, meter.count.runs, meter.count.finished) == (9 / STEPS, 1, 0)
+            assert meter.train_reporting(schedule, [3, 9], report) is None
+            assert (meter.cost, meter.runs, meter.unfinished) == (9 / STEPS, 1, 1)
     assert told[:2] == told[2:] and [done for done, _ in told] == [3, 9, 3, 9]
     with ng.Study(tmp_path / "study.db").session({}, {}, STEPS) as memory:
         meter = Meter(problem, BUDGET, 0, memory=memory)  # no one stops it now: it is run
-        outcome = meter.train_watched(schedule, Watched([3, 9], lambda *_: None, TimeoutError))
-        assert outcome == meter.train(schedule) and meter.count.finished == 2
+        outcome = meter.train_reporting(schedule, [3, 9], lambda *_: False)
+        assert outcome == meter.train(schedule) and (meter.runs, meter.unfinished) == (2, 0)
 
 
 def test_fresh_trainings_that_diverge_are_remembered(tmp_path):
@@ -513,11 +505,11 @@ def test_grid_goes_coarse_to_fine_and_leaves_half_of_the_budget_for_the_final():
 
 def test_schedule_free_search_and_retraining_are_the_same_run():
     pytest.importorskip("schedulefree")
-    problem, method = Problem.of(task(), OPTIMIZER, STEPS), METHODS["schedule-free"]
+    problem, method = ng.Problem.of(task(), OPTIMIZER, steps=STEPS), METHODS["schedule-free"]
     schedule = ng.Schedule.of(learning_rate=2.0, momentum=0.9, weight_decay=5e-4)
     run = ng.Run(problem.task, OPTIMIZER, STEPS, seed=4)
-    ours = method.engine.rollout(run, schedule).outcome
-    plain = method.retrain(task(), problem, schedule, seed=4)
+    ours = method.runner.rollout(run, schedule).outcome
+    plain = method.retrain(problem, schedule, seed=4)
     assert plain.validation_loss == pytest.approx(ours.loss, rel=1e-4)
     other = ng.retrain(task(), schedule, steps=STEPS, seed=4)
     assert other.validation_loss != pytest.approx(ours.loss, rel=1e-2)  # it is not plain SGD

@@ -117,7 +117,7 @@ def test_an_outer_gradient_of_zero_is_no_explosion():
 
 def test_an_objective_counts_what_was_swept():
     task, learned = swing(), ng.SGD(ng.Windows(1, initial=10.0, bounds=(1e-3, 100.0)), momentum=0.0)
-    objective = Objective(task, learned, 60, ng.Reverse("device"), ["learning_rate"])
+    objective = Objective(ng.Problem(task, learned, 60), ng.Reverse("device"))
     schedule = ng.Schedule.of(learning_rate=10.0, momentum=0.0, weight_decay=0.0)
     kept = objective.rollout(schedule, 0, keep=True)
     with pytest.raises(ExplodedError) as caught:

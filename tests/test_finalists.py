@@ -7,7 +7,7 @@ import pytest
 
 import nongreedy as ng
 from nongreedy.schedules import Schedule
-from nongreedy.search import Evaluated
+from nongreedy.search import Budget, Evaluated
 from nongreedy.search._finalists import rematch
 
 
@@ -15,8 +15,8 @@ class Scores:
     """An objective whose loss is read off a table: learning rate -> loss, or None to diverge."""
 
     def __init__(self, table, budget=None, late=None):
-        self.table, self.budget, self.late = table, budget, late or {}
-        self.cost, self.runs = 0.0, []
+        self.table, self.budget, self.late = table, Budget(budget), late or {}
+        self.runs = []
 
     def seeds(self, stream, count):
         return [1000 * stream - index for index in range(count)]
@@ -25,7 +25,7 @@ class Scores:
         rate = schedule["learning_rate"].item()
         again = seed <= -1002  # beyond the first round of two
         self.runs.append((rate, seed))
-        self.cost += 1
+        self.budget.spend(1.0)
         loss = self.late.get(rate, self.table[rate]) if again else self.table[rate]
         if loss is None:
             raise ng.DivergedError("training loss", 3, 10)

@@ -330,7 +330,7 @@ def test_the_shorter_the_memory_the_smaller_the_rate():
         ),
         (
             lambda: ng.hypergradient(tiny_task(), ng.SGD(0.1), engine=ng.Greedy(), steps=2),
-            ["Nothing to differentiate", "learning_rate=0.1"],
+            ["Nothing to learn", "learning_rate=0.1"],
         ),
     ],
 )

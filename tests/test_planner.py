@@ -126,7 +126,7 @@ def test_what_cannot_be_reversed_is_said():
 
 
 def test_a_disk_that_is_too_small_is_said(monkeypatch):
-    monkeypatch.setattr(_planner.walk.STORES["disk"], "append", full)
+    monkeypatch.setattr(walk.STORES["disk"], "append", full)
     row = by_name(ng.plan(tiny_task(), ng.SGD(), steps=5, sample=1).forecasts)[
         "Reverse(store='disk')"
     ]
@@ -228,11 +228,11 @@ def test_nothing_fits():
 
 def settled(monkeypatch, free, made, steps=100, engine="auto", device=CPU):
     """What ``engine="auto"`` becomes with so many states' worth of free memory."""
-    run = Run(tiny_task(), ng.SGD(), steps)
+    problem = ng.Problem(tiny_task(), ng.SGD(), steps)
+    run = problem.run()
     monkeypatch.setattr(choice, "free_bytes", lambda device: round(free * run.state_bytes))
     monkeypatch.setattr(choice, "Walk", lambda *given: made)
-    schedule = ng.Schedule.initial(ng.SGD().hyperparameters(steps))
-    return choice.settle(engine, lambda: run, schedule, ["learning_rate"])
+    return choice.settle(engine, problem, problem.initial)
 
 
 # 100 states in all, 20 with checkpoints.
@@ -408,7 +408,7 @@ def test_plan_with_hyperparameters_of_the_task():
     ("settings", "words"),
     [
         ({"steps": 10, "sample": 0}, "`sample` must be a whole number"),
-        ({"steps": 10, "optimizer": ng.SGD(0.1)}, "Nothing to differentiate"),
+        ({"steps": 10, "optimizer": ng.SGD(0.1)}, "Nothing to learn"),
         ({}, "Give either `epochs` or `steps`"),
     ],
     ids=["sample", "fixed", "length"],

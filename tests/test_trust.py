@@ -277,7 +277,7 @@ def test_smoothness_is_what_plain_runs_say():
 
 
 def _seeds(task, optimizer):
-    return Objective(task, optimizer, 20, ng.Reverse(), ["learning_rate"]).seeds(0, 2)
+    return Objective(ng.Problem(task, optimizer, 20), ng.Reverse()).seeds(0, 2)
 
 
 @pytest.mark.parametrize("engine", [ng.Reverse("checkpoint"), ng.Forward(), ng.RandomDirections(4)])
@@ -323,7 +323,7 @@ def test_what_does_not_fit_the_schedule_is_refused():
 
 
 def test_nothing_to_learn_is_refused():
-    with pytest.raises(ValueError, match="Nothing to differentiate"):
+    with pytest.raises(ValueError, match="Nothing to learn"):
         ng.trust(tiny_task(), ng.SGD(0.1), steps=5)
 
 

@@ -322,7 +322,8 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name):
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    usual = {"torch": torch, "nn": torch.nn, "ng": ng}
+    assert doctest.testmod(importlib.import_module(name), extraglobs=usual).failed == 0
 
 
 def test_there_are_examples_to_run():

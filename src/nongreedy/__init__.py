@@ -15,6 +15,7 @@ from .engines import Forward as Forward
 from .engines import Greedy as Greedy
 from .engines import Hypergradient as Hypergradient
 from .engines import Implicit as Implicit
+from .engines import Problem as Problem
 from .engines import RandomDirections as RandomDirections
 from .engines import Reverse as Reverse
 from .engines import Reversible as Reversible

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .engines import Engine, Hypergradient, Run
-from .engines._problem import differentiable
+from .engines import Engine, Hypergradient, Problem
 from .optimizers import Optimizer
 from .planning import settle
 from .schedules import Schedule
@@ -52,7 +51,7 @@ def hypergradient(
         >>> h.gradients["learning_rate"].shape, h.per_step["learning_rate"].shape
         (torch.Size([2]), torch.Size([10]))
     """
-    total = task.steps_for(epochs, steps)
-    start, moving = differentiable(task, optimizer, total, schedule)
-    run, learn = Run(task, optimizer, total, seed, dtype), list(moving)
-    return settle(engine, lambda: run, start, learn).engine.hypergradient(run, start, learn)
+    problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
+    start, run = problem.at(schedule), problem.run(seed)
+    chosen = settle(engine, problem, start, seed).engine
+    return chosen.hypergradient(run, start, list(problem.learned))

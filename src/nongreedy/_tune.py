@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 
-from .engines import Engine, Run
+from .engines import Engine, Problem
+from .engines._checks import check_whole
 from .errors import DivergedError
 from .optimizers import Optimizer
-from .planning import Choice, settle
-from .planning._choice import recognized
-from .schedules import Hyperparameter, Schedule
 from .search import (
+    Budget,
     BudgetSpentError,
     Callback,
     Callbacks,
@@ -27,9 +23,9 @@ from .search import (
     Status,
 )
 from .search._finalists import select
-from .search._settings import settings_of
-from .search.rules import OuterRule, Report, outer_from
-from .studies import Study
+from .search._settings import settings_of, settled
+from .search.rules import OuterRule, outer_from
+from .studies import Study, remembering
 from .task import Task
 
 
@@ -99,122 +95,44 @@ def tune(
         >>> result.schedule["learning_rate"].item() > 1e-3
         True
     """
-    total, rule = task.steps_for(epochs, steps), outer_from(outer).with_seeds(seeds)
-    _check_counts(outer_steps, budget)
-    hyperparameters = {
-        **optimizer.hyperparameters(total, rule.defaults), **task.hyperparameters(total)
-    }  # fmt: skip
-    learn = [name for name, hyper in hyperparameters.items() if hyper.learned]
-    if not learn:
-        raise ValueError(f"Nothing to learn: every setting of {optimizer} is a fixed number.")
-    asked = settings_of(task, optimizer, total, engine, rule, outer_steps, seed, budget, dtype)
-    with _remembering(study, asked, hyperparameters, learn, total) as memory:
-        watch = Callbacks(callbacks)
-        try:
-            chosen = _chosen(
-                memory,
-                engine,
-                lambda: Run(task, optimizer, total, seed, dtype),
-                hyperparameters,
-                learn,
-            )
-            watch.on_engine(chosen.engine, chosen.reason)
-            objective = Objective(
-                task, optimizer, total, chosen.engine, learn,
-                seed=seed, dtype=dtype, budget=budget, callback=watch, memory=memory,
-            )  # fmt: skip
-            # At most a quarter of the budget is kept for the final comparison, which halves each round.
-            rounds = 2 * rule.finalists * rule.finalist_seeds
-            objective.reserve = min(rounds, ((budget or 1) - 1) / 4)
-            history, status = _improve(
-                rule, rule.init(hyperparameters, total), objective, outer_steps, watch
-            )
-            best, status = select(rule, objective, status)
-        finally:
-            watch.on_end()
-        memory.finish(best.schedule, best.loss, status, objective.cost)
-    settings = {
-        **asked,
-        "engine": repr(chosen.engine),
-        "cost": round(objective.cost, 3),
-        "status": status.name,
-    }
-    return Result(
-        best.schedule.with_settings(settings), best.loss, best.accuracy,
-        history, status, objective.cost, settings,
-    )  # fmt: skip
-
-
-def _remembering(
-    study: str | os.PathLike[str] | Study | Memory | None,
-    asked: Mapping[str, Any],
-    hyperparameters: Mapping[str, Hyperparameter],
-    learn: list[str],
-    steps: int,
-) -> AbstractContextManager[Memory]:
-    if study is None or isinstance(study, Memory):
-        return nullcontext(study or Memory())
-    return Study.of(study).session(asked, {n: hyperparameters[n] for n in learn}, steps)
-
-
-def _chosen(
-    memory: Memory,
-    engine: str | Engine,
-    make_run: Callable[[], Run],
-    hyperparameters: Mapping[str, Hyperparameter],
-    learn: list[str],
-) -> Choice:
-    """The engine, which a search that goes on keeps: other free memory may suggest another now."""
-    noted = memory.noted("engine")
-    if noted is not None and engine == "auto":
-        return Choice(recognized(noted["engine"]), noted["reason"])
-    chosen = settle(engine, make_run, Schedule.initial(hyperparameters), learn)
-    memory.note("engine", {"engine": repr(chosen.engine), "reason": chosen.reason})
-    return chosen
-
-
-def _improve(
-    rule: OuterRule, state: Any, objective: Objective, outer_steps: int, watch: Callback
-) -> tuple[list[OuterStep], Status]:
-    """The outer loop itself. An end by budget or keyboard keeps what was done."""
-    history: list[OuterStep] = []
-    try:
-        while rule.done(state) is None and len(history) < outer_steps:
-            start = time.perf_counter()
-            state, report = rule.step(state, objective)
-            row = _row(len(history), report, time.perf_counter() - start, objective)
-            history.append(objective.memory.settle(row, report.schedule))
-            watch.on_outer_step(history[-1])
-        rule.close(state, objective)
-        return history, rule.done(state) or Status.completed
-    except BudgetSpentError:
-        if not objective.evaluated:
-            raise
-        return history, Status.budget_spent
-    except DivergedError:
-        if not history:
-            raise
-        return history, Status.rejected
-    except KeyboardInterrupt:
-        if not objective.evaluated:
-            raise
-        return history, Status.interrupted
-
-
-def _row(index: int, report: Report, seconds: float, objective: Objective) -> OuterStep:
-    curves = {name: report.schedule.curves[name] for name in objective.learn}
-    values = {name: curve.coefficients.tolist() for name, curve in curves.items()}
-    edges = {name: list(curve.edges) for name, curve in curves.items() if curve.edges}
-    return OuterStep(
-        index, report.loss, report.accuracy, values, report.signs,
-        seconds, objective.cost, report.accepted, report.note, edges,
-    )  # fmt: skip
-
-
-def _check_counts(outer_steps: int, budget: float | None) -> None:
-    if isinstance(outer_steps, bool) or not isinstance(outer_steps, int) or outer_steps < 1:
-        raise ValueError(
-            f"`outer_steps` must be a whole number of at least 1, got {outer_steps!r}."
+    check_whole("outer_steps", outer_steps)
+    rule = outer_from(outer).with_seeds(seeds)
+    problem = Problem.of(
+        task, optimizer, epochs=epochs, steps=steps, dtype=dtype, defaults=rule.defaults
+    )
+    purse, history = Budget(budget, rule.final), list[OuterStep]()
+    asked = settings_of(problem, engine, rule, outer_steps, seed, budget)
+    with remembering(study, asked, problem) as memory, Callbacks(callbacks) as watching:
+        chosen = settled(engine, problem, seed, memory)
+        watching.on_engine(chosen.engine, chosen.reason)
+        objective = Objective(
+            problem, chosen.engine, seed=seed, budget=purse, callback=watching, memory=memory
         )
-    if budget is not None and not budget >= 1:
-        raise ValueError(f"`budget` must allow at least one plain run, but got {budget!r}.")
+        state = rule.init(problem.hyperparameters, problem.steps)
+        try:
+            while rule.done(state) is None and len(history) < outer_steps:
+                state, outcome = rule.step(state, objective)
+                history.append(objective.settle(outcome))
+                watching.on_outer_step(history[-1])
+            rule.close(state, objective)
+            status = rule.done(state) or Status.completed
+        except (BudgetSpentError, DivergedError, KeyboardInterrupt) as end:
+            status = _ended(end, objective, history)
+        best, status = select(rule, objective, status)
+        memory.finish(best.schedule, best.loss, status, objective.cost)
+    return objective.result(best, status, history, {**asked, "engine": repr(chosen.engine)})
+
+
+def _ended(end: BaseException, objective: Objective, history: list[OuterStep]) -> Status:
+    """Why the search is over, where something that was done stands; else `end` goes on."""
+    if isinstance(end, DivergedError):
+        status, stands = Status.rejected, bool(history)
+    else:
+        spent = isinstance(end, BudgetSpentError)
+        status, stands = (
+            Status.budget_spent if spent else Status.interrupted,
+            bool(objective.evaluated),
+        )
+    if not stands:
+        raise end
+    return status

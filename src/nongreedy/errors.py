@@ -16,6 +16,8 @@ class DivergedError(NongreedyError):
     Attributes:
         quantity: What was non-finite, for example ``"training loss"``.
         step: The inner step (0-based) at which it was seen.
+        swept: Of a sweep that it ended, which part had been computed, from 0 to 1; whoever raises it
+            knows. All of it where nobody does.
     """
 
     @property
@@ -23,8 +25,10 @@ class DivergedError(NongreedyError):
         """Which part of a run was computed before, its end being one more step."""
         return (self.step + 1) / (self.steps + 1)
 
-    def __init__(self, quantity: str, step: int, steps: int, advice: str = ""):
-        self.quantity, self.step, self.steps = quantity, step, steps
+    def __init__(
+        self, quantity: str, step: int, steps: int, advice: str = "", *, swept: float = 1.0
+    ):
+        self.quantity, self.step, self.steps, self.swept = quantity, step, steps, swept
         advice = advice or "Lower the learning rate, or its upper bound."
         super().__init__(f"The {quantity} became non-finite at step {step} of {steps}. {advice}")
 
@@ -50,9 +54,16 @@ class ExplodedError(DivergedError):
     """
 
     def __init__(
-        self, quantity: str, step: int, steps: int, growth: float, than: str, rounding: str
+        self,
+        quantity: str,
+        step: int,
+        steps: int,
+        growth: float,
+        than: str,
+        rounding: str,
+        swept: float,
     ):
-        super().__init__(quantity, step, steps)
+        super().__init__(quantity, step, steps, swept=swept)
         self.growth = growth
         self.args = (
             f"The {quantity} at step {step} of {steps} is {growth:.1e} times as large as {than}: "

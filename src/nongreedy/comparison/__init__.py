@@ -7,7 +7,6 @@ from ._meter import Meter
 from ._method import Method
 from ._methods import METHODS
 from ._piece import MEASURES, Log, Piece
-from ._problem import Problem
 
 __all__ = [
     "MEASURES",
@@ -17,7 +16,6 @@ __all__ = [
     "Meter",
     "Method",
     "Piece",
-    "Problem",
     "Row",
     "compare",
 ]

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
+from ..engines import Problem
 from ..errors import DivergedError
 from ..search import BudgetSpentError, Evaluated
 from ..studies._quiet import quiet
 from ._fidelity import FACTOR, Fidelity, Whole, rungs
 from ._meter import Meter
 from ._method import Method
-from ._problem import Problem
 from ._ranges import Ranges, draw
 
 if TYPE_CHECKING:

@@ -10,23 +10,17 @@ from typing import Any
 
 import torch
 
-from ..engines import Engine
+from ..engines import Engine, Problem
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..search import Callback, Callbacks, Memory, Request
 from ..search.rules._rungs import automatic
 from ..task import Task
-from ._comparison import Comparison as Comparison
-from ._comparison import Row as Row
-from ._meter import Meter as Meter
-from ._method import Method as Method
-from ._methods import METHODS as METHODS
+from ._comparison import Comparison
+from ._meter import Meter
+from ._method import Method
 from ._methods import settled
-from ._piece import MEASURES as MEASURES
-from ._piece import Log as Log
-from ._piece import Piece as Piece
-from ._piece import means, measured, measures
-from ._problem import Problem as Problem
+from ._piece import Log, Piece, means, measured, measures
 from ._unfinished import forget, remembered
 
 FRESH, _APART = 1_000_003, 1000  # seeds of fresh trainings: none of any search's own
@@ -130,17 +124,20 @@ def compare(
         >>> sorted(row.method for row in found.rows())
         ['cosine', 'default']
     """
-    problem = Problem.of(task, optimizer, task.steps_for(epochs, steps), engine, dtype)
+    whole = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
+    problem = whole.without_test()
     _check(problem, seeds=seeds, retrain_seeds=retrain_seeds, curve_seeds=curve_seeds, seed=seed)
     chosen, skipped = settled(methods, problem, budget)
-    settings = {**problem.fingerprint(), "budget": budget, "retrain_seeds": retrain_seeds}
-    settings["curve_seeds"] = curve_seeds
+    settings = {
+        **problem.fingerprint(), "engine": str(engine), "budget": budget,
+        "retrain_seeds": retrain_seeds, "curve_seeds": curve_seeds,
+    }  # fmt: skip
     kept = None if log is None else Log(log)
     done = {} if kept is None else _belonging(kept, settings)
     pieces, watch = [], Callbacks(callbacks)
     for outer in range(seed, seed + seeds):
         for name, method in chosen.items():
-            search = _Search(name, method, task, problem, outer, settings, watch)
+            search = _Search(name, method, engine, whole, outer, settings, watch)
             piece = done.get(search.key)
             if piece is None:
                 started(f"{name}, outer seed {outer}")
@@ -156,10 +153,6 @@ def compare(
 
 
 def _check(problem: Problem, **counts: int) -> None:
-    if not problem.learned:
-        raise ValueError(
-            f"Nothing to learn: every setting of {problem.optimizer} is a fixed number."
-        )
     for name, hyper in problem.learned.items():
         if automatic(hyper.basis):
             raise ValueError(
@@ -194,7 +187,7 @@ class _Search:
 
     name: str
     method: Method
-    task: Task
+    engine: str | Engine
     problem: Problem
     outer: int
     settings: Mapping[str, Any]
@@ -206,12 +199,13 @@ class _Search:
 
     def piece(self, memory: Memory) -> Piece:
         """All of it, but for what the memory knows."""
+        without = self.problem.without_test()
         meter = Meter(
-            self.problem, self.settings["budget"], self.outer, self.method.engine,
+            without, self.settings["budget"], self.outer, self.method.runner, self.engine,
             memory, self.callback,
         )  # fmt: skip
         begin = time.perf_counter()
-        found = self.method.search(self.problem, meter)
+        found = self.method.search(without, meter)
         seconds = meter.once("seconds", lambda: time.perf_counter() - begin)
         judged = []
         for cost, schedule in meter.incumbents if self.settings["curve_seeds"] else ():
@@ -228,8 +222,8 @@ class _Search:
             schedule=None if found is None else found.schedule.to_json(),
             curve=meter.curve,
             judged=judged,
-            runs=meter.count.runs,
-            unfinished=meter.count.runs - meter.count.finished,
+            runs=meter.runs,
+            unfinished=meter.unfinished,
             seconds=seconds,
             settings=self.settings,
         )
@@ -240,11 +234,14 @@ class _Search:
 
         def trained(seed: int) -> dict[str, float | None]:
             self.callback.on_run_start("fresh training", self.problem.steps)
-            return measures(self.method.retrain(self.task, self.problem, schedule, seed))
+            return measures(self.method.retrain(self.problem, schedule, seed))
 
         return measured(
             [
-                meter.once(Request("fresh", schedule, seed).key, lambda seed=seed: trained(seed))
+                meter.once(
+                    Request("fresh", schedule, seed, self.problem.steps).key,
+                    lambda seed=seed: trained(seed),
+                )
                 for seed in range(first, first + self.settings[seeds])
             ]
         )

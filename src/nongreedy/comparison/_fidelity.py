@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, final
 from ..engines import Outcome
 from ..schedules import Schedule
 from ._meter import Meter
-from ._watched import Watched
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -59,10 +58,14 @@ class Cut(Fidelity):
 
         resource = {steps: units for units, steps in rungs(meter.problem.steps).items()}
 
-        def tell(done: int, loss: float) -> None:
-            _report(trial, loss, resource[done])
+        def report(done: int, loss: float) -> bool:
+            trial.report(loss, resource[done])
+            return trial.should_prune()
 
-        return meter.train_watched(schedule, Watched(resource, tell, TrialPruned))
+        outcome = meter.train_reporting(schedule, resource, report)
+        if outcome is None:
+            raise TrialPruned
+        return outcome
 
 
 @final
@@ -73,14 +76,10 @@ class Stretched(Fidelity):
     """
 
     def evaluate(self, trial: Trial, schedule: Schedule, meter: Meter) -> Outcome:
+        from optuna import TrialPruned
+
         for units, steps in rungs(meter.problem.steps).items():
-            _report(trial, meter.train_short(schedule, steps), units)
+            trial.report(meter.train_short(schedule, steps), units)
+            if trial.should_prune():
+                raise TrialPruned
         return meter.train(schedule)
-
-
-def _report(trial: Trial, loss: float, resource: int) -> None:
-    from optuna import TrialPruned
-
-    trial.report(loss, resource)
-    if trial.should_prune():
-        raise TrialPruned

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from ..engines import Engine, Outcome, Reverse
+from torch import Tensor
+
+from ..engines import Engine, Outcome, Problem, Runner
+from ..engines._progress import OnState
+from ..errors import DivergedError
 from ..schedules import Schedule
 from ..schedules._files import plain
-from ..search import BudgetSpentError, Callback, Evaluated, Memory, Objective, Request
+from ..search import (
+    Budget,
+    Callback,
+    Evaluated,
+    Memory,
+    Objective,
+    Request,
+)
 from ..search._finalists import rematch
 from ..search.rules import AgreementSearch
-from ._problem import Problem
-from ._unfinished import Count, Counted
-from ._watched import Looked, Watched
 
 # Every method's best few meet again on common fresh seeds, as those of the default rule do.
 FINALS = AgreementSearch()
-PLAIN = Reverse("device")  # only its rollouts are used
+
+
+class _StoppedError(Exception):
+    """A run was stopped on the way."""
 
 
 class Meter:
     """What one search may spend, counted by an :class:`Objective` as `tune` counts it.
 
     A plain run costs 1; one that diverges or is stopped costs the share of its steps that it took; a
-    shorter one its share of a whole run. Looks at the validation loss cost nothing, for anyone.
+    shorter one its share of a whole run. Reported validation losses cost nothing, for anyone.
 
     Args:
         problem: What is trained.
         budget: Plain runs' worth of gradients.
         seed: Of the search.
-        engine: How a schedule is run.
+        runner: How a schedule is run.
+        engine: Of hypergradients, for who wants some.
         memory: Of what this search was told before a kill.
         callback: Who watches.
 
@@ -40,7 +53,7 @@ class Meter:
         tried: Whole runs that ended: the candidates of the final.
         curve: (cost, best validation loss so far), an entry for each improvement.
         incumbents: (cost, the schedule that it would return if it were stopped), likewise.
-        count: Of runs.
+        runs, unfinished: Runs that were begun, and those that diverged or were stopped.
     """
 
     def __init__(
@@ -48,30 +61,22 @@ class Meter:
         problem: Problem,
         budget: float,
         seed: int,
-        engine: Engine = PLAIN,
+        runner: Runner | None = None,
+        engine: str | Engine = "auto",
         memory: Memory | None = None,
         callback: Callback | None = None,
     ):
-        self.problem, self.budget, self._engine, self.count = problem, budget, engine, Count()
-        self.memory = Counted(memory or Memory(), self.count)
-        self.callback = callback or Callback()
-        self.objective = self._counting(problem.steps, seed, self.memory, budget)
-        # As in `tune`: at most a quarter of the budget is kept for the final.
-        rounds = 2 * FINALS.finalists * FINALS.finalist_seeds
-        self.objective.reserve = min(rounds, (budget - 1) / 4)
+        self.problem, self.engine, self.limit = problem, engine, budget
+        self.memory, self.callback = memory or Memory(), callback or Callback()
+        self.objective = Objective(
+            problem, runner or Runner(), seed=seed, budget=Budget(budget, FINALS.final),
+            callback=self.callback, memory=self.memory,
+        )  # fmt: skip
         self.seed = self.objective.seeds(0, 1)[0]
         self.tried: list[Evaluated] = []
         self.curve: list[tuple[float, float]] = []
         self.incumbents: list[tuple[float, Schedule]] = []
-
-    def _counting(
-        self, steps: int, seed: int, memory: Memory, budget: float | None = None
-    ) -> Objective:
-        problem = self.problem
-        return Objective(
-            problem.task, problem.optimizer, steps, self._engine, [],
-            seed=seed, dtype=problem.dtype, budget=budget, callback=self.callback, memory=memory,
-        )  # fmt: skip
+        self.runs, self.unfinished = 0, 0
 
     @property
     def cost(self) -> float:
@@ -80,11 +85,12 @@ class Meter:
 
     def affords(self, price: float = 1.0) -> bool:
         """Whether this much may be spent before the final."""
-        return self.cost + price <= self.budget - self.objective.reserve
+        return self.objective.budget.affords(price)
 
-    def charge(self, price: float) -> None:
-        """Count gradients that were computed elsewhere."""
-        self.objective.cost += price
+    def charge(self, price: float, runs: int = 0, unfinished: int = 0) -> None:
+        """Count gradients that were computed elsewhere, and the runs that they were of."""
+        self.objective.budget.spend(price)
+        self.runs, self.unfinished = self.runs + runs, self.unfinished + unfinished
 
     def saw(self, loss: float, cost: float | None = None) -> bool:
         """Note a validation loss, for the curve; whether it is the best so far."""
@@ -103,25 +109,73 @@ class Meter:
         if self.saw(loss):
             self.incumbent(schedule)
 
-    def train(self, schedule: Schedule) -> Outcome:
+    def train(self, schedule: Schedule, on_state: OnState | None = None) -> Outcome:
         """A whole run; raises DivergedError or BudgetSpentError."""
-        outcome = self.objective.rollout(schedule, self.seed).outcome
+        outcome = self._rollout(self.objective, schedule, on_state)
         self.candidate(schedule, outcome.loss, outcome.accuracy)
         return outcome
 
-    def train_watched(self, schedule: Schedule, watched: Watched) -> Outcome:
-        """Likewise; what `watched` raises ends the run, which then costs the steps that it took."""
-        looked = Looked(self.memory, watched)
-        self.objective.engine, self.objective.memory = watched, looked
+    def _rollout(
+        self, objective: Objective, schedule: Schedule, on_state: OnState | None = None
+    ) -> Outcome:
+        with self._counting(objective):
+            return objective.rollout(schedule, self.seed, on_state=on_state).outcome
+
+    @contextmanager
+    def _counting(self, objective: Objective) -> Iterator[None]:
+        runs, finished = objective.runs, objective.finished
         try:
-            return self.train(schedule)
-        except watched.stops:
-            looked.stopped(Request("run", schedule, self.seed))
-            self.count.runs += 1
-            self.charge(watched.done / self.problem.steps)
-            raise
+            yield
         finally:
-            self.objective.engine, self.objective.memory = self._engine, self.memory
+            begun = objective.runs - runs
+            self.runs += begun
+            self.unfinished += begun - (objective.finished - finished)
+
+    def train_reporting(
+        self, schedule: Schedule, after: Collection[int], report: Callable[[int, float], bool]
+    ) -> Outcome | None:
+        """Likewise, with its validation loss reported on the way; None where `report` stopped it.
+
+        A stopped run costs the steps that it took. Of a remembered run the same losses are reported
+        again, so that who hears them decides as before.
+
+        Args:
+            after: Numbers of steps at which to report.
+            report: Told the steps done and the loss; True stops the run.
+        """
+        steps, told = self.problem.steps, 0
+        key = Request("run", schedule, self.seed, steps).key
+
+        def tell(done: int, loss: float) -> None:
+            nonlocal told
+            told = done
+            if report(done, loss):
+                raise _StoppedError
+
+        def on_state(done: int, state: Tensor) -> None:
+            if done in after and done > told:
+                tell(
+                    done, self.once(f"loss of {key} after {done}", lambda: self._loss(state, done))
+                )
+
+        runs = self.runs
+        try:
+            for done in sorted(after):
+                known = self.memory.noted(f"loss of {key} after {done}")
+                if known is None:
+                    break
+                tell(done, known)
+            return self.train(schedule, on_state)
+        except _StoppedError:
+            begun = self.runs == runs  # before, if it was only told of again
+            self.charge(told / steps, runs=int(begun), unfinished=int(begun))
+            return None
+
+    def _loss(self, state: Tensor, done: int) -> float:
+        try:
+            return self.problem.run(self.seed).outer_loss(state[0]).loss
+        except DivergedError as error:
+            raise DivergedError(error.quantity, done, self.problem.steps) from error
 
     def once(self, name: str, compute: Callable[[], Any]) -> Any:
         """What `compute` returned when this search was first here, as :func:`plain` JSON."""
@@ -134,12 +188,13 @@ class Meter:
     def train_short(self, schedule: Schedule, steps: int) -> float:
         """Validation loss of the same schedule stretched to a shorter run: no candidate."""
         share = steps / self.problem.steps
-        if not self.affords(share):
-            raise BudgetSpentError(f"{self.cost:.1f} of {self.budget:g} plain runs are spent.")
-        memory = Counted(self.memory.memory, self.count, steps)
-        short = self._counting(steps, self.objective.seed, memory)
+        self.objective.budget.check(share)
+        short = Objective(
+            self.problem.shortened(steps), self.objective.runner, seed=self.objective.seed,
+            callback=self.callback, memory=self.memory,
+        )  # fmt: skip
         try:
-            return short.rollout(schedule, self.seed).outcome.loss
+            return self._rollout(short, schedule).loss
         finally:
             self.charge(short.cost * share)
 
@@ -147,5 +202,6 @@ class Meter:
         """The best candidate: the top few meet again on common fresh seeds while budget is left."""
         if not self.tried:
             return None
-        self.objective.reserve = 0.0
-        return rematch(FINALS, self.objective, sorted(self.tried, key=lambda entry: entry.loss))
+        self.objective.budget.release()
+        with self._counting(self.objective):
+            return rematch(FINALS, self.objective, sorted(self.tried, key=lambda e: e.loss))

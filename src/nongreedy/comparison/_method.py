@@ -5,13 +5,11 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass
 
-from ..engines import Engine
+from ..engines import Problem, Runner
 from ..schedules import Schedule
 from ..search import Evaluated
-from ..task import Task
 from ..training import Retrained, retrain
-from ._meter import PLAIN, Meter
-from ._problem import Problem
+from ._meter import Meter
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,9 @@ class Method(abc.ABC):
     summary: str
 
     @property
-    def engine(self) -> Engine:
+    def runner(self) -> Runner:
         """How its meter runs a schedule."""
-        return PLAIN
+        return Runner()
 
     def refused(self, problem: Problem) -> str | None:
         """Why it cannot take part, or None."""
@@ -46,6 +44,8 @@ class Method(abc.ABC):
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
         """The schedule found and its validation loss; None if every run diverged."""
 
-    def retrain(self, task: Task, problem: Problem, schedule: Schedule, seed: int) -> Retrained:
-        """One fresh training of what was found."""
-        return retrain(task, schedule, steps=problem.steps, seed=seed, optimizer=problem.optimizer)
+    def retrain(self, problem: Problem, schedule: Schedule, seed: int) -> Retrained:
+        """One fresh training of what was found, by the whole problem, test data included."""
+        return retrain(
+            problem.task, schedule, steps=problem.steps, seed=seed, optimizer=problem.optimizer
+        )

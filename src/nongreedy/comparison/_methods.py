@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..engines import Problem
 from ..errors import nearest_name
 from ._black_box import BlackBox
 from ._fidelity import Cut, Stretched, Whole
@@ -11,7 +12,6 @@ from ._method import Method
 from ._online import HypergradientDescent
 from ._ours import DEFAULT, PAPER
 from ._peaks import TunedPeak, constant, cosine, one_cycle
-from ._problem import Problem
 from ._ranges import PaperRanges, Ranges
 from ._schedule_free import ScheduleFree
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
-from ..engines import Greedy, Run
+from ..engines import Greedy, Problem
 from ..errors import DivergedError
 from ..schedules import Schedule
 from ..search import Evaluated
@@ -15,7 +15,7 @@ from ..training import train_online
 from ._black_box import run_trials, seeded
 from ._meter import Meter
 from ._method import Method
-from ._problem import Problem
+from ._practice import grouped, over_time, starting
 from ._ranges import Ranges
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class HypergradientDescent(Method):
     def refused(self, problem: Problem) -> str | None:
         if problem.task.initialize is not None and problem.task.learnable:
             return "an online run cannot change its own initialization"
-        return problem.grouped() or problem.over_time() or Ranges().refused(problem)
+        return grouped(problem) or over_time(problem) or Ranges().refused(problem)
 
     def least(self, problem: Problem) -> float:
         """Three runs, a quarter of the budget being kept for the final."""
@@ -46,9 +46,7 @@ class HypergradientDescent(Method):
 
     def price(self, problem: Problem) -> float:
         """Of one run, its looks included."""
-        run = Run(problem.task, problem.optimizer, problem.steps, dtype=problem.dtype)
-        start = Schedule.initial(problem.hyperparameters)
-        return _engine(problem).sweep_cost(run, start, problem.learned)
+        return _engine(problem).sweep_cost(problem.run(), problem.initial, problem.learned)
 
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
         ranges, price = Ranges()(problem), self.price(problem)
@@ -60,12 +58,10 @@ class HypergradientDescent(Method):
             found = meter.once(
                 f"online run {trial.number}", lambda: _trained(problem, meter, start, rate)
             )
-            meter.count.runs += 1
             if "share" in found:
-                meter.charge(price * min(1.0, found["share"]))
+                meter.charge(price * min(1.0, found["share"]), runs=1, unfinished=1)
                 raise TrialPruned
-            meter.count.finished += 1
-            meter.charge(found["cost"])
+            meter.charge(found["cost"], runs=1)
             meter.candidate(Schedule.from_json(found["schedule"]), found["loss"], found["accuracy"])
             return found["loss"]
 
@@ -85,7 +81,7 @@ def _trained(
     try:
         result = train_online(
             problem.task,
-            problem.starting(initial=start),
+            starting(problem.optimizer, initial=start),
             steps=problem.steps,
             engine=_engine(problem),
             outer_learning_rate=rate,

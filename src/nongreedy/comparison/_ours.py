@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from .._tune import tune
+from ..engines import Problem
 from ..errors import DivergedError
 from ..optimizers import Optimizer
 from ..schedules import Schedule
@@ -14,7 +15,7 @@ from ..search import Callback, Evaluated, OuterStep, Status
 from ..search.rules import AgreementSearch, OuterRule, SignDescent
 from ._meter import Meter
 from ._method import Method
-from ._problem import Problem
+from ._practice import grouped, starting
 
 _ENDLESS = 100_000  # outer steps: the budget ends a search, or the rule itself
 
@@ -37,7 +38,7 @@ class Ours(Method):
     from_zero: bool
 
     def refused(self, problem: Problem) -> str | None:
-        return problem.grouped() if self.from_zero else None
+        return grouped(problem) if self.from_zero else None
 
     def least(self, problem: Problem) -> float:
         """Two outer steps, or the scale: a run, a sweep of about three, a line search."""
@@ -51,20 +52,22 @@ class Ours(Method):
                 _from_zero(problem) if self.from_zero else problem.optimizer,
                 steps=problem.steps,
                 outer_steps=_ENDLESS,
-                engine=problem.engine,
+                engine=meter.engine,
                 outer=self.rule,
                 seed=meter.objective.seed,
-                budget=meter.budget,
+                budget=meter.limit,
                 dtype=problem.dtype,
                 study=meter.memory,
                 callbacks=[meter.callback, _Curve(meter, self.improves)],
             )
         except DivergedError:
-            meter.charge(meter.budget)  # what it came to is not known: all of it
+            meter.charge(
+                meter.limit, runs=1, unfinished=1
+            )  # what it came to is not known: all of it
             return None
         if result.status is Status.interrupted:
             raise KeyboardInterrupt
-        meter.charge(result.cost)
+        meter.charge(result.cost, result.runs, result.unfinished)
         return Evaluated(
             result.schedule,
             {meter.seed: result.validation_loss},
@@ -79,7 +82,8 @@ PAPER = Ours(_WHAT + "the paper's rule from zero", SignDescent(), improves=False
 
 def _from_zero(problem: Problem) -> Optimizer:
     names = problem.learned
-    return problem.starting(
+    return starting(
+        problem.optimizer,
         initial=dict.fromkeys(names),
         bounds=dict.fromkeys(names),
         transform=dict.fromkeys(names, "default"),
@@ -101,7 +105,7 @@ class _Curve(Callback):
 
 def _schedule(problem: Problem, row: OuterStep) -> Schedule:
     """The schedule of an outer step, whose bases may be coarser than those asked for."""
-    curves = dict(Schedule.initial(problem.hyperparameters).curves)
+    curves = dict(problem.initial.curves)
     for name, values in row.values.items():
         curves[name] = as_row(curves[name], values, row.edges.get(name))
     return Schedule(curves)

@@ -9,12 +9,13 @@ from typing import final
 
 import torch
 
+from ..engines import Problem
 from ..errors import DivergedError
 from ..schedules import Constant, Curve, Windows, cosine_schedule
 from ..search import BudgetSpentError, Evaluated
 from ._meter import Meter
 from ._method import Method
-from ._problem import Problem
+from ._practice import by_hand, grouped
 from ._ranges import learning_rates
 
 FEWEST, MOST = 3, 19  # peaks of a grid
@@ -63,10 +64,10 @@ def tuned(
         reach: Moves the grid, which otherwise spans the range of the black-box methods.
     """
     limits = learning_rates(problem)
-    meter.objective.reserve = 0.0
-    for peak in grid(reach * limits.low, reach * limits.high, meter.budget):
+    meter.objective.budget.release()
+    for peak in grid(reach * limits.low, reach * limits.high, meter.limit):
         try:
-            meter.train(problem.by_hand(shape(peak)))
+            meter.train(by_hand(problem, shape(peak)))
         except DivergedError:
             continue
         except BudgetSpentError:
@@ -89,7 +90,7 @@ class TunedPeak(Method):
     shape: Callable[[float], Curve]
 
     def refused(self, problem: Problem) -> str | None:
-        return problem.grouped()
+        return grouped(problem)
 
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
         return tuned(problem, meter, self.shape)

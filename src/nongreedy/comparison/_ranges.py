@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
+from ..engines import Problem
 from ..optimizers import SGD, Grouped, Optimizer
 from ..schedules import Basis, Hyperparameter, Schedule
-from ._problem import Problem
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -123,4 +123,4 @@ def draw(trial: Trial, problem: Problem, ranges: dict[str, Range]) -> Schedule:
         found = ranges[name]
         numbers = [found.draw(trial, f"{name}[{k}]") for k in range(len(hyper.initial))]
         values[name] = torch.tensor(numbers, dtype=torch.float64)
-    return problem.schedule(values)
+    return problem.initial.with_coefficients(values)

@@ -5,23 +5,21 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NoReturn, final
+from typing import Any, final
 
 from torch import nn
 
-from ..engines import Engine, Hypergradient, Rollout, Run
-from ..engines._engine import OnStep, ignore
+from ..engines import Problem, Rollout, Run, Runner
+from ..engines._progress import OnState, OnStep, ignore
 from ..engines._run import at
 from ..optimizers import SGD
 from ..schedules import Schedule
 from ..search import Evaluated
-from ..task import Task
 from ..training import Retrained
 from ..training._retrain import Begun, retrain_with
 from ._meter import Meter
 from ._method import Method
 from ._peaks import constant, tuned
-from ._problem import Problem
 
 # Its authors: a tenth to a fiftieth of it suits plain SGD. So the grid lies a decade higher.
 REACH = 10.0
@@ -45,14 +43,20 @@ def _optimizer(parameters: Iterable[nn.Parameter], schedule: Schedule, steps: in
 
 @final
 @dataclass(frozen=True)
-class ScheduleFreeRuns(Engine):
+class ScheduleFreeRuns(Runner):
     """Runs by ``schedulefree.SGDScheduleFree`` under the first values of a schedule.
 
     Gradients, batches and the validation loss are those of any other run.
     """
 
     def rollout(
-        self, run: Run, schedule: Schedule, *, keep: bool = False, on_step: OnStep = ignore
+        self,
+        run: Run,
+        schedule: Schedule,
+        *,
+        keep: bool = False,
+        on_step: OnStep = ignore,
+        on_state: OnState | None = None,
     ) -> Rollout:
         """Train once; the averaged weights are judged."""
         del keep
@@ -61,6 +65,8 @@ class ScheduleFreeRuns(Engine):
         optimizer = _optimizer([theta], schedule, run.steps)
         with run.isolated():
             for t in range(run.steps):
+                if on_state is not None:
+                    on_state(t, theta.detach()[None])
                 loss, gradient = run.gradient(theta, t, at(values, t))
                 theta.grad = run.optimizer.clip(gradient)
                 optimizer.step()
@@ -69,12 +75,6 @@ class ScheduleFreeRuns(Engine):
             optimizer.eval()
             outcome = run.outer_loss(theta.detach())
         return Rollout(run, schedule, values, outcome, losses, theta.detach()[None])
-
-    def sweep_cost(self, *_: object) -> NoReturn:
-        raise TypeError("Schedule-free runs have no hypergradient here.")
-
-    def differentiate(self, *_: object) -> Hypergradient:
-        raise TypeError("Schedule-free runs have no hypergradient here.")
 
 
 @final
@@ -89,7 +89,7 @@ class ScheduleFree(Method):
     """
 
     @property
-    def engine(self) -> Engine:
+    def runner(self) -> Runner:
         return ScheduleFreeRuns()
 
     def refused(self, problem: Problem) -> str | None:
@@ -102,7 +102,7 @@ class ScheduleFree(Method):
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
         return tuned(problem, meter, constant, REACH)
 
-    def retrain(self, task: Task, problem: Problem, schedule: Schedule, seed: int) -> Retrained:
+    def retrain(self, problem: Problem, schedule: Schedule, seed: int) -> Retrained:
         """By the package's optimizer on the network's own parameters."""
 
         def begin(named: list[tuple[str, nn.Parameter]]) -> Begun:
@@ -110,5 +110,10 @@ class ScheduleFree(Method):
             return Begun(optimizer, at_end=optimizer.eval)
 
         return retrain_with(
-            begin, task, schedule, steps=problem.steps, seed=seed, clip=problem.optimizer.clip_torch
+            begin,
+            problem.task,
+            schedule,
+            steps=problem.steps,
+            seed=seed,
+            clip=problem.optimizer.clip_torch,
         )

@@ -1,7 +1,7 @@
 """Engines: a run, and how its derivatives are chained."""
 
 from ..schedules._export import export
-from ._engine import Engine, Hypergradient, Rollout
+from ._engine import Engine, Hypergradient
 from ._evograd import EvoGrad
 from ._finite_difference import FiniteDifference
 from ._forward import Forward
@@ -10,10 +10,12 @@ from ._implicit import Implicit
 from ._linearized import Linearized
 from ._named import engine_from
 from ._online import OnlineEngine
+from ._problem import Problem
 from ._random_directions import RandomDirections
 from ._reverse import Reverse
 from ._reversible import Reversible
 from ._run import Outcome, Run
+from ._runner import Rollout, Runner
 from ._sensitivity import Sensitivity
 from ._trajectory import Trajectory
 
@@ -28,11 +30,13 @@ __all__ = [
     "Linearized",
     "OnlineEngine",
     "Outcome",
+    "Problem",
     "RandomDirections",
     "Reverse",
     "Reversible",
     "Rollout",
     "Run",
+    "Runner",
     "Sensitivity",
     "Trajectory",
     "engine_from",

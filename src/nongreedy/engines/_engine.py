@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import Tensor
 
 from ..schedules import Schedule
-from ._run import Outcome, Run, at
-from ._trajectory import Trajectory
-from ._watch import OnStep, ignore, watching
-
-TRAINING = "training"  # name of the loop of a plain run, for whoever keeps its state
-
-
-@dataclass
-class Rollout:
-    """A finished run: what it was, what came out, and what the reverse sweep needs.
-
-    Attributes:
-        losses: Training loss of each batch before its step, length T.
-        values: What the run used at each step, name -> shape (T,): where it is differentiated.
-        final: s_T, shape (slots, P).
-        trajectory: The visited states, if they were kept.
-    """
-
-    run: Run
-    schedule: Schedule
-    values: Mapping[str, Tensor]
-    outcome: Outcome
-    losses: list[float]
-    final: Tensor
-    trajectory: Trajectory | None = None
+from ._progress import OnStep, ignore
+from ._run import Run
+from ._runner import Rollout, Runner
 
 
 @dataclass(frozen=True)
@@ -66,7 +44,7 @@ class Hypergradient:
     adjoint_norms: Tensor | None = None
 
 
-class Engine(abc.ABC):
+class Engine(Runner, abc.ABC):
     """Turns a run into a hypergradient.
 
     A plain rollout costs 1; `sweep_cost` is what `differentiate` adds, in the same unit (the worth
@@ -101,34 +79,6 @@ class Engine(abc.ABC):
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
         """The hypergradient at a finished rollout that was made with ``keep=True``."""
-
-    def trajectory(self, run: Run) -> Trajectory | None:
-        """An empty place for the states that `differentiate` will want, or None."""
-        del run
-        return None
-
-    def rollout(
-        self, run: Run, schedule: Schedule, *, keep: bool = False, on_step: OnStep = ignore
-    ) -> Rollout:
-        """Train once. Raises DivergedError at the first non-finite loss."""
-        trajectory = self.trajectory(run) if keep else None
-        watch, values, losses = watching(on_step), run.values(schedule), list[float]()
-        state, start = run.initial(at(values, 0)), 0
-        # Where states are kept, the earlier ones are needed, too: such a run begins anew.
-        if trajectory is None and (saved := watch.begin(TRAINING)):
-            start, losses = saved["step"], saved["losses"]
-            state = saved["state"].to(state.device)
-        with run.isolated():
-            for t in range(start, run.steps):
-                if trajectory is not None:
-                    trajectory.append(state)
-                state, loss = run.step(state, at(values, t), t)
-                losses.append(loss)
-                if trajectory is None and watch.due(TRAINING):
-                    watch.keep(TRAINING, t + 1, {"state": state, "losses": losses})
-                watch(t)
-            outcome = run.outer_loss(state[0])
-        return Rollout(run, schedule, values, outcome, losses, state, trajectory)
 
     def hypergradient(
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore

@@ -20,9 +20,9 @@ from ._looks import Looks
 from ._loss_only import refuse_initialization, refuse_settings
 from ._online import OnlineEngine, look_along
 from ._perturbation import NOISES, VALIDATION_GRADIENT, Drawn, Opposite, Perturbations
+from ._progress import OnStep, ignore
 from ._run import Outcome, Run, Values, at
 from ._sensitivity import Sensitivity
-from ._watch import OnStep, ignore
 
 _ADVICE = (
     "EvoGrad sees hyperparameters of the training loss and data only. Give a fixed number, or use "

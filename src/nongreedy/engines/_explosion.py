@@ -47,6 +47,16 @@ def size(vector: Tensor) -> float:
     return float(torch.linalg.vector_norm(vector.to("cpu", torch.float64)))
 
 
+def swept_backwards(step: int, steps: int) -> float:
+    """Which part of a sweep was computed when it ended at this step, going backwards."""
+    return (steps - step) / (steps + 1)
+
+
+def swept_forwards(step: int, steps: int) -> float:
+    """Likewise, going forward."""
+    return (step + 1) / (steps + 1)
+
+
 class AdjointNorms:
     """Norms of the adjoints of the weights, one for each state, filled from the last to the first.
 
@@ -77,13 +87,14 @@ class AdjointNorms:
     def add(self, adjoint: Tensor, step: int) -> None:
         """Note the adjoint of theta_t, shape (P,)."""
         now = self._norms[step] = size(adjoint)
+        swept = swept_backwards(step, self._steps)
         if not now < math.inf:
-            raise DivergedError("adjoint", step, self._steps)
+            raise DivergedError("adjoint", step, self._steps, swept=swept)
         if now > self._most:  # never where that is infinity times zero
             growth = now / self._last if self._last else math.inf
             raise ExplodedError(
                 "adjoint", step, self._steps, growth,
-                "the gradient of the validation loss", "errors of the weights",
+                "the gradient of the validation loss", "errors of the weights", swept,
             )  # fmt: skip
 
 
@@ -108,4 +119,5 @@ def check_tangents(tangents: Tensor, scales: Tensor, theta: Tensor, step: int, s
         raise ExplodedError(
             "tangent", step, steps, moved / reach,
             "the weights (per relative change of a coefficient)", "errors of a coefficient",
+            swept_forwards(step, steps),
         )  # fmt: skip

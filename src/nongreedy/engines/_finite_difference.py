@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..schedules import Schedule
-from ._engine import Engine, Hypergradient, Rollout
+from ._engine import Engine, Hypergradient
+from ._progress import OnStep, ignore, progress_of
 from ._run import Run
-from ._watch import OnStep, ignore, watching
+from ._runner import Rollout
 
 DIFFERENCES = "differences"  # name of the loop, for whoever keeps its state
 
@@ -72,14 +73,14 @@ class FiniteDifference(Engine):
     ) -> Hypergradient:
         """Differences around a finished rollout."""
         run, schedule, learn = rollout.run, rollout.schedule, list(learn)
-        watch = watching(on_step)
+        progress = progress_of(on_step)
         wanted = [(name, j) for name in learn for j in range(len(schedule[name]))]
-        saved = watch.begin(DIFFERENCES)
+        saved = progress.begin(DIFFERENCES)
         found: list[float] = saved["found"] if saved else []
         for name, j in wanted[len(found) :]:
-            found.append(self._one(run, schedule, name, j, watch))
-            if watch.due(DIFFERENCES):
-                watch.keep(DIFFERENCES, len(found), {"found": found})
+            found.append(self._one(run, schedule, name, j, progress))
+            if progress.due(DIFFERENCES):
+                progress.keep(DIFFERENCES, len(found), {"found": found})
         gradients = {name: torch.zeros(len(schedule[name]), dtype=torch.float64) for name in learn}
         for (name, j), slope in zip(wanted, found, strict=True):
             gradients[name][j] = slope

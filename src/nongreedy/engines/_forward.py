@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from ..errors import DivergedError
-from ..schedules import Schedule, TimeBasis
-from ._engine import Engine, Hypergradient, Rollout
-from ._explosion import check_tangents
+from ..schedules import Schedule
+from ._directions import Axes, columns, injected_by, scales_of
+from ._engine import Engine, Hypergradient
+from ._explosion import check_tangents, swept_forwards
+from ._progress import OnStep, ignore, progress_of
 from ._run import Outcome, Run, at
-from ._watch import OnStep, ignore, watching
+from ._runner import Rollout
 
 TANGENTS = "forward sweep"  # name of the loop, for whoever keeps its state
 # (step, s_{t+1}, its tangents, shape (K, slots, P))
@@ -114,15 +116,15 @@ class Forward(TangentEngine):
             The outcome, and dJ along each row, shape (K,), float64.
         """
         values = run.values(schedule)
-        state, injected = run.initial(at(values, 0)), _injected(schedule, directions, run)
-        scales = _scales(schedule, directions)
+        state, injected = run.initial(at(values, 0)), injected_by(schedule, directions, run)
+        scales = scales_of(schedule, directions)
         tangents = state.new_zeros(len(starts), *state.shape)
         own = {name: table[0] for name, table in injected.items() if name in run.task.learnable}
         if run.task.initialize is not None and own:
             tangents[:, 0] = run.push_initial(at(values, 0), own)
-        watch, start = watching(on_step), 0
+        progress, start = progress_of(on_step), 0
         # An observer may have a state of its own, which is not kept: then the run begins anew.
-        if on_tangents is None and (saved := watch.begin(TANGENTS)):
+        if on_tangents is None and (saved := progress.begin(TANGENTS)):
             start, state = saved["step"], saved["state"].to(state.device)
             tangents.copy_(saved["tangents"])
         with run.isolated():
@@ -133,9 +135,9 @@ class Forward(TangentEngine):
                 check_tangents(started[:, 0], scales[: len(started)], state[0], t, run.steps)
                 if on_tangents is not None:
                     on_tangents(t, state, tangents)
-                elif watch.due(TANGENTS):
-                    watch.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})
-                watch(t)
+                elif progress.due(TANGENTS):
+                    progress.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})
+                progress(t)
             outcome, gradient = run.outer_gradient(state[0])
         return outcome, (tangents[:, 0] @ gradient).double().cpu()
 
@@ -164,63 +166,5 @@ class Forward(TangentEngine):
             moved = {name: rows[name] for name in rows if name in settings}
             run.optimizer.push_forward(state, frozen, values, part, curved, moved)
         if not bool(tangents[:, 0].sum().isfinite()):
-            raise DivergedError("tangent", step, run.steps)
+            raise DivergedError("tangent", step, run.steps, swept=swept_forwards(step, run.steps))
         return run.optimizer.advance(state, frozen, values)
-
-
-class Axes:
-    """One direction for each coefficient that acts, earliest first.
-
-    Attributes:
-        directions: Name -> rows of the unit matrix, shape (K, size of the basis).
-        starts: First step at which each row acts, ascending, length K.
-    """
-
-    def __init__(self, schedule: Schedule, learn: Iterable[str], steps: int):
-        learn = list(learn)
-        self._table = columns(schedule, learn, steps)
-        self.starts = [start for _, _, start in self._table]
-        self.directions = {}
-        for name in learn:
-            size = schedule.curves[name].basis.size(steps)
-            self.directions[name] = torch.zeros(len(self._table), size).double()
-        for row, (name, index, _) in enumerate(self._table):
-            self.directions[name][row, index] = 1.0
-
-    def by_name(self, products: Tensor) -> dict[str, Tensor]:
-        """Derivatives along the rows, shape (K,) -> name -> one for each coefficient."""
-        found = {n: rows.new_zeros(rows.shape[1]) for n, rows in self.directions.items()}
-        for (name, index, _), product in zip(self._table, products, strict=True):
-            found[name][index] = product
-        return found
-
-
-def columns(schedule: Schedule, learn: Iterable[str], steps: int) -> list[tuple[str, int, int]]:
-    """(name, coefficient, first step at which it acts), earliest first; never acting ones left out."""
-    table = []
-    for name in learn:
-        starts = schedule.curves[name].basis.starts(steps)
-        table += [(name, j, start) for j, start in enumerate(starts) if start < steps]
-    return sorted(table, key=lambda row: row[2])
-
-
-def _injected(schedule: Schedule, directions: Mapping[str, Tensor], run: Run) -> dict[str, Tensor]:
-    """What each direction adds to its hyperparameter at each step: name -> shape (T, K, ...)."""
-    injected = {}
-    for name, rows in directions.items():
-        basis = schedule.curves[name].basis
-        if isinstance(basis, TimeBasis):
-            table = torch.stack([basis.expand(row, run.steps) for row in rows], 1)
-            injected[name] = table.to(run.task.device, run.dtype)
-        else:
-            once = torch.stack([basis.expand(row, 1)[0] for row in rows])
-            once = once.to(run.task.device, run.dtype)
-            injected[name] = once.expand(run.steps, *once.shape)
-    return injected
-
-
-def _scales(schedule: Schedule, directions: Mapping[str, Tensor]) -> Tensor:
-    """The multiple of each direction that is as long as the coefficients which it changes, (K,)."""
-    present = [schedule[name] * (rows != 0) for name, rows in directions.items()]
-    long = torch.stack([rows.norm(dim=1) for rows in directions.values()]).norm(dim=0)
-    return torch.stack([part.norm(dim=1) for part in present]).norm(dim=0) / long

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from ..schedules import Schedule
+from ._directions import Axes
 from ._engine import Hypergradient
-from ._forward import Axes, Forward
+from ._forward import Forward
 from ._looks import Looks
 from ._online import OnlineEngine, look_along
+from ._progress import OnStep, ignore
 from ._run import Run
 from ._sensitivity import OneStep, Sensitivity, Transported, is_direct
-from ._watch import OnStep, ignore
 
 
 @final

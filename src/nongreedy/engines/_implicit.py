@@ -11,14 +11,15 @@ from torch import Tensor
 
 from ..errors import SolveError
 from ..schedules import Schedule
+from ._adjoint import AdjointSums
 from ._checks import check_name, check_number, check_whole
-from ._engine import Engine, Hypergradient, Rollout
+from ._engine import Engine, Hypergradient
 from ._linear_solver import SOLVERS, LinearSolver, Nystrom
 from ._linearized import Linearized
 from ._loss_only import refuse_initialization, refuse_settings
-from ._reverse import Found
+from ._progress import OnStep, ignore
 from ._run import Run, Values, at
-from ._watch import OnStep, ignore
+from ._runner import Rollout
 
 _ZERO = (
     "At a minimum of the training loss nothing depends on the way there: its implicit derivative is "
@@ -120,17 +121,17 @@ class Implicit(Engine):
         """Solve at the final state, and differentiate the last training gradients once more."""
         run, learn, values = rollout.run, list(learn), rollout.run.values(rollout.schedule)
         self._check(run, values, learn)
-        found, theta = Found(rollout.schedule, learn, run.steps), rollout.final[0]
+        sums, theta = AdjointSums(rollout.schedule, learn, run.steps), rollout.last[0]
         with run.isolated():
             outcome, gradient = run.outer_gradient(theta)
             system = _System(run, theta, values, range(run.steps - self.batches, run.steps))
             solution, residual = self._solve(system, gradient)
             for t in system.steps:
                 _, mixed = system.point(t, learn).pull_back(solution)
-                found.add({name: -slope / self.batches for name, slope in mixed.items()}, t)
+                sums.add({name: -slope / self.batches for name, slope in mixed.items()}, t)
                 on_step(t)
         return Hypergradient(
-            outcome.loss, outcome.accuracy, found.gradients(), found.per_step, residual=residual
+            outcome.loss, outcome.accuracy, sums.gradients(), sums.per_step, residual=residual
         )
 
     def _solve(self, system: _System, right: Tensor) -> tuple[Tensor, float]:

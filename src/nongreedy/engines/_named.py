@@ -1,21 +1,17 @@
-"""Engines: how derivatives of whole runs are computed."""
+"""Engines by name."""
 
 from __future__ import annotations
 
 from ..errors import nearest_name
-from ._engine import Engine as Engine
-from ._engine import Hypergradient as Hypergradient
-from ._engine import Rollout as Rollout
-from ._evograd import EvoGrad as EvoGrad
-from ._finite_difference import FiniteDifference as FiniteDifference
-from ._forward import Forward as Forward
-from ._greedy import Greedy as Greedy
-from ._implicit import Implicit as Implicit
-from ._online import OnlineEngine as OnlineEngine
-from ._random_directions import RandomDirections as RandomDirections
-from ._reverse import Reverse as Reverse
-from ._reversible import Reversible as Reversible
-from ._sensitivity import Sensitivity as Sensitivity
+from ._engine import Engine
+from ._evograd import EvoGrad
+from ._finite_difference import FiniteDifference
+from ._forward import Forward
+from ._greedy import Greedy
+from ._implicit import Implicit
+from ._random_directions import RandomDirections
+from ._reverse import Reverse
+from ._reversible import Reversible
 
 _NAMED = {
     "forward": Forward,

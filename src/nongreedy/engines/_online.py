@@ -6,13 +6,13 @@ import abc
 from collections.abc import Iterable
 
 from ..schedules import Schedule
+from ._adjoint import AdjointSums
 from ._engine import Hypergradient
 from ._forward import TangentEngine
 from ._looks import Looks
-from ._reverse import Found
+from ._progress import OnStep
 from ._run import Run, at
 from ._sensitivity import Sensitivity
-from ._watch import OnStep
 
 
 class OnlineEngine(TangentEngine):
@@ -37,7 +37,7 @@ def look_along(
 ) -> Hypergradient:
     """Train once under a schedule, and add up what each look says of its own step's values."""
     looks, sensitivity = engine.looks(run), engine.sensitivity(run, learn)
-    found = Found(schedule, learn, run.steps)
+    sums = AdjointSums(schedule, learn, run.steps)
     values = run.values(schedule)
     state = run.initial(at(values, 0))
     with run.isolated():
@@ -46,7 +46,7 @@ def look_along(
             before, state = state, sensitivity.advance(state, now, t)
             if looks.after(t):
                 seen = before if engine.looks_first else state
-                found.add(sensitivity.look(looks, seen, now, t)[1], t)
+                sums.add(sensitivity.look(looks, seen, now, t)[1], t)
             on_step(t)
         outcome = run.outer_loss(state[0])
-    return Hypergradient(outcome.loss, outcome.accuracy, found.gradients(), found.per_step)
+    return Hypergradient(outcome.loss, outcome.accuracy, sums.gradients(), sums.per_step)

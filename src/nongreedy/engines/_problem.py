@@ -1,38 +1,160 @@
-"""Where a run is differentiated, and by what: the beginning of every question about derivatives."""
+"""A problem: what is trained, by what, for how long and in which precision."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, final
+
+import torch
+
 from ..errors import nearest_name
 from ..optimizers import Optimizer
-from ..schedules import Hyperparameter, Schedule
+from ..schedules import Default, Hyperparameter, Schedule
 from ..schedules._hyperparameter import learned
 from ..task import Task
+from ..task._data_plan import checksum
+from ..task._module import build
+from ..task._task import outer_slices
+from ._run import Run
 
 
-def differentiable(
-    task: Task, optimizer: Optimizer, steps: int, schedule: Schedule | None = None
-) -> tuple[Schedule, dict[str, Hyperparameter]]:
-    """The schedule to differentiate at, initial where none is given, and what is learned.
+@final
+@dataclass(frozen=True, eq=False)
+class Problem:
+    r"""A task, an optimizer, a horizon and a precision: a training run but for its seed and schedule.
+
+    .. math:: c \mapsto J(c, k), \qquad k \text{ the seed}
+
+    Every public verb (:func:`tune`, :func:`hypergradient`, :func:`trust`, :func:`plan`,
+    :func:`compare`, :func:`train_online`) begins by making one, and everything below speaks of it.
+
+    Args:
+        task: Model, losses and data.
+        optimizer: Which hyperparameters are learned (bases) and which are fixed (numbers).
+        steps: T, the length of a run.
+        dtype: Of the runs: ``torch.float32`` to train, ``torch.float64`` to check.
+        defaults: Where a search begins and in which coordinate it moves, by hyperparameter name: an
+            outer rule's, which go before the optimizer's own.
 
     Raises:
-        ValueError: Nothing is learned, or the schedule sets what the optimizer does not have.
+        ValueError: A length below one step; a hyperparameter's name that both the task and the
+            optimizer have; settings that do not fit the length.
+
+    Cannot: be another length for one of its runs; make another problem of the same task.
+
+    Example:
+        >>> import torch, nongreedy as ng
+        >>> x = torch.randn(64, 4)
+        >>> task = ng.Task(lambda: torch.nn.Linear(4, 1), torch.nn.functional.mse_loss,
+        ...                (x, x[:, :1]), 0.25, batch_size=16)
+        >>> problem = ng.Problem(task, ng.SGD(weight_decay=0.0), steps=10)
+        >>> list(problem.learned)
+        ['learning_rate']
     """
-    hyperparameters = {**optimizer.hyperparameters(steps), **task.hyperparameters(steps)}
-    moving = learned(hyperparameters)
-    if not moving:
-        raise ValueError(f"Nothing to differentiate: every setting of {optimizer} is fixed.")
-    return _starting_at(schedule, Schedule.initial(hyperparameters), steps), moving
 
+    task: Task
+    optimizer: Optimizer
+    steps: int
+    dtype: torch.dtype = torch.float32
+    defaults: Mapping[str, Default] = field(default_factory=dict, repr=False)
 
-def _starting_at(schedule: Schedule | None, initial: Schedule, steps: int) -> Schedule:
-    """The given curves over the initial ones; per-step values of another budget become windows."""
-    curves = dict(initial.curves)
-    for name, curve in schedule.curves.items() if schedule is not None else ():
-        if name not in curves:
+    def __post_init__(self) -> None:
+        self.task.steps_for(None, self.steps)  # checks them
+        clash = sorted({*self.optimizer.learnable, "step"} & set(self.task.learnable))
+        if clash:
             raise ValueError(
-                f"The schedule sets {name!r}, which the optimizer does not have."
-                + nearest_name(name, curves)
+                f"The task and {type(self.optimizer).__name__} both have a hyperparameter called "
+                f"{clash[0]!r}. Rename the task's."
             )
-        fits = curve.basis.size(steps) == len(curve.coefficients)
-        curves[name] = curve if fits else curve.stretchable()
-    return Schedule(curves)
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        optimizer: Optimizer,
+        *,
+        epochs: float | None = None,
+        steps: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        defaults: Mapping[str, Default] | None = None,
+    ) -> Problem:
+        """The problem of a question about what is learned; `epochs` or `steps` gives its length.
+
+        Raises:
+            ValueError: Also where nothing is learned.
+        """
+        made = cls(task, optimizer, task.steps_for(epochs, steps), dtype, defaults or {})
+        if not made.learned:
+            raise ValueError(
+                f"Nothing to learn: every setting of {optimizer} is a fixed number. Give one of them a "
+                "basis, such as learning_rate=ng.Constant()."
+            )
+        return made
+
+    @cached_property
+    def hyperparameters(self) -> dict[str, Hyperparameter]:
+        """Those of the optimizer and of the task, every field settled and checked."""
+        own = self.optimizer.hyperparameters(self.steps, self.defaults)
+        return {**own, **self.task.hyperparameters(self.steps)}
+
+    @cached_property
+    def learned(self) -> dict[str, Hyperparameter]:
+        """Those that move."""
+        return learned(self.hyperparameters)
+
+    @property
+    def initial(self) -> Schedule:
+        """Where a search begins."""
+        return Schedule.initial(self.hyperparameters)
+
+    def at(self, schedule: Schedule | None) -> Schedule:
+        """The given curves over the initial ones; per-step values of another budget become windows.
+
+        Raises:
+            ValueError: The schedule sets what neither the optimizer nor the task has.
+        """
+        curves = dict(self.initial.curves)
+        for name, curve in schedule.curves.items() if schedule is not None else ():
+            if name not in curves:
+                raise ValueError(
+                    f"The schedule sets {name!r}, which the optimizer does not have."
+                    + nearest_name(name, curves)
+                )
+            fits = curve.basis.size(self.steps) == len(curve.coefficients)
+            curves[name] = curve if fits else curve.stretchable()
+        return Schedule(curves)
+
+    def run(self, seed: int = 0) -> Run:
+        """The run of a seed, which decides initialization, order, augmentation and dropout."""
+        return Run(self.task, self.optimizer, self.steps, seed, self.dtype)
+
+    def shortened(self, steps: int) -> Problem:
+        """The same over another number of steps."""
+        return replace(self, steps=steps)
+
+    def without_test(self) -> Problem:
+        """The same without test data: a search cannot look at what it does not have."""
+        task = copy.copy(self.task)
+        task.test = None
+        return replace(self, task=task)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a repetition needs, as JSON: settings in names and numbers, data and model by a checksum."""
+        task = self.task
+        batch = task.plan.batch(0, 0, torch.device("cpu"), torch.float32)
+        judged = task.validation.fetch(outer_slices(task.validation.count)[0])
+        return {
+            "optimizer": repr(self.optimizer),
+            "steps": self.steps,
+            "dtype": str(self.dtype),
+            "device": str(task.device),
+            "batch_size": task.batch_size,
+            "training_examples": task.train.count,
+            "validation_examples": task.validation.count,
+            "data": f"{checksum(batch):x} {checksum(judged):x}",
+            "model": f"{checksum([p.detach() for p in build(task.model, 0).parameters()]):x}",
+            "learned": {name: len(hyper.initial) for name, hyper in self.learned.items()},
+        }

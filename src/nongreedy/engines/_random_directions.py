@@ -15,8 +15,8 @@ from ..schedules import Schedule
 from ..task._data_plan import DIRECTIONS, generator
 from ._engine import Hypergradient
 from ._forward import Forward, TangentEngine
+from ._progress import OnStep, ignore
 from ._run import Run
-from ._watch import OnStep, ignore
 
 
 @final

@@ -6,8 +6,7 @@ arXiv:2503.13751 (replay from checkpoints).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import final
 
@@ -15,12 +14,14 @@ import torch
 from torch import Tensor
 
 from ..errors import DivergedError
-from ..schedules import Schedule, TimeBasis
-from ._engine import Engine, Hypergradient, Rollout
-from ._explosion import AdjointNorms, checked_limit, shown
+from ..schedules import Schedule
+from ._adjoint import AdjointSums, pull_back
+from ._engine import Engine, Hypergradient
+from ._explosion import AdjointNorms, checked_limit, shown, swept_backwards
+from ._progress import OnStep, ignore, progress_of
 from ._run import Run, at
+from ._runner import Rollout
 from ._trajectory import STORES, Trajectory, checked_store, choose_store
-from ._watch import OnStep, ignore, watching
 
 SWEEP = "reverse sweep"  # name of the loop, for whoever keeps its state
 
@@ -92,98 +93,35 @@ class Reverse(Engine):
             raise ValueError("This rollout kept no states. Make it with keep=True.")
         rollout.trajectory = None
         values, learn = rollout.values, list(learn)
-        found = Found(rollout.schedule, learn, run.steps)
+        sums = AdjointSums(rollout.schedule, learn, run.steps)
 
         def replay(state: Tensor, t: int) -> Tensor:
             return run.step(state, at(values, t), t)[0]
 
-        watch, left = watching(on_step), run.steps
+        progress, left = progress_of(on_step), run.steps
         with run.isolated():
-            outcome, gradient = run.outer_gradient(rollout.final[0])
-            adjoint = torch.zeros_like(rollout.final)
+            outcome, gradient = run.outer_gradient(rollout.last[0])
+            adjoint = torch.zeros_like(rollout.last)
             adjoint[0] = gradient
             grown = AdjointNorms(gradient, run.steps, self.growth_limit)
-            if saved := watch.begin(SWEEP):
+            if saved := progress.begin(SWEEP):
                 left, adjoint = saved["step"] + 1, saved["adjoint"].to(adjoint.device)
-                found.restore(saved)
+                sums.restore(saved)
                 grown.restore(saved["norms"])
-            for t, state in trajectory.backwards(rollout.final, replay):
+            for t, state in trajectory.backwards(rollout.last, replay):
                 if t >= left:  # swept before
                     continue
                 adjoint, pulled = pull_back(run, state, at(values, t), t, adjoint, learn)
-                found.add(pulled, t)
+                sums.add(pulled, t)
                 grown.add(adjoint[0], t)
-                if watch.due(SWEEP):
-                    kept = {"adjoint": adjoint, "norms": grown.norms, **found.tables}
-                    watch.keep(SWEEP, t - 1, kept)
-                watch(t)
+                if progress.due(SWEEP):
+                    kept = {"adjoint": adjoint, "norms": grown.norms, **sums.tables}
+                    progress.keep(SWEEP, t - 1, kept)
+                progress(t)
             if not bool(adjoint.isfinite().all()):
-                raise DivergedError("adjoint", 0, run.steps)
-            found.add(run.pull_back_initial(adjoint[0], at(values, 0), learn), 0)
+                raise DivergedError("adjoint", 0, run.steps, swept=swept_backwards(0, run.steps))
+            sums.add(run.pull_back_initial(adjoint[0], at(values, 0), learn), 0)
         return Hypergradient(
-            outcome.loss, outcome.accuracy, found.gradients(), found.per_step, adjoint[0],
+            outcome.loss, outcome.accuracy, sums.gradients(), sums.per_step, adjoint[0],
             adjoint_norms=grown.norms,
         )  # fmt: skip
-
-
-class Found:
-    """Adjoints of hyperparameters, summed in float64: step by step, or in all for variables."""
-
-    def __init__(self, schedule: Schedule, learn: Iterable[str], steps: int):
-        self.steps, self.bases = steps, {name: schedule.curves[name].basis for name in learn}
-        self.per_step, self.total = dict[str, Tensor](), dict[str, Tensor]()
-        for name, basis in self.bases.items():
-            over_time = isinstance(basis, TimeBasis)
-            table, size = (self.per_step, steps) if over_time else (self.total, basis.size(steps))
-            table[name] = torch.zeros(size, dtype=torch.float64)
-
-    @property
-    def tables(self) -> dict[str, Tensor]:
-        """What was summed so far, as one flat table by name."""
-        return {f"sum of {name}": table for name, table in (self.per_step | self.total).items()}
-
-    def restore(self, saved: Mapping[str, Tensor]) -> None:
-        """Go on from such a table."""
-        for name, table in (self.per_step | self.total).items():
-            table.copy_(saved[f"sum of {name}"])
-
-    def add(self, pulled: Mapping[str, Tensor], step: int) -> None:
-        """Add the adjoints of a step's values."""
-        for name, value in pulled.items():
-            if name in self.total:
-                finite = bool(value.isfinite().all())
-                self.total[name] += value.reshape(-1).to("cpu", torch.float64)
-            else:
-                number = float(value)
-                finite = math.isfinite(number)
-                self.per_step[name][step] += number
-            if not finite:
-                raise DivergedError(f"adjoint (of {name})", step, self.steps)
-
-    def gradients(self) -> dict[str, Tensor]:
-        """Of the coefficients."""
-        return {
-            name: self.total[name]
-            if name in self.total
-            else basis.project(self.per_step[name], self.steps)
-            for name, basis in self.bases.items()
-        }
-
-
-def pull_back(
-    run: Run,
-    state: Tensor,
-    values: Mapping[str, Tensor],
-    step: int,
-    adjoint: Tensor,
-    learn: Collection[str],
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """One step of the adjoint recursion: (adjoint of s_t, adjoint of each learned value)."""
-    point = run.linearize(state[0], step, values, learn)
-    settings = [name for name in learn if name not in run.task.learnable]
-    on_state, on_gradient, on_values = run.optimizer.pull_back(
-        state, point.gradient.detach(), values, adjoint, settings
-    )
-    curved, on_hypers = point.pull_back(on_gradient)
-    on_state[0] += curved
-    return on_state, {**on_values, **on_hypers}

@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from ..schedules import Schedule
-from ._engine import Engine, Hypergradient, Rollout
+from ._engine import Engine, Hypergradient
 from ._explosion import checked_limit, shown
 from ._integers import Reversal, program_for
 from ._integers.fixed_point import DEFAULT_BITS
 from ._integers.state import IntegerState, Plan
+from ._progress import OnState, OnStep, ignore
 from ._reverse import Reverse
 from ._run import Run, at
-from ._watch import OnStep, ignore
+from ._runner import Rollout
 
 _LIMITS = {"denominator": (2, 2**20), "fraction_bits": (24, 54)}
 
@@ -101,7 +102,13 @@ class Reversible(Engine):
         return 4.0
 
     def rollout(
-        self, run: Run, schedule: Schedule, *, keep: bool = False, on_step: OnStep = ignore
+        self,
+        run: Run,
+        schedule: Schedule,
+        *,
+        keep: bool = False,
+        on_step: OnStep = ignore,
+        on_state: OnState | None = None,
     ) -> Rollout:
         """Train once, in integers."""
         given = run.values(schedule)
@@ -111,6 +118,8 @@ class Reversible(Engine):
         state, losses = reversal.state.floats(), []
         with run.isolated():
             for t in range(run.steps):
+                if on_state is not None:
+                    on_state(t, state)
                 if keep:
                     reversal.append(state)
                 loss, gradient = run.gradient(state[0], t, at(values, t))

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..errors import DivergedError
 from ..schedules import Variable
+from ._adjoint import pull_back
 from ._forward import Forward
 from ._looks import Looks
-from ._reverse import pull_back
 from ._run import Outcome, Run
 
 Values = Mapping[str, Tensor]

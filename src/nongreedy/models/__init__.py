@@ -7,12 +7,13 @@ can be differentiated twice and under `torch.func`.
 """
 
 from ..schedules._export import export
-from ._build import NAMES, build, convnet, lenet, mlp, wrn
+from ._build import NAMES, WideBlock, build, convnet, lenet, mlp, wrn
 from ._transformer import CharTransformer
 
 __all__ = [
     "NAMES",
     "CharTransformer",
+    "WideBlock",
     "build",
     "convnet",
     "lenet",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..engines import Engine, FiniteDifference, Reverse, Run, engine_from
+from ..engines import Engine, FiniteDifference, Problem, Reverse, Run, engine_from
 from ..engines._trajectory import STORES, free_bytes
 from ..errors import NongreedyError, nearest_name
 from ..schedules import Schedule
@@ -74,9 +74,7 @@ def recognized(text: str) -> Engine:
     return found[text]
 
 
-def settle(
-    engine: str | Engine, make_run: Callable[[], Run], schedule: Schedule, learn: Sequence[str]
-) -> Choice:
+def settle(engine: str | Engine, problem: Problem, schedule: Schedule, seed: int = 0) -> Choice:
     """The engine of a name; for ``"auto"`` what the planner chooses.
 
     Nothing is measured where sizes alone decide, and nothing of the run is changed by it. Where
@@ -84,8 +82,8 @@ def settle(
     """
     if engine != "auto":
         return Choice(engine_from(engine))
-    run = make_run()
-    return _by_size(run) or _by_sample(run, schedule, learn) or Choice(
+    run = problem.run(seed)
+    return _by_size(run) or _by_sample(run, schedule, list(problem.learned)) or Choice(
         Reverse(), "no engine is sure to fit in half of the free memory"
     )  # fmt: skip
 

@@ -6,18 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from ..engines import Engine, Run
-from ..engines._problem import differentiable
+from ..engines import Engine, Problem
 from ..engines._trajectory import free_bytes
 from ..errors import NongreedyError
 from ..optimizers import Optimizer
 from ..task import Task
-from ._choice import Choice as Choice
-from ._choice import Room, choose
-from ._choice import recognized as recognized
-from ._choice import settle as settle
-from ._forecast import Forecast as Forecast
-from ._forecast import forecasts, stores
+from ._choice import Choice, Room, choose
+from ._forecast import Forecast, forecasts, stores
 from ._walk import Walk
 
 _WARM_UP = 2
@@ -106,11 +101,9 @@ def plan(
     """
     if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
         raise ValueError(f"`sample` must be a whole number of at least 1, but got {sample!r}.")
-    total = task.steps_for(epochs, steps)
-    start, moving = differentiable(task, optimizer, total)
-    run, learn = Run(task, optimizer, total, seed, dtype), list(moving)
-    walk = Walk(run, start, learn, sample + _WARM_UP)
+    problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
+    walk = Walk(problem.run(seed), problem.initial, list(problem.learned), sample + _WARM_UP)
     core = walk.core(stores(task.device))
     rows = tuple(forecasts(walk, core))
-    plain = total * core.step.seconds + core.look.seconds
-    return Plan(rows, total, plain, free_bytes(task.device), core.step.bytes)
+    plain = problem.steps * core.step.seconds + core.look.seconds
+    return Plan(rows, problem.steps, plain, free_bytes(task.device), core.step.bytes)

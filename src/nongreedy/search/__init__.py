@@ -1,13 +1,15 @@
 """A search: what an outer rule may ask for, who remembers the answers, and what comes out."""
 
 from ..schedules._export import export
+from ._budget import Budget, BudgetSpentError
 from ._callback import Callback, Callbacks
 from ._memory import Answer, Memory, Ran, Request
-from ._objective import BudgetSpentError, Evaluated, Objective
-from ._result import OuterStep, Result, Status
+from ._objective import Evaluated, Objective
+from ._result import OuterStep, Result, Status, StepOutcome
 
 __all__ = [
     "Answer",
+    "Budget",
     "BudgetSpentError",
     "Callback",
     "Callbacks",
@@ -19,6 +21,7 @@ __all__ = [
     "Request",
     "Result",
     "Status",
+    "StepOutcome",
 ]
 
 export(globals())

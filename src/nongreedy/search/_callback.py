@@ -29,10 +29,16 @@ class Callback:
 
 
 class Callbacks(Callback):
-    """Several callbacks as one."""
+    """Several callbacks as one; a context that ends with `on_end`."""
 
     def __init__(self, callbacks: Iterable[Callback] = ()):
         self.callbacks = list(callbacks)
+
+    def __enter__(self) -> Callbacks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.on_end()
 
     def on_engine(self, engine: Engine, reason: str) -> None:
         for callback in self.callbacks:

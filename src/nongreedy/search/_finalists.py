@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ..errors import DivergedError
 from ._objective import Evaluated, Objective
 from ._result import Status
@@ -18,7 +16,7 @@ def select(rule: OuterRule, objective: Objective, status: Status) -> tuple[Evalu
     enough = min(2, max(len(entry.losses) for entry in objective.evaluated.values()))
     serious = [entry for entry in objective.evaluated.values() if len(entry.losses) >= enough]
     ranked = sorted(serious, key=lambda entry: entry.loss)
-    objective.reserve = 0.0
+    objective.budget.release()
     if status is Status.interrupted:
         return ranked[0], status
     try:
@@ -29,10 +27,10 @@ def select(rule: OuterRule, objective: Objective, status: Status) -> tuple[Evalu
 
 def rematch(rule: OuterRule, objective: Objective, ranked: list[Evaluated]) -> Evaluated:
     """Rounds on common fresh seeds, after which the worse half leaves, while the budget allows."""
-    budget = math.inf if objective.budget is None else objective.budget
-    places = int(min(rule.finalists, (budget - objective.cost) / rule.finalist_seeds))
+    budget = objective.budget
+    places = int(min(rule.finalists, budget.left / rule.finalist_seeds))
     standing, drawn = [Evaluated(entry.schedule) for entry in ranked[:places]], 0
-    while len(standing) > 1 and objective.cost + len(standing) * rule.finalist_seeds <= budget:
+    while len(standing) > 1 and budget.affords(len(standing) * rule.finalist_seeds):
         seeds = objective.seeds(_FINAL, drawn + rule.finalist_seeds)[drawn:]
         drawn += len(seeds)
         finished = [entry for entry in standing if _finishes(objective, entry, seeds)]

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..engines import Hypergradient, Outcome
-from ..engines._watch import Watch
+from ..engines._progress import Progress
 from ..errors import DivergedError
 from ..schedules import Schedule
 from ._result import OuterStep, Status
@@ -36,18 +36,20 @@ class Request:
 
     Attributes:
         kind: ``"run"`` or ``"sweep"``.
+        steps: T, the length of the run.
         learn: What a sweep differentiates; empty for runs.
     """
 
     kind: str
     schedule: Schedule
     seed: int
+    steps: int
     learn: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> str:
         """A digest, the same in every process."""
-        content = (self.kind, self.schedule.identity, self.seed, self.learn)
+        content = (self.kind, self.schedule.identity, self.seed, self.steps, self.learn)
         return hashlib.sha256(repr(content).encode()).hexdigest()[:32]
 
 
@@ -62,10 +64,10 @@ class Memory:
         """An answer that has just been computed."""
         del request, answer
 
-    def watch(self, request: Request, watch: Watch) -> Watch:
-        """Who follows the request's inner steps: the given watch, or one that also keeps states."""
+    def follow(self, request: Request, progress: Progress) -> Progress:
+        """Who follows the request's inner steps: the given one, or one that also keeps states."""
         del request
-        return watch
+        return progress
 
     def settle(self, row: OuterStep, schedule: Schedule) -> OuterStep:
         """An outer step is finished, at this schedule: its row, with the seconds that it took when it

@@ -1,26 +1,23 @@
-"""What an outer rule may ask for: plain runs and hypergradients, each counted."""
+"""What an outer rule may ask for: plain runs and hypergradients, each counted and remembered."""
 
 from __future__ import annotations
 
 import itertools
 import statistics
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-import torch
-
-from ..engines import Engine, Hypergradient, Rollout, Run
-from ..engines._watch import Watch
-from ..errors import DivergedError, NongreedyError, ReplayError
-from ..optimizers import Optimizer
+from ..engines import Engine, Hypergradient, Problem, Rollout, Runner
+from ..engines._progress import OnState, Progress
+from ..errors import DivergedError, ReplayError
 from ..schedules import Schedule
-from ..task import Task
 from ..task._data_plan import mix
+from ._budget import Budget
 from ._callback import Callback
 from ._memory import Memory, Ran, Request
-
-
-class BudgetSpentError(NongreedyError):
-    """The next run or sweep would exceed the budget."""
+from ._result import OuterStep, Result, Status, StepOutcome
 
 
 @dataclass
@@ -44,111 +41,139 @@ class Evaluated:
 
 
 class Objective:
-    """Runs and differentiates schedules of one task; counts the cost; remembers what was run.
+    """Runs and differentiates schedules of one problem; counts the cost; remembers what was run.
+
+    Args:
+        problem: What is trained.
+        runner: How a schedule is run; an :class:`Engine` also differentiates.
+        seed: Decides the seeds of all runs.
+        budget: What may be spent; None is no limit.
+        callback: Who watches.
+        memory: Of what was answered before.
 
     Attributes:
-        cost: Plain training runs' worth of gradients spent so far.
-        evaluated: Every schedule that finished at least one run.
+        evaluated: Every schedule that finished at least one run, by its identity.
+        runs, finished: Plain runs that were begun, and those that took all of their steps.
     """
 
     def __init__(
         self,
-        task: Task,
-        optimizer: Optimizer,
-        steps: int,
-        engine: Engine,
-        learn: list[str],
+        problem: Problem,
+        runner: Runner,
         *,
         seed: int = 0,
-        dtype: torch.dtype = torch.float32,
-        budget: float | None = None,
+        budget: Budget | None = None,
         callback: Callback | None = None,
         memory: Memory | None = None,
     ):
-        self.task, self.optimizer, self.steps, self.engine = task, optimizer, steps, engine
-        self.learn, self.seed, self.dtype, self.budget = learn, seed, dtype, budget
-        self.callback, self.memory = callback or Callback(), memory or Memory()
-        self.cost, self.reserve = 0.0, 0.0
+        self.problem, self.runner, self.seed = problem, runner, seed
+        self.budget, self.memory = budget or Budget(), memory or Memory()
+        self.callback, self.learn = callback or Callback(), list(problem.learned)
         self.evaluated: dict[tuple[object, ...], Evaluated] = {}
+        self.runs, self.finished = 0, 0
+        self._rows, self._clock = 0, time.perf_counter()
+
+    @property
+    def steps(self) -> int:
+        """T, the length of a run."""
+        return self.problem.steps
+
+    @property
+    def cost(self) -> float:
+        """Plain training runs' worth of gradients spent so far."""
+        return self.budget.spent
 
     def seeds(self, stream: int, count: int) -> list[int]:
         """Fresh run seeds, the same for every schedule that is compared under `stream`."""
         return [mix(self.seed, stream, index) for index in range(count)]
 
-    def rollout(self, schedule: Schedule, seed: int, keep: bool = False) -> Rollout:
-        """Train once; raises DivergedError or BudgetSpentError.
+    def rollout(
+        self, schedule: Schedule, seed: int, keep: bool = False, on_state: OnState | None = None
+    ) -> Rollout:
+        """Train once; raises DivergedError, BudgetSpentError, or what `on_state` raises to stop it.
 
         A run that is remembered is not repeated, and its rollout has no states: `differentiate`
         repeats it then, unless the sweep is remembered, too. It costs the same, so that a search
         that goes on after a kill spends what an undisturbed one spends.
         """
-        self._afford(1.0)
-        run = Run(self.task, self.optimizer, self.steps, seed, self.dtype)
-        request = Request("run", schedule, seed)
+        self.budget.check(1.0)
+        request = Request("run", schedule, seed, self.steps)
+        self.runs += 1
         try:
-            done = self._recalled(run, request) or self._trained(run, request, keep)
+            done = self._recalled(request) or self._trained(request, keep, on_state)
         except DivergedError as error:
-            self.cost += error.share
+            self.budget.spend(error.share)
             raise
-        self.cost += 1.0
+        self.finished += 1
+        self.budget.spend(1.0)
         record = self.evaluated.setdefault(schedule.identity, Evaluated(schedule))
         record.losses[seed] = done.outcome.loss
         record.accuracies[seed] = done.outcome.accuracy
         return done
 
-    def _recalled(self, run: Run, request: Request) -> Rollout | None:
+    def _recalled(self, request: Request) -> Rollout | None:
         known = self.memory.recall(request)
         if isinstance(known, DivergedError):
             raise known
         if not isinstance(known, Ran):
             return None
-        return Rollout(run, request.schedule, {}, known.outcome, list(known.losses), torch.empty(0))
+        run = self.problem.run(request.seed)
+        return Rollout(run, request.schedule, {}, known.outcome, list(known.losses))
 
-    def _trained(self, run: Run, request: Request, keep: bool) -> Rollout:
-        watch = self._watch("plain run", request)
-        try:
-            done = self.engine.rollout(run, request.schedule, keep=keep, on_step=watch)
-        except DivergedError as error:
-            self.memory.remember(request, error)
-            raise
+    def _trained(self, request: Request, keep: bool, on_state: OnState | None) -> Rollout:
+        run, progress = self.problem.run(request.seed), self._progress("plain run", request)
+        done = self._remembered(
+            request,
+            lambda: self.runner.rollout(
+                run, request.schedule, keep=keep, on_step=progress, on_state=on_state
+            ),
+        )
         self.memory.remember(request, Ran(done.outcome, tuple(done.losses)))
         return done
 
-    def differentiate(self, rollout: Rollout) -> Hypergradient:
-        """The hypergradient at a kept rollout; raises DivergedError or BudgetSpentError."""
-        price = self.engine.sweep_cost(rollout.run, rollout.schedule, self.learn)
-        self._afford(price)
-        self.cost += price
-        request = Request("sweep", rollout.schedule, rollout.run.seed, tuple(self.learn))
-        known = self.memory.recall(request)
-        if isinstance(known, Hypergradient):
-            return known
+    def _remembered(self, request: Request, compute: Callable[[], Any]) -> Any:
+        """What is computed; a divergence is an answer, too."""
         try:
-            if isinstance(known, DivergedError):
-                raise known
-            return self._swept(rollout, request)
-        except DivergedError as error:  # only what was swept was spent
-            self.cost -= price * (1 - _share(error))
-            raise
-
-    def _swept(self, rollout: Rollout, request: Request) -> Hypergradient:
-        complete = bool(rollout.values) or not self.engine.needs_states
-        kept = rollout if complete else self._repeated(rollout)
-        try:
-            found = self.engine.differentiate(
-                kept, self.learn, self._watch("hypergradient", request)
-            )
+            return compute()
         except DivergedError as error:
             self.memory.remember(request, error)
             raise
-        self.memory.remember(request, found)
-        return found
 
-    def _repeated(self, rollout: Rollout) -> Rollout:
+    def differentiate(self, rollout: Rollout) -> Hypergradient:
+        """The hypergradient at a kept rollout; raises DivergedError or BudgetSpentError."""
+        engine = self.runner
+        if not isinstance(engine, Engine):
+            raise TypeError(f"{engine!r} trains and has no hypergradient. Use an engine.")
+        price = engine.sweep_cost(rollout.run, rollout.schedule, self.learn)
+        self.budget.check(price)
+        request = Request(
+            "sweep", rollout.schedule, rollout.run.seed, self.steps, tuple(self.learn)
+        )
+        try:
+            swept = self.memory.recall(request)
+            if isinstance(swept, DivergedError):
+                raise swept
+            if not isinstance(swept, Hypergradient):
+                swept = self._swept(engine, rollout, request)
+        except DivergedError as error:  # only what was swept was spent
+            self.budget.spend(price * error.swept)
+            raise
+        self.budget.spend(price)
+        return swept
+
+    def _swept(self, engine: Engine, rollout: Rollout, request: Request) -> Hypergradient:
+        complete = rollout.final is not None or not engine.needs_states
+        kept = rollout if complete else self._repeated(engine, rollout)
+        progress = self._progress("hypergradient", request)
+        swept = self._remembered(request, lambda: engine.differentiate(kept, self.learn, progress))
+        self.memory.remember(request, swept)
+        return swept
+
+    def _repeated(self, engine: Engine, rollout: Rollout) -> Rollout:
         """A remembered run once more, for its states; another outcome would make all that follows
         another search."""
-        watch = self._watch("plain run, for its states")
-        again = self.engine.rollout(rollout.run, rollout.schedule, keep=True, on_step=watch)
+        progress = self._progress("plain run, for its states")
+        again = engine.rollout(rollout.run, rollout.schedule, keep=True, on_step=progress)
         if again.outcome != rollout.outcome:
             raise ReplayError(
                 f"A run of this study came to a validation loss of {rollout.outcome.loss!r} before "
@@ -157,22 +182,31 @@ class Objective:
             )
         return again
 
-    def _afford(self, price: float) -> None:
-        if self.budget is not None and self.cost + price > self.budget - self.reserve:
-            raise BudgetSpentError(
-                f"{self.cost:.1f} of {self.budget:g} plain runs are spent; {price:.1f} more and "
-                f"{self.reserve:g} for the final comparison do not fit."
-            )
+    def settle(self, taken: StepOutcome) -> OuterStep:
+        """The row of an outer step that is finished, remembered."""
+        seconds, self._clock = time.perf_counter() - self._clock, time.perf_counter()
+        row = taken.row(self._rows, seconds, self.cost, self.learn)
+        self._rows += 1
+        return self.memory.settle(row, taken.schedule)
 
-    def _watch(self, label: str, request: Request | None = None) -> Watch:
+    def result(
+        self,
+        best: Evaluated,
+        status: Status,
+        history: list[OuterStep],
+        settings: Mapping[str, Any],
+    ) -> Result:
+        """What the search returns."""
+        settings = {**settings, "cost": round(self.cost, 3), "status": status.name}
+        return Result(
+            best.schedule.with_settings(settings), best.loss, best.accuracy, history, status,
+            self.cost, settings, runs=self.runs, unfinished=self.runs - self.finished,
+        )  # fmt: skip
+
+    def _progress(self, label: str, request: Request | None = None) -> Progress:
         self.callback.on_run_start(label, self.steps)
         count = itertools.count()
-        watch = Watch(lambda _: self.callback.on_inner_step(next(count) % self.steps, self.steps))
-        return self.memory.watch(request, watch) if request is not None else watch
-
-
-def _share(error: DivergedError) -> float:
-    """Which part of a sweep was computed before it ended: backwards, forward, or nobody knows."""
-    done = {"adjoint": error.steps - error.step, "tangent": error.step + 1}
-    kind = error.quantity.partition(" ")[0]
-    return min(1.0, done.get(kind, error.steps + 1) / (error.steps + 1))
+        progress = Progress(
+            lambda _: self.callback.on_inner_step(next(count) % self.steps, self.steps)
+        )
+        return progress if request is None else self.memory.follow(request, progress)

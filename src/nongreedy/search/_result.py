@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -69,6 +69,36 @@ class OuterStep:
 
 
 @dataclass(frozen=True)
+class StepOutcome:
+    """What one outer step came to, as far as only the rule knows.
+
+    Attributes:
+        schedule: Where it stands now.
+        loss, accuracy: Mean validation loss and accuracy there; an infinite loss where it diverged.
+        signs: Name -> one of ``+``, ``-``, ``0`` per coefficient.
+        accepted: Whether the step improved on (or started) the current schedule.
+        note: What happened, in words.
+    """
+
+    schedule: Schedule
+    loss: float
+    accuracy: float | None
+    signs: dict[str, str]
+    accepted: bool
+    note: str = ""
+
+    def row(self, index: int, seconds: float, cost: float, learn: Iterable[str]) -> OuterStep:
+        """Its row of the history."""
+        curves = {name: self.schedule.curves[name] for name in learn}
+        values = {name: curve.coefficients.tolist() for name, curve in curves.items()}
+        edges = {name: list(curve.edges) for name, curve in curves.items() if curve.edges}
+        return OuterStep(
+            index, self.loss, self.accuracy, values, self.signs,
+            seconds, cost, self.accepted, self.note, edges,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Result:
     """What :func:`nongreedy.tune` returns.
 
@@ -80,6 +110,8 @@ class Result:
         status: Why the search ended.
         cost: Plain training runs' worth of gradients that were spent.
         settings: What a repetition needs.
+        runs: Plain runs that were begun, hypergradients not counted.
+        unfinished: Those of them that diverged.
         parameters: Name -> parameter of the network that an online run has trained; empty for
             searches, which end with a schedule.
     """
@@ -91,4 +123,6 @@ class Result:
     status: Status
     cost: float
     settings: Mapping[str, Any] = field(default_factory=dict)
+    runs: int = 0
+    unfinished: int = 0
     parameters: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)

@@ -1,4 +1,4 @@
-"""What a repetition of a search needs, as plain JSON values: part of every schedule file and study."""
+"""What a repetition of a search needs, and which engine a search goes on with."""
 
 from __future__ import annotations
 
@@ -6,50 +6,48 @@ from typing import Any
 
 import torch
 
-from ..engines import Engine
-from ..optimizers import Optimizer
+from ..engines import Engine, Problem
+from ..planning import Choice, settle
+from ..planning._choice import recognized
 from ..schedules._version import __version__
-from ..task import Task
-from ..task._data_plan import checksum
-from ..task._task import outer_slices
+from ._memory import Memory
 from .rules import OuterRule
 
 
 def settings_of(
-    task: Task,
-    optimizer: Optimizer,
-    steps: int,
+    problem: Problem,
     engine: str | Engine,
     rule: OuterRule,
     outer_steps: int,
     seed: int,
     budget: float | None,
-    dtype: torch.dtype,
 ) -> dict[str, Any]:
-    """What was asked for, in names and numbers, and by its checksum the data."""
-
+    """What was asked for, as plain JSON values: part of every schedule file and study."""
     return {
-        "nongreedy": __version__,
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
-        "optimizer": repr(optimizer),
+        **versions(),
+        **problem.fingerprint(),
         "engine": engine if isinstance(engine, str) else repr(engine),
         "outer": repr(rule),
         "outer_steps": outer_steps,
-        "steps": steps,
-        "batch_size": task.batch_size,
-        "training_examples": task.train.count,
-        "validation_examples": task.validation.count,
-        "data": _fingerprint(task, seed),
         "seed": seed,
-        "dtype": str(dtype),
-        "device": str(task.device),
         "budget": budget,
     }
 
 
-def _fingerprint(task: Task, seed: int) -> str:
-    """Of the first batch and the first validation examples: other data, other augmentation."""
-    batch = task.plan.batch(seed, 0, torch.device("cpu"), torch.float32)
-    judged = task.validation.fetch(outer_slices(task.validation.count)[0])
-    return f"{checksum(batch):x} {checksum(judged):x}"
+def versions() -> dict[str, Any]:
+    """Under which a repetition has the same bits."""
+    return {
+        "nongreedy": __version__,
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def settled(engine: str | Engine, problem: Problem, seed: int, memory: Memory) -> Choice:
+    """The engine, which a search that goes on keeps: other free memory may suggest another now."""
+    noted = memory.noted("engine")
+    if noted is not None and engine == "auto":
+        return Choice(recognized(noted["engine"]), noted["reason"])
+    chosen = settle(engine, problem, problem.initial, seed)
+    memory.note("engine", {"engine": repr(chosen.engine), "reason": chosen.reason})
+    return chosen

@@ -30,6 +30,7 @@ def encoded(answer: Answer) -> dict[str, Any]:
             "quantity": answer.quantity,
             "step": answer.step,
             "steps": answer.steps,
+            "swept": answer.swept,
             "message": str(answer),
         }
     if isinstance(answer, Ran):
@@ -65,7 +66,8 @@ def _run(content: Mapping[str, Any]) -> Ran:
 
 def _diverged(content: Mapping[str, Any]) -> DivergedError:
     step, steps = int(content["step"]), int(content["steps"])
-    error = DivergedError(str(content["quantity"]), step, steps)
+    swept = _number(content["swept"])
+    error = DivergedError(str(content["quantity"]), step, steps, swept=swept)
     error.args = (str(content["message"]),)
     return error
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..engines._watch import OnStep, Parts, Watch
+from ..engines._progress import OnStep, Parts, Progress
 from ..errors import StudyError
 from ..schedules._files import replace_file
 
@@ -35,7 +35,7 @@ class Savepoints:
         self._number, self._due = 0, time.monotonic() + seconds
         self._files = [folder / "savepoint-0", folder / "savepoint-1"]
 
-    def watch(self, request: str, on_step: OnStep) -> Watch:
+    def follow(self, request: str, on_step: OnStep) -> Progress:
         """Who keeps the states of the loop that answers a request."""
         return _Keeper(self, request, on_step)
 
@@ -86,7 +86,7 @@ class Savepoints:
             self.folder.rmdir()
 
 
-class _Keeper(Watch):
+class _Keeper(Progress):
     """Keeps one loop of a request: the first, unless a second of the same name begins. An engine may
     have more, such as a run for each difference, and none may be handed another's state."""
 

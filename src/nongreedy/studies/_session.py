@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..engines import Hypergradient
-from ..engines._watch import Watch
+from ..engines._progress import Progress
 from ..schedules import Schedule
 from ..search import Answer, Memory, OuterStep, Ran, Request, Status
 from ._answers import decoded, encoded, thinned
@@ -61,12 +61,12 @@ class Session(Memory):
         self._see(request, answer)
         self._alive()
 
-    def watch(self, request: Request, watch: Watch) -> Watch:
+    def follow(self, request: Request, progress: Progress) -> Progress:
         def step(index: int) -> None:
             self._alive()
-            watch(index)
+            progress(index)
 
-        return self.savepoints.watch(request.key, step)
+        return self.savepoints.follow(request.key, step)
 
     def settle(self, row: OuterStep, schedule: Schedule) -> OuterStep:
         if row.index in self._rows:

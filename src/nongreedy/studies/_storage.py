@@ -17,7 +17,7 @@ from ..errors import StudyError
 from ._address import Address
 from ._quiet import quiet
 
-VERSION = 1
+VERSION = 2
 _PREFIX = "nongreedy:"
 _HOLDER = "holder-of-nongreedy"
 _CHUNK = 30_000  # characters: MySQL's TEXT holds 65,535 bytes

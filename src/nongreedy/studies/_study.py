@@ -6,11 +6,12 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ..engines import Problem
 from ..errors import StudyError
 from ..schedules import Hyperparameter
 from ..search import Memory
@@ -157,6 +158,17 @@ class Study:
                     )
         finally:
             storage.close()
+
+
+def remembering(
+    study: str | os.PathLike[str] | Study | Memory | None,
+    settings: Mapping[str, Any],
+    problem: Problem,
+) -> AbstractContextManager[Memory]:
+    """The memory of a search: a study's while it is held, a given one, or none."""
+    if study is None or isinstance(study, Memory):
+        return nullcontext(study or Memory())
+    return Study.of(study).session(settings, problem.learned, problem.steps)
 
 
 def _check(storage: Storage, settings: Mapping[str, Any]) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from ..engines import Engine, OnlineEngine, Run, engine_from
+from ..engines import Engine, OnlineEngine, Problem, engine_from
 from ..errors import DivergedError
 from ..optimizers import Optimizer
 from ..schedules import Constant, Curve, Hyperparameter, PerStep, Schedule, TimeBasis
-from ..schedules._hyperparameter import learned
-from ..schedules._version import __version__
 from ..search import Callback, Callbacks, Result, Status
+from ..search._settings import versions
 from ..task import Task
 from ._online_run import Log, follow
 from ._online_values import MakeOptimizer, OnlineValues
@@ -90,22 +88,17 @@ def train_online(
         >>> result.schedule["learning_rate"].shape
         torch.Size([20])
     """
-    total, online = task.steps_for(epochs, steps), _online(engine)
-    hyperparameters = {**optimizer.hyperparameters(total), **task.hyperparameters(total)}
-    moving = learned(hyperparameters)
-    if not moving:
-        raise ValueError(
-            f"Nothing to learn: every setting of {optimizer} is a fixed number. Give one of them a "
-            "basis, such as learning_rate=ng.Constant()."
-        )
+    online = _online(engine)
+    problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
+    moving, total = problem.learned, problem.steps
     if task.initialize is not None and task.learnable:
         raise ValueError(
             "An online run cannot change its own initialization. Fix the hyperparameters of "
             "`initialize` there, or use `tune`."
         )
     present = OnlineValues(moving, outer_learning_rate, outer_optimizer)
-    run, watch = Run(task, optimizer, total, seed, dtype), Callbacks(callbacks)
-    curves = {n: _start(hyper) for n, hyper in hyperparameters.items()}
+    run, watch = problem.run(seed), Callbacks(callbacks)
+    curves = {n: _start(hyper) for n, hyper in problem.hyperparameters.items()}
     sensitivity = online.sensitivity(run, moving)
     cost = online.sweep_cost(run, Schedule(curves), moving)
     log = Log(watch, cost, total)
@@ -126,10 +119,20 @@ def train_online(
         curves[name] = replace(curves[name], coefficients=last.reshape(-1))
     for name, values in followed.items():
         curves[name] = replace(curves[name], basis=PerStep(), coefficients=values)
-    settings = _settings(run, online, outer_learning_rate, outer_optimizer, cost)
+    rate = outer_learning_rate
+    settings = {
+        **versions(),
+        **problem.fingerprint(),
+        "engine": repr(online),
+        "outer": f"online, {getattr(outer_optimizer, '__name__', repr(outer_optimizer))}",
+        "outer_learning_rate": dict(rate) if isinstance(rate, Mapping) else rate,
+        "seed": seed,
+        "cost": round(cost, 3),
+    }
     return Result(
         Schedule(curves, settings), ended.loss, ended.accuracy,
-        log.rows, Status.completed, cost, settings, run.module.unflatten(theta.clone()),
+        log.rows, Status.completed, cost, settings, runs=1,
+        parameters=run.module.unflatten(theta.clone()),
     )  # fmt: skip
 
 
@@ -148,30 +151,3 @@ def _online(engine: str | Engine) -> OnlineEngine:
             "engine=ng.Greedy(mu=...) or ng.EvoGrad(), or `tune` for hypergradients of whole runs."
         )
     return found
-
-
-def _settings(
-    run: Run,
-    engine: OnlineEngine,
-    rate: float | Mapping[str, float],
-    make: MakeOptimizer,
-    cost: float,
-) -> dict[str, Any]:
-    """What a repetition needs, in plain JSON values."""
-
-    return {
-        "nongreedy": __version__,
-        "torch": str(torch.__version__),
-        "optimizer": repr(run.optimizer),
-        "engine": repr(engine),
-        "outer": f"online, {getattr(make, '__name__', repr(make))}",
-        "outer_learning_rate": dict(rate) if isinstance(rate, Mapping) else rate,
-        "steps": run.steps,
-        "batch_size": run.task.batch_size,
-        "training_examples": run.task.train.count,
-        "validation_examples": run.task.validation.count,
-        "seed": run.seed,
-        "dtype": str(run.dtype),
-        "device": str(run.task.device),
-        "cost": round(cost, 3),
-    }

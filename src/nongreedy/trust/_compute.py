@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..engines import Engine, Hypergradient, Rollout, Run
-from ..engines._problem import differentiable
+from ..engines import Engine, Hypergradient, Problem, Rollout
 from ..errors import DivergedError, IrreversibleError
 from ..optimizers import Optimizer
 from ..planning import settle
@@ -72,18 +71,15 @@ def trust(
         raise ValueError(f"`seeds` must be a whole number of at least 1, but got {seeds!r}.")
     if smoothness is not None and not smoothness > 0:
         raise ValueError(f"`smoothness` must be a positive step or None, but got {smoothness!r}.")
-    total = task.steps_for(epochs, steps)
-    start, moving = differentiable(task, optimizer, total, schedule)
-    learn = list(moving)
-    run = Run(task, optimizer, total, seed, dtype)
-    chosen = settle(engine, lambda: run, start, learn).engine
-    objective = Objective(task, optimizer, total, chosen, learn, seed=seed, dtype=dtype)
+    problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
+    start = problem.at(schedule)
+    objective = Objective(problem, settle(engine, problem, start, seed).engine, seed=seed)
     found, failures = _differentiated(objective, start, seeds)
     smooth = None
     if smoothness is not None and found:
-        smooth = smoothness_of(objective, start, moving, found, smoothness)
+        smooth = smoothness_of(objective, start, problem.learned, found, smoothness)
     return Trust.of(
-        [h for _, h in found], start, total,
+        [h for _, h in found], start, problem.steps,
         smoothness=smooth, failures=failures, cost=objective.cost,
     )  # fmt: skip
 

@@ -99,8 +99,8 @@ def _of_seed(
         first, second = (objective.rollout(point, base.run.seed) for point in points)
     except DivergedError:
         return None
-    begun = first.final[0] - base.final[0]
-    went_on = second.final[0] - first.final[0]
+    begun = first.last[0] - base.last[0]
+    went_on = second.last[0] - first.last[0]
     total = float(begun.abs().sum(dtype=torch.float64))
     same = float((begun * went_on.sign()).sum(dtype=torch.float64))
     return same / total if total else 1.0, first.outcome.loss - base.outcome.loss

@@ -3,14 +3,13 @@
 from ...schedules._export import export
 from ._agreement import AgreementSearch
 from ._named import outer_from
-from ._rule import OuterRule, OuterState, Report
+from ._rule import OuterRule, OuterState
 from ._sign_descent import SignDescent
 
 __all__ = [
     "AgreementSearch",
     "OuterRule",
     "OuterState",
-    "Report",
     "SignDescent",
     "outer_from",
 ]

@@ -16,7 +16,7 @@ from ._evidence import weigh
 from ._finite import cooled_tail, finite
 from ._line_search import Lengths, LineSearch, Point
 from ._moves import COOLED, cooling, moved, ray, traded
-from ._rule import OuterRule, Report
+from ._rule import OuterRule, StepOutcome
 from ._rungs import advised, refined
 from ._search_state import SearchState
 
@@ -94,16 +94,13 @@ class AgreementSearch(OuterRule[SearchState]):
     finalists: int = 6
     finalist_seeds: int = 2
 
-    def with_seeds(self, seeds: int | None) -> AgreementSearch:
-        return self if seeds is None else replace(self, seeds=seeds)
-
     def init(self, hyperparameters: Mapping[str, Hyperparameter], steps: int) -> SearchState:
         """The coarsest rung."""
         schedule = Schedule.initial(hyperparameters)
         start = SearchState(schedule, hyperparameters=learned(hyperparameters))
         return start.on_level(0, steps)
 
-    def step(self, state: SearchState, objective: Objective) -> tuple[SearchState, Report]:
+    def step(self, state: SearchState, objective: Objective) -> tuple[SearchState, StepOutcome]:
         """Run, propose, differentiate where that does not help, keep the best."""
         seeds = objective.seeds(state.index, 1 if state.scaling else self._seeds(state))
         base, state = _first_point(state, objective, seeds)
@@ -118,7 +115,7 @@ class AgreementSearch(OuterRule[SearchState]):
                 notes += more
             state = replace(state, tried=True)
             if notes:
-                return self._changed(state, best, cooled, objective.steps), _report(
+                return self._changed(state, best, cooled, objective.steps), _outcome(
                     state, best, {}, ", ".join(notes)
                 )
         try:
@@ -130,8 +127,8 @@ class AgreementSearch(OuterRule[SearchState]):
         state = replace(state, found=found)
         best, length, signs, split = self._followed(state, base, search)
         notes = [*split, f"step length {length:g}" if length else "no proposal was better"]
-        report = _report(state, best, signs, ", ".join(notes), accepted=length > 0)
-        return self._next(state, best, length, objective), report
+        outcome = _outcome(state, best, signs, ", ".join(notes), accepted=length > 0)
+        return self._next(state, best, length, objective), outcome
 
     def _seeds(self, state: SearchState) -> int:
         if self.seeds is not None or state.hurried:
@@ -161,16 +158,16 @@ class AgreementSearch(OuterRule[SearchState]):
 
     def _cooled(
         self, state: SearchState, base: Point, search: LineSearch, error: DivergedError
-    ) -> tuple[SearchState, Report]:
+    ) -> tuple[SearchState, StepOutcome]:
         """Adjoints or tangents say nothing here: a lower learning rate where plain runs are for it."""
         move = cooling(base.schedule, state.hyperparameters)
         best, length = search.along(base, move, _SCALE if state.scaling else _SHAPE)
         done = f"cooled by {length:g} decades" if length else "no cooler schedule was better"
         note = f"no derivative ({error.quantity}, step {error.step}): {done}"
-        report = _report(state, best, {}, note, accepted=length > 0)
+        outcome = _outcome(state, best, {}, note, accepted=length > 0)
         if state.scaling and length:  # there may be a derivative now, and the scale is still open
-            return replace(state, schedule=best.schedule, index=state.index + 1, found=()), report
-        return self._next(state, best, length, search.objective), report
+            return replace(state, schedule=best.schedule, index=state.index + 1, found=()), outcome
+        return self._next(state, best, length, search.objective), outcome
 
     def _changed(self, state: SearchState, best: Point, cooled: bool, steps: int) -> SearchState:
         """A finite move helped. Where the ramp did, climb: there is nothing to differentiate."""
@@ -201,12 +198,12 @@ class AgreementSearch(OuterRule[SearchState]):
         """The scale is found: onto the next rung, or in a hurry the first from which the budget pays
         for all that follow."""
         first = state.level + 1
-        if objective.budget is not None and _may_hurry(state):
-            left = objective.budget - objective.reserve - objective.cost
-            if left < _PRICE * self._seeds(state) * (state.rungs - first):
-                state = replace(state, hurried=True)
-                affordable = max(int(left / (_PRICE * self._seeds(state))), 1)
-                first = max(first, state.rungs - affordable)
+        left = objective.budget.left
+        short = left < _PRICE * self._seeds(state) * (state.rungs - first)
+        if short and _may_hurry(state):
+            state = replace(state, hurried=True)
+            affordable = max(int(left / (_PRICE * self._seeds(state))), 1)
+            first = max(first, state.rungs - affordable)
         return state.on_level(first, objective.steps)
 
 
@@ -216,12 +213,12 @@ def _may_hurry(state: SearchState) -> bool:
     return traded(state.hyperparameters) != "beta1" and not state.automatic
 
 
-def _report(
+def _outcome(
     state: SearchState, best: Point, signs: dict[str, str], note: str, accepted: bool = True
-) -> Report:
+) -> StepOutcome:
     where = "scale" if state.scaling else f"rung {state.level}"
     seeds = f"{len(best.rollouts)} seed{'s' if len(best.rollouts) > 1 else ''}"
-    return Report(
+    return StepOutcome(
         best.schedule, best.loss, best.accuracy, signs, accepted, f"{where}, {seeds}: {note}"
     )
 

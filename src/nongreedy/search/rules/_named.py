@@ -1,14 +1,11 @@
-"""Outer rules: how hyperparameters are improved given hypergradients."""
+"""Outer rules by name."""
 
 from __future__ import annotations
 
 from ...errors import nearest_name
-from ._agreement import AgreementSearch as AgreementSearch
-from ._rule import OuterRule as OuterRule
-from ._rule import OuterState as OuterState
-from ._rule import Report as Report
-from ._rule import sign_text as sign_text
-from ._sign_descent import SignDescent as SignDescent
+from ._agreement import AgreementSearch
+from ._rule import OuterRule
+from ._sign_descent import SignDescent
 
 _NAMED = {"auto": AgreementSearch, "default": AgreementSearch, "paper": SignDescent}
 

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from ...engines._checks import check_whole
 from ...schedules import Default, Hyperparameter, Schedule
-from .. import Objective, Status
-
-
-@dataclass(frozen=True)
-class Report:
-    """What one outer step saw: the part of a history row that only the rule knows."""
-
-    schedule: Schedule
-    loss: float
-    accuracy: float | None
-    signs: dict[str, str]
-    accepted: bool
-    note: str = ""
-
+from .._objective import Objective
+from .._result import Status, StepOutcome
 
 S = TypeVar("S", bound="OuterState")
 
@@ -56,15 +45,20 @@ class OuterRule(abc.ABC, Generic[S]):
     """
 
     defaults: ClassVar[Mapping[str, Default]] = {}
-    finalists: int
-    finalist_seeds: int
+    finalists: int = 3
+    finalist_seeds: int = 2
+
+    @property
+    def final(self) -> float:
+        """Plain runs that a full final comparison takes: rounds whose field halves."""
+        return 2.0 * self.finalists * self.finalist_seeds
 
     @abc.abstractmethod
     def init(self, hyperparameters: Mapping[str, Hyperparameter], steps: int) -> S:
         """State before the first outer step, for runs of `steps` inner steps."""
 
     @abc.abstractmethod
-    def step(self, state: S, objective: Objective) -> tuple[S, Report]:
+    def step(self, state: S, objective: Objective) -> tuple[S, StepOutcome]:
         """One outer step."""
 
     def done(self, state: S) -> Status | None:
@@ -75,9 +69,18 @@ class OuterRule(abc.ABC, Generic[S]):
         """After the last step: evaluate a proposal that was never run, so that it may win."""
         del state, objective
 
-    @abc.abstractmethod
-    def with_seeds(self, seeds: int | None) -> OuterRule[Any]:
-        """The same rule with another number of seeds per hypergradient; None leaves it."""
+    def with_seeds(self, seeds: int | None) -> OuterRule[S]:
+        """The same rule with another number of seeds per hypergradient; None leaves it.
+
+        Raises:
+            ValueError: A rule that is no dataclass with a field `seeds`.
+        """
+        if seeds is None:
+            return self
+        if not is_dataclass(self) or "seeds" not in {field.name for field in fields(self)}:
+            raise ValueError(f"{type(self).__name__} has no `seeds` to set, but got {seeds!r}.")
+        check_whole("seeds", seeds)
+        return replace(self, seeds=seeds)
 
 
 def sign_text(signs: Tensor) -> str:

@@ -16,7 +16,7 @@ from ...errors import DivergedError
 from ...schedules import Default, Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
 from .. import Objective, Status
-from ._rule import OuterRule, OuterState, Report, sign_text
+from ._rule import OuterRule, OuterState, StepOutcome, sign_text
 from ._rungs import automatic
 
 Table = Mapping[str, Tensor]
@@ -82,9 +82,6 @@ class SignDescent(OuterRule[SignState]):
         "weight_decay": Default(0.0, (0.0, math.inf), None, 3e-4),
     }
 
-    def with_seeds(self, seeds: int | None) -> SignDescent:
-        return self if seeds is None else replace(self, seeds=seeds)
-
     def init(self, hyperparameters: Mapping[str, Hyperparameter], steps: int) -> SignState:
         """All step sizes at their first value, all signs zero."""
         del steps
@@ -105,20 +102,20 @@ class SignDescent(OuterRule[SignState]):
             seen={n: z.bool() for n, z in zeros.items()},
         )
 
-    def step(self, state: SignState, objective: Objective) -> tuple[SignState, Report]:
+    def step(self, state: SignState, objective: Objective) -> tuple[SignState, StepOutcome]:
         """Differentiate at the proposal on fresh seeds, then update; or reject it."""
         try:
             losses, accuracies, gradients = self._differentiate(state, objective)
         except DivergedError as error:
             if state.accepted is None:
                 raise
-            report = Report(state.schedule, math.inf, None, {}, False, f"rejected: {error}")
-            return self.reject(state), report
+            outcome = StepOutcome(state.schedule, math.inf, None, {}, False, f"rejected: {error}")
+            return self.reject(state), outcome
         signs = {n: sign_text(g) for n, g in gradients.items()}
         known = [a for a in accuracies if a is not None]
         accuracy = statistics.fmean(known) if known else None
-        report = Report(state.schedule, statistics.fmean(losses), accuracy, signs, True)
-        return self.update(state, gradients), report
+        outcome = StepOutcome(state.schedule, statistics.fmean(losses), accuracy, signs, True)
+        return self.update(state, gradients), outcome
 
     def close(self, state: SignState, objective: Objective) -> None:
         """Run the last proposal once: it may win only if it was evaluated."""

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 OnStep = Callable[[int], None]
+OnState = Callable[[int, Tensor], None]  # (t, s_t) before step t; what it raises ends the run
 Parts = Mapping[str, Tensor | list[float]]
 
 
@@ -15,8 +16,8 @@ def ignore(step: int) -> None:
     """Report progress to nobody."""
 
 
-class Watch:
-    """Progress alone: nothing is kept, and nothing is gone on from.
+class Progress:
+    """Reports steps; keeps nothing, and nothing is gone on from.
 
     Before its loop an engine asks `begin` for what was kept. After each step it asks whether a state is
     `due`, which is cheap and mostly not so, and only then gathers it for `keep`. `what` names the loop;
@@ -44,6 +45,6 @@ class Watch:
         del what, step, parts
 
 
-def watching(on_step: OnStep) -> Watch:
-    """The watch that a caller passed, or one made of a plain function."""
-    return on_step if isinstance(on_step, Watch) else Watch(on_step)
+def progress_of(on_step: OnStep) -> Progress:
+    """What a caller passed, or the progress that reports to a plain function."""
+    return on_step if isinstance(on_step, Progress) else Progress(on_step)

@@ -1,0 +1,50 @@
+"""What people set by hand, and which problems a way of searching can take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..engines import Problem
+from ..optimizers import SGD, AdamW, Optimizer
+from ..schedules import Basis, Curve, Schedule, TimeBasis
+
+# Beside the peak of the learning rate.
+PRACTICE: dict[type, dict[str, float]] = {
+    SGD: {"momentum": 0.9, "weight_decay": 5e-4},
+    AdamW: {"weight_decay": 0.01},
+}
+
+
+def by_hand(problem: Problem, learning_rate: Curve) -> Schedule:
+    """A learning rate, the rest as people set it (:data:`PRACTICE`), else as it starts here."""
+    curves = dict(problem.initial.curves)
+    for name, value in PRACTICE.get(type(problem.optimizer), {}).items():
+        curves[name] = Schedule.of(**{name: value}).curves[name]
+    return Schedule({**curves, "learning_rate": learning_rate})
+
+
+def starting(optimizer: Optimizer, **fields: Any) -> Optimizer:
+    """The optimizer with other fields for all of its bases: ``initial={name: value}``."""
+    changed = {
+        name: replace(given, **{field: value[name] for field, value in fields.items()})
+        for name, given in optimizer.given().items()
+        if isinstance(given, Basis)
+    }
+    return replace(optimizer, **changed)
+
+
+def grouped(problem: Problem) -> str | None:
+    """Why what knows one learning rate cannot take part, or None."""
+    names = problem.optimizer.learnable
+    if "learning_rate" not in names:
+        return f"{type(problem.optimizer).__name__} has no learning rate"
+    if any("[" in name for name in names):
+        return "it knows one setting for all parameters, not one per group"
+    return None
+
+
+def over_time(problem: Problem) -> str | None:
+    """Why what moves numbers cannot take part, or None."""
+    names = [n for n, h in problem.learned.items() if not isinstance(h.basis, TimeBasis)]
+    return f"it moves numbers, but {names[0]} is a tensor" if names else None

@@ -1,0 +1,78 @@
+"""One step of the adjoint recursion, and the sums of what it says of hyperparameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from ..errors import DivergedError
+from ..schedules import Schedule, TimeBasis
+from ._explosion import swept_backwards
+from ._run import Run
+
+
+class AdjointSums:
+    """Adjoints of hyperparameters, summed in float64: step by step, or in all for variables."""
+
+    def __init__(self, schedule: Schedule, learn: Iterable[str], steps: int):
+        self.steps, self.bases = steps, {name: schedule.curves[name].basis for name in learn}
+        self.per_step, self.total = dict[str, Tensor](), dict[str, Tensor]()
+        for name, basis in self.bases.items():
+            over_time = isinstance(basis, TimeBasis)
+            table, size = (self.per_step, steps) if over_time else (self.total, basis.size(steps))
+            table[name] = torch.zeros(size, dtype=torch.float64)
+
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        """What was summed so far, as one flat table by name."""
+        return {f"sum of {name}": table for name, table in (self.per_step | self.total).items()}
+
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Go on from such a table."""
+        for name, table in (self.per_step | self.total).items():
+            table.copy_(saved[f"sum of {name}"])
+
+    def add(self, pulled: Mapping[str, Tensor], step: int) -> None:
+        """Add the adjoints of a step's values."""
+        for name, value in pulled.items():
+            if name in self.total:
+                finite = bool(value.isfinite().all())
+                self.total[name] += value.reshape(-1).to("cpu", torch.float64)
+            else:
+                number = float(value)
+                finite = math.isfinite(number)
+                self.per_step[name][step] += number
+            if not finite:
+                swept = swept_backwards(step, self.steps)
+                raise DivergedError(f"adjoint (of {name})", step, self.steps, swept=swept)
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Of the coefficients."""
+        return {
+            name: self.total[name]
+            if name in self.total
+            else basis.project(self.per_step[name], self.steps)
+            for name, basis in self.bases.items()
+        }
+
+
+def pull_back(
+    run: Run,
+    state: Tensor,
+    values: Mapping[str, Tensor],
+    step: int,
+    adjoint: Tensor,
+    learn: Collection[str],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """One step of the adjoint recursion: (adjoint of s_t, adjoint of each learned value)."""
+    point = run.linearize(state[0], step, values, learn)
+    settings = [name for name in learn if name not in run.task.learnable]
+    on_state, on_gradient, on_values = run.optimizer.pull_back(
+        state, point.gradient.detach(), values, adjoint, settings
+    )
+    curved, on_hypers = point.pull_back(on_gradient)
+    on_state[0] += curved
+    return on_state, {**on_values, **on_hypers}

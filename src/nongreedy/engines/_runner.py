@@ -1,0 +1,106 @@
+"""A runner: how a schedule is trained once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..schedules import Schedule
+from ._progress import OnState, OnStep, ignore, progress_of
+from ._run import Outcome, Run, at
+from ._trajectory import Trajectory
+
+TRAINING = "training"  # name of the loop of a plain run, for whoever keeps its state
+
+
+@dataclass
+class Rollout:
+    """A finished run: what it was, what came out, and what a sweep needs.
+
+    Attributes:
+        values: What the run used at each step, name -> shape (T,): where it is differentiated. Empty
+            where the run is only remembered.
+        losses: Training loss of each batch before its step, length T.
+        final: s_T, shape (slots, P); None where the run is only remembered.
+        trajectory: The visited states, if they were kept.
+    """
+
+    run: Run
+    schedule: Schedule
+    values: Mapping[str, Tensor]
+    outcome: Outcome
+    losses: list[float]
+    final: Tensor | None = None
+    trajectory: Trajectory | None = None
+
+    @property
+    def last(self) -> Tensor:
+        """s_T; ValueError where the run is only remembered."""
+        if self.final is None:
+            raise ValueError("This rollout is remembered and has no states. Run it once more.")
+        return self.final
+
+
+class Runner:
+    """Trains once under a schedule, by the steps of the run. Leaves train in other ways.
+
+    Knows nothing of derivatives; an :class:`Engine` is a runner that also differentiates.
+
+    Example:
+        >>> import torch, nongreedy as ng
+        >>> x = torch.randn(64, 4)
+        >>> task = ng.Task(lambda: torch.nn.Linear(4, 1), torch.nn.functional.mse_loss,
+        ...                (x, x[:, :1]), (x, x[:, :1]), batch_size=16)
+        >>> run = ng.Run(task, ng.SGD(), steps=8)
+        >>> len(Runner().rollout(run, ng.Schedule.of(learning_rate=0.1, momentum=0.9,
+        ...                                           weight_decay=0.0)).losses)
+        8
+    """
+
+    def trajectory(self, run: Run) -> Trajectory | None:
+        """An empty place for the states that a sweep will want, or None."""
+        del run
+        return None
+
+    def rollout(
+        self,
+        run: Run,
+        schedule: Schedule,
+        *,
+        keep: bool = False,
+        on_step: OnStep = ignore,
+        on_state: OnState | None = None,
+    ) -> Rollout:
+        """Train once.
+
+        Args:
+            keep: Whether a sweep will follow, which wants the visited states.
+            on_step: Told of each step that is done.
+            on_state: Shown each state before its step; what it raises ends the run.
+
+        Raises:
+            DivergedError: At the first non-finite loss.
+        """
+        trajectory = self.trajectory(run) if keep else None
+        progress, values, losses = progress_of(on_step), run.values(schedule), list[float]()
+        state, start = run.initial(at(values, 0)), 0
+        # Where states are kept or shown, the earlier ones are needed, too: such a run begins anew.
+        resumable = trajectory is None and on_state is None
+        if resumable and (saved := progress.begin(TRAINING)):
+            start, losses = saved["step"], saved["losses"]
+            state = saved["state"].to(state.device)
+        with run.isolated():
+            for t in range(start, run.steps):
+                if on_state is not None:
+                    on_state(t, state)
+                if trajectory is not None:
+                    trajectory.append(state)
+                state, loss = run.step(state, at(values, t), t)
+                losses.append(loss)
+                if resumable and progress.due(TRAINING):
+                    progress.keep(TRAINING, t + 1, {"state": state, "losses": losses})
+                progress(t)
+            outcome = run.outer_loss(state[0])
+        return Rollout(run, schedule, values, outcome, losses, state, trajectory)

@@ -1,0 +1,58 @@
+"""What a search may spend."""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import NongreedyError
+
+
+class BudgetSpentError(NongreedyError):
+    """The next run or sweep would exceed the budget."""
+
+
+class Budget:
+    """Plain training runs' worth of gradients: a limit, what is spent, what is kept for the end.
+
+    Args:
+        limit: Most that may be spent, everything counted; None is no limit.
+        final: What a final comparison would like to have; at most a quarter of the budget is kept for
+            it. None of it where there is no limit.
+
+    Attributes:
+        spent: So far.
+
+    Raises:
+        ValueError: A limit that does not allow for one run.
+    """
+
+    def __init__(self, limit: float | None = None, final: float = 0.0):
+        if limit is not None and not limit >= 1:
+            raise ValueError(f"`budget` must allow at least one plain run, but got {limit!r}.")
+        self.limit, self.spent = math.inf if limit is None else limit, 0.0
+        self._kept = 0.0 if limit is None else min(final, (limit - 1) / 4)
+
+    @property
+    def left(self) -> float:
+        """What may still be spent before the end; infinite without a limit."""
+        return self.limit - self._kept - self.spent
+
+    def affords(self, price: float) -> bool:
+        """Whether this much may be spent."""
+        return self.spent + price <= self.limit - self._kept
+
+    def check(self, price: float) -> None:
+        """Raise BudgetSpentError unless this much may be spent."""
+        if not self.affords(price):
+            raise BudgetSpentError(
+                f"{self.spent:.1f} of {self.limit:g} plain runs are spent; {price:.1f} more and "
+                f"{self._kept:g} for the final comparison do not fit."
+            )
+
+    def spend(self, price: float) -> None:
+        """Count it; what was given back is negative."""
+        self.spent += price
+
+    def release(self) -> None:
+        """The end has come: what was kept for it may be spent."""
+        self._kept = 0.0
