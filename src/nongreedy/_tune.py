@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .engines import Engine, Run
-from .errors import DivergedError
+from .errors import DivergedError, check_whole
 from .optimizers import Optimizer
 from .planning import Choice, settle
 from .planning._choice import recognized
@@ -212,9 +212,6 @@ def _row(index: int, report: Report, seconds: float, objective: Objective) -> Ou
 
 
 def _check_counts(outer_steps: int, budget: float | None) -> None:
-    if isinstance(outer_steps, bool) or not isinstance(outer_steps, int) or outer_steps < 1:
-        raise ValueError(
-            f"`outer_steps` must be a whole number of at least 1, got {outer_steps!r}."
-        )
+    check_whole("outer_steps", outer_steps)
     if budget is not None and not budget >= 1:
         raise ValueError(f"`budget` must allow at least one plain run, but got {budget!r}.")

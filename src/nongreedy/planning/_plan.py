@@ -9,7 +9,7 @@ import torch
 from ..engines import Engine, Run
 from ..engines._problem import differentiable
 from ..engines._trajectory import free_bytes
-from ..errors import NongreedyError
+from ..errors import NongreedyError, check_whole
 from ..optimizers import Optimizer
 from ..task import Task
 from ._choice import Choice as Choice
@@ -104,8 +104,7 @@ def plan(
         >>> [type(row.engine).__name__ for row in ng.plan(task, ng.SGD(), steps=20).forecasts][:2]
         ['Reverse', 'Reverse']
     """
-    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
-        raise ValueError(f"`sample` must be a whole number of at least 1, but got {sample!r}.")
+    check_whole("sample", sample)
     total = task.steps_for(epochs, steps)
     start, moving = differentiable(task, optimizer, total)
     run, learn = Run(task, optimizer, total, seed, dtype), list(moving)

@@ -6,7 +6,7 @@ import torch
 
 from ..engines import Engine, Hypergradient, Rollout, Run
 from ..engines._problem import differentiable
-from ..errors import DivergedError, IrreversibleError
+from ..errors import DivergedError, IrreversibleError, check_whole
 from ..optimizers import Optimizer
 from ..planning import settle
 from ..schedules import Schedule
@@ -68,8 +68,7 @@ def trust(
         >>> ng.trust(task, ng.SGD(ng.Windows(2)), steps=20).verdict.name
         'trustworthy'
     """
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise ValueError(f"`seeds` must be a whole number of at least 1, but got {seeds!r}.")
+    check_whole("seeds", seeds)
     if smoothness is not None and not smoothness > 0:
         raise ValueError(f"`smoothness` must be a positive step or None, but got {smoothness!r}.")
     total = task.steps_for(epochs, steps)
