@@ -81,7 +81,7 @@ MISTAKES = {
     "clip_norm": (lambda: ng.SGD(clip_norm=-2), ValueError, ["`clip_norm`", "-2"]),
     # Data.
     "batch_too_large": (lambda: tiny_task(batch_size=15), ng.DataError, ["15", "14 examples", "at most 14"]),
-    "batch_zero": (lambda: tiny_task(batch_size=0), ValueError, ["0", "positive"]),
+    "batch_zero": (lambda: tiny_task(batch_size=0), ValueError, ["`batch_size`", "0", "at least 1"]),
     "empty": (lambda: tiny_task(train=(X[:0], Y[:0])), ng.DataError, ["`train`", "empty"]),
     "empty_validation": (lambda: tiny_task(validation=(X[:0], Y[:0])), ng.DataError, ["`validation`"]),
     "mismatched": (lambda: tiny_task(train=(X, Y[:-1])), ng.DataError, ["14 inputs", "13 targets"]),

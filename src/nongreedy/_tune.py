@@ -8,8 +8,7 @@ from collections.abc import Iterable
 import torch
 
 from .engines import Engine, Problem
-from .engines._checks import check_whole
-from .errors import DivergedError
+from .errors import DivergedError, check_whole
 from .optimizers import Optimizer
 from .search import (
     Budget,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
+from typing import Any
 
 
 class NongreedyError(Exception):
@@ -110,3 +112,32 @@ def nearest_name(value: str, options: Iterable[str]) -> str:
     close = difflib.get_close_matches(value, options, n=1, cutoff=0.4)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"{hint} Valid names: {', '.join(options)}."
+
+
+def is_whole(value: object, least: int = 1) -> bool:
+    """Whether this is a whole number of at least `least`; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check_whole(name: str, value: object, least: int = 1, advice: str = "", also: str = "") -> None:
+    """Raise ValueError unless this is a whole number of at least `least`; `also` says what else may be."""
+    if not is_whole(value, least):
+        raise ValueError(
+            f"`{name}` must be a whole number of at least {least}{also}, but got {value!r}.{advice}"
+        )
+
+
+def check_number(name: str, value: Any, advice: str = "", zero: bool = False) -> None:
+    """Raise ValueError unless this is a positive finite number, or zero where that is allowed."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    valid = known and math.isfinite(value) and (value > 0 or (zero and value == 0))
+    if not valid:
+        kind = "zero or a positive finite number" if zero else "a positive finite number"
+        raise ValueError(f"`{name}` must be {kind}, but got {value!r}.{advice}")
+
+
+def check_name(name: str, value: object, options: Iterable[str]) -> None:
+    """Raise ValueError unless this is one of the names."""
+    options = list(options)
+    if value not in options:
+        raise ValueError(f"Unknown `{name}` {value!r}." + nearest_name(str(value), options))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..engines import Engine, Problem
+from ..errors import check_whole
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..search import Callback, Callbacks, Memory, Request
@@ -161,10 +162,7 @@ def _check(problem: Problem, **counts: int) -> None:
             )
     for name, count in counts.items():
         least = 0 if name in ("seed", "curve_seeds") else 1
-        if isinstance(count, bool) or not isinstance(count, int) or count < least:
-            raise ValueError(
-                f"`{name}` must be a whole number of at least {least}, but got {count!r}."
-            )
+        check_whole(name, count, least)
 
 
 def _belonging(log: Log, settings: Mapping[str, Any]) -> dict[str, Piece]:

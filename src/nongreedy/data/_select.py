@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, is_whole
 from ._source import Parts, Source
 
 
@@ -73,7 +73,7 @@ def _cut(selection: Selection, split: str, fraction: float) -> tuple[Selection, 
 def _capped(selection: Selection, split: str, cap: int | None) -> Selection:
     if cap is None:
         return selection
-    if isinstance(cap, bool) or not isinstance(cap, int) or cap < 1:
+    if not is_whole(cap):
         raise DataError(
             f"`{split}_examples` must be a positive whole number, or None for all, but got "
             f"{split}_examples={cap!r}."

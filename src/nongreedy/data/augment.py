@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..errors import is_whole
+
 __all__ = ["Augmentation", "Compose", "Cutout", "HorizontalFlip", "RandomCrop"]
 
 
@@ -165,7 +167,7 @@ class Compose(Augmentation):
 
 
 def _check_count(setting: str, value: int, owner: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_whole(value):
         raise ValueError(
             f"`{setting}` of {owner} must be a positive whole number of pixels, but got "
             f"{setting}={value!r}. Leave the augmentation out to switch it off."

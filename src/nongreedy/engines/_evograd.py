@@ -10,9 +10,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ..errors import DivergedError, nearest_name
+from ..errors import DivergedError, check_name, check_number, check_whole, nearest_name
 from ..schedules import Schedule
-from ._checks import check_name, check_number, check_whole
 from ._copies import EXECUTIONS
 from ._engine import Hypergradient
 from ._evolution import Evolution, evolve
@@ -119,7 +118,7 @@ class EvoGrad(OnlineEngine):
         check_number("sigma", self.width)
         for name in ("every", "batch"):
             if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), 1, " None is allowed, too.")
+                check_whole(name, getattr(self, name), also=" or None")
         self._check_copies()
 
     def _check_copies(self) -> None:

@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ..errors import check_number
 from ..schedules import Schedule
 from ._engine import Engine, Hypergradient
 from ._progress import OnStep, ignore, progress_of
@@ -57,8 +58,8 @@ class FiniteDifference(Engine):
     def __post_init__(self) -> None:
         if self.order not in _STENCILS:
             raise ValueError(f"`order` must be one of {sorted(_STENCILS)}, but got {self.order}.")
-        if not (self.step > 0 and self.floor > 0):
-            raise ValueError(f"`step` and `floor` must be positive: {self.step}, {self.floor}.")
+        check_number("step", self.step)
+        check_number("floor", self.floor)
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
         """It approximates, whatever the run."""

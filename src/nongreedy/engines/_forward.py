@@ -14,7 +14,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ..errors import DivergedError
+from ..errors import DivergedError, check_whole
 from ..schedules import Schedule
 from ._directions import Axes, columns, injected_by, scales_of
 from ._engine import Engine, Hypergradient
@@ -80,8 +80,8 @@ class Forward(TangentEngine):
     chunk: int | None = None
 
     def __post_init__(self) -> None:
-        if self.chunk is not None and self.chunk < 1:
-            raise ValueError(f"`chunk` must be at least 1 or None, but got {self.chunk}.")
+        if self.chunk is not None:
+            check_whole("chunk", self.chunk, 1, " None is allowed, too.")
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """One run for the graph and two for each column, while it is started."""

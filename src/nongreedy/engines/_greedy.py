@@ -13,6 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from ..errors import check_whole
 from ..schedules import Schedule
 from ._directions import Axes
 from ._engine import Hypergradient
@@ -84,12 +85,8 @@ class Greedy(OnlineEngine):
                 "run so far."
             )
         for name in ("every", "batch", "chunk"):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if value is not None and not (whole and value >= 1):
-                raise ValueError(
-                    f"`{name}` must be a whole number of at least 1 or None, but got {value!r}."
-                )
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), also=" or None")
 
     def looks(self, run: Run) -> Looks:
         """When and on what this run's validation loss is looked at."""

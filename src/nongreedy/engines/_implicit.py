@@ -9,10 +9,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ..errors import SolveError
+from ..errors import SolveError, check_name, check_number, check_whole
 from ..schedules import Schedule
 from ._adjoint import AdjointSums
-from ._checks import check_name, check_number, check_whole
 from ._engine import Engine, Hypergradient
 from ._linear_solver import SOLVERS, LinearSolver, Nystrom
 from ._linearized import Linearized

@@ -10,9 +10,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from ..errors import SolveError
+from ..errors import SolveError, check_number, check_whole
 from ..task._data_plan import COLUMNS, generator
-from ._checks import check_number, check_whole
 
 Product = Callable[[Tensor], Tensor]  # v -> H v, shapes (P,)
 

@@ -11,6 +11,7 @@ from typing import ClassVar, final
 
 import torch
 
+from ..errors import check_number, check_whole
 from ..schedules import Schedule
 from ..task._data_plan import DIRECTIONS, generator
 from ._engine import Hypergradient
@@ -61,10 +62,8 @@ class RandomDirections(TangentEngine):
     estimates: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.n < 2:
-            raise ValueError(f"`n` must be at least 2, to estimate an error, but got {self.n}.")
-        if not self.floor > 0:
-            raise ValueError(f"`floor` must be positive, but got {self.floor!r}.")
+        check_whole("n", self.n, 2, " An error is estimated from two or more.")
+        check_number("floor", self.floor)
         Forward(self.chunk)  # checks it
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..errors import nearest_name
+from ..errors import check_whole, nearest_name
 
 Shape = tuple[int, int, int]
 
@@ -85,8 +85,7 @@ def convnet(shape: Shape, classes: int, width: int = 16) -> nn.Sequential:
     pixels or more: 32x32 becomes 16, 8, 4; and 8x8 becomes 4, 4, 4.
     """
     _check_shape(shape, classes)
-    if width < 1:
-        raise ValueError(f"`width` must be at least 1, but got {width=}. The default is 16.")
+    check_whole("width", width, advice=" The default is 16.")
     channels, side = shape[0], min(shape[1:])
     layers: list[nn.Module] = []
     for filters in (width, 2 * width, 4 * width):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from ..errors import check_whole
 from ..schedules import Basis, Default, Windows
 from ._adaptive import BETA1, DECAY, EPSILON, Values, safe_sqrt
 from ._optimizer import Layout, Optimizer
@@ -102,8 +103,7 @@ class Muon(Optimizer):
     }
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
-            raise ValueError(f"`iterations` must be at least 1, but got {self.iterations}.")
+        check_whole("iterations", self.iterations)
         super().__post_init__()
 
     def bound_to(self, layout: Layout, device: torch.device) -> Muon:

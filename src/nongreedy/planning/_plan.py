@@ -8,7 +8,7 @@ import torch
 
 from ..engines import Engine, Problem
 from ..engines._trajectory import free_bytes
-from ..errors import NongreedyError
+from ..errors import NongreedyError, check_whole
 from ..optimizers import Optimizer
 from ..task import Task
 from ._choice import Choice, Room, choose
@@ -99,8 +99,7 @@ def plan(
         >>> [type(row.engine).__name__ for row in ng.plan(task, ng.SGD(), steps=20).forecasts][:2]
         ['Reverse', 'Reverse']
     """
-    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
-        raise ValueError(f"`sample` must be a whole number of at least 1, but got {sample!r}.")
+    check_whole("sample", sample)
     problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
     walk = Walk(problem.run(seed), problem.initial, list(problem.learned), sample + _WARM_UP)
     core = walk.core(stores(task.device))

@@ -16,6 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..errors import check_whole
 from ._edges import checked_edges, equal_edges, first_steps
 
 
@@ -140,7 +141,7 @@ class Windows(TimeBasis):
             object.__setattr__(self, "edges", edges)
             object.__setattr__(self, "count", len(edges) + 1)
         elif not self.auto:
-            _check_count(self.count, "windows", least=1, else_=" (or 'auto')")
+            check_whole("windows", self.count, also=" (or 'auto')")
 
     @property
     def auto(self) -> bool:
@@ -206,7 +207,7 @@ class Linear(TimeBasis):
     kind: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
-        _check_count(self.knots, "knots", least=2)
+        check_whole("knots", self.knots, 2)
 
     def size(self, steps: int) -> int:
         return self.knots
@@ -274,10 +275,3 @@ class Constant(TimeBasis):
 
     def positions(self, steps: int) -> Tensor:
         return torch.tensor([steps // 2])
-
-
-def _check_count(count: object, what: str, least: int, else_: str = "") -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < least:
-        raise ValueError(
-            f"`{what}` must be a whole number of at least {least}{else_}, but got {count!r}."
-        )

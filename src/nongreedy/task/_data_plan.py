@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from ..errors import DataError, ReplayError
+from ..errors import DataError, ReplayError, check_whole
 
 _MASK = (1 << 64) - 1
 
@@ -169,8 +169,7 @@ class DataPlan:
         batch_size: int,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     ):
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"`batch_size` must be a positive whole number, got {batch_size!r}.")
+        check_whole("batch_size", batch_size)
         if batch_size > examples.count:
             raise DataError(
                 f"batch_size={batch_size} is larger than `{examples.name}` with {examples.count} "

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, nearest_name
+from ..errors import DataError, is_whole, nearest_name
 from ..schedules import Basis, Default, Hyperparameter
 from ..schedules._hyperparameter import resolve_all
 from ._data_plan import DataPlan, Examples, generator
@@ -154,7 +154,7 @@ class Task:
         if (epochs is None) == (steps is None):
             raise ValueError(f"Give either `epochs` or `steps`, but got {epochs=}, {steps=}.")
         total = steps if steps is not None else round(float(epochs or 0) * self.steps_per_epoch)
-        if isinstance(total, bool) or not isinstance(total, int) or total < 1:
+        if not is_whole(total):
             raise ValueError(f"A run needs at least one whole step, but got {epochs=}, {steps=}.")
         return total
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..engines import Engine, Hypergradient, Problem, Rollout
-from ..errors import DivergedError, IrreversibleError
+from ..errors import DivergedError, IrreversibleError, check_whole
 from ..optimizers import Optimizer
 from ..planning import settle
 from ..schedules import Schedule
@@ -67,8 +67,7 @@ def trust(
         >>> ng.trust(task, ng.SGD(ng.Windows(2)), steps=20).verdict.name
         'trustworthy'
     """
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise ValueError(f"`seeds` must be a whole number of at least 1, but got {seeds!r}.")
+    check_whole("seeds", seeds)
     if smoothness is not None and not smoothness > 0:
         raise ValueError(f"`smoothness` must be a positive step or None, but got {smoothness!r}.")
     problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)

@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from ...engines._checks import check_whole
+from ...errors import check_whole
 from ...schedules import Default, Hyperparameter, Schedule
 from .._objective import Objective
 from .._result import Status, StepOutcome
