@@ -79,6 +79,10 @@ class Grouped(Optimizer):
         object.__setattr__(self, "learnable", learnable)
         super().__post_init__()
 
+    def content(self) -> Mapping[str, Any]:
+        """The base and its groups, whose order decides which of them a parameter has."""
+        return {"base": self.base, "groups": list(self.groups.items())}
+
     def given(self) -> Mapping[str, Basis | float]:
         """The base's settings, then those of the groups."""
         own = {

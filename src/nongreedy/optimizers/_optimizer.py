@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..schedules import Basis, Default, Hyperparameter, TimeBasis
+from ..schedules import Basis, Default, Hyperparameter, TimeBasis, Value
 from ..schedules._hyperparameter import resolve_all
 
 # Names and shapes of the parameters, in the order of the flat vector.
@@ -18,7 +18,7 @@ Layout = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
-class Optimizer(abc.ABC):
+class Optimizer(Value, abc.ABC):
     """An inner optimizer as pure functions of tensors. Leaves are frozen dataclasses.
 
     The state has shape ``(slots, P)``; slot 0 holds the flat parameters. Everything that happens

@@ -6,6 +6,7 @@ from ._export import export
 from ._hyperparameter import Default, Hyperparameter
 from ._schedule import Schedule, cosine_schedule
 from ._scheduler import ScheduleLR
+from ._value import Value, identity
 from ._variable import Variable
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "Schedule",
     "ScheduleLR",
     "TimeBasis",
+    "Value",
     "Variable",
     "Windows",
     "cosine_schedule",
+    "identity",
 ]
 
 export(globals())

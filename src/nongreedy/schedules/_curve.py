@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import ScheduleFileError
 from ._basis import Basis, Constant, Linear, TimeBasis, Windows
+from ._value import Value
 from ._variable import Variable
 
 _LARGEST = torch.finfo(torch.float64).max
@@ -19,15 +20,23 @@ _UNEQUAL = "unequal_windows"  # in files
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(Value):
     """One hyperparameter over a run: a basis and its coefficients (float64, own units, flat).
 
-    `owner` says whose it is: a setting of the ``"optimizer"``, or one of the ``"task"``.
+    `owner` says whose it is: a setting of the ``"optimizer"``, or one of the ``"task"``. Curves are
+    equal where they have equal values in runs of any length, on bases of one kind: where a search
+    began and how it moved is not theirs, and a file gives back an equal curve.
     """
 
     basis: Basis
     coefficients: Tensor
     owner: str = "optimizer"
+
+    def content(self) -> Mapping[str, Any]:
+        """Coefficients, owner, and of the basis what the values depend on."""
+        basis = self.stretchable().basis
+        kind = {"basis": type(basis), **basis.shape_settings()}
+        return {**kind, "coefficients": self.coefficients, "owner": self.owner}
 
     def values(self, steps: int) -> Tensor:
         """Values at each step, shape (steps,), float64; of a variable (steps, *its shape)."""

@@ -18,13 +18,14 @@ from ._basis import Constant, Windows
 from ._curve import Curve, read_curve
 from ._files import replace_file
 from ._hyperparameter import Hyperparameter
+from ._value import Value, identity
 
 FORMAT = "nongreedy.schedule"
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Value):
     """Values of every hyperparameter over a training run of any length.
 
     .. math:: h_t = \\sum_j B_{tj} c_j, \\qquad t = 0 .. T - 1
@@ -68,7 +69,12 @@ class Schedule:
         """Bases and every bit of the coefficients: equal for schedules that give equal runs, and of
         the same `repr` in every process."""
         return tuple(
-            (name, curve.basis.kind, curve.edges, curve.coefficients.numpy().tobytes())
+            (
+                name,
+                curve.basis.kind,
+                json.dumps(identity(curve.basis.shape_settings())),
+                curve.coefficients.numpy().tobytes(),
+            )
             for name, curve in sorted(self.curves.items())
         )
 
@@ -122,6 +128,7 @@ class Schedule:
             ValueError: `total_steps` below 1, or the optimizer lacks one of the hyperparameters.
 
         Example:
+            >>> import torch
             >>> layer = torch.nn.Linear(2, 1)
             >>> sgd = torch.optim.SGD(layer.parameters(), lr=0.0)
             >>> scheduler = Schedule.of(learning_rate=[0.1, 0.01]).attach(sgd, total_steps=2)
