@@ -64,7 +64,8 @@ class Grouped(Optimizer):
                 f"Clipping is over all groups: give clip_value={self.clip_value} and "
                 f"clip_norm={self.clip_norm} to the base, {type(self.base).__name__}(...)."
             )
-        object.__setattr__(self, "slots", self.base.slots)
+        for name in ("slots", "torch_settings"):
+            object.__setattr__(self, name, getattr(self.base, name))
         learnable = dict(self.base.learnable)
         for pattern, settings in self.groups.items():
             if not settings:

@@ -5,7 +5,7 @@ from ._curve import Curve
 from ._export import export
 from ._hyperparameter import Default, Hyperparameter
 from ._schedule import Schedule, cosine_schedule
-from ._scheduler import ScheduleLR
+from ._scheduler import ScheduleLR, Setting
 from ._value import Value, identity
 from ._variable import Variable
 
@@ -19,6 +19,7 @@ __all__ = [
     "PerStep",
     "Schedule",
     "ScheduleLR",
+    "Setting",
     "TimeBasis",
     "Value",
     "Variable",
