@@ -34,7 +34,7 @@ def assert_equals_twin(optimizer, schedule, relative, steps=50):
     parameters = list(module.parameters())
     nn.utils.vector_to_parameters(run.initial()[0].clone(), parameters)
     twin = optimizer.torch_optimizer(optimizer.torch_groups(module.named_parameters()))
-    scheduler = schedule.attach(twin, steps)
+    scheduler = schedule.attach(twin, steps, optimizer.torch_settings)
     for step in range(steps):
         inputs, targets = task.plan.batch(4, step, task.device, torch.float64)
         twin.zero_grad()

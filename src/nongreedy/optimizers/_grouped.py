@@ -64,7 +64,8 @@ class Grouped(Optimizer):
                 f"Clipping is over all groups: give clip_value={self.clip_value} and "
                 f"clip_norm={self.clip_norm} to the base, {type(self.base).__name__}(...)."
             )
-        object.__setattr__(self, "slots", self.base.slots)
+        for name in ("slots", "torch_settings"):
+            object.__setattr__(self, name, getattr(self.base, name))
         learnable = dict(self.base.learnable)
         for pattern, settings in self.groups.items():
             if not settings:
@@ -78,6 +79,10 @@ class Grouped(Optimizer):
                 learnable[_named(name, pattern)] = self.base.learnable[name]
         object.__setattr__(self, "learnable", learnable)
         super().__post_init__()
+
+    def content(self) -> Mapping[str, Any]:
+        """The base and its groups, whose order decides which of them a parameter has."""
+        return {"base": self.base, "groups": list(self.groups.items())}
 
     def given(self) -> Mapping[str, Basis | float]:
         """The base's settings, then those of the groups."""

@@ -82,6 +82,7 @@ class TorchLion(PlainOptimizer):
         weight_decay: Decoupled.
 
     Example:
+        >>> import torch
         >>> layer = torch.nn.Linear(2, 1)
         >>> optimizer = TorchLion(layer.parameters(), lr=1e-3)
     """

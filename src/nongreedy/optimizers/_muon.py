@@ -153,6 +153,7 @@ class TorchMuon(PlainOptimizer):
         adam_lr, betas, eps: Of parameters that are not matrices.
 
     Example:
+        >>> import torch
         >>> layer = torch.nn.Linear(2, 1)
         >>> len(TorchMuon(layer.parameters(), lr=0.02).param_groups)
         2

@@ -5,12 +5,13 @@ from __future__ import annotations
 import abc
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ..schedules import Basis, Default, Hyperparameter, TimeBasis
+from ..schedules import Basis, Default, Hyperparameter, Setting, TimeBasis, Value
 from ..schedules._hyperparameter import resolve_all
 
 # Names and shapes of the parameters, in the order of the flat vector.
@@ -18,7 +19,7 @@ Layout = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True)
-class Optimizer(abc.ABC):
+class Optimizer(Value, abc.ABC):
     """An inner optimizer as pure functions of tensors. Leaves are frozen dataclasses.
 
     The state has shape ``(slots, P)``; slot 0 holds the flat parameters. Everything that happens
@@ -32,6 +33,8 @@ class Optimizer(abc.ABC):
     Class attributes:
         slots: Number of flat vectors in the state.
         learnable: Name of a field -> default initial value, bounds and coordinate.
+        torch_settings: Name of a field -> what it sets in the groups of its twin, as in
+            :meth:`Schedule.attach`; of those that are neither known there nor called the same.
 
     Raises:
         ValueError: A clipping bound that is not positive, or a hyperparameter that cannot be.
@@ -42,6 +45,7 @@ class Optimizer(abc.ABC):
 
     slots: ClassVar[int]
     learnable: ClassVar[Mapping[str, Default]]
+    torch_settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({})
 
     def __post_init__(self) -> None:
         for name in ("clip_value", "clip_norm"):

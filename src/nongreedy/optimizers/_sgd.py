@@ -44,7 +44,8 @@ class SGD(Optimizer):
     exactly 0, as torch does.
 
     Example:
-        >>> sgd = SGD(learning_rate=Windows(7), momentum=0.9)
+        >>> import nongreedy as ng
+        >>> sgd = ng.SGD(learning_rate=ng.Windows(7), momentum=0.9)
         >>> sgd.hyperparameters()["learning_rate"].basis.count
         7
     """

@@ -5,7 +5,8 @@ from ._curve import Curve
 from ._export import export
 from ._hyperparameter import Default, Hyperparameter
 from ._schedule import Schedule, cosine_schedule
-from ._scheduler import ScheduleLR
+from ._scheduler import ScheduleLR, Setting
+from ._value import Value, identity
 from ._variable import Variable
 
 __all__ = [
@@ -18,10 +19,13 @@ __all__ = [
     "PerStep",
     "Schedule",
     "ScheduleLR",
+    "Setting",
     "TimeBasis",
+    "Value",
     "Variable",
     "Windows",
     "cosine_schedule",
+    "identity",
 ]
 
 export(globals())

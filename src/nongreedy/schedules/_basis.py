@@ -9,19 +9,20 @@ in the run only, which is why a schedule stretches to any budget.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..errors import check_whole
 from ._edges import checked_edges, equal_edges, first_steps
+from ._value import Value
 
 
 @dataclass(frozen=True)
-class Basis(abc.ABC):
+class Basis(Value, abc.ABC):
     """A way of sharing one hyperparameter over the steps of a run, and where its search begins.
 
     Args:
@@ -57,6 +58,11 @@ class Basis(abc.ABC):
     @abc.abstractmethod
     def starts(self, steps: int) -> list[int]:
         """First step at which each coefficient acts; `steps` for one that never does."""
+
+    def shape_settings(self) -> Mapping[str, Any]:
+        """Name -> what a curve on this basis depends on beside its coefficients, however it was found."""
+        of_a_search = {row.name for row in fields(Basis)}
+        return {name: v for name, v in self.content().items() if name not in of_a_search}
 
     def check(self, steps: int, name: str) -> None:
         """Raise ValueError where the run is too short to tell this basis' coefficients apart."""
@@ -123,6 +129,7 @@ class Windows(TimeBasis):
         ValueError: A count below 1, or edges out of order.
 
     Example:
+        >>> import torch
         >>> Windows(2).expand(torch.tensor([1.0, 3.0]), steps=4).tolist()
         [1.0, 1.0, 3.0, 3.0]
         >>> Windows(edges=[0.75]).expand(torch.tensor([1.0, 3.0]), steps=4).tolist()
@@ -182,6 +189,11 @@ class Windows(TimeBasis):
         rungs = [replace(self, count=1, edges=edges or None) for edges in kept]
         return [*rungs, self]
 
+    def shape_settings(self) -> Mapping[str, Any]:
+        own = dict(super().shape_settings())
+        del own["count"]  # the coefficients have it, also of "auto"
+        return own
+
     def borders(self) -> tuple[float, ...]:
         """Where windows begin and end, relative to the run, from 0 to 1."""
         return (0.0, *(self.edges or equal_edges(self.size(1))), 1.0)
@@ -199,6 +211,7 @@ class Linear(TimeBasis):
     """Piecewise linear between `knots` equally spaced values; the first and last step lie on knots.
 
     Example:
+        >>> import torch
         >>> Linear(2).expand(torch.tensor([0.0, 3.0]), steps=4).tolist()
         [0.0, 1.0, 2.0, 3.0]
     """
@@ -236,6 +249,7 @@ class PerStep(TimeBasis):
     """One value per step. Stretched to another budget, each value becomes one window.
 
     Example:
+        >>> import torch
         >>> PerStep().expand(torch.tensor([1.0, 2.0]), steps=2).tolist()
         [1.0, 2.0]
     """
@@ -261,6 +275,7 @@ class Constant(TimeBasis):
     """One value for the whole run.
 
     Example:
+        >>> import torch
         >>> Constant().expand(torch.tensor([0.5]), steps=2).tolist()
         [0.5, 0.5]
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import ScheduleFileError
 from ._basis import Basis, Constant, Linear, TimeBasis, Windows
+from ._value import Value
 from ._variable import Variable
 
 _LARGEST = torch.finfo(torch.float64).max
@@ -19,15 +20,23 @@ _UNEQUAL = "unequal_windows"  # in files
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(Value):
     """One hyperparameter over a run: a basis and its coefficients (float64, own units, flat).
 
-    `owner` says whose it is: a setting of the ``"optimizer"``, or one of the ``"task"``.
+    `owner` says whose it is: a setting of the ``"optimizer"``, or one of the ``"task"``. Curves are
+    equal where they have equal values in runs of any length, on bases of one kind: where a search
+    began and how it moved is not theirs, and a file gives back an equal curve.
     """
 
     basis: Basis
     coefficients: Tensor
     owner: str = "optimizer"
+
+    def content(self) -> Mapping[str, Any]:
+        """Coefficients, owner, and of the basis what the values depend on."""
+        basis = self.stretchable().basis
+        kind = {"basis": type(basis), **basis.shape_settings()}
+        return {**kind, "coefficients": self.coefficients, "owner": self.owner}
 
     def values(self, steps: int) -> Tensor:
         """Values at each step, shape (steps,), float64; of a variable (steps, *its shape)."""
@@ -71,6 +80,13 @@ class Curve:
             return f"{listed}  (windows that meet at {ends} of the run)" if ends else listed
         low, mean, high = (f"{float(v):.4g}" for v in (values.min(), values.mean(), values.max()))
         return f"{len(values)} values from {low} to {high}, mean {mean}"
+
+
+def values_over(curves: Mapping[str, Curve], total_steps: int) -> dict[str, Tensor]:
+    """Every curve's value at every step of a run: name -> shape (total_steps, ...), float64."""
+    if total_steps < 1:
+        raise ValueError(f"`total_steps` must be at least 1, but got {total_steps}.")
+    return {name: curve.values(total_steps) for name, curve in curves.items()}
 
 
 def as_row(like: Curve, values: Sequence[float], edges: Sequence[float] | None) -> Curve:

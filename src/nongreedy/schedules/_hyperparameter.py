@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import nearest_name
 from ._basis import Basis, Constant
+from ._value import Value
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Default:
 
 
 @dataclass(frozen=True)
-class Hyperparameter:
+class Hyperparameter(Value):
     """One learned or fixed hyperparameter, every field settled.
 
     `initial` holds one float64 per coefficient, in the hyperparameter's own units; `outer_step` is

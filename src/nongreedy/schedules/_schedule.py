@@ -15,16 +15,18 @@ from torch import Tensor
 
 from ..errors import ScheduleFileError
 from ._basis import Constant, Windows
-from ._curve import Curve, read_curve
+from ._curve import Curve, read_curve, values_over
 from ._files import replace_file
 from ._hyperparameter import Hyperparameter
+from ._scheduler import ScheduleLR, Setting
+from ._value import Value, identity
 
 FORMAT = "nongreedy.schedule"
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Value):
     """Values of every hyperparameter over a training run of any length.
 
     .. math:: h_t = \\sum_j B_{tj} c_j, \\qquad t = 0 .. T - 1
@@ -68,7 +70,12 @@ class Schedule:
         """Bases and every bit of the coefficients: equal for schedules that give equal runs, and of
         the same `repr` in every process."""
         return tuple(
-            (name, curve.basis.kind, curve.edges, curve.coefficients.numpy().tobytes())
+            (
+                name,
+                curve.basis.kind,
+                json.dumps(identity(curve.basis.shape_settings())),
+                curve.coefficients.numpy().tobytes(),
+            )
             for name, curve in sorted(self.curves.items())
         )
 
@@ -86,9 +93,7 @@ class Schedule:
 
     def values(self, total_steps: int) -> dict[str, Tensor]:
         """Every value at every step: name -> shape (total_steps, ...), float64."""
-        if total_steps < 1:
-            raise ValueError(f"`total_steps` must be at least 1, but got {total_steps}.")
-        return {name: curve.values(total_steps) for name, curve in self.curves.items()}
+        return values_over(self.curves, total_steps)
 
     def tensors(
         self, total_steps: int, device: torch.device, dtype: torch.dtype
@@ -108,29 +113,41 @@ class Schedule:
         ]
         return "\n".join(rows)
 
-    def attach(self, optimizer: torch.optim.Optimizer, total_steps: int) -> Any:
+    def attach(
+        self,
+        optimizer: torch.optim.Optimizer,
+        total_steps: int,
+        settings: Mapping[str, Setting] | None = None,
+    ) -> ScheduleLR:
         """A ``torch.optim.lr_scheduler.LRScheduler`` that sets this schedule's values each step.
 
-        Sets whatever the schedule holds (learning rate, momentum, betas, epsilon, weight decay) in
-        every parameter group that has it, now and at each ``scheduler.step()``, for a run of
-        `total_steps` steps; afterwards the last values stay. A parameter group whose weight decay is
-        0 while that of others is not, as is usual for biases and norms, keeps its 0 (unless the
-        schedule has an entry of its own for that group). Hyperparameters of the task (of its loss,
-        data or initialization) are not the optimizer's: take them from :meth:`values`.
+        Sets whatever the schedule holds in every parameter group that has it, now and at each
+        ``scheduler.step()``, for a run of `total_steps` steps; afterwards the last values stay. A
+        parameter group whose weight decay is 0 while that of others is not, as is usual for biases
+        and norms, keeps its 0 (unless the schedule has an entry of its own for that group).
+        Hyperparameters of the task (of its loss, data or initialization) are not the optimizer's:
+        take them from :meth:`values`.
+
+        Args:
+            optimizer: Any ``torch.optim`` optimizer.
+            total_steps: Length of the run in steps of it.
+            settings: Name in the schedule -> what it sets: a key of the groups (``"lr"``), a key and
+                a place in its tuple (``("betas", 0)``), or a function of the group and the value.
+                What is not given is known of torch's own optimizers (learning rate, momentum, betas,
+                epsilon, smoothing), and else has the same name in the groups.
 
         Raises:
             ValueError: `total_steps` below 1, or the optimizer lacks one of the hyperparameters.
 
         Example:
+            >>> import torch
             >>> layer = torch.nn.Linear(2, 1)
             >>> sgd = torch.optim.SGD(layer.parameters(), lr=0.0)
             >>> scheduler = Schedule.of(learning_rate=[0.1, 0.01]).attach(sgd, total_steps=2)
             >>> sgd.step(); scheduler.step(); sgd.param_groups[0]["lr"]
             0.01
         """
-        from ._scheduler import ScheduleLR
-
-        return ScheduleLR(optimizer, self, total_steps)
+        return ScheduleLR(optimizer, self, total_steps, settings=settings)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary: format, version, curves, settings."""

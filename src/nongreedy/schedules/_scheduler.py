@@ -2,54 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ._schedule import Schedule
+from ._curve import Curve, values_over
 
 _TINY = 5e-324
 
+# How a value is set in a parameter group: the group's key, the key of a tuple and the place in it, or
+# a function of the group and the value.
+Setting = str | tuple[str, int] | Callable[[dict[str, Any], float], object]
 
-Setter = Callable[[dict[str, Any], float], None]
-
-
-def _plain(key: str) -> Setter:
-    return lambda group, value: group.__setitem__(key, value)
-
-
-def _beta(position: int) -> Setter:
-    def set_beta(group: dict[str, Any], value: float) -> None:
-        betas = list(group["betas"])
-        betas[position] = value
-        group["betas"] = tuple(betas)
-
-    return set_beta
-
-
-# Name -> the keys of which a parameter group must have one, the first that it has decides, and how
-# to set the value there.
-_SETTERS: dict[str, dict[str, Setter]] = {
-    "learning_rate": {"lr": _plain("lr")},
-    "adam_learning_rate": {"adam_lr": _plain("adam_lr")},
-    "momentum": {"momentum": _plain("momentum"), "betas": _beta(0)},
-    "beta1": {"betas": _beta(0)},
-    "beta2": {"betas": _beta(1)},
-    "smoothing": {"alpha": _plain("alpha")},
-    "epsilon": {"eps": _plain("eps")},
-    "weight_decay": {"weight_decay": _plain("weight_decay")},
+# Names of this library -> the settings of torch's optimizers, of which the first that a group has
+# decides. What is not listed is called in the groups as it is here.
+_KNOWN: dict[str, tuple[Setting, ...]] = {
+    "learning_rate": ("lr",),
+    "adam_learning_rate": ("adam_lr",),
+    "momentum": ("momentum", ("betas", 0)),
+    "beta1": (("betas", 0),),
+    "beta2": (("betas", 1),),
+    "smoothing": ("alpha",),
+    "epsilon": ("eps",),
 }
 
 
-def _setter(name: str, group: dict[str, Any], names: Collection[str]) -> Setter | None:
-    """How to set what the schedule calls `name` in this group; None where it does not concern it."""
+class Scheduled(Protocol):
+    """Whatever has curves by name: a :class:`Schedule`."""
+
+    @property
+    def curves(self) -> Mapping[str, Curve]: ...
+
+
+def _settable(value: object, kinds: tuple[type, ...] = (int, float, Tensor)) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _has(group: Mapping[str, Any], setting: Setting) -> bool:
+    if isinstance(setting, str):
+        return _settable(group.get(setting))
+    return not isinstance(setting, tuple) or _settable(group.get(setting[0]), (tuple, list))
+
+
+def _set(group: dict[str, Any], setting: Setting, value: float) -> None:
+    if isinstance(setting, str):
+        group[setting] = value
+    elif isinstance(setting, tuple):
+        (key, place), entries = setting, list(group[setting[0]])
+        entries[place] = value
+        group[key] = tuple(entries)
+    else:
+        setting(group, value)
+
+
+def _base(name: str) -> tuple[str, str]:
+    """``("weight_decay", "*bias")`` of ``weight_decay[*bias]``."""
     base, _, pattern = name.removesuffix("]").partition("[")
-    own = group.get("group", "")
-    if pattern != own and (pattern or f"{base}[{own}]" in names):
-        return None
-    return next((how for key, how in _SETTERS.get(base, {}).items() if key in group), None)
+    return base, pattern
 
 
 def initial_weight_decays(optimizer: Optimizer) -> list[float]:
@@ -68,20 +80,6 @@ def _decaying(optimizer: Optimizer) -> list[bool]:
     return [bool(decay) or not any(first) for decay in first]
 
 
-def _unknown(name: str, optimizer: Optimizer) -> str:
-    if "[" in name:
-        return (
-            f"The schedule sets {name!r} of a parameter group that this {type(optimizer).__name__} "
-            "does not have. Give it `optimizer.torch_groups(model.named_parameters())` of the "
-            "Grouped optimizer that the schedule was learned with."
-        )
-    return (
-        f"The schedule sets {name!r}, which {type(optimizer).__name__} does not have "
-        f"(its settings: {sorted(optimizer.defaults)}). Attach it to the kind of optimizer it was "
-        "learned with, such as torch.optim.SGD."
-    )
-
-
 class ScheduleLR(LRScheduler):
     """Sets learning rate, momentum, weight decay and the like from a :class:`Schedule`.
 
@@ -92,24 +90,42 @@ class ScheduleLR(LRScheduler):
         schedule: The learned schedule.
         total_steps: Length of this run in optimizer steps, whatever the length it was learned on.
         last_epoch: Number of steps already taken, minus one, as in ``torch.optim.lr_scheduler``.
+        settings: As in :meth:`Schedule.attach`.
     """
 
     def __init__(
-        self, optimizer: Optimizer, schedule: Schedule, total_steps: int, last_epoch: int = -1
+        self,
+        optimizer: Optimizer,
+        schedule: Scheduled,
+        total_steps: int,
+        last_epoch: int = -1,
+        settings: Mapping[str, Setting] | None = None,
     ):
-        schedule = Schedule({n: c for n, c in schedule.curves.items() if c.owner == "optimizer"})
-        for name in schedule.curves:
-            if not any(_setter(name, group, schedule.curves) for group in optimizer.param_groups):
+        self.settings = dict(settings or {})
+        curves = {n: c for n, c in schedule.curves.items() if c.owner == "optimizer"}
+        for name in curves:
+            if not any(self._setting(name, group, curves) for group in optimizer.param_groups):
                 raise ValueError(_unknown(name, optimizer))
         self.total_steps = int(total_steps)
-        self.tables = {n: v.tolist() for n, v in schedule.values(self.total_steps).items()}
+        self.tables = {n: v.tolist() for n, v in values_over(curves, self.total_steps).items()}
         for name, table in self.tables.items():
-            if name.startswith("momentum") and any(table):
+            if _base(name)[0] == "momentum" and any(table):
                 # At a momentum of exactly 0 torch.optim.SGD and RMSprop neither make nor update
                 # their buffer; the smallest positive number keeps it up to date and multiplies it to
                 # zero all the same.
                 self.tables[name] = [value or _TINY for value in table]
         super().__init__(optimizer, last_epoch)
+
+    def _setting(
+        self, name: str, group: Mapping[str, Any], names: Collection[str]
+    ) -> Setting | None:
+        """How to set what the schedule calls `name` in this group; None where it is not the group's."""
+        (base, pattern), own = _base(name), group.get("group", "")
+        if pattern != own and (pattern or f"{base}[{own}]" in names):
+            return None
+        given = self.settings.get(base)
+        known = (*_KNOWN.get(base, ()), base) if given is None else (given,)
+        return next((setting for setting in known if _has(group, setting)), None)
 
     def get_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Learning rate of each group at the current step; sets the other values as it goes."""
@@ -117,12 +133,41 @@ class ScheduleLR(LRScheduler):
         decaying = _decaying(self.optimizer)
         for name, table in self.tables.items():
             for group, decays in zip(self.optimizer.param_groups, decaying, strict=True):
-                setter = _setter(name, group, self.tables)
-                if setter is not None and (decays or name != "weight_decay"):
-                    setter(group, table[position])
+                setting = self._setting(name, group, self.tables)
+                if setting is not None and (decays or name != "weight_decay"):
+                    _set(group, setting, table[position])
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def move_to(self, step: int) -> None:
         """Be where `step` optimizer steps lead: for a run that is resumed, or counted elsewhere."""
         self.last_epoch, self._step_count = step, step + 1
         self._last_lr = list(self.get_lr())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values; not how they are set, which may be functions."""
+        return {name: value for name, value in super().state_dict().items() if name != "settings"}
+
+
+def _unknown(name: str, optimizer: Optimizer) -> str:
+    kind, (base, pattern) = type(optimizer).__name__, _base(name)
+    if pattern:
+        return (
+            f"The schedule sets {name!r} of a parameter group that this {kind} does not have. Give "
+            "it `optimizer.torch_groups(model.named_parameters())` of the Grouped optimizer that the "
+            "schedule was learned with."
+        )
+    have = sorted(
+        {
+            key
+            for group in optimizer.param_groups
+            for key, value in group.items()
+            if key != "params" and _settable(value, (int, float, Tensor, tuple, list))
+        }
+    )
+    return (
+        f"The schedule sets {name!r}, which {kind} does not have (its groups have {have}). Attach it "
+        "to the kind of optimizer it was learned with, such as torch.optim.SGD. Or say what it sets: "
+        f"attach(..., settings={{{base!r}: key}}), where the key is one of the groups', or (key, "
+        "place) for one number of a tuple, or a function of the group and the value. A "
+        "nongreedy.Optimizer says the same in its `torch_settings`."
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from ._basis import Basis
 
 
 @final
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, repr=False)
 class Variable(Basis):
     """A tensor that holds throughout the run: pixels, weights of examples, penalties of weights.
 
@@ -26,6 +27,7 @@ class Variable(Basis):
     Cannot: change over the run, or stand for a setting of an optimizer.
 
     Example:
+        >>> import torch
         >>> Variable(initial=torch.zeros(10, 784))
         Variable(shape=(10, 784))
     """
@@ -45,6 +47,9 @@ class Variable(Basis):
     def shape(self) -> tuple[int, ...]:
         """Shape of the tensor."""
         return tuple(torch.as_tensor(self.initial).shape)
+
+    def shape_settings(self) -> Mapping[str, Any]:
+        return {"shape": self.shape}
 
     def size(self, steps: int) -> int:
         return math.prod(self.shape)

@@ -74,26 +74,13 @@ class Table:
         """The run that a cell is about."""
         optimizer = self.optimizers[cell.optimizer]
         owner = OWNERS[cell.hyperparameter not in optimizer.learnable]
-        return _problem(_Same(optimizer), cell.model, owner)
+        return _problem(optimizer, cell.model, owner)
 
     def __iter__(self) -> Iterator[Finding]:
         return (self.check(cell) for cell in self.cells())
 
 
-class _Same:
-    """An object that equals itself only: two optimizers with equal fields may differ in code."""
-
-    def __init__(self, value: Optimizer):
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.value is self.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
 @functools.cache
-def _problem(optimizer: _Same, model: str, owner: str) -> Problem:
+def _problem(optimizer: Optimizer, model: str, owner: str) -> Problem:
     """Shared by all tables, so that a second engine does not pay for the judge again."""
-    return Problem(optimizer.value, model, owner)
+    return Problem(optimizer, model, owner)
