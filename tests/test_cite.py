@@ -1,19 +1,35 @@
 """Citations: complete, parseable, and exactly of what was used."""
 
+import importlib
 import inspect
+import pkgutil
 import re
+import textwrap
+from dataclasses import dataclass, field
 
 import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy.citations import _citations, _cite
 from nongreedy.optimizers import PlainOptimizer
 from nongreedy.search.rules import OuterRule
 
 from .helpers import tiny_task
 
-ENTRIES = [text for text in vars(_citations).values() if str(text).startswith("@")]
+
+def docstrings():
+    """Of every class in every module of the library but those of extras."""
+    for module in pkgutil.walk_packages(ng.__path__, "nongreedy."):
+        if not module.name.startswith(("nongreedy.integrations.", "nongreedy.__main__")):
+            for kind in vars(importlib.import_module(module.name)).values():
+                if inspect.isclass(kind) and kind.__module__.startswith("nongreedy"):
+                    yield inspect.cleandoc(kind.__doc__ or "")
+
+
+DOCSTRINGS = list(dict.fromkeys(docstrings()))
+BLOCK = r"\.\. code-block:: bibtex\n(?: +:caption: .*\n)?\n((?: .*\n)+)"
+ENTRIES = [textwrap.dedent(e).strip() for d in DOCSTRINGS for e in re.findall(BLOCK, d + "\n")]
+ENTRIES = list(dict.fromkeys(ENTRIES))
 
 
 def keys(text):
@@ -58,7 +74,7 @@ def test_an_entry_parses_and_is_complete(text):
 
 def test_keys_are_unique():
     found = [keys(text)[0] for text in ENTRIES]
-    assert len(set(found)) == len(found) == 24
+    assert len(set(found)) == len(found) == 25
     authors = {
         key: fields(t)["author"].split(",")[0] for key, t in zip(found, ENTRIES, strict=True)
     }
@@ -84,7 +100,12 @@ def test_groups_cite_the_optimizer_that_they_divide():
 
 @pytest.mark.parametrize("kind", public(ng.Engine, ng.Optimizer))
 def test_the_sources_of_a_docstring_are_cited(kind):
-    text = ng.cite(*([ng.Greedy(mu=mu) for mu in (0, 0.5, 1)] if kind is ng.Greedy else [kind]))
+    by_setting = {
+        ng.Greedy: [ng.Greedy(mu=mu) for mu in (0, 0.5, 1)],
+        ng.Implicit: [ng.Implicit(solver) for solver in ("neumann", "cg", "nystrom")],
+        ng.Grouped: [ng.Grouped(ng.Adam(), {"vectors": {"weight_decay": 0.0}})],
+    }
+    text = ng.cite(*by_setting.get(kind, [kind]))
     source = re.search(r"Source:(.*?)\n\n", kind.__doc__, flags=re.DOTALL)[1]
     for number in re.findall(r"arXiv:(\d{4}\.\d{5})", source):
         assert number in text or kind is ng.SGD, number  # whose source is the method of learning it
@@ -143,4 +164,71 @@ def test_a_result_cites_its_engine_its_rule_and_its_optimizer():
 def test_what_cannot_be_cited_is_refused_with_what_can(thing, shown):
     with pytest.raises(ValueError, match=re.escape(shown)) as caught:
         ng.cite(thing)
-    assert all(name in str(caught.value) for name in _cite.METHODS)
+    citable = [*public(ng.Engine, ng.Optimizer, OuterRule, PlainOptimizer), ng.Trust]
+    assert all(kind.__name__ in str(caught.value) for kind in citable)
+
+
+def test_every_key_in_a_docstring_has_its_entry():
+    named = {key for text in DOCSTRINGS for key in re.findall(":cite:`(.*?)`", text)}
+    assert named and named <= {keys(text)[0] for text in ENTRIES}
+
+
+@pytest.mark.parametrize(
+    ("described", "same"),
+    [
+        ({"kind": "Reverse", "store": "checkpoint"}, ng.Reverse("checkpoint")),
+        ({"kind": "Greedy", "mu": 0.5}, ng.Greedy(mu=0.5)),
+        ({"kind": "Greedy"}, ng.Greedy()),
+        ({"kind": "Implicit", "solver": {"kind": "Nystrom", "rank": 3}}, ng.Implicit("nystrom")),
+        (
+            {"kind": "Grouped", "base": {"kind": "SGD", "momentum": {"kind": "Windows"}}},
+            ng.Grouped(ng.SGD(momentum=ng.Windows(1)), {"vectors": {"weight_decay": 0.0}}),
+        ),
+    ],
+    ids=str,
+)
+def test_json_of_an_object_cites_what_the_object_does(described, same):
+    assert ng.cite(described) == ng.cite(same)
+
+
+@dataclass(frozen=True)
+class Mine(ng.Engine):
+    """A stranger's engine around another.
+
+    .. code-block:: bibtex
+        :caption: if careful
+
+        @misc{stranger2030mine,
+          author = {Stranger, A.},
+          title = {Mine},
+          year = {2030},
+          note = {of no use}
+        }
+
+    On the basis of :cite:`maclaurin2015gradient`.
+    """
+
+    inner: ng.Engine = field(default_factory=ng.Greedy)
+    careful: bool = True
+
+
+class Unknown:
+    """Cites :cite:`nobody1900nothing`."""
+
+
+@pytest.mark.parametrize("thing", [Mine, {"kind": "Mine"}, {"kind": f"{__name__}.Mine"}], ids=str)
+def test_a_class_of_ones_own_is_cited_with_what_it_holds(thing):
+    inner = ["maclaurin2015gradient", "baydin2018online"]
+    assert keys(ng.cite(thing)) == ["stranger2030mine", *inner]
+    if isinstance(thing, dict):
+        assert keys(ng.cite({**thing, "careful": False})) == inner
+
+
+def test_a_key_without_an_entry_is_refused():
+    with pytest.raises(ValueError, match="Unknown cites 'nobody1900nothing', and no docstring has"):
+        ng.cite(Unknown())
+
+
+def test_what_is_written_down_under_an_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="Nothing is known to cite for 'Elsewhere'"):
+        ng.cite({"kind": "Elsewhere"})

@@ -1,26 +1,32 @@
-"""Citations: BibTeX for exactly the methods that were used."""
+"""Citations: BibTeX for exactly the methods that were used, from the docstrings of their classes."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
+from ..engines._linear_solver import SOLVERS
 from ..errors import nearest_name
 from ..search import Result
-from . import _citations as entry
-
-Fields = Mapping[str, Any]  # an object's settings, by name; an absent one has its default
-Rule = Callable[[Fields], list[str]]
+from ..search.rules import SignDescent
+from ._bibtex import defaults, named, public, written
 
 
 def cite(*things: Any) -> str:
-    """BibTeX for exactly the methods used, each publication once.
+    r"""BibTeX for exactly the methods used, each publication once.
+
+    An entry stands in the docstring of the class that it is due to, under
+    ``.. code-block:: bibtex``; with ``:caption: if momentum != 0`` it is cited where the settings
+    say so. ``:cite:`key``` cites an entry of another class of this library. Objects among the
+    settings, such as the optimizer that groups divide, are cited with what holds them.
 
     Args:
-        things: Engines, outer rules and optimizers (objects or their classes), or the
-            :class:`Result` of a search. Settings count: momentum, Nesterov's form, clipping by norm
-            and checkpoints have publications of their own. Without any: the library's core method.
+        things: Engines, outer rules, optimizers and whatever else has such a docstring, yours too:
+            objects, classes (which have their default settings), their ``to_json()``, or the
+            :class:`Result` of a search. Without any: the library's core method.
 
     Returns:
         Entries separated by blank lines, to be written to a ``.bib`` file.
@@ -30,142 +36,94 @@ def cite(*things: Any) -> str:
 
     Source: the publications themselves; a field that is not certain is left out.
 
-    Cannot: cite your model, your data, or your own engine.
+    Cannot: cite your model or your data.
 
     Example:
         >>> from nongreedy import Adam
         >>> print(cite(Adam()).splitlines()[0])
         @inproceedings{kingma2015adam,
     """
-    if not things:
-        return entry.FDS + "\n"
-    found = [text for thing in things for text in _entries(thing)]
+    found = [entry for thing in things or (SignDescent,) for entry in _entries(thing)]
     return "\n\n".join(dict.fromkeys(found)) + "\n"
+
+
+# Classes with their settings.
+_Used = Iterator[tuple[type, Mapping[str, Any]]]
 
 
 def _entries(thing: Any) -> list[str]:
     if isinstance(thing, Result):
-        return [text for described in _parts(thing) for text in _by_name(*_parsed(described))]
-    kind = thing if isinstance(thing, type) else type(thing)
-    # Someone else's `Adam` need not be ours.
-    ours = kind.__module__.split(".")[0] == __name__.split(".")[0]
-    if not ours:
-        raise _unknown(kind.__name__, f"{kind.__module__}.{kind.__qualname__}")
-    return _by_name(kind.__name__, {} if isinstance(thing, type) else vars(thing))
+        return [entry for part in _parts(thing) for entry in _entries(part)]
+    found = [entry for kind, settings in _used(thing) for entry in written(kind, settings)]
+    if not found:
+        raise _unknown(thing)
+    return found
 
 
-def _by_name(name: str, fields: Fields) -> list[str]:
-    if name not in METHODS:
-        raise _unknown(name, name)
-    clipping = [entry.CLIPPING] if fields.get("clip_norm") is not None else []
-    return METHODS[name](fields) + clipping
-
-
-def _unknown(name: str, shown: str) -> ValueError:
-    return ValueError(
-        f"Nothing is known to cite for {shown!r}. A Result can be cited, and these, as objects or "
-        f"classes.{nearest_name(name, METHODS)}"
-    )
-
-
-def _parts(result: Result) -> Iterable[str]:
+def _parts(result: Result) -> Iterator[Any]:
     """The engine, the outer rule and the optimizer of a search, as they were written down."""
     for name in ("engine", "outer", "optimizer"):
         described = result.settings.get(name)
         # An online run has no outer rule, but a torch optimizer, whose name says nothing of ours.
-        if described is not None and not described.startswith("online, "):
-            yield described
+        if described is not None and not str(described).startswith("online, "):
+            yield _from_text(described) if isinstance(described, str) else described
 
 
-def _parsed(described: str) -> tuple[str, Fields]:
-    """Name and settings from an object's text, such as ``Reverse(store='checkpoint')``."""
+def _used(value: Any) -> _Used:
+    """Of an object, of a class, or of an object's JSON; then of what is among its settings."""
+    if isinstance(value, type):
+        yield value, defaults(value)
+        yield from _used(defaults(value))
+    elif isinstance(value, Mapping):
+        kind = named(str(value.get("kind")))
+        if kind is not None:
+            value = {**defaults(kind), **value}
+            yield kind, value
+        yield from _used(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _used(item)
+    elif isinstance(value, str):
+        yield from _spelled(value)
+    else:
+        yield type(value), getattr(value, "__dict__", {})
+        if is_dataclass(value):
+            yield from _used(vars(value))
+
+
+def _spelled(text: str) -> _Used:
+    """A solver by its short name."""
+    if text in SOLVERS:
+        yield SOLVERS[text], {}
+
+
+def _from_text(described: str) -> list[dict[str, Any]]:
+    """JSON of the objects that a text such as ``Reverse(store='checkpoint')`` names."""
+    pairs = re.findall(r"(\w+)=([\w.+-]+|'[^']*')", described)
+    settings = {name: _literal(value) for name, value in pairs}
+    kinds = re.findall(r"(\w+)\(", described) or [described]
+    return [{**settings, "kind": kind} for kind in kinds]
+
+
+def _literal(text: str) -> Any:
     try:
-        call = ast.parse(described, mode="eval").body
-    except SyntaxError:
-        call = None
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
-        raise _unknown(described, described)
-    return call.func.id, {word.arg: _value(word.value) for word in call.keywords if word.arg}
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text  # the name of a basis: something that is learned
 
 
-def _value(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return node  # a schedule: something that is learned
+def _unknown(thing: Any) -> ValueError:
+    shown = _name(thing)
+    return ValueError(
+        f"Nothing is known to cite for {shown!r}: no docstring of it has BibTeX. A Result can be cited, "
+        f"and objects of these.{nearest_name(shown.rpartition('.')[2], public())}"
+    )
 
 
-def _always(*entries: str) -> Rule:
-    return lambda fields: list(entries)
-
-
-def _reverse(fields: Fields) -> list[str]:
-    replayed = fields.get("store") == "checkpoint"
-    return [entry.FDS, entry.FORWARD_REVERSE, *([entry.REPLAY] if replayed else [])]
-
-
-def _greedy(fields: Fields) -> list[str]:
-    mu = fields.get("mu", 0.0)
-    if mu == 0:
-        return [entry.HYPERGRADIENT_DESCENT]
-    return [entry.FORWARD_REVERSE if mu == 1 else entry.MARTHE]
-
-
-def _sgd(fields: Fields) -> list[str]:
-    nesterov = [entry.NESTEROV] if fields.get("nesterov") else []
-    return [entry.SGD, *_momentum(fields), *nesterov]
-
-
-def _rmsprop(fields: Fields) -> list[str]:
-    return [entry.RMSPROP, *_momentum(fields)]
-
-
-def _momentum(fields: Fields) -> list[str]:
-    return [] if fields.get("momentum", 0.0) == 0.0 else [entry.MOMENTUM]
-
-
-def _evograd(fields: Fields) -> list[str]:
-    along = fields.get("noise", "validation_gradient") == "validation_gradient"
-    return [entry.EVOGRAD, *([entry.DARTS] if along else [])]
-
-
-def _implicit(fields: Fields) -> list[str]:
-    solvers = {"neumann": entry.IMPLICIT, "cg": entry.CONJUGATE_GRADIENTS, "nystrom": entry.NYSTROM}
-    chosen = fields.get("solver")
-    return [solvers[chosen]] if chosen in solvers else list(solvers.values())
-
-
-def _grouped(fields: Fields) -> list[str]:
-    base = fields.get("base")
-    if base is None:  # the class itself
-        return []
-    if isinstance(base, ast.Call) and isinstance(base.func, ast.Name):
-        given = {word.arg: _value(word.value) for word in base.keywords if word.arg}
-        return _by_name(base.func.id, given)
-    return _entries(base)
-
-
-# Name of a class -> what it stands on, given its settings.
-METHODS: dict[str, Rule] = {
-    "Forward": _always(entry.FDS, entry.FORWARD_REVERSE),
-    "Reverse": _reverse,
-    "Reversible": _always(entry.REVERSIBLE),
-    "FiniteDifference": _always(entry.DIFFERENCES),
-    "RandomDirections": _always(entry.FG2U, entry.FORWARD_GRADIENT),
-    "Greedy": _greedy,
-    "EvoGrad": _evograd,
-    "Implicit": _implicit,
-    "AgreementSearch": _always(entry.FDS),
-    "SignDescent": _always(entry.FDS),
-    "Trust": _always(entry.FDS, entry.REPLAY),
-    "SGD": _sgd,
-    "Adam": _always(entry.ADAM),
-    "AdamW": _always(entry.ADAMW),
-    "RMSprop": _rmsprop,
-    "Adagrad": _always(entry.ADAGRAD),
-    "Grouped": _grouped,
-    "Lion": _always(entry.LION),
-    "TorchLion": _always(entry.LION),
-    "Muon": _always(entry.MUON, entry.ADAMW),
-    "TorchMuon": _always(entry.MUON, entry.ADAMW),
-}
+def _name(thing: Any) -> str:
+    if isinstance(thing, list) and thing:
+        return _name(thing[0])
+    if isinstance(thing, Mapping):
+        return str(thing.get("kind"))
+    kind = thing if isinstance(thing, type) else type(thing)
+    return f"{kind.__module__}.{kind.__qualname__}"

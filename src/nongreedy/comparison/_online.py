@@ -33,6 +33,8 @@ class HypergradientDescent(Method):
     in the ranges of the black-box methods. Each step looks at a validation batch as large as a
     training batch, so that one run costs two plain runs. The values that were followed, step by step,
     are the schedule; the final compares them by plain runs.
+
+    Source: arXiv:1703.04782 (:cite:`baydin2018online`).
     """
 
     def refused(self, problem: Problem) -> str | None:

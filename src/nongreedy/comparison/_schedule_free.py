@@ -86,6 +86,16 @@ class ScheduleFree(Method):
     a decade above that of the other shapes, as its authors advise.
 
     Source: arXiv:2405.15682.
+
+    .. code-block:: bibtex
+
+        @inproceedings{defazio2024road,
+          author    = {Defazio, Aaron and Yang, Xingyu Alice and Mehta, Harsh and Mishchenko, Konstantin
+                       and Khaled, Ahmed and Cutkosky, Ashok},
+          title     = {The Road Less Scheduled},
+          booktitle = {Advances in Neural Information Processing Systems},
+          volume    = {37}, year = {2024}, eprint = {2405.15682}, archivePrefix = {arXiv}
+        }
     """
 
     @property

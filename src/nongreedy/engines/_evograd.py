@@ -88,6 +88,25 @@ class EvoGrad(OnlineEngine):
 
     Source: arXiv:2106.10575; the direction along the validation gradient, arXiv:1806.09055.
 
+    .. code-block:: bibtex
+
+        @inproceedings{bohdal2021evograd,
+          author    = {Bohdal, Ondrej and Yang, Yongxin and Hospedales, Timothy},
+          title     = {{EvoGrad}: Efficient Gradient-Based Meta-Learning and Hyperparameter Optimization},
+          booktitle = {Advances in Neural Information Processing Systems},
+          volume    = {34}, year = {2021}, eprint = {2106.10575}, archivePrefix = {arXiv}
+        }
+
+    .. code-block:: bibtex
+        :caption: if noise == "validation_gradient"
+
+        @inproceedings{liu2019darts,
+          author    = {Liu, Hanxiao and Simonyan, Karen and Yang, Yiming},
+          title     = {{DARTS}: Differentiable Architecture Search},
+          booktitle = {International Conference on Learning Representations},
+          year      = {2019}, eprint = {1806.09055}, archivePrefix = {arXiv}
+        }
+
     Cannot: see the optimizer's settings, the initialization, or beyond one step; use anything but
     first derivatives, which is its virtue.
 

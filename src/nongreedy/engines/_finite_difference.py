@@ -42,6 +42,15 @@ class FiniteDifference(Engine):
 
     Source: textbook; used as the test oracle, in float64.
 
+    .. code-block:: bibtex
+
+        @article{fornberg1988generation,
+          author    = {Fornberg, Bengt},
+          title     = {Generation of Finite Difference Formulas on Arbitrarily Spaced Grids},
+          journal   = {Mathematics of Computation},
+          volume    = {51}, number = {184}, pages = {699--706}, year = {1988}
+        }
+
     Cannot: be exact, or be cheap: 2 or 4 runs per coefficient.
 
     Example:

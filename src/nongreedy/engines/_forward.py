@@ -68,7 +68,16 @@ class Forward(TangentEngine):
             (:mod:`nongreedy.engines._explosion`): its coefficient's own rounding would move the
             weights by their size.
 
-    Source: arXiv:2007.07869, section 3; arXiv:1703.01785, algorithm 2.
+    Source: arXiv:2007.07869, section 3 (:cite:`micaelli2021gradient`); arXiv:1703.01785, algorithm 2.
+
+    .. code-block:: bibtex
+
+        @inproceedings{franceschi2017forward,
+          author    = {Franceschi, Luca and Donini, Michele and Frasconi, Paolo and Pontil, Massimiliano},
+          title     = {Forward and Reverse Gradient-Based Hyperparameter Optimization},
+          booktitle = {Proceedings of the 34th International Conference on Machine Learning},
+          year      = {2017}, eprint = {1703.01785}, archivePrefix = {arXiv}
+        }
 
     Cannot: give per-step hypergradients; be cheap for many coefficients (two runs each).
 

@@ -65,6 +65,37 @@ class Greedy(OnlineEngine):
     Source: arXiv:1703.04782 (one step; there the next training batch is looked at),
     arXiv:1703.01785 (mu = 1), arXiv:1910.08525 (mu between).
 
+    .. code-block:: bibtex
+        :caption: if mu == 0
+
+        @inproceedings{baydin2018online,
+          author    = {Baydin, At{\i}l{\i}m G{\"u}ne{\c{s}} and Cornish, Robert
+                       and Mart{\'i}nez Rubio, David and Schmidt, Mark and Wood, Frank},
+          title     = {Online Learning Rate Adaptation with Hypergradient Descent},
+          booktitle = {International Conference on Learning Representations},
+          year      = {2018}, eprint = {1703.04782}, archivePrefix = {arXiv}
+        }
+
+    .. code-block:: bibtex
+        :caption: if 0 < mu < 1
+
+        @misc{donini2019marthe,
+          author    = {Donini, Michele and Franceschi, Luca and Pontil, Massimiliano
+                       and Majumder, Orchid and Frasconi, Paolo},
+          title     = {{MARTHE}: Scheduling the Learning Rate Via Online Hypergradients},
+          year      = {2019}, eprint = {1910.08525}, archivePrefix = {arXiv}
+        }
+
+    .. code-block:: bibtex
+        :caption: if mu == 1
+
+        @inproceedings{franceschi2017forward,
+          author    = {Franceschi, Luca and Donini, Michele and Frasconi, Paolo and Pontil, Massimiliano},
+          title     = {Forward and Reverse Gradient-Based Hyperparameter Optimization},
+          booktitle = {Proceedings of the 34th International Conference on Machine Learning},
+          year      = {2017}, eprint = {1703.01785}, archivePrefix = {arXiv}
+        }
+
     Cannot: be right about the end of training: a rate that is best for the next step is too small
     for the whole run (arXiv:1803.02021). Nor give per-step hypergradients for mu > 0.
 

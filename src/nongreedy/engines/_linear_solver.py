@@ -44,6 +44,16 @@ class Neumann(LinearSolver):
         scale: a.
 
     Source: arXiv:1911.02590.
+
+    .. code-block:: bibtex
+
+        @inproceedings{lorraine2020optimizing,
+          author    = {Lorraine, Jonathan and Vicol, Paul and Duvenaud, David},
+          title     = {Optimizing Millions of Hyperparameters by Implicit Differentiation},
+          booktitle = {Proceedings of the 23rd International Conference on Artificial Intelligence
+                       and Statistics},
+          year      = {2020}, eprint = {1911.02590}, archivePrefix = {arXiv}
+        }
     """
 
     iterations: int = 100
@@ -83,6 +93,15 @@ class ConjugateGradients(LinearSolver):
         tolerance: Stops when the residual's norm is below this share of g's.
 
     Source: arXiv:1602.02355.
+
+    .. code-block:: bibtex
+
+        @inproceedings{pedregosa2016hyperparameter,
+          author    = {Pedregosa, Fabian},
+          title     = {Hyperparameter Optimization with Approximate Gradient},
+          booktitle = {Proceedings of the 33rd International Conference on Machine Learning},
+          year      = {2016}, eprint = {1602.02355}, archivePrefix = {arXiv}
+        }
     """
 
     iterations: int = 100
@@ -135,6 +154,16 @@ class Nystrom(LinearSolver):
         rank: Columns, products of H with unit vectors; at most P are used.
 
     Source: arXiv:2302.09726.
+
+    .. code-block:: bibtex
+
+        @inproceedings{hataya2023nystrom,
+          author    = {Hataya, Ryuichiro and Yamada, Makoto},
+          title     = {{Nystr{\"o}m} Method for Accurate and Scalable Implicit Differentiation},
+          booktitle = {Proceedings of the 26th International Conference on Artificial Intelligence
+                       and Statistics},
+          year      = {2023}, eprint = {2302.09726}, archivePrefix = {arXiv}
+        }
     """
 
     rank: int = 10

@@ -45,6 +45,25 @@ class RandomDirections(TangentEngine):
 
     Source: arXiv:2406.14095 (unrolling), arXiv:2202.08587 (forward gradients).
 
+    .. code-block:: bibtex
+
+        @inproceedings{shen2024memory,
+          author    = {Shen, Qianli and Wang, Yezhen and Yang, Zhouhao and Li, Xiang and Wang, Haonan
+                       and Zhang, Yang and Scarlett, Jonathan and Zhu, Zhanxing and Kawaguchi, Kenji},
+          title     = {Memory-Efficient Gradient Unrolling for Large-Scale Bi-level Optimization},
+          booktitle = {Advances in Neural Information Processing Systems},
+          volume    = {37}, year = {2024}, eprint = {2406.14095}, archivePrefix = {arXiv}
+        }
+
+    .. code-block:: bibtex
+
+        @misc{baydin2022gradients,
+          author    = {Baydin, At{\i}l{\i}m G{\"u}ne{\c{s}} and Pearlmutter, Barak A. and Syme, Don
+                       and Wood, Frank and Torr, Philip},
+          title     = {Gradients without Backpropagation},
+          year      = {2022}, eprint = {2202.08587}, archivePrefix = {arXiv}
+        }
+
     Cannot: be accurate for many coefficients: the relative error is about the square root of their
     number over `n`. Signs of single coefficients then mean little; `Reverse` is exact at the cost of
     one or two directions.

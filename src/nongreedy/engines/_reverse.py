@@ -53,7 +53,18 @@ class Reverse(Engine):
         DivergedError: A non-finite loss, state or adjoint; an adjoint beyond the limit.
         ReplayError: A second computation of a step differs from the first.
 
-    Source: arXiv:2007.07869 section 3 (problem), arXiv:1703.01785 algorithm 1.
+    Source: arXiv:2007.07869, section 3, the problem (:cite:`micaelli2021gradient`);
+    arXiv:1703.01785, algorithm 1 (:cite:`franceschi2017forward`).
+
+    .. code-block:: bibtex
+        :caption: if store == "checkpoint"
+
+        @misc{engstrom2025optimizing,
+          author    = {Engstrom, Logan and Ilyas, Andrew and Chen, Benjamin and Feldmann, Axel
+                       and Moses, William and Madry, Aleksander},
+          title     = {Optimizing {ML} Training with Metagradient Descent},
+          year      = {2025}, eprint = {2503.13751}, archivePrefix = {arXiv}
+        }
 
     Cannot: stop early with a partial hypergradient; differentiate kernels that lack a second
     derivative.

@@ -61,6 +61,15 @@ class Reversible(Engine):
 
     Source: arXiv:1502.03492.
 
+    .. code-block:: bibtex
+
+        @inproceedings{maclaurin2015gradient,
+          author    = {Maclaurin, Dougal and Duvenaud, David and Adams, Ryan P.},
+          title     = {Gradient-based Hyperparameter Optimization through Reversible Learning},
+          booktitle = {Proceedings of the 32nd International Conference on Machine Learning},
+          year      = {2015}, eprint = {1502.03492}, archivePrefix = {arXiv}
+        }
+
     Cannot: undo a momentum of 0 or Nesterov momentum, which lose what going back would need; undo
     dampening, RMSprop, Adagrad, Lion or Muon (``Reverse(store="checkpoint")`` takes them all); run
     where int64 or float64 is missing.

@@ -84,6 +84,15 @@ class Adam(_AdamFamily):
 
     Source: arXiv:1412.6980.
 
+    .. code-block:: bibtex
+
+        @inproceedings{kingma2015adam,
+          author    = {Kingma, Diederik P. and Ba, Jimmy},
+          title     = {{Adam}: A Method for Stochastic Optimization},
+          booktitle = {International Conference on Learning Representations},
+          year      = {2015}, eprint = {1412.6980}, archivePrefix = {arXiv}
+        }
+
     Cannot: use AMSGrad.
 
     Example:
@@ -121,6 +130,15 @@ class AdamW(_AdamFamily):
         ValueError: A clipping bound that is not positive, or a hyperparameter that cannot be.
 
     Source: arXiv:1711.05101.
+
+    .. code-block:: bibtex
+
+        @inproceedings{loshchilov2019decoupled,
+          author    = {Loshchilov, Ilya and Hutter, Frank},
+          title     = {Decoupled Weight Decay Regularization},
+          booktitle = {International Conference on Learning Representations},
+          year      = {2019}, eprint = {1711.05101}, archivePrefix = {arXiv}
+        }
 
     Cannot: as :class:`Adam`.
 
@@ -161,6 +179,26 @@ class RMSprop(Optimizer):
         ValueError: A clipping bound that is not positive, or a hyperparameter that cannot be.
 
     Source: Tieleman and Hinton, lecture 6.5 of "Neural networks for machine learning", 2012.
+
+    .. code-block:: bibtex
+
+        @misc{tieleman2012lecture,
+          author    = {Tieleman, Tijmen and Hinton, Geoffrey},
+          title     = {Lecture 6.5, {RMSProp}: Divide the Gradient by a Running Average
+                       of its Recent Magnitude},
+          howpublished = {COURSERA: Neural Networks for Machine Learning},
+          year      = {2012}
+        }
+
+    .. code-block:: bibtex
+        :caption: if momentum != 0
+
+        @article{polyak1964some,
+          author    = {Polyak, Boris T.},
+          title     = {Some Methods of Speeding up the Convergence of Iteration Methods},
+          journal   = {USSR Computational Mathematics and Mathematical Physics},
+          volume    = {4}, number = {5}, pages = {1--17}, year = {1964}
+        }
 
     Cannot: subtract the running mean (torch's ``centered``).
 
@@ -217,6 +255,15 @@ class Adagrad(Optimizer):
         ValueError: A clipping bound that is not positive, or a hyperparameter that cannot be.
 
     Source: Duchi, Hazan and Singer, JMLR 12 (2011).
+
+    .. code-block:: bibtex
+
+        @article{duchi2011adaptive,
+          author    = {Duchi, John and Hazan, Elad and Singer, Yoram},
+          title     = {Adaptive Subgradient Methods for Online Learning and Stochastic Optimization},
+          journal   = {Journal of Machine Learning Research},
+          volume    = {12}, pages = {2121--2159}, year = {2011}
+        }
 
     Cannot: decay its learning rate by torch's ``lr_decay``: learn a schedule instead.
 

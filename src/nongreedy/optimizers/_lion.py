@@ -36,6 +36,17 @@ class Lion(Optimizer):
 
     Source: arXiv:2302.06675, algorithm 2.
 
+    .. code-block:: bibtex
+
+        @inproceedings{chen2023symbolic,
+          author    = {Chen, Xiangning and Liang, Chen and Huang, Da and Real, Esteban and Wang, Kaiyuan
+                       and Liu, Yao and Pham, Hieu and Dong, Xuanyi and Luong, Thang and Hsieh, Cho-Jui
+                       and Lu, Yifeng and Le, Quoc V.},
+          title     = {Symbolic Discovery of Optimization Algorithms},
+          booktitle = {Advances in Neural Information Processing Systems},
+          volume    = {36}, year = {2023}, eprint = {2302.06675}, archivePrefix = {arXiv}
+        }
+
     Cannot: learn its betas. A sign is constant almost everywhere and jumps elsewhere; a derivative
     sees no jump. So the hypergradients of the betas are exactly zero, and those of learning rate and
     decay hold only as long as no sign flips.
@@ -80,6 +91,8 @@ class TorchLion(PlainOptimizer):
         lr: Learning rate.
         betas: Decay of the mean as it is used and as it is kept.
         weight_decay: Decoupled.
+
+    Source: that of :class:`Lion` (:cite:`chen2023symbolic`).
 
     Example:
         >>> import torch

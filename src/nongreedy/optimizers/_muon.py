@@ -71,6 +71,18 @@ class Muon(Optimizer):
 
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
 
+    .. code-block:: bibtex
+
+        @misc{jordan2024muon,
+          author    = {Jordan, Keller and Jin, Yuchen and Boza, Vlado and You, Jiacheng and Cesista, Franz
+                       and Newhouse, Laker and Bernstein, Jeremy},
+          title     = {{Muon}: An Optimizer for Hidden Layers in Neural Networks},
+          year      = {2024},
+          url       = {https://kellerjordan.github.io/posts/muon/}
+        }
+
+    And AdamW's, :cite:`loshchilov2019decoupled`.
+
     Cannot: leave embeddings or the last layer to AdamW, as is usual for language models; run the
     iteration in bfloat16, as ``torch.optim.Muon`` does.
 
@@ -151,6 +163,8 @@ class TorchMuon(PlainOptimizer):
         params: Parameters.
         lr, momentum, weight_decay, iterations, nesterov: As in :class:`Muon`.
         adam_lr, betas, eps: Of parameters that are not matrices.
+
+    Source: that of :class:`Muon` (:cite:`jordan2024muon`, :cite:`loshchilov2019decoupled`).
 
     Example:
         >>> import torch

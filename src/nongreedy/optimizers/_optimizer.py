@@ -30,6 +30,16 @@ class Optimizer(Value, abc.ABC):
         clip_value: Clip each gradient coordinate to [-clip_value, clip_value].
         clip_norm: Then scale the whole gradient to at most this Euclidean norm.
 
+    .. code-block:: bibtex
+        :caption: if clip_norm is not None
+
+        @inproceedings{pascanu2013difficulty,
+          author    = {Pascanu, Razvan and Mikolov, Tomas and Bengio, Yoshua},
+          title     = {On the Difficulty of Training Recurrent Neural Networks},
+          booktitle = {Proceedings of the 30th International Conference on Machine Learning},
+          year      = {2013}, eprint = {1211.5063}, archivePrefix = {arXiv}
+        }
+
     Class attributes:
         slots: Number of flat vectors in the state.
         learnable: Name of a field -> default initial value, bounds and coordinate.

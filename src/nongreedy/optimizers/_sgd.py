@@ -40,6 +40,35 @@ class SGD(Optimizer):
 
     Source: arXiv:2007.07869, section 3.
 
+    .. code-block:: bibtex
+
+        @article{robbins1951stochastic,
+          author    = {Robbins, Herbert and Monro, Sutton},
+          title     = {A Stochastic Approximation Method},
+          journal   = {The Annals of Mathematical Statistics},
+          volume    = {22}, number = {3}, pages = {400--407}, year = {1951}
+        }
+
+    .. code-block:: bibtex
+        :caption: if momentum != 0
+
+        @article{polyak1964some,
+          author    = {Polyak, Boris T.},
+          title     = {Some Methods of Speeding up the Convergence of Iteration Methods},
+          journal   = {USSR Computational Mathematics and Mathematical Physics},
+          volume    = {4}, number = {5}, pages = {1--17}, year = {1964}
+        }
+
+    .. code-block:: bibtex
+        :caption: if nesterov
+
+        @inproceedings{sutskever2013importance,
+          author    = {Sutskever, Ilya and Martens, James and Dahl, George and Hinton, Geoffrey},
+          title     = {On the Importance of Initialization and Momentum in Deep Learning},
+          booktitle = {Proceedings of the 30th International Conference on Machine Learning},
+          year      = {2013}
+        }
+
     Cannot: leave a gradient undampened where the momentum is
     exactly 0, as torch does.
 

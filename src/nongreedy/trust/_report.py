@@ -36,7 +36,8 @@ class Trust:
         failures: Messages of runs and sweeps that diverged.
         cost: Plain runs' worth of gradients that were spent for it; 0 for what existed.
 
-    Source: arXiv:2007.07869 (theorem 4.1), arXiv:2503.13751 (metasmoothness).
+    Source: arXiv:2007.07869, theorem 4.1 (:cite:`micaelli2021gradient`); arXiv:2503.13751, metasmoothness
+    (:cite:`engstrom2025optimizing`).
 
     Cannot: compare with what another engine or another schedule would say.
 

@@ -79,7 +79,7 @@ class AgreementSearch(OuterRule[SearchState]):
         ValueError: ``Windows("auto")`` with an engine that gives no per-step hypergradients.
 
     Source: coordinates, agreement, search and rungs are this library's; hypergradients as in
-    arXiv:2007.07869.
+    arXiv:2007.07869 (:cite:`micaelli2021gradient`).
 
     Cannot: find a schedule whose gain is smaller than the noise between seeds.
 

@@ -63,6 +63,15 @@ class SignDescent(OuterRule[SignState]):
 
     Source: arXiv:2007.07869, section 4 and appendix.
 
+    .. code-block:: bibtex
+
+        @inproceedings{micaelli2021gradient,
+          author    = {Micaelli, Paul and Storkey, Amos},
+          title     = {Gradient-based Hyperparameter Optimization Over Long Horizons},
+          booktitle = {Advances in Neural Information Processing Systems},
+          volume    = {34}, year = {2021}, eprint = {2007.07869}, archivePrefix = {arXiv}
+        }
+
     Cannot: recover on networks without BatchNorm once the first step was far too long.
 
     Example:
