@@ -1,5 +1,6 @@
 """Data: readers that give standardised splits, and augmentations that can be replayed."""
 
+from ..schedules._export import export
 from ._dataset import in_memory
 from ._load import NAMES, Splits, describe, load
 from ._text import characters
@@ -18,3 +19,5 @@ __all__ = [
     "in_memory",
     "load",
 ]
+
+export(globals())

@@ -9,11 +9,14 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from ..errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _DECODERS = ("PNG", "JPEG", "BMP")  # no others: fewer parsers are exposed to untrusted bytes
@@ -43,6 +46,8 @@ class ImageFiles:
         Raises:
             DataError: If the file is unreadable, or has more than eight bits per channel.
         """
+        from PIL import Image
+
         try:
             with Image.open(io.BytesIO(self.read(name)), formats=_DECODERS) as image:
                 return self._eight_bits(name, image)

@@ -1,6 +1,5 @@
 """Models: those that the examples and benchmarks train.
 
-from ..schedules._export import export
 Four families of `build` see images: a shape is ``(C, H, W)``, and they map ``(B, C, H, W)`` to
 logits ``(B, classes)``. `CharTransformer` sees text. None uses an in-place operation, so that each
 can be differentiated twice and under `torch.func`.
