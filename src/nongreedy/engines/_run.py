@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -138,8 +139,14 @@ class Run:
         """The task's hyperparameters among the values of a step."""
         return {name: values[name] for name in self.task.learnable}
 
-    def training_loss(self, parameters: Tensor, step: int, values: Values | None = None) -> Tensor:
-        """Loss of the batch at `step`, shape (); the same bits at every call."""
+    def training_loss(
+        self,
+        parameters: Tensor,
+        step: int,
+        values: Values | None = None,
+        mode: AbstractContextManager[object] = contextlib.nullcontext(),  # noqa: B008 - has no state
+    ) -> Tensor:
+        """Loss of the batch at `step`, shape (), in a mode; the same bits at every call."""
         batch = self.task.plan.batch(self.seed, step, self.task.device, self.dtype)
         self._guard.check(step, batch)
         hypers = Hypers(
@@ -149,7 +156,10 @@ class Run:
             lambda: self.task.plan.index(self.seed, step).to(self.task.device),
         )
         seed_default(mix(self.seed, DROPOUT, step), self.task.device)
-        return self.task.training_loss(lambda x: self.module(parameters, x, True), batch, hypers)
+        with mode:  # not around the batch: a mode costs 3 us per operation
+            return self.task.training_loss(
+                lambda x: self.module(parameters, x, True), batch, hypers
+            )
 
     def gradient(
         self, parameters: Tensor, step: int, values: Values | None = None
@@ -173,9 +183,8 @@ class Run:
         """The gradient with its graph, also of the task's hyperparameters among `learn`."""
         parameters, values = parameters.detach().requires_grad_(), dict(values or {})
         leaves = self._leaves(values, learn)
-        with cheap_double_backward():
-            loss = self.training_loss(parameters, step, {**values, **leaves})
-            (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
+        loss = self.training_loss(parameters, step, {**values, **leaves}, cheap_double_backward())
+        (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
         return Linearized(loss, parameters, leaves, gradient)
 
     def step(self, state: Tensor, values: Values, step: int) -> tuple[Tensor, float]:

@@ -77,7 +77,7 @@ class FlatModule:
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of the flat vector by parameter name."""
-        parts = flat.split(self.sizes)
+        parts = flat.split_with_sizes(self.sizes)
         return {n: p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
 
     def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:
