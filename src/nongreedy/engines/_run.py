@@ -16,7 +16,8 @@ from ..errors import DivergedError
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
-from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix, seed_default, to_device
+from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix, to_device
+from ..task._default_generator import default_generator, seed_default
 from ..task._double_backward import cheap_double_backward
 from ..task._module import build
 from ..task._task import accuracy_count, checked_loss, outer_slices
@@ -226,9 +227,11 @@ class Run:
 
     @contextlib.contextmanager
     def isolated(self) -> Iterator[None]:
-        """Leave the caller's random state alone, and select attention with second derivatives."""
-        devices = [self.task.device] if self.task.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), sdpa_kernel(SDPBackend.MATH):
+        """Leave the caller's random state alone, and select attention with second derivatives.
+
+        Both are the whole process's, so that threads take turns (:func:`default_generator`).
+        """
+        with default_generator(self.task.device), sdpa_kernel(SDPBackend.MATH):
             yield
 
 
