@@ -62,6 +62,8 @@ class Task:
     Source: arXiv:2007.07869, section 3.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
         >>> x = torch.randn(64, 4)
         >>> task = Task(lambda: nn.Linear(4, 1), nn.functional.mse_loss, (x, x[:, :1]), 0.25,
         ...             batch_size=16)
