@@ -1,5 +1,8 @@
 """Layers with our own double backward: the same function, the same derivatives, no trace left."""
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +12,7 @@ from torch.nn import functional
 import nongreedy as ng
 from nongreedy.task import _double_backward
 from nongreedy.task._convolution import CHEAP
+from nongreedy.task._double_backward import cheap_double_backward
 
 from .helpers import tiny_task, two_derivatives
 
@@ -41,7 +45,8 @@ class TestConvolution:
         def call(function):
             return lambda x, w, b=None: function(x, w, b, *others)
 
-        return call(CHEAP[name]), call(getattr(functional, name)), inputs
+        theirs = getattr(functional, name)
+        return call(CHEAP[theirs]), call(theirs), inputs
 
     def test_first_and_second_by_finite_differences(self, geometry, bias):
         ours, _, inputs = self.made(geometry, bias)
@@ -62,7 +67,8 @@ class TestConvolution:
 )
 def test_other_calls_are_left_to_pytorch(shape, padding):
     x, w = torch.randn(shape), torch.randn(3, 2, 3, 3, requires_grad=True)
-    mine, reference = (f(x, w, padding=padding) for f in (CHEAP["conv2d"], functional.conv2d))
+    theirs = functional.conv2d
+    mine, reference = (f(x, w, padding=padding) for f in (CHEAP[theirs], theirs))
     assert torch.equal(mine, reference)
     assert type(mine.grad_fn).__name__ == type(reference.grad_fn).__name__
 
@@ -75,16 +81,104 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", _double_backward._CHEAP)
+@pytest.mark.parametrize("name", LAYERS)
 def test_the_block_covers_layers_and_leaves_no_trace(name):
     layer, shape = LAYERS[name]
     x, before = torch.randn(shape, requires_grad=True), getattr(functional, name)
     fused = type(layer(x).grad_fn).__name__
-    with pytest.raises(RuntimeError, match="stop"), _double_backward.cheap_double_backward():
+    with pytest.raises(RuntimeError, match="stop"), cheap_double_backward():
         assert type(layer(x).grad_fn).__name__ != fused
         raise RuntimeError("stop")
     assert type(layer(x).grad_fn).__name__ == fused
     assert getattr(functional, name) is before
+
+
+def test_every_cheap_function_has_a_layer_above():
+    assert {function.__name__ for function in _double_backward._CHEAP} == set(LAYERS)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_are_pytorchs_bit_for_bit_in_nested_blocks_too(name, dtype):
+    layer, shape = LAYERS[name]
+    layer, x = copy.deepcopy(layer).to(dtype), torch.randn(shape, dtype=dtype)
+    plain = layer(x)
+    with cheap_double_backward():
+        once = layer(x)
+        with cheap_double_backward():
+            twice = layer(x)
+        again = layer(x)
+    assert all(torch.equal(plain, value) for value in (once, twice, again))
+    assert len({type(value.grad_fn).__name__ for value in (once, twice, again)}) == 1
+
+
+def test_a_convolution_called_by_its_own_name():
+    x, w = torch.randn(2, 3, 5, 5), torch.randn(4, 3, 2, 2, requires_grad=True)
+    plain = torch.conv2d(x, w)
+    with cheap_double_backward():
+        mine = torch.conv2d(x, w)
+    assert torch.equal(plain, mine) and type(mine.grad_fn) is not type(plain.grad_fn)
+
+
+def test_another_thread_sees_nothing_of_a_block():
+    layer, shape = LAYERS["conv2d"]
+    x = torch.randn(shape)
+    with ThreadPoolExecutor(1) as pool, cheap_double_backward():
+        here, there = layer(x), pool.submit(layer, x).result()
+    assert torch.equal(here, there)
+    assert type(here.grad_fn) is not type(there.grad_fn)
+    assert type(there.grad_fn) is type(layer(x).grad_fn)
+
+
+def times(factor, function):
+    return lambda *given, **named: factor * function(*given, **named)
+
+
+@pytest.mark.parametrize("name", ["conv2d", "batch_norm", "cross_entropy", "relu"])
+def test_a_users_patch_is_called_once_and_stays(name, monkeypatch):
+    images, target = torch.randn(6, 3, 4, 4), torch.tensor([0, 1, 1, 0, 1, 0])
+    layers = [nn.Conv2d(3, 2, 2), nn.BatchNorm2d(2, track_running_stats=False), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.Flatten())
+
+    def loss():
+        return functional.cross_entropy(network(images), target)
+
+    without = loss()
+    patch = times(3, getattr(functional, name))
+    monkeypatch.setattr(functional, name, patch)
+    plain = loss()
+    with cheap_double_backward():
+        mine = loss()
+        assert getattr(functional, name) is patch
+    assert torch.equal(mine, plain) and not torch.equal(plain, without)
+    assert getattr(functional, name) is patch
+
+
+def test_a_patch_by_another_function_of_pytorchs(monkeypatch):
+    x = torch.randn(5, 3)
+    monkeypatch.setattr(functional, "softsign", torch.relu)
+    monkeypatch.setattr(functional, "tanhshrink", functional.silu)
+    with cheap_double_backward():
+        assert torch.equal(nn.Softsign()(x), x.relu())
+        assert torch.equal(nn.Tanhshrink()(x), functional.silu(x))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_transforms_of_functions_are_left_to_pytorch(name):
+    layer, shape = LAYERS[name]
+    x = torch.randn(2, *shape)
+
+    def gradient(batch):
+        return torch.func.grad(lambda given: layer(given).square().sum())(batch)
+
+    def all_of_them():
+        pushed = torch.func.jvp(layer, (x[0],), (x[1],))
+        return torch.func.vmap(layer)(x), torch.func.vmap(gradient)(x), *pushed
+
+    plain = all_of_them()
+    with cheap_double_backward():
+        mine = all_of_them()
+    assert all(torch.equal(a, b) for a, b in zip(plain, mine, strict=True))
 
 
 @pytest.mark.parametrize("model", ["conv_net", "batch_norm_1d"])

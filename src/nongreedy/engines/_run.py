@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,8 @@ from ..errors import DivergedError
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
-from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix, seed_default, to_device
+from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix, to_device
+from ..task._default_generator import default_generator, seed_default
 from ..task._double_backward import cheap_double_backward
 from ..task._module import build
 from ..task._task import accuracy_count, checked_loss, outer_slices
@@ -138,8 +140,14 @@ class Run:
         """The task's hyperparameters among the values of a step."""
         return {name: values[name] for name in self.task.learnable}
 
-    def training_loss(self, parameters: Tensor, step: int, values: Values | None = None) -> Tensor:
-        """Loss of the batch at `step`, shape (); the same bits at every call."""
+    def training_loss(
+        self,
+        parameters: Tensor,
+        step: int,
+        values: Values | None = None,
+        mode: AbstractContextManager[object] = contextlib.nullcontext(),  # noqa: B008 - has no state
+    ) -> Tensor:
+        """Loss of the batch at `step`, shape (), in a mode; the same bits at every call."""
         batch = self.task.plan.batch(self.seed, step, self.task.device, self.dtype)
         self._guard.check(step, batch)
         hypers = Hypers(
@@ -149,7 +157,10 @@ class Run:
             lambda: self.task.plan.index(self.seed, step).to(self.task.device),
         )
         seed_default(mix(self.seed, DROPOUT, step), self.task.device)
-        return self.task.training_loss(lambda x: self.module(parameters, x, True), batch, hypers)
+        with mode:  # not around the batch: a mode costs 3 us per operation
+            return self.task.training_loss(
+                lambda x: self.module(parameters, x, True), batch, hypers
+            )
 
     def gradient(
         self, parameters: Tensor, step: int, values: Values | None = None
@@ -173,9 +184,8 @@ class Run:
         """The gradient with its graph, also of the task's hyperparameters among `learn`."""
         parameters, values = parameters.detach().requires_grad_(), dict(values or {})
         leaves = self._leaves(values, learn)
-        with cheap_double_backward():
-            loss = self.training_loss(parameters, step, {**values, **leaves})
-            (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
+        loss = self.training_loss(parameters, step, {**values, **leaves}, cheap_double_backward())
+        (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
         return Linearized(loss, parameters, leaves, gradient)
 
     def step(self, state: Tensor, values: Values, step: int) -> tuple[Tensor, float]:
@@ -217,9 +227,11 @@ class Run:
 
     @contextlib.contextmanager
     def isolated(self) -> Iterator[None]:
-        """Leave the caller's random state alone, and select attention with second derivatives."""
-        devices = [self.task.device] if self.task.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), sdpa_kernel(SDPBackend.MATH):
+        """Leave the caller's random state alone, and select attention with second derivatives.
+
+        Both are the whole process's, so that threads take turns (:func:`default_generator`).
+        """
+        with default_generator(self.task.device), sdpa_kernel(SDPBackend.MATH):
             yield
 
 

@@ -66,8 +66,9 @@ def optuna_objective(
 
     Source: the combination is this library's; :func:`tune` as in arXiv:2007.07869.
 
-    Cannot: run trials in several threads of one process (``n_jobs``); several processes with one
-    storage may. Compare trials at equal cost, unless `budget` is given.
+    Cannot: gain time from several threads (``n_jobs``), whose runs take turns: use several processes
+    with one storage; keep its bits beside threads that draw from PyTorch's default generator. Compare
+    trials at equal cost, unless `budget` is given.
 
     Example:
         >>> import optuna, torch, nongreedy as ng

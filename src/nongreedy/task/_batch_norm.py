@@ -26,6 +26,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ._convolution import served
+
 _fused = functional.batch_norm
 
 
@@ -103,10 +105,9 @@ def batch_norm(
 ) -> Tensor:
     """As ``torch.nn.functional.batch_norm``; our derivative where batch statistics are used."""
     batch_statistics = training and running_mean is None and running_var is None
-    if not batch_statistics or input.dim() < 2 or input.device.type != "cpu":
-        return _fused(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    if input.numel() == input.shape[1]:
-        # Leave the refusal of a single value per channel to PyTorch.
+    # A single value per channel is left to PyTorch to refuse.
+    several = input.dim() > 1 and input.numel() > input.shape[1]
+    if not (batch_statistics and several and served(input)):
         return _fused(input, running_mean, running_var, weight, bias, training, momentum, eps)
     channels = input.shape[1]
     weight = input.new_ones(channels) if weight is None else weight

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 class Geometry(NamedTuple):
@@ -90,13 +89,18 @@ class _WeightGradient(torch.autograd.Function):
         return back, gx, None, None
 
 
+def served(x: Tensor) -> bool:
+    """Whether our derivatives serve here: the transforms of torch.func would ask for more of them."""
+    return x.device.type == "cpu" and not torch._C._are_functorch_transforms_active()
+
+
 def _listed(value: int | tuple[int, ...] | list[int], count: int) -> list[int]:
     return [value] * count if isinstance(value, int) else list(value)
 
 
 def _for_dimensions(count: int) -> Any:
-    """Our version of ``conv1d``, ``conv2d`` or ``conv3d``, with the fused one behind it."""
-    fused: Any = getattr(functional, f"conv{count}d")
+    """Our version of ``conv1d``, ``conv2d`` or ``conv3d``, with PyTorch's behind it."""
+    fused: Any = getattr(torch, f"conv{count}d")
 
     def convolution(
         input: Tensor,
@@ -109,7 +113,7 @@ def _for_dimensions(count: int) -> Any:
     ) -> Tensor:
         """As the function of this name in ``torch.nn.functional``; our derivative on a CPU."""
         batched = input.dim() == weight.dim() == count + 2
-        if not batched or isinstance(padding, str) or input.device.type != "cpu":
+        if not batched or isinstance(padding, str) or not served(input):
             return fused(input, weight, bias, stride, padding, dilation, groups)
         stride, padding, dilation = (_listed(v, count) for v in (stride, padding, dilation))
         geometry = Geometry(stride, padding, dilation, groups)
@@ -119,4 +123,5 @@ def _for_dimensions(count: int) -> Any:
     return convolution
 
 
-CHEAP = {f"conv{count}d": _for_dimensions(count) for count in (1, 2, 3)}
+# By the function that each stands for.
+CHEAP = {getattr(torch, f"conv{count}d"): _for_dimensions(count) for count in (1, 2, 3)}

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
 from ._data_plan import INITIAL, mix
+from ._default_generator import default_generator
 
 
 def build(model: nn.Module | Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -21,7 +22,7 @@ def build(model: nn.Module | Callable[[], nn.Module], seed: int) -> nn.Module:
     """
     if isinstance(model, nn.Module):
         return copy.deepcopy(model)
-    with torch.random.fork_rng():
+    with default_generator():
         torch.manual_seed(mix(seed, INITIAL))
         made = model()
     if not isinstance(made, nn.Module):
@@ -77,7 +78,7 @@ class FlatModule:
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of the flat vector by parameter name."""
-        parts = flat.split(self.sizes)
+        parts = flat.split_with_sizes(self.sizes)
         return {n: p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
 
     def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:

@@ -62,6 +62,8 @@ class Task:
     Source: arXiv:2007.07869, section 3.
 
     Example:
+        >>> import torch
+        >>> from torch import nn
         >>> x = torch.randn(64, 4)
         >>> task = Task(lambda: nn.Linear(4, 1), nn.functional.mse_loss, (x, x[:, :1]), 0.25,
         ...             batch_size=16)
@@ -168,7 +170,7 @@ def outer_slices(count: int) -> list[slice]:
 
 def checked_loss(value: Any) -> Tensor:
     """The loss, if it is a scalar tensor; otherwise an error that says what it is."""
-    if not isinstance(value, Tensor) or value.numel() != 1 or value.dim() > 0:
+    if not isinstance(value, Tensor) or value.dim() > 0:
         what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(
             f"The loss must be a scalar tensor, but the loss function returned {what}. "

@@ -14,7 +14,8 @@ from ..engines._run import at
 from ..optimizers import SGD, Optimizer
 from ..schedules import Schedule
 from ..task import Examples, Hypers, Task
-from ..task._data_plan import DROPOUT, INITIAL, REESTIMATE, mix, seed_default, to_device
+from ..task._data_plan import DROPOUT, INITIAL, REESTIMATE, mix, to_device
+from ..task._default_generator import default_generator, seed_default
 from ..task._module import build
 from ..task._task import accuracy_count
 
@@ -97,12 +98,11 @@ def retrain_with(
 ) -> Retrained:
     """:func:`retrain` by any optimizer: `begin` makes it from the named parameters, `clip` clips
     their gradients, and the schedule gives the task's own hyperparameters."""
-    devices = [task.device] if task.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with default_generator(task.device):
         model = _trained(begin, task, schedule, steps, seed, clip)
         _reestimate(model, task, seed)
-    validation = _judge(model, task, task.validation)
-    test = (None, None) if task.test is None else _judge(model, task, task.test)
+        validation = _judge(model, task, task.validation)
+        test = (None, None) if task.test is None else _judge(model, task, task.test)
     return Retrained(model, validation[0], validation[1], *test)
 
 
