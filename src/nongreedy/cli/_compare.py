@@ -20,6 +20,7 @@ from . import _output
 from . import _target as options
 from ._console import Display, make_console
 from ._exit import INTERRUPTED, reported, uninterrupted
+from ._judge import worded
 
 LOG = "compare.jsonl"
 
@@ -101,14 +102,10 @@ def _run(
 
 def _line(piece: Piece) -> str:
     """One search in a line, as it is finished."""
-    measure = next(iter(piece.fresh), None)
-    percent = bool(measure and measure.endswith("accuracy"))
     what = "nothing found"
-    if measure:
-        what = (
-            f"{shown(piece.score(measure), percent)}{' %' if percent else ''} "
-            + measure.replace("_", " ")
-        )
+    if measure := next(iter(piece.fresh), ""):
+        score = shown(piece.score(measure), measure.endswith("accuracy"))
+        what = worded(score, measure)
     cost = f"{piece.cost:.1f} plain runs, {duration(piece.seconds)}"
     return f"  {piece.method:<26} seed {piece.seed}  {what}  ({cost})"
 

@@ -48,38 +48,30 @@ class Columns:
         # Of at most six characters each: the values, then one sign per value.
         needed = {name: 8 * min(count, 8) for name, count in sizes.items()}
         values = [max(len(name), needed[name]) for name in self.names]
-        self.widths = [5, 6, 6, *values, 5]
-        self.right = {0, 1, 2, len(self.widths) - 1}
-        room = shutil.get_terminal_size((200, 24)).columns
-        self.gap = "  " if sum(self.widths) + 2 * len(self.widths) <= room else " "
+        columns = [">5", ">6", ">6", *(f"<{width}" for width in values), ">5"]
+        room, width = shutil.get_terminal_size((200, 24)).columns, 22 + sum(values)
+        gap = "  " if width + 2 * len(columns) <= room else " "
+        self.form = gap.join(f"{{:{column}}}" for column in columns)
 
     def header(self) -> str:
         """Titles; the signs are those of the hypergradients."""
         names = [name.replace("_", " ") for name in self.names]
-        return self._aligned(["outer", "loss", "acc.", *names, "sec."])
+        return self.form.format("outer", "loss", "acc.", *names, "sec.").rstrip()
 
     def line(self, row: ng.OuterStep) -> str:
         """One outer step."""
         accuracy = row.validation_accuracy
-        cells = [
-            str(row.index),
+        return self.form.format(
+            row.index,
             number(row.validation_loss, digits=3),
             "-" if accuracy is None else f"{100 * accuracy:.1f}%",
             *(self._values(row, name) for name in self.names),
             f"{row.seconds:.1f}",
-        ]
-        return self._aligned(cells)
+        ).rstrip()
 
     def _values(self, row: ng.OuterStep, name: str) -> str:
         values = " ".join(number(value) for value in row.values.get(name, ()))
         return f"{values} {row.signs.get(name, '')}".rstrip()
-
-    def _aligned(self, cells: list[str]) -> str:
-        placed = [
-            cell.rjust(width) if place in self.right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(cells, self.widths, strict=True))
-        ]
-        return self.gap.join(placed).rstrip()
 
 
 @final

@@ -62,10 +62,14 @@ def line(pieces: Sequence[Piece]) -> str:
     """Of one schedule: ``cosine, peak 0.1   97.12 ± 0.20 % test accuracy``."""
     compared = ng.Comparison(pieces)
     (row,) = compared.rows()
-    percent = compared.measure.endswith("accuracy")
-    what = ("% " if percent else "") + compared.measure.replace("_", " ")
+    score = spread(row, compared.measure.endswith("accuracy"))
     note = f" ({_diverged(row)} of {len(row.scores)} diverged)" if row.unfinished else ""
-    return f"  {row.method:<20}  {spread(row, percent):>13} {what}{note}"
+    return f"  {row.method:<20}  {worded(f'{score:>13}', compared.measure)}{note}"
+
+
+def worded(score: str, measure: str) -> str:
+    """``97.12 % test accuracy``."""
+    return f"{score}{' %' if measure.endswith('accuracy') else ''} {measure.replace('_', ' ')}"
 
 
 def records(pieces: Sequence[Piece]) -> list[dict[str, Any]]:

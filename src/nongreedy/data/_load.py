@@ -55,31 +55,19 @@ NAMES = tuple(EMBEDDED)
 
 # Ordered: what has telling file names comes before the general image folder.
 FORMATS = (
-    Format(
-        "MNIST (IDX)",
-        "directory with *-images-idx3-ubyte[.gz] and *-labels-idx1-ubyte[.gz]",
-        is_idx_folder,
-        read_idx_folder,
-    ),
-    Format(
-        "CIFAR-10 (binary)",
-        "directory with data_batch_*.bin and test_batch.bin, or holding cifar-10-batches-bin",
-        is_cifar_folder,
-        read_cifar_folder,
-    ),
-    Format(
-        "NumPy archive",
-        ".npz with x_train, y_train[, x_val, y_val][, x_test, y_test], or x, y, or inputs, targets",
-        is_npz,
-        read_npz,
-    ),
-    Format(
-        "image folder",
-        "directory or .zip with train|val|test/<class>/*, or <class>/*; png, jpg, jpeg, bmp",
-        is_image_folder,
-        read_image_folder,
-    ),
-)
+    Format("MNIST (IDX)",
+           "directory with *-images-idx3-ubyte[.gz] and *-labels-idx1-ubyte[.gz]",
+           is_idx_folder, read_idx_folder),
+    Format("CIFAR-10 (binary)",
+           "directory with data_batch_*.bin and test_batch.bin, or holding cifar-10-batches-bin",
+           is_cifar_folder, read_cifar_folder),
+    Format("NumPy archive",
+           ".npz with x_train, y_train[, x_val, y_val][, x_test, y_test], or x, y, or inputs, targets",
+           is_npz, read_npz),
+    Format("image folder",
+           "directory or .zip with train|val|test/<class>/*, or <class>/*; png, jpg, jpeg, bmp",
+           is_image_folder, read_image_folder),
+)  # fmt: skip
 
 
 def describe() -> list[tuple[str, str]]:
