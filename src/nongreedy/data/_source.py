@@ -32,6 +32,15 @@ class Source:
     def count(self) -> int:
         return len(self.targets)
 
+    def take(self, indices: Tensor) -> Source:
+        """These examples alone, in this order; none is fetched yet."""
+        return Source(self.name, self.targets[indices], lambda chosen: self.fetch(indices[chosen]))
+
+    def split(self, size: int) -> tuple[Source, Source]:
+        """The first `size` examples, and the others."""
+        indices = torch.arange(self.count)
+        return self.take(indices[:size]), self.take(indices[size:])
+
 
 @dataclass(frozen=True)
 class Parts:
