@@ -83,21 +83,14 @@ def _run(
 ) -> ng.Comparison:
     names = [name.strip() for name in given["methods"].split(",")]
     count = (len(METHODS) if names == ["all"] else len(names)) * given["seeds"]
+    asked = ("budget", "seeds", "retrain_seeds", "curve_seeds", "seed")
     with screen.bar(count) as started:
         return ng.compare(
-            task,
-            optimizer,
-            steps=steps,
-            budget=given["budget"],
-            methods="all" if names == ["all"] else names,
-            seeds=given["seeds"],
-            retrain_seeds=given["retrain_seeds"],
-            curve_seeds=given["curve_seeds"],
-            seed=given["seed"],
-            log=given["out"] / LOG,
-            started=started,
+            task, optimizer, steps=steps, methods="all" if names == ["all"] else names,
+            log=given["out"] / LOG, started=started,
             finished=lambda piece: screen.say(_line(piece)),
-        )
+            **{name: given[name] for name in asked},
+        )  # fmt: skip
 
 
 def _line(piece: Piece) -> str:
