@@ -1,7 +1,7 @@
 """What holds on a GPU: agreement with the CPU, replay bit for bit, and what a hypergradient costs there.
 
-``python -m benchmarks.gpu [--device cpu --small] [--out results/gpu.md]``. Each check is a row that says what it found; one
-that raises says what was raised, and the next one goes on.
+``python -m benchmarks.gpu [--device cpu --small] [--out results/gpu.md]``. Each check is a row that says what
+it found; one that raises says what was raised, and the next one goes on.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ def tensor_float(bench: Bench) -> Iterator[str]:
             for allowed in (True, False):
                 torch.backends.cudnn.allow_tf32 = allowed
                 found = bench.hypergradient(task, steps, ng.Reverse("device")).gradients
-                yield f"{name}, {steps} steps, cudnn.allow_tf32={allowed}: off by {relative(found, exact):.1e}"
+                off = relative(found, exact)
+                yield f"{name}, {steps} steps, cudnn.allow_tf32={allowed}: off by {off:.1e}"
             torch.backends.cudnn.allow_tf32 = True
 
 
@@ -217,7 +218,8 @@ def memory(bench: Bench) -> Iterator[str]:
     ng.Reverse().hypergradient(run, problem.initial, list(problem.learned))
     after = free_bytes(torch.device(bench.device))
     again = ng.Reverse().sweep_cost(run, problem.initial, list(problem.learned))
-    yield f"free before {before / 2**30:.2f} GiB, after {after / 2**30:.2f}; sweep_cost {price:g}, then {again:g}"
+    yield f"free before {before / 2**30:.2f} GiB, after {after / 2**30:.2f}"
+    yield f"sweep_cost {price:g}, then {again:g}"
     plan = ng.plan(problem.task, OPTIMIZER, steps=bench.steps)
     for row in plan.forecasts:
         if row.refused or type(row.engine).__name__ == "FiniteDifference":

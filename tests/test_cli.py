@@ -1,6 +1,7 @@
 """The command line, used as a person uses it."""
 
 import json
+import math
 import os
 import pty
 import select
@@ -16,7 +17,7 @@ import torch
 from typer.testing import CliRunner
 
 import nongreedy as ng
-from nongreedy.cli import _compare, app
+from nongreedy.cli import _judge, app
 
 TINY = ["--model", "mlp", "--train-examples", "160", "--epochs", "8", "--outer-steps", "2"]
 # Half a second per outer step, and unsettled for at least ten.
@@ -105,7 +106,7 @@ def test_comparison_says_what_fresh_trainings_give(tmp_path):
     )  # fmt: skip
     trained = [
         ng.retrain(task, ng.cosine_schedule(0.03), epochs=8, seed=seed).test_accuracy
-        for seed in _compare.fresh_seeds(0, 2)
+        for seed in _judge.fresh_seeds(0, 2)
     ]
     assert entry["scores"] == pytest.approx([100 * score for score in trained])
 
@@ -320,7 +321,12 @@ def test_version_and_datasets():
 
 
 def entry(name, *scores, diverged=0):
-    return _compare.Entry(name, ng.cosine_schedule(0.1), "test_accuracy", list(scores), diverged)
+    """The fresh trainings of one schedule, by their test accuracies in percent."""
+    losses = [math.inf] * diverged + [0.5] * (len(scores) - diverged)
+    return [
+        _judge.piece(name, seed, ng.Retrained(torch.nn.Identity(), loss, None, None, score / 100))
+        for seed, (loss, score) in enumerate(zip(losses, scores, strict=True))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -332,17 +338,20 @@ def entry(name, *scores, diverged=0):
     ],
 )
 def test_verdict(found, rivals, said):
-    table = [entry("found", *found), *(entry(f"rival {i}", *r) for i, r in enumerate(rivals))]
-    verdict = _compare.verdict(table)
+    table = [entry(_judge.FOUND, *found), *(entry(f"rival {i}", *r) for i, r in enumerate(rivals))]
+    verdict = _judge.verdict([piece for each in table for piece in each])
     assert said in verdict
     best = max(range(len(rivals)), key=lambda i: sum(rivals[i]))
     assert f"rival {best}" in verdict
 
 
 def test_verdict_on_a_schedule_that_diverges_praises_nothing():
-    table = [entry("found", 98.0, 10.0, diverged=1), entry("rival", 50.0, 51.0)]
-    assert "1 of 2 trainings diverged" in _compare.verdict(table)
+    table = [*entry(_judge.FOUND, 98.0, 10.0, diverged=1), *entry("rival", 50.0, 51.0)]
+    assert "1 of 2 trainings diverged" in _judge.verdict(table)
+    assert "(1 of 2 diverged)" in _judge.line(table[:2])
 
 
 def test_standard_error_of_the_mean():
-    assert entry("a", 1.0, 2.0, 3.0).standard_error == pytest.approx(1 / 3**0.5)
+    (record,) = _judge.records(entry("a", 1.0, 2.0, 3.0))
+    assert record["standard_error"] == pytest.approx(1 / 3**0.5)
+    assert "2.00 ± 0.58 % test accuracy" in _judge.line(entry("a", 1.0, 2.0, 3.0))

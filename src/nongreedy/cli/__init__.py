@@ -10,7 +10,7 @@ import typer
 import nongreedy as ng
 
 from ._check import check
-from ._comparison import compare
+from ._compare import compare
 from ._datasets import datasets
 from ._plan import plan
 from ._report import report

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
 from rich.progress import track
 
 import nongreedy as ng
@@ -18,10 +17,10 @@ from nongreedy.errors import nearest_name
 from nongreedy.reports._figure import duration
 from nongreedy.testing import Cell, Finding, Table, Verdict
 
-from . import _load_object
+from . import _load
 from ._check_report import print_report
-from ._console import in_terminal
-from ._problem import FAILED, INTERRUPTED, Problem, reported
+from ._console import in_terminal, make_console
+from ._exit import FAILED, INTERRUPTED, Mistake, reported
 
 # What --quick keeps where nothing else is asked for: each kind of state, data and dropout once.
 QUICK = {
@@ -50,7 +49,7 @@ def check(
     """
     with reported():
         table = _table(target, {"engine": engine, "optimizer": optimizer, "model": model}, quick)
-        console = _console()
+        console = make_console(width=110)
         every = table.cells()
         console.print(
             f"Checking {len(every)} cells: {len(table.engines)} engines x {len(table.optimizers)} "
@@ -72,13 +71,6 @@ def check(
             raise typer.Exit(INTERRUPTED)
 
 
-def _console() -> Console:
-    """Of this terminal; or wide, plain and of fixed width in pipes and logs."""
-    if in_terminal():
-        return Console(highlight=False)
-    return Console(highlight=False, width=110, color_system=None, force_terminal=False)
-
-
 def _table(target: str | None, given: Mapping[str, Names], quick: bool) -> Table:
     """The table that was asked for, every name checked before anything is computed."""
     asked = {kind: names or (QUICK[kind] if quick else None) for kind, names in given.items()}
@@ -87,10 +79,10 @@ def _table(target: str | None, given: Mapping[str, Names], quick: bool) -> Table
     known = {**testing.MODELS, **testing.EDGE_MODELS}
     models = list(_chosen("model", known, asked["model"] or list(testing.MODELS)))
     if target is not None:
-        name, own = _load_object.from_file(target)
+        name, own = _load.own_part(target)
         kind = "engine" if isinstance(own, ng.Engine) else "optimizer"
         if given[kind]:
-            raise Problem(f"--{kind} does not apply to {target!r}, which is the {kind} itself.")
+            raise Mistake(f"--{kind} does not apply to {target!r}, which is the {kind} itself.")
         if isinstance(own, ng.Engine):
             engines = {name: own}
         else:
@@ -101,7 +93,7 @@ def _table(target: str | None, given: Mapping[str, Names], quick: bool) -> Table
 def _chosen(kind: str, known: Mapping[str, Any], names: Iterable[str] | None) -> dict[str, Any]:
     for name in names or ():
         if name not in known:
-            raise Problem(f"No {kind} is called {name!r}.{nearest_name(name, known)}")
+            raise Mistake(f"No {kind} is called {name!r}.{nearest_name(name, known)}")
     return {name: known[name] for name in (names or known)}
 
 

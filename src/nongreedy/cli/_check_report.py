@@ -19,9 +19,9 @@ def print_report(
     console: Console, table: Table, found: Sequence[Finding], cells: bool, seconds: str
 ) -> None:
     """Print the table, why cells were skipped, what is wrong, and the sum of it all."""
-    reasons = _Reasons()
+    reasons = list[str]()
     console.print(_grid(table, found, cells, reasons))
-    for number, reason in enumerate(reasons.texts, start=1):
+    for number, reason in enumerate(reasons, start=1):
         console.print(f"({number}) Skipped: {escape(reason.rstrip('.'))}.")
     wrong = [finding for finding in found if not finding.passed]
     for finding in wrong[:MOST]:
@@ -39,20 +39,14 @@ def print_report(
     )
 
 
-class _Reasons:
-    """Footnotes, numbered as they come."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def mark(self, findings: Iterable[Finding]) -> str:
-        """`` (1)`` for each reason for which one of these was skipped."""
-        given = dict.fromkeys(f.reason for f in findings if f.verdict is Verdict.skipped)
-        self.texts += [reason for reason in given if reason not in self.texts]
-        return "".join(f" ({self.texts.index(reason) + 1})" for reason in given)
+def _footnotes(findings: Iterable[Finding], reasons: list[str]) -> str:
+    """`` (1)`` for each reason for which one of these was skipped, numbered as they come."""
+    given = dict.fromkeys(f.reason for f in findings if f.verdict is Verdict.skipped)
+    reasons += [reason for reason in given if reason not in reasons]
+    return "".join(f" ({reasons.index(reason) + 1})" for reason in given)
 
 
-def _grid(table: Table, found: Sequence[Finding], cells: bool, reasons: _Reasons) -> Grid:
+def _grid(table: Table, found: Sequence[Finding], cells: bool, reasons: list[str]) -> Grid:
     """A section for each engine, a row for each optimizer, a column for each model."""
     grid = Grid(box=box.SIMPLE_HEAD)
     for title in ["engine", "optimizer", *(["hyperparameter"] if cells else [])]:
@@ -80,7 +74,7 @@ def _rows(findings: Sequence[Finding], cells: bool) -> dict[tuple[str, ...], lis
     return rows
 
 
-def _number(findings: Sequence[Finding], reasons: _Reasons) -> str:
+def _number(findings: Sequence[Finding], reasons: list[str]) -> str:
     """The largest error among these, and the footnotes of those that were skipped."""
     if not findings:
         return ""
@@ -89,4 +83,4 @@ def _number(findings: Sequence[Finding], reasons: _Reasons) -> str:
         return f"[red]WRONG {max(errors[Verdict.wrong]):.0e}[/red]"
     parts = [f"{max(errors[Verdict.exact]):.0e}"] if errors[Verdict.exact] else []
     parts += [f"{max(errors[Verdict.estimated]):.1f} s.e."] if errors[Verdict.estimated] else []
-    return (" ".join(parts) or "skipped") + reasons.mark(findings)
+    return (" ".join(parts) or "skipped") + _footnotes(findings, reasons)

@@ -1,127 +1,127 @@
-"""Is the schedule any good? Fresh trainings with it, beside what people tune by hand."""
+"""``nongreedy compare``: many methods, one task, equal budgets."""
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.table import Table
 
 import nongreedy as ng
-from nongreedy.comparison import MEASURES
-from nongreedy.comparison._compare import FRESH
+from nongreedy.comparison import METHODS, Piece
+from nongreedy.comparison._comparison import shown
+from nongreedy.reports._figure import duration
 
-PEAKS = (0.03, 0.1, 0.3)  # one of these is usually close to the best hand-tuned cosine
-TOLERANCE = 0.3  # accuracy points: a search from zero that ends within them has done its work
+from . import _output
+from . import _target as options
+from ._console import Display, make_console
+from ._exit import INTERRUPTED, reported, uninterrupted
+from ._judge import worded
 
-
-@dataclass
-class Entry:
-    """One schedule and what its fresh trainings gave, accuracies in percent."""
-
-    name: str
-    schedule: ng.Schedule
-    measure: str = ""
-    scores: list[float] = field(default_factory=list)
-    diverged: int = 0
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.scores) if self.scores else math.nan
-
-    @property
-    def standard_error(self) -> float:
-        """Standard error of the mean; nan for a single training."""
-        count = len(self.scores)
-        return statistics.stdev(self.scores) / math.sqrt(count) if count > 1 else math.nan
-
-    def add(self, trained: ng.Retrained) -> None:
-        """Take in one fresh training; one that diverged counts too, with what it guesses."""
-        self.diverged += not math.isfinite(trained.validation_loss)
-        measured = ((name, getattr(trained, name)) for name in MEASURES)
-        self.measure, score = next(pair for pair in measured if pair[1] is not None)
-        self.scores.append(100 * score if self.measure.endswith("accuracy") else score)
-
-    def line(self) -> str:
-        """``cosine, peak 0.1   97.12 ± 0.20 % test accuracy``."""
-        digits, unit = (2, "% ") if self.measure.endswith("accuracy") else (4, "")
-        spread = "" if math.isnan(self.standard_error) else f" ± {self.standard_error:.{digits}f}"
-        note = f" ({self.diverged} of {len(self.scores)} diverged)" if self.diverged else ""
-        what = unit + self.measure.replace("_", " ")
-        return f"  {self.name:<20}  {self.mean:6.{digits}f}{spread} {what}{note}"
-
-    def record(self) -> dict[str, Any]:
-        """For the history file."""
-        return {
-            "name": self.name,
-            "measure": self.measure,
-            "scores": self.scores,
-            "diverged": self.diverged,
-            "mean": self.mean,
-            "standard_error": self.standard_error,
-        }
-
-
-def fresh_seeds(seed: int, count: int) -> list[int]:
-    """Seeds that the search with this seed did not use."""
-    return [seed + FRESH + number for number in range(count)]
-
-
-def entries(schedule: ng.Schedule) -> list[Entry]:
-    """What is compared: the schedule found, and three hand-tuned cosines."""
-    cosines = [Entry(f"cosine, peak {peak}", ng.cosine_schedule(peak)) for peak in PEAKS]
-    return [Entry("the schedule found", schedule), *cosines]
+LOG = "compare.jsonl"
 
 
 def compare(
-    train: Callable[..., ng.Retrained],
-    table: Sequence[Entry],
-    seeds: Sequence[int],
-    *,
-    started: Callable[[str], None],
-    finished: Callable[[Entry], None],
+    target: options.Argument = None,
+    data: options.Data = None,
+    model: options.Model = None,
+    epochs: options.Epochs = 10,
+    batch_size: options.BatchSize = None,
+    budget: Annotated[
+        float, typer.Option(help="Plain training runs' worth of gradients, for each search.")
+    ] = 40,
+    methods: Annotated[
+        str, typer.Option(help=f"all, or names joined by commas: {', '.join(METHODS)}.")
+    ] = "all",
+    seeds: Annotated[int, typer.Option(min=1, help="Searches per method.")] = 3,
+    retrain_seeds: Annotated[
+        int, typer.Option(min=1, help="Fresh trainings of what each search found.")
+    ] = 5,
+    curve_seeds: Annotated[
+        int,
+        typer.Option(min=0, help="Fresh trainings of each schedule on the way, for the figure."),
+    ] = 2,
+    knots: options.Knots = None,
+    windows: options.Windows = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first search.")] = 0,
+    out: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("runs/compare"),
+    device: options.Device = None,
+    train_examples: options.TrainExamples = None,
+    threads: options.Threads = None,
 ) -> None:
-    """Train afresh with every schedule, each on the same fresh seeds; fill in the table.
+    """Compare searches at equal cost: ours, Optuna's, hypergradient descent, tuned peaks.
 
-    Args:
-        train: One training from scratch: ``train(schedule, seed=...)``.
-        table: Filled in place, so that an interrupted comparison keeps what it has.
-        seeds: The fresh seeds.
-        started: Called with a description before each training.
-        finished: Called with each entry that is complete.
+    Writes compare.html, compare.json and compare.png to --out, and compare.jsonl after every search.
+    The same command goes on where it was stopped or killed, also in the middle of a search.
     """
-    for entry in table:
-        for number, seed in enumerate(seeds, start=1):
-            started(f"{entry.name}, training {number} of {len(seeds)}")
-            entry.add(train(entry.schedule, seed=seed))
-        finished(entry)
+    given = dict(locals())
+    with reported():
+        _output.prepared(out)
+        chosen, optimizer, steps = options.settled(given)
+        screen = Display()
+        screen.say(
+            f"Comparing on {chosen.name}: {steps} steps per run, {budget:g} plain runs per search, "
+            f"{seeds} searches per method, {torch.get_num_threads()} threads."
+        )
+        started, log = time.perf_counter(), out / LOG
+        try:
+            found = _run(chosen.task, optimizer, steps, given, screen)
+        except KeyboardInterrupt:
+            _write(ng.Comparison.load(log), out, screen)
+            screen.say("Interrupted: the same command goes on from here.")
+            raise typer.Exit(INTERRUPTED) from None
+        _write(found, out, screen)
+        screen.say(f"It took {duration(time.perf_counter() - started)}.")
 
 
-def verdict(table: Sequence[Entry]) -> str:
-    """Where the schedule found stands, plainly."""
-    found, *rivals = table
-    if found.diverged:
-        seeds = len(found.scores)
-        return f"The schedule found is unreliable: {found.diverged} of {seeds} trainings diverged."
-    if not found.measure.endswith("accuracy"):
-        best = min(rivals, key=lambda entry: entry.mean)
-        word = "below" if found.mean < best.mean else "not below"
-        return f"The loss of the schedule found is {word} that of the best cosine ({best.name})."
-    return _verdict_on_accuracy(found, max(rivals, key=lambda entry: entry.mean))
+def _run(
+    task: ng.Task, optimizer: ng.Optimizer, steps: int, given: Mapping[str, Any], screen: Display
+) -> ng.Comparison:
+    names = [name.strip() for name in given["methods"].split(",")]
+    count = (len(METHODS) if names == ["all"] else len(names)) * given["seeds"]
+    asked = ("budget", "seeds", "retrain_seeds", "curve_seeds", "seed")
+    with screen.bar(count) as started:
+        return ng.compare(
+            task, optimizer, steps=steps, methods="all" if names == ["all"] else names,
+            log=given["out"] / LOG, started=started,
+            finished=lambda piece: screen.say(_line(piece)),
+            **{name: given[name] for name in asked},
+        )  # fmt: skip
 
 
-def _verdict_on_accuracy(found: Entry, best: Entry) -> str:
-    ahead, rival = found.mean - best.mean, f"the best hand-tuned one ({best.name})"
-    if ahead >= 0:
-        place = f"is at or above {rival}: +{ahead:.2f} points"
-    elif ahead > -TOLERANCE:
-        place = f"is less than {TOLERANCE} points below {rival}: {ahead:.2f}"
-    else:
-        place = f"falls short of {rival} by {-ahead:.2f} points, {TOLERANCE} or more"
-    unsure = math.hypot(*(_or_zero(entry.standard_error) for entry in (found, best)))
-    return f"The schedule found {place} (standard error of the difference: {unsure:.2f})."
+def _line(piece: Piece) -> str:
+    """One search in a line, as it is finished."""
+    what = "nothing found"
+    if measure := next(iter(piece.fresh), ""):
+        score = shown(piece.score(measure), measure.endswith("accuracy"))
+        what = worded(score, measure)
+    cost = f"{piece.cost:.1f} plain runs, {duration(piece.seconds)}"
+    return f"  {piece.method:<26} seed {piece.seed}  {what}  ({cost})"
 
 
-def _or_zero(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
+def _write(found: ng.Comparison, out: Path, screen: Display) -> None:
+    """The table on the screen, the files in the directory."""
+    if not found.pieces:
+        screen.say("No search was finished.")
+        return
+    with uninterrupted():
+        files = found.save(out)
+    screen.say()
+    make_console(width=140).print(table(found))
+    for name, reason in found.skipped.items():
+        screen.say(f"Left out: {name} ({reason}).")
+    screen.say("Written:\n" + "\n".join(f"  {p.as_posix()}" for p in (*files, out / LOG)))
+
+
+def table(found: ng.Comparison) -> Table:
+    """The methods, best first."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for number, title in enumerate(found.head()):
+        drawn.add_column(title, justify="right" if number else "left")
+    for cells in found.cells():
+        drawn.add_row(*cells, style="bold" if cells[0] in ("default", "paper") else "")
+    return drawn

@@ -14,7 +14,7 @@ import nongreedy as ng
 from nongreedy.reports._figure import schedule_figure
 from nongreedy.schedules._files import make_writable, plain, replace_file
 
-from ._problem import Problem
+from ._exit import Mistake
 
 SCHEDULE, HISTORY, FIGURE = "schedule.json", "history.json", "schedule.png"
 
@@ -24,7 +24,7 @@ def prepared(directory: Path) -> Path:
     try:
         make_writable(directory, "to --out")
     except OSError as error:
-        raise Problem(str(error)) from error
+        raise Mistake(str(error)) from error
     return directory
 
 

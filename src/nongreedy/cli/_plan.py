@@ -10,39 +10,27 @@ import nongreedy as ng
 from nongreedy.planning import Forecast, Plan
 from nongreedy.reports._figure import duration
 
-from ._problem import reported
-from ._target import (
-    BatchSizeOption,
-    DataOption,
-    DeviceOption,
-    EpochsOption,
-    KnotsOption,
-    ModelOption,
-    TargetArgument,
-    ThreadsOption,
-    TrainExamplesOption,
-    WindowsOption,
-    settled,
-)
+from . import _target as options
+from ._exit import reported
 
 
 def plan(
-    target: TargetArgument = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    epochs: EpochsOption = 10,
-    batch_size: BatchSizeOption = None,
-    knots: KnotsOption = None,
-    windows: WindowsOption = None,
-    device: DeviceOption = None,
-    train_examples: TrainExamplesOption = None,
-    threads: ThreadsOption = None,
+    target: options.Argument = None,
+    data: options.Data = None,
+    model: options.Model = None,
+    epochs: options.Epochs = 10,
+    batch_size: options.BatchSize = None,
+    knots: options.Knots = None,
+    windows: options.Windows = None,
+    device: options.Device = None,
+    train_examples: options.TrainExamples = None,
+    threads: options.Threads = None,
     sample: Annotated[int, typer.Option(min=1, help="Steps to measure in each way.")] = 8,
 ) -> None:
     """Predict time and memory of one hypergradient for every engine, from a few measured steps."""
     given = dict(locals())
     with reported():
-        chosen, optimizer, steps = settled(given)
+        chosen, optimizer, steps = options.settled(given)
         found = ng.plan(chosen.task, optimizer, steps=steps, sample=sample)
         print(
             f"{chosen.name}: {steps} steps. A plain run takes {duration(found.plain_seconds)}; "

@@ -10,7 +10,7 @@ import typer
 import nongreedy as ng
 
 from . import _study
-from ._problem import Problem, reported
+from ._exit import Mistake, reported
 
 
 def report(
@@ -32,5 +32,5 @@ def report(
         try:
             page = ng.report(kept, out)
         except OSError as error:
-            raise Problem(str(error)) from error
+            raise Mistake(str(error)) from error
         print(f"Written: {page.as_posix()} (report.png and report.svg beside it)")

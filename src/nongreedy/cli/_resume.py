@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from . import _output, _study
-from ._problem import Problem, reported
-from ._target import TargetArgument
+from . import _target as options
+from ._exit import Mistake, reported
 from ._tune import conduct, tune
 
 
 def resume(
     study: Annotated[str, typer.Argument(help="SQLite file or database URL of the study.")],
-    target: TargetArgument = None,
+    target: options.Argument = None,
     name: Annotated[
         str | None, typer.Option(help="Of the study.", show_default="the newest unfinished one")
     ] = None,
@@ -36,13 +36,13 @@ def _checked(asked: dict[str, Any], target: str | None) -> dict[str, Any]:
     """The options of the first command. A study is data: the code to run is named by who resumes."""
     unknown = sorted(set(asked) ^ set(_options()))
     if unknown:
-        raise Problem(
+        raise Mistake(
             f"The study was begun with other options of `nongreedy tune` ({', '.join(unknown)}) than "
             "this release has. Install the release that began it."
         )
     if asked["target"] != target:
         again = f"it again: nongreedy resume STUDY {asked['target']}" if asked["target"] else "none"
-        raise Problem(f"The study is of target {asked['target']!r}, not {target!r}. Give {again}.")
+        raise Mistake(f"The study is of target {asked['target']!r}, not {target!r}. Give {again}.")
     return {**asked, "out": Path(asked["out"])}
 
 

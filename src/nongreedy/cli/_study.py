@@ -10,7 +10,7 @@ from typing import Any
 import nongreedy as ng
 from nongreedy.schedules._files import plain
 
-from ._problem import Problem
+from ._exit import Mistake
 
 FILE = "study.db"
 _STEM = "search-"
@@ -55,20 +55,30 @@ def _keep(study: ng.Study, record: str, value: Any, once: bool = False) -> None:
 
 def found(storage: str, name: str | None) -> ng.Study:
     """The named study; else the newest that is unfinished; else the newest."""
-    names = ng.Study.names(storage)
-    if not names:
-        raise Problem(f"No study in {storage!r}. Give the file that `nongreedy tune` named.")
+    names = _names(storage)
     if name is not None:
         return ng.Study(storage, name)
     studies = [ng.Study(storage, each) for each in reversed(_searches(names) or names)]
     return next((study for study in studies if not study.finished), studies[0])
 
 
+def newest(storage: str, name: str | None) -> ng.Study:
+    """The named study, else the newest."""
+    return ng.Study(storage, _names(storage)[-1] if name is None else name)
+
+
+def _names(storage: str) -> list[str]:
+    names = ng.Study.names(storage)
+    if not names:
+        raise Mistake(f"No study in {storage!r}. Give the file that `nongreedy tune` named.")
+    return names
+
+
 def command(study: ng.Study) -> dict[str, Any]:
     """What was asked when the study was begun."""
     asked = study.read(_COMMAND)
     if not isinstance(asked, dict):
-        raise Problem(
+        raise Mistake(
             f"Study {study.name!r} in {study.address.shown!r} was not begun by `nongreedy tune`. Go on "
             "with it from Python, by ng.tune(..., study=...) with the same settings."
         )
@@ -78,13 +88,3 @@ def command(study: ng.Study) -> dict[str, Any]:
 def how_to_resume(study: ng.Study) -> str:
     """What to type."""
     return f"To go on:\n\n    {study.address.resume_command(study.name)}"
-
-
-def newest(storage: str, name: str | None) -> ng.Study:
-    """The named study, else the newest."""
-    if name is not None:
-        return ng.Study(storage, name)
-    names = ng.Study.names(storage)
-    if not names:
-        raise Problem(f"No study in {storage!r}. Give the file that `nongreedy tune` named.")
-    return ng.Study(storage, names[-1])

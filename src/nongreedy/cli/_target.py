@@ -12,49 +12,49 @@ import nongreedy as ng
 from nongreedy.optimizers import Optimizer
 from nongreedy.schedules import Basis
 
-from . import _load_task
-from ._problem import Problem
+from . import _load
+from ._exit import Mistake
 
 DATA, MODEL, BATCH_SIZE = "digits", "convnet", 128
 KNOTS, WINDOWS = 5, 4  # by our rule straight pieces, by the paper's constant ones
 
 # The options of every command that works on a task.
-TargetArgument = Annotated[
+Argument = Annotated[
     str | None,
     typer.Argument(help="Your task, such as my_task.py:task. Without: handwritten digits."),
 ]
-DataOption = Annotated[
+Data = Annotated[
     str | None, typer.Option(help="Data set by name, or a path to one.", show_default=DATA)
 ]
-ModelOption = Annotated[
+Model = Annotated[
     str | None, typer.Option(help="mlp, convnet, lenet or wrn-16-1.", show_default=MODEL)
 ]
-EpochsOption = Annotated[float, typer.Option(help="Length of one training run.")]
-BatchSizeOption = Annotated[
+Epochs = Annotated[float, typer.Option(help="Length of one training run.")]
+BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Examples per step.", show_default=str(BATCH_SIZE))
 ]
-KnotsOption = Annotated[
+Knots = Annotated[
     int | None,
     typer.Option(min=2, help="Learning rates, joined by straight lines.", show_default=str(KNOTS)),
 ]
-WindowsOption = Annotated[
+Windows = Annotated[
     str | None,
     typer.Option(
         help="Instead, learning rates that hold for a window each: how many, or auto.",
         show_default=f"{WINDOWS} with --outer paper",
     ),
 ]
-DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="cpu")]
-TrainExamplesOption = Annotated[
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps.", show_default="cpu")]
+TrainExamples = Annotated[
     int | None, typer.Option(min=1, help="Use only this many training examples.")
 ]
-ThreadsOption = Annotated[
+Threads = Annotated[
     int | None,
     typer.Option(min=1, help="CPU threads.", show_default="1 for digits, else PyTorch's"),
 ]
 
 
-def settled(given: Mapping[str, Any]) -> tuple[_load_task.Target, Optimizer, int]:
+def settled(given: Mapping[str, Any]) -> tuple[_load.Target, Optimizer, int]:
     """The task, the optimizer and the number of steps that a command's options ask for."""
     _set_threads(given["threads"], small=not given["target"] and given["data"] in (None, DATA))
     target = _own_target(given) if given["target"] else _named_target(given)
@@ -69,7 +69,7 @@ def settled(given: Mapping[str, Any]) -> tuple[_load_task.Target, Optimizer, int
 def _learning_rate(given: Mapping[str, Any]) -> Basis:
     windows, knots = _windows(given["windows"]), given["knots"]
     if windows and knots:
-        raise Problem(f"--windows {windows} and --knots {knots} exclude each other: give one.")
+        raise Mistake(f"--windows {windows} and --knots {knots} exclude each other: give one.")
     if windows or (given.get("outer") == "paper" and not knots):
         return ng.Windows(windows or WINDOWS)
     return ng.Linear(knots or KNOTS)
@@ -80,7 +80,7 @@ def _windows(given: str | None) -> str | int | None:
         return given
     if given.isdecimal() and int(given) >= 1:
         return int(given)
-    raise Problem(f"--windows takes a number of at least 1, or auto, but got {given!r}.")
+    raise Mistake(f"--windows takes a number of at least 1, or auto, but got {given!r}.")
 
 
 def _set_threads(threads: int | None, small: bool) -> None:
@@ -89,21 +89,21 @@ def _set_threads(threads: int | None, small: bool) -> None:
         torch.set_num_threads(threads or 1)
 
 
-def _own_target(given: Mapping[str, Any]) -> _load_task.Target:
+def _own_target(given: Mapping[str, Any]) -> _load.Target:
     """The user's task, which answers by itself what these options would ask."""
-    target = _load_task.from_module(given["target"])
+    target = _load.own_task(given["target"])
     fixed = ["data", "model", "batch_size", "train_examples", "device"]
     bases = ["knots", "windows"] if target.optimizer is not None else []
     for option in [*fixed, *bases]:
         if given[option] is not None:
             where = "its `optimizer`" if option in bases else "its ng.Task"
             flag = "--" + option.replace("_", "-")
-            raise Problem(f"{flag} does not apply to {given['target']!r}: set it in {where}.")
+            raise Mistake(f"{flag} does not apply to {given['target']!r}: set it in {where}.")
     return target
 
 
-def _named_target(given: Mapping[str, Any]) -> _load_task.Target:
-    return _load_task.from_names(
+def _named_target(given: Mapping[str, Any]) -> _load.Target:
+    return _load.from_names(
         given["data"] or DATA,
         given["model"] or MODEL,
         batch_size=given["batch_size"] or BATCH_SIZE,

@@ -13,44 +13,29 @@ import torch
 import typer
 
 import nongreedy as ng
-from nongreedy.engines import Engine, engine_from
+from nongreedy.comparison import Piece
+from nongreedy.engines import engine_from
 from nongreedy.optimizers import Optimizer
 from nongreedy.reports._figure import duration, number
 from nongreedy.schedules import Basis
 from nongreedy.search.rules import OuterRule, outer_from
 
-from . import _compare, _load_task, _output, _study
-from ._console import Display, display
-from ._problem import INTERRUPTED, reported, uninterrupted
-from ._target import (
-    BatchSizeOption,
-    DataOption,
-    DeviceOption,
-    EpochsOption,
-    KnotsOption,
-    ModelOption,
-    TargetArgument,
-    ThreadsOption,
-    TrainExamplesOption,
-    WindowsOption,
-    settled,
-)
+from . import _judge, _load, _output, _study
+from . import _target as options
+from ._console import Display
+from ._exit import INTERRUPTED, reported, uninterrupted
 
 
 @dataclass(frozen=True)
 class Search:
-    """Everything that `nongreedy tune` was asked to do, checked."""
+    """Everything that `nongreedy tune` was asked to do, checked; `given` are its options."""
 
-    target: _load_task.Target
+    target: _load.Target
     optimizer: Optimizer
-    engine: str | Engine
     outer: OuterRule
     steps: int
-    outer_steps: int
-    seed: int
-    budget: float | None
     study: ng.Study
-    settings: Mapping[str, Any]
+    given: Mapping[str, Any]
 
     @property
     def learned(self) -> dict[str, int]:
@@ -58,42 +43,42 @@ class Search:
         given = self.optimizer.given().items()
         return {name: basis.size(self.steps) for name, basis in given if isinstance(basis, Basis)}
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """For the history file."""
+        return {
+            **self.given, "threads": torch.get_num_threads(), "optimizer": repr(self.optimizer),
+        }  # fmt: skip
+
     def run(self, screen: Display) -> ng.Result:
         """The search itself."""
+        given = {name: self.given[name] for name in ("outer_steps", "engine", "seed", "budget")}
         return ng.tune(
-            self.target.task,
-            self.optimizer,
-            steps=self.steps,
-            outer_steps=self.outer_steps,
-            engine=self.engine,
-            outer=self.outer,
-            seed=self.seed,
-            budget=self.budget,
-            study=self.study,
-            callbacks=[screen],
-        )
+            self.target.task, self.optimizer, steps=self.steps, outer=self.outer,
+            study=self.study, callbacks=[screen], **given,
+        )  # fmt: skip
 
 
 def tune(
-    target: TargetArgument = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    epochs: EpochsOption = 10,
+    target: options.Argument = None,
+    data: options.Data = None,
+    model: options.Model = None,
+    epochs: options.Epochs = 10,
     outer_steps: Annotated[int, typer.Option(min=1, help="Improvements to try.")] = 10,
-    batch_size: BatchSizeOption = None,
+    batch_size: options.BatchSize = None,
     engine: Annotated[
         str, typer.Option(help="auto, forward, reverse, reverse:checkpoint, reversible.")
     ] = ("auto"),
     outer: Annotated[
         str, typer.Option(help="Outer rule: default, or paper (sign steps from zero).")
     ] = "default",
-    knots: KnotsOption = None,
-    windows: WindowsOption = None,
+    knots: options.Knots = None,
+    windows: options.Windows = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
     out: Annotated[Path, typer.Option(help="Directory for what is found.")] = Path("runs/latest"),
-    device: DeviceOption = None,
-    train_examples: TrainExamplesOption = None,
-    threads: ThreadsOption = None,
+    device: options.Device = None,
+    train_examples: options.TrainExamples = None,
+    threads: options.Threads = None,
     budget: Annotated[
         float | None, typer.Option(help="Stop after this cost, in plain training runs.")
     ] = None,
@@ -120,20 +105,19 @@ def tune(
 
 def conduct(settings: Mapping[str, Any], study: ng.Study) -> None:
     """Search, judge and write, in a study that is new or goes on; --out is known to be writable."""
-    out, compare, compare_seeds = (settings[n] for n in ("out", "compare", "compare_seeds"))
-    outer_steps = settings["outer_steps"]
+    out, outer_steps = settings["out"], settings["outer_steps"]
     with reported():
-        search = _settle(settings, study)
+        search = _checked(settings, study)
         _study.keep_command(study, settings)
-        screen = display(search.learned, outer_steps)
+        screen = Display(search.learned, outer_steps)
         started = time.perf_counter()
         result = _search(search, screen, out)
         seconds = time.perf_counter() - started
         interrupted = result.status is ng.Status.interrupted
         try:
             _announce(result, seconds, screen)
-            if compare and not interrupted:
-                _judge(search, result, screen, out, compare_seeds)
+            if settings["compare"] and not interrupted:
+                _compare(search, result, screen, out)
         except KeyboardInterrupt:
             interrupted = True
         kept = study.address.shown
@@ -143,16 +127,12 @@ def conduct(settings: Mapping[str, Any], study: ng.Study) -> None:
             raise typer.Exit(INTERRUPTED)
 
 
-def _settle(given: Mapping[str, Any], study: ng.Study) -> Search:
-    """Check every name before anything is loaded or computed."""
+def _checked(given: Mapping[str, Any], study: ng.Study) -> Search:
+    """Every name, before anything is loaded or computed."""
     engine_from(given["engine"])
     outer = outer_from(given["outer"])
-    target, optimizer, steps = settled(given)
-    settings = {**given, "threads": torch.get_num_threads(), "optimizer": repr(optimizer)}
-    return Search(
-        target, optimizer, given["engine"], outer, steps,
-        given["outer_steps"], given["seed"], given["budget"], study, settings,
-    )  # fmt: skip
+    target, optimizer, steps = options.settled(given)
+    return Search(target, optimizer, outer, steps, study, given)
 
 
 def _search(search: Search, screen: Display, out: Path) -> ng.Result:
@@ -160,7 +140,7 @@ def _search(search: Search, screen: Display, out: Path) -> ng.Result:
     names = [name.replace("_", " ") for name in search.learned]
     screen.say(
         f"Tuning {', '.join(names)} for {search.target.name}: {search.steps} steps per run, "
-        f"up to {search.outer_steps} outer steps."
+        f"up to {search.given['outer_steps']} outer steps."
     )
     with screen:
         result = search.run(screen)
@@ -178,26 +158,20 @@ def _announce(result: ng.Result, seconds: float, screen: Display) -> None:
     )
 
 
-def _judge(search: Search, result: ng.Result, screen: Display, out: Path, seeds: int) -> None:
+def _compare(search: Search, result: ng.Result, screen: Display, out: Path) -> None:
     """Compare with hand-tuned schedules; what is known of it is written whatever happens."""
     if not isinstance(search.optimizer, ng.SGD):
         screen.say("\nNo comparison: the hand-tuned schedules are for SGD.")
         return
-    table = _compare.entries(result.schedule)
-    task, optimizer, steps = search.target.task, search.optimizer, search.steps
-    screen.say(f"\n{seeds} fresh trainings of {steps} steps each, mean ± standard error:")
+    seeds = _judge.fresh_seeds(search.given["seed"], search.given["compare_seeds"])
+    shown = f"{len(seeds)} fresh trainings of {search.steps} steps each"
+    screen.say(f"\n{shown}, mean ± standard error:")
+    train = partial(ng.retrain, search.target.task, steps=search.steps, optimizer=search.optimizer)
+    pieces = list[Piece]()
     try:
-        with screen.bar(len(table) * seeds) as started:
-            _compare.compare(
-                partial(ng.retrain, task, steps=steps, optimizer=optimizer),
-                table,
-                _compare.fresh_seeds(search.seed, seeds),
-                started=started,
-                finished=lambda entry: screen.say(entry.line()),
-            )
-        screen.say(_compare.verdict(table))
+        _judge.judge(result.schedule, train, seeds, screen, pieces)
     finally:
-        rows = [entry.record() for entry in table if entry.scores]
+        rows = _judge.records(pieces)
         with uninterrupted():
             _output.write_history(out, result, search.steps, search.settings, rows)
             _study.keep_judged(search.study, rows)

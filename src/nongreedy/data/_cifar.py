@@ -68,12 +68,9 @@ def _source(files: Sequence[Path]) -> Source:
 
 
 def _records(file: Path) -> np.ndarray:
-    try:
-        size = file.stat().st_size
-        if size and size % _RECORD == 0:
-            return np.memmap(file, np.uint8, mode="r").reshape(-1, _RECORD)
-    except OSError as error:
-        raise DataError(f"Cannot read {file}: {error}. Check its permissions.") from error
+    size = file.stat().st_size
+    if size and size % _RECORD == 0:
+        return np.memmap(file, np.uint8, mode="r").reshape(-1, _RECORD)
     raise DataError(
         f"{file} has {size} bytes, which is not a positive multiple of the record size {_RECORD} "
         f"(1 label and 3072 pixels). It is truncated, or not CIFAR-10's binary version: download "

@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import math
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ._source import Parts, Source, counted_classes, stored
+from ._source import Parts, Source, counted_classes, reading, stored
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _IMAGES = re.compile(r"(?P<prefix>.+)-images[-.]idx3-ubyte(\.gz)?")
@@ -65,7 +64,9 @@ def read_idx(path: Path) -> Tensor:
         ...     read_idx(file)
         tensor([7, 2, 1], dtype=torch.uint8)
     """
-    content = _content(path)
+    with reading(path, "Download it again."):
+        raw = path.read_bytes()
+        content = gzip.decompress(raw) if path.suffix == ".gz" else raw
     dtype, shape, start = _header(path, content)
     expected = math.prod(shape) * dtype.itemsize
     if len(content) - start != expected:
@@ -105,14 +106,6 @@ def _labels_of(images_path: Path) -> Path:
         f"{images_path} has no labels beside it: expected {name} or {name}.gz. Put the label file "
         f"into the same directory."
     )
-
-
-def _content(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
-        raise DataError(f"Cannot read {path}: {error}. Download it again.") from error
 
 
 def _header(path: Path, content: bytes) -> tuple[np.dtype, tuple[int, ...], int]:

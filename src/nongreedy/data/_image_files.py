@@ -5,23 +5,18 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError
-
-if TYPE_CHECKING:
-    from PIL import Image
+from ._source import reading
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _DECODERS = ("PNG", "JPEG", "BMP")  # no others: fewer parsers are exposed to untrusted bytes
 _GREY, _COLOUR, _PALETTE = ("1", "L", "LA"), ("RGB", "RGBA", "CMYK", "YCbCr"), ("P", "PA")
-_ZIP_ERRORS = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -48,29 +43,20 @@ class ImageFiles:
         """
         from PIL import Image
 
-        try:
-            with Image.open(io.BytesIO(self.read(name)), formats=_DECODERS) as image:
-                return self._eight_bits(name, image)
-        # Pillow reports broken files by OSError, SyntaxError, ValueError or struct.error,
-        # and archives add theirs: what matters is which file it was.
-        except DataError:
-            raise
-        except Exception as error:
+        with (
+            reading(f"the image {name} in {self.root}", "Replace or remove it."),
+            Image.open(io.BytesIO(self.read(name)), formats=_DECODERS) as image,
+        ):
+            if image.mode in _GREY:
+                return np.asarray(image.convert("L"))[None]
+            if image.mode in _PALETTE:  # by way of RGBA: a transparent palette would warn
+                return np.asarray(image.convert("RGBA").convert("RGB")).transpose(2, 0, 1)
+            if image.mode in _COLOUR:
+                return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
             raise DataError(
-                f"Cannot read the image {name} in {self.root}: {error}. Replace or remove it."
-            ) from error
-
-    def _eight_bits(self, name: str, image: Image.Image) -> np.ndarray:
-        if image.mode in _GREY:
-            return np.asarray(image.convert("L"))[None]
-        if image.mode in _PALETTE:  # by way of RGBA: a transparent palette would warn
-            image = image.convert("RGBA")
-        if image.mode in _COLOUR:
-            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-        raise DataError(
-            f"The image {name} in {self.root} has Pillow's mode {image.mode!r}, which does not fit "
-            f"8-bit grey or RGB. Convert it, or store the data as .npz with float32 pixels."
-        )
+                f"The image {name} in {self.root} has Pillow's mode {image.mode!r}, which does not "
+                f"fit 8-bit grey or RGB. Convert it, or store the data as .npz with float32 pixels."
+            )
 
 
 def open_image_files(root: Path) -> ImageFiles:
@@ -95,10 +81,8 @@ def _in_directory(root: Path) -> ImageFiles:
 
 
 def _in_archive(root: Path) -> ImageFiles:
-    try:
+    with reading(f"{root} as a zip archive", "Get it again."):
         archive = zipfile.ZipFile(root)
-    except _ZIP_ERRORS as error:
-        raise DataError(f"Cannot read {root} as a zip archive: {error}. Get it again.") from error
     # infolist and orig_filename: ZipFile itself turns a backslash or a NUL into something tamer.
     for member in archive.infolist():
         _refuse_unsafe(root, member.orig_filename)

@@ -16,8 +16,8 @@ from ._digits import read_digits
 from ._idx import is_idx_folder, read_idx_folder
 from ._image_folder import is_image_folder, read_image_folder
 from ._npz import is_npz, read_npz
-from ._select import Selection, select
-from ._source import Parts
+from ._select import select
+from ._source import Parts, Source
 
 
 @dataclass(frozen=True)
@@ -55,31 +55,19 @@ NAMES = tuple(EMBEDDED)
 
 # Ordered: what has telling file names comes before the general image folder.
 FORMATS = (
-    Format(
-        "MNIST (IDX)",
-        "directory with *-images-idx3-ubyte[.gz] and *-labels-idx1-ubyte[.gz]",
-        is_idx_folder,
-        read_idx_folder,
-    ),
-    Format(
-        "CIFAR-10 (binary)",
-        "directory with data_batch_*.bin and test_batch.bin, or holding cifar-10-batches-bin",
-        is_cifar_folder,
-        read_cifar_folder,
-    ),
-    Format(
-        "NumPy archive",
-        ".npz with x_train, y_train[, x_val, y_val][, x_test, y_test], or x, y, or inputs, targets",
-        is_npz,
-        read_npz,
-    ),
-    Format(
-        "image folder",
-        "directory or .zip with train|val|test/<class>/*, or <class>/*; png, jpg, jpeg, bmp",
-        is_image_folder,
-        read_image_folder,
-    ),
-)
+    Format("MNIST (IDX)",
+           "directory with *-images-idx3-ubyte[.gz] and *-labels-idx1-ubyte[.gz]",
+           is_idx_folder, read_idx_folder),
+    Format("CIFAR-10 (binary)",
+           "directory with data_batch_*.bin and test_batch.bin, or holding cifar-10-batches-bin",
+           is_cifar_folder, read_cifar_folder),
+    Format("NumPy archive",
+           ".npz with x_train, y_train[, x_val, y_val][, x_test, y_test], or x, y, or inputs, targets",
+           is_npz, read_npz),
+    Format("image folder",
+           "directory or .zip with train|val|test/<class>/*, or <class>/*; png, jpg, jpeg, bmp",
+           is_image_folder, read_image_folder),
+)  # fmt: skip
 
 
 def describe() -> list[tuple[str, str]]:
@@ -130,7 +118,7 @@ def load(
     name, parts = _parts(name_or_path)
     caps = {"train": train_examples, "validation": validation_examples, "test": test_examples}
     chosen = select(parts, validation=validation, test=test, caps=caps, seed=seed)
-    inputs = {split: _fetched(name, split, chosen[split]) for split in chosen}
+    inputs = {split: _fetched(name, split, source) for split, source in chosen.items()}
     _standardise(name, inputs)
     ready = {split: (inputs[split], chosen[split].targets) for split in chosen}
     return Splits(name, ready["train"], ready["validation"], ready["test"], parts.classes)
@@ -170,8 +158,8 @@ def _unrecognised(path: Path) -> str:
     return f"{path} is in no known format.{hint if pickled else ''} Known are: {formats}."
 
 
-def _fetched(name: str, split: str, selection: Selection) -> Tensor:
-    images = selection.source.fetch(selection.indices)
+def _fetched(name: str, split: str, source: Source) -> Tensor:
+    images = source.fetch(torch.arange(source.count))
     # The sum of squares too, which the standard deviation will need.
     if images.is_floating_point() and not images.square().sum().isfinite():
         raise DataError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,10 +9,9 @@ import numpy as np
 import torch
 
 from ..errors import DataError
-from ._source import Parts, Source, counted_classes, stored
+from ._source import Parts, Source, counted_classes, reading, stored
 
 _TRAIN_KEYS = (("x_train", "y_train"), ("x", "y"), ("inputs", "targets"))
-_UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 def is_npz(path: Path) -> bool:
@@ -30,17 +27,10 @@ def read_npz(path: Path) -> Parts:
     Raises:
         DataError: If the archive is unreadable, lacks the keys, or an array is of another form.
     """
-    try:
-        # The file is opened here because np.load leaves it open when the archive is broken.
-        with path.open("rb") as file, _opened(file) as archive:
-            sources = _sources(path, archive)
-    except DataError:
-        raise
-    except _UNREADABLE as error:
-        raise DataError(
-            f"Cannot read {path}: {error}. Write it with np.savez(path, x_train=..., y_train=...), "
-            f"with numeric arrays."
-        ) from error
+    advice = "Write it with np.savez(path, x_train=..., y_train=...), with numeric arrays."
+    # The file is opened here because np.load leaves it open when the archive is broken.
+    with reading(path, advice), path.open("rb") as file, _opened(file) as archive:
+        sources = _sources(path, archive)
     classes = counted_classes(str(path), *(each.targets for each in sources.values()))
     return Parts(classes=classes, **sources)
 

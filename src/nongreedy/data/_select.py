@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ..errors import DataError, is_whole
 from ._source import Parts, Source
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Some examples of one source, not yet fetched; ``indices`` is int64 of shape ``(n,)``."""
-
-    source: Source
-    indices: Tensor
-
-    @property
-    def targets(self) -> Tensor:
-        return self.source.targets[self.indices]
-
-
 def select(
     parts: Parts, *, validation: float, test: float, caps: Mapping[str, int | None], seed: int
-) -> dict[str, Selection]:
+) -> dict[str, Source]:
     """Divide what a reader found into train, validation and test.
 
     Splits that the source makes itself are kept. The others are cut from a seeded permutation of
@@ -39,51 +25,50 @@ def select(
     """
     for name, fraction in (("validation", validation), ("test", test)):
         _check_fraction(name, fraction)
-    rest = Selection(parts.train, _shuffled(parts.train, seed))
+    rest = _shuffled(parts.train, seed)
     chosen = {}
     for split, own, fraction in (
         ("test", parts.test, test),
         ("validation", parts.validation, validation),
     ):
         if own is not None:
-            chosen[split] = Selection(own, _shuffled(own, seed))
+            chosen[split] = _shuffled(own, seed)
         else:
-            chosen[split], rest = _cut(rest, split, fraction)
+            chosen[split], rest = rest.split(_size(rest, split, fraction))
     chosen["train"] = rest
     return {split: _capped(each, split, caps[split]) for split, each in chosen.items()}
 
 
-def _shuffled(source: Source, seed: int) -> Tensor:
-    return torch.randperm(source.count, generator=torch.Generator().manual_seed(seed))
+def _shuffled(source: Source, seed: int) -> Source:
+    order = torch.randperm(source.count, generator=torch.Generator().manual_seed(seed))
+    return source.take(order)
 
 
-def _cut(selection: Selection, split: str, fraction: float) -> tuple[Selection, Selection]:
-    """Return the first ``fraction`` of the selection, at least one example, and the rest."""
-    count = len(selection.indices)
-    size = max(1, round(fraction * count))
-    if size >= count:
+def _size(source: Source, split: str, fraction: float) -> int:
+    """How many examples this fraction is, at least one."""
+    size = max(1, round(fraction * source.count))
+    if size >= source.count:
         raise DataError(
-            f"{selection.source.name} leaves no examples for training: {split}={fraction} takes "
-            f"{size} of {count}. Lower `{split}`, or use more data."
+            f"{source.name} leaves no examples for training: {split}={fraction} takes "
+            f"{size} of {source.count}. Lower `{split}`, or use more data."
         )
-    first, second = selection.indices[:size], selection.indices[size:]
-    return Selection(selection.source, first), Selection(selection.source, second)
+    return size
 
 
-def _capped(selection: Selection, split: str, cap: int | None) -> Selection:
+def _capped(source: Source, split: str, cap: int | None) -> Source:
     if cap is None:
-        return selection
+        return source
     if not is_whole(cap):
         raise DataError(
             f"`{split}_examples` must be a positive whole number, or None for all, but got "
             f"{split}_examples={cap!r}."
         )
-    if cap > len(selection.indices):
+    if cap > source.count:
         raise DataError(
-            f"{split}_examples={cap} exceeds the {len(selection.indices)} {split} examples of "
-            f"{selection.source.name}. Lower it, or change the fractions `validation` and `test`."
+            f"{split}_examples={cap} exceeds the {source.count} {split} examples of "
+            f"{source.name}. Lower it, or change the fractions `validation` and `test`."
         )
-    return Selection(selection.source, selection.indices[:cap])
+    return source.split(cap)[0]
 
 
 def _check_fraction(name: str, fraction: float) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +32,15 @@ class Source:
     def count(self) -> int:
         return len(self.targets)
 
+    def take(self, indices: Tensor) -> Source:
+        """These examples alone, in this order; none is fetched yet."""
+        return Source(self.name, self.targets[indices], lambda chosen: self.fetch(indices[chosen]))
+
+    def split(self, size: int) -> tuple[Source, Source]:
+        """The first `size` examples, and the others."""
+        indices = torch.arange(self.count)
+        return self.take(indices[:size]), self.take(indices[size:])
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -44,6 +55,17 @@ class Parts:
         for source in (self.train, self.validation, self.test):
             if source is not None:
                 check_targets(source, self.classes)
+
+
+@contextmanager
+def reading(what: Any, advice: str) -> Iterator[None]:
+    """Say which file cannot be read, whatever a decoder raises: NumPy, Pillow and zip have many ways."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"Cannot read {what}: {error}. {advice}") from error
 
 
 def stored(name: str, images: Tensor, targets: Tensor) -> Source:
@@ -62,9 +84,7 @@ def stored(name: str, images: Tensor, targets: Tensor) -> Source:
 
 def check_targets(source: Source, classes: tuple[str, ...]) -> None:
     """Raise ``DataError`` unless there are labels and each is the position of a class."""
-    if source.count == 0:
-        raise DataError(f"{source.name} holds no examples. Point to a data set that is not empty.")
-    low, high = int(source.targets.min()), int(source.targets.max())
+    low, high = _range(source.name, source.targets)
     if low < 0 or high >= len(classes):
         raise DataError(
             f"{source.name} has labels from {low} to {high}, but with {len(classes)} classes "
@@ -80,12 +100,16 @@ def counted_classes(name: str, *targets: Tensor) -> tuple[str, ...]:
         DataError: If the largest label is so large that labels cannot be class numbers.
     """
     labels = torch.cat([each.reshape(-1) for each in targets])
-    if len(labels) == 0:
-        raise DataError(f"{name} holds no examples. Point to a data set that is not empty.")
-    high = int(labels.max())
+    _, high = _range(name, labels)
     if high >= len(labels):
         raise DataError(
             f"{name} has a label {high} but only {len(labels)} examples, so labels are not class "
             f"numbers. Renumber them, for example with np.unique(labels, return_inverse=True)."
         )
     return tuple(str(number) for number in range(high + 1))
+
+
+def _range(name: str, labels: Tensor) -> tuple[int, int]:
+    if len(labels) == 0:
+        raise DataError(f"{name} holds no examples. Point to a data set that is not empty.")
+    return int(labels.min()), int(labels.max())

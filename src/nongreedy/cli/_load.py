@@ -1,7 +1,8 @@
-"""From what was typed to a task: ``my_task.py:task``, or a data set and a model by name."""
+"""From what was typed to a task, an engine or an optimizer: ``my_task.py:task``, or by its name."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -16,7 +17,7 @@ import torch
 import nongreedy as ng
 from nongreedy.errors import nearest_name
 
-from ._problem import Problem
+from ._exit import Mistake
 
 
 @dataclass(frozen=True)
@@ -28,39 +29,63 @@ class Target:
     optimizer: Any = None
 
 
-def from_module(target: str) -> Target:
+def own_task(target: str) -> Target:
     """Load ``FILE.py:NAME`` or ``package.module:NAME``; without a name, ``task``."""
-    place, name = _split(target)
-    module = imported(place)
-    task = member(module, name, place)
-    if callable(task) and not isinstance(task, ng.Task):
-        task = guarded(task, target)
+    module, name, task = _object(target, "task", ng.Task)
     if not isinstance(task, ng.Task):
-        raise Problem(
+        raise Mistake(
             f"{target!r} is {type(task).__name__!r}, not a nongreedy.Task. Write "
             f"`{name} = ng.Task(...)`, or a function without arguments that returns one."
         )
     return Target(target, task, getattr(module, "optimizer", None))
 
 
-def imported(place: str) -> ModuleType:
-    """The module of a file that ends in ``.py``, or of a name that Python can import from here."""
-    return _import_file(place) if place.endswith(".py") else _import_module(place)
+def own_part(target: str) -> tuple[str, ng.Engine | ng.Optimizer]:
+    """The name of an engine or optimizer, and the object."""
+    _, name, found = _object(target, "", ng.Engine, ng.Optimizer)
+    if not isinstance(found, (ng.Engine, ng.Optimizer)):
+        raise Mistake(
+            f"{target!r} is {type(found).__name__!r}, neither a nongreedy.Engine nor a "
+            "nongreedy.Optimizer. Name an object, such as my_file.py:MyEngine()."
+        )
+    return name, found
 
 
-def member(module: ModuleType, name: str, place: str) -> Any:
-    """What a module has by this name."""
+def _object(target: str, default: str, *kinds: type) -> tuple[ModuleType, str, Any]:
+    """Module, name and object: given by name, by a call, or as what makes it without arguments."""
+    place, expression = _split(target, default)
+    name = _first_name(expression, target)
+    module = _import_file(place) if place.endswith(".py") else _import_module(place)
     if not hasattr(module, name):
         public = [key for key in vars(module) if not key.startswith("_")]
-        raise Problem(f"{place!r} has no {name!r}.{nearest_name(name, public)}")
-    return getattr(module, name)
+        raise Mistake(f"{place!r} has no {name!r}.{nearest_name(name, public)}")
+    found = _guarded(lambda: eval(expression, vars(module)), target)
+    if callable(found) and not isinstance(found, kinds):
+        found = _guarded(found, target)
+    return module, name, found
 
 
-def _split(target: str) -> tuple[str, str]:
-    if target.endswith(".py") or ":" not in target:
-        return target, "task"
-    place, _, name = target.rpartition(":")
-    return place, name or "task"
+def _split(target: str, default: str) -> tuple[str, str]:
+    # At the first colon after the file's name: the call may have colons of its own.
+    start = target.find(".py:") + 3 if ".py:" in target else 0
+    place, _, expression = target[start:].partition(":")
+    if not expression and not default:
+        raise Mistake(
+            f"{target!r} names no object. Write my_file.py:MyEngine() or module:my_optimizer."
+        )
+    return target[:start] + place, expression or default
+
+
+def _first_name(expression: str, target: str) -> str:
+    """``MyEngine`` of ``MyEngine(order=2)``."""
+    try:
+        body = ast.parse(expression, mode="eval").body
+    except SyntaxError as error:
+        raise Mistake(f"{target!r} is not Python after the colon: {error.msg}.") from error
+    inner = body.func if isinstance(body, ast.Call) else body
+    if not isinstance(inner, ast.Name):
+        raise Mistake(f"{target!r}: give a name or a call after the colon, such as MyEngine().")
+    return inner.id
 
 
 def _import_file(place: str) -> ModuleType:
@@ -68,7 +93,7 @@ def _import_file(place: str) -> ModuleType:
     if not path.is_file():
         found = [str(file.relative_to(path.parent)) for file in path.parent.glob("*.py")]
         hint = nearest_name(path.name, found) if found else " Give the path of a Python file."
-        raise Problem(f"No file {place!r}.{hint}")
+        raise Mistake(f"No file {place!r}.{hint}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None  # a path that ends in .py has a loader
     assert spec.loader is not None
@@ -76,7 +101,7 @@ def _import_file(place: str) -> ModuleType:
     # As `python my_task.py` does: the file finds its neighbours, and its classes can be pickled.
     sys.path.insert(0, str(path.parent.resolve()))
     sys.modules.setdefault(path.stem, module)
-    guarded(lambda: spec.loader.exec_module(module), place)  # pyright: ignore
+    _guarded(lambda: spec.loader.exec_module(module), place)  # pyright: ignore
     return module
 
 
@@ -87,22 +112,22 @@ def _import_module(place: str) -> ModuleType:
     except (ImportError, ValueError):
         found = False
     if not found:
-        raise Problem(
+        raise Mistake(
             f"No module {place!r}. Give a file and a name in it, my_task.py:task, or a module that "
             "Python can import from here."
         )
-    return guarded(lambda: importlib.import_module(place), place)
+    return _guarded(lambda: importlib.import_module(place), place)
 
 
-def guarded(action: Any, place: str) -> Any:
+def _guarded(action: Any, place: str) -> Any:
     """Run the user's own code; say where it fails, in one line."""
     try:
         return action()
-    except (Problem, KeyboardInterrupt):
+    except (Mistake, KeyboardInterrupt):
         raise
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise Problem(
+        raise Mistake(
             f"{place} raised {type(error).__name__}: {error} ({frame.filename}, line "
             f"{frame.lineno}). Run it by itself with `python` to see the whole traceback."
         ) from error

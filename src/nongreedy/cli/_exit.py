@@ -15,7 +15,7 @@ from nongreedy.errors import DivergedError, NongreedyError, ReplayError
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 
 
-class Problem(Exception):
+class Mistake(Exception):
     """A mistake in what was asked, found before computing. Its message is one helpful line."""
 
 
@@ -32,7 +32,7 @@ def reported() -> Iterator[None]:
         _leave("Interrupted before the first run was evaluated: nothing to write.", INTERRUPTED)
     except (DivergedError, ReplayError) as error:
         _leave(f"error: {error}", FAILED)
-    except (Problem, NongreedyError, ValueError, FileNotFoundError) as error:
+    except (Mistake, NongreedyError, ValueError, FileNotFoundError) as error:
         _leave(f"error: {error}", USAGE)
     except BrokenPipeError:
         raise  # `nongreedy ... | head`: Typer ends quietly

@@ -1,0 +1,121 @@
+"""Is the schedule any good? Fresh trainings with it, beside what people tune by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import nongreedy as ng
+from nongreedy.comparison import Piece, Row
+from nongreedy.comparison._compare import FRESH
+from nongreedy.comparison._comparison import spread
+from nongreedy.comparison._piece import measured, measures
+
+from ._console import Display
+
+FOUND = "the schedule found"
+PEAKS = (0.03, 0.1, 0.3)  # one of these is usually close to the best hand-tuned cosine
+TOLERANCE = 0.3  # accuracy points: a search from zero that ends within them has done its work
+
+
+def fresh_seeds(seed: int, count: int) -> list[int]:
+    """Seeds that the search with this seed did not use."""
+    return [seed + FRESH + number for number in range(count)]
+
+
+def piece(name: str, seed: int, trained: ng.Retrained) -> Piece:
+    """One fresh training; if it diverged, it counts with the class that it guesses."""
+    diverged = not math.isfinite(trained.validation_loss)
+    return Piece(
+        name, seed, 1.0, trained.validation_loss, measured([measures(trained)]), None, [], [],
+        runs=1, unfinished=int(diverged), seconds=0.0,
+    )  # fmt: skip
+
+
+def judge(
+    found: ng.Schedule,
+    train: Callable[..., ng.Retrained],
+    seeds: Sequence[int],
+    screen: Display,
+    pieces: list[Piece],
+) -> None:
+    """Train afresh with a schedule and with hand-tuned ones, each on the same fresh seeds.
+
+    Args:
+        found: The schedule.
+        train: One training from scratch: ``train(schedule, seed=...)``.
+        pieces: Each training is added at once, so that an interrupted comparison keeps what it has.
+    """
+    cosines = {f"cosine, peak {peak}": ng.cosine_schedule(peak) for peak in PEAKS}
+    table = {FOUND: found, **cosines}
+    with screen.bar(len(table) * len(seeds)) as started:
+        for name, schedule in table.items():
+            for number, seed in enumerate(seeds, start=1):
+                started(f"{name}, training {number} of {len(seeds)}")
+                pieces.append(piece(name, seed, train(schedule, seed=seed)))
+            screen.say(line(pieces[-len(seeds) :]))
+    screen.say(verdict(pieces))
+
+
+def line(pieces: Sequence[Piece]) -> str:
+    """Of one schedule: ``cosine, peak 0.1   97.12 ± 0.20 % test accuracy``."""
+    compared = ng.Comparison(pieces)
+    (row,) = compared.rows()
+    score = spread(row, compared.measure.endswith("accuracy"))
+    note = f" ({_diverged(row)} of {len(row.scores)} diverged)" if row.unfinished else ""
+    return f"  {row.method:<20}  {worded(f'{score:>13}', compared.measure)}{note}"
+
+
+def worded(score: str, measure: str) -> str:
+    """``97.12 % test accuracy``."""
+    return f"{score}{' %' if measure.endswith('accuracy') else ''} {measure.replace('_', ' ')}"
+
+
+def records(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
+    """For the history file, a schedule each; accuracies in percent."""
+    compared = ng.Comparison(pieces)
+    scale = 100 if compared.measure.endswith("accuracy") else 1
+    rows = {row.method: row for row in compared.rows()}
+    return [
+        {
+            "name": name,
+            "measure": compared.measure,
+            "scores": [scale * score for score in rows[name].scores],
+            "diverged": _diverged(rows[name]),
+            "mean": scale * rows[name].mean,
+            "standard_error": scale * rows[name].standard_error,
+        }
+        for name in dict.fromkeys(each.method for each in pieces)
+    ]
+
+
+def verdict(pieces: Sequence[Piece]) -> str:
+    """Where the schedule found stands among the others, plainly."""
+    compared = ng.Comparison(pieces)
+    found = next(row for row in compared.rows() if row.method == FOUND)
+    best = next(row for row in compared.rows() if row.method != FOUND)
+    if found.unfinished:
+        failed = f"{_diverged(found)} of {len(found.scores)} trainings diverged"
+        return f"The schedule found is unreliable: {failed}."
+    if not compared.measure.endswith("accuracy"):
+        word = "below" if found.mean < best.mean else "not below"
+        return f"The loss of the schedule found is {word} that of the best cosine ({best.method})."
+    return _verdict_on_accuracy(found, best)
+
+
+def _verdict_on_accuracy(found: Row, best: Row) -> str:
+    ahead, rival = 100 * (found.mean - best.mean), f"the best hand-tuned one ({best.method})"
+    if ahead >= 0:
+        place = f"is at or above {rival}: +{ahead:.2f} points"
+    elif ahead > -TOLERANCE:
+        place = f"is less than {TOLERANCE} points below {rival}: {ahead:.2f}"
+    else:
+        place = f"falls short of {rival} by {-ahead:.2f} points, {TOLERANCE} or more"
+    errors = (found.standard_error, best.standard_error)
+    unsure = 100 * math.hypot(*(0.0 if math.isnan(error) else error for error in errors))
+    return f"The schedule found {place} (standard error of the difference: {unsure:.2f})."
+
+
+def _diverged(row: Row) -> int:
+    return round(row.unfinished * len(row.scores))
