@@ -25,3 +25,19 @@ def environment():
     """Of a process of its own that runs this source."""
     source = str(Path(ng.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "FORCE_COLOR": "1"}
+
+
+# ---- make quick ---------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="a sample of under a minute")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of each test its first case: the first engine, the first model."""
+    if config.getoption("--quick"):
+        first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
+        left_out = [item for item in items if item not in set(first.values())]
+        items[:] = first.values()
+        config.hook.pytest_deselected(items=left_out)

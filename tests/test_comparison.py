@@ -22,11 +22,11 @@ from nongreedy.comparison._watched import Watched
 from nongreedy.engines import _run
 from nongreedy.search import Evaluated
 
+from .extras import needs
 from .helpers import classes
 
 STEPS, BUDGET = 12, 12.0
 OPTIMIZER = ng.SGD(ng.Linear(2), ng.Windows(1), ng.Windows(1))
-HAS_SCHEDULE_FREE = importlib.util.find_spec("schedulefree") is not None
 
 
 def task(**changed):
@@ -58,8 +58,8 @@ class Interrupted(ng.Callback):
 
 
 def needs_package(name):
-    if name == "schedule-free" and not HAS_SCHEDULE_FREE:
-        pytest.skip("the package schedulefree is not installed")
+    if name == "schedule-free":
+        needs("schedulefree")
 
 
 def compare(methods, given=None, **changed):
@@ -512,7 +512,7 @@ def test_grid_goes_coarse_to_fine_and_leaves_half_of_the_budget_for_the_final():
 
 
 def test_schedule_free_search_and_retraining_are_the_same_run():
-    pytest.importorskip("schedulefree")
+    needs("schedulefree")
     problem, method = Problem.of(task(), OPTIMIZER, STEPS), METHODS["schedule-free"]
     schedule = ng.Schedule.of(learning_rate=2.0, momentum=0.9, weight_decay=5e-4)
     run = ng.Run(problem.task, OPTIMIZER, STEPS, seed=4)
