@@ -24,7 +24,7 @@ test: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(PYTEST)
 
-# In under a minute: a sample of the tests, which tests/quick.py draws, and no types.
+# In less than a minute: a sample, which tests/conftest.py draws, and no types.
 quick: $(READY)
 	$(BIN)/ruff check .
 	$(PYTEST) --quick
