@@ -19,7 +19,6 @@ from nongreedy.comparison._page import alike, page
 from nongreedy.comparison._peaks import grid, one_cycle
 from nongreedy.comparison._regret import reached, regrets
 from nongreedy.comparison._watched import Watched
-from nongreedy.engines import _run
 from nongreedy.search import Evaluated
 
 from .extras import needs
@@ -77,13 +76,13 @@ class Counter:
 
     def watch(self, monkeypatch):
         for name in ("gradient", "linearize", "outer_gradient"):
-            original = getattr(_run.Run, name)
+            original = getattr(ng.Run, name)
 
             def counted(*given, name=name, original=original, **named):
                 setattr(self, name, getattr(self, name) + 1)
                 return original(*given, **named)
 
-            monkeypatch.setattr(_run.Run, name, counted)
+            monkeypatch.setattr(ng.Run, name, counted)
         return self
 
 

@@ -14,10 +14,9 @@ import torch
 import nongreedy as ng
 from nongreedy import testing
 from nongreedy.engines._named import _NAMED
-from nongreedy.engines._run import at
 from nongreedy.testing import HYPERPARAMETERS, Table, Verdict
 
-from .helpers import assert_same
+from .helpers import assert_same, at
 
 EXACT = ["forward", "reverse", "reverse:host", "reverse:disk", "reverse:checkpoint"]
 NEVER = {"greedy", "finite_difference"}  # inexact on purpose, whatever the run

@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy.engines._run import at
 from nongreedy.task import _task
 
 from .helpers import (
@@ -19,6 +18,7 @@ from .helpers import (
     ByHand,
     assert_equals_twin,
     assert_same,
+    at,
     classes,
     tiny_task,
 )
