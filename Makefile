@@ -10,7 +10,7 @@ READY := .venv/.ready-$(EXTRAS)
 export PYTHONDONTWRITEBYTECODE :=
 
 # Files are not kept together: a few of them take minutes.
-PYTEST := $(BIN)/pytest -q -n auto --dist worksteal
+PYTEST := $(BIN)/pytest -q -n logical --dist worksteal
 
 .PHONY: demo test quick format clean
 

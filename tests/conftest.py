@@ -30,7 +30,7 @@ def environment():
 
 # ---- make quick ---------------------------------------------------------------------------------
 
-# Whole searches, command lines, kills and other processes: one test in four of these files.
+# Whole searches, command lines, kills and other processes: one test in eight of these files.
 LONG = {
     "test_cli", "test_cli_compare", "test_cli_study", "test_comparison", "test_dashboard",
     "test_evograd_studies", "test_experiments", "test_long_horizon", "test_peers",
@@ -60,5 +60,5 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _long(item, name):
-    drawn = zlib.crc32(name.encode()) % 4 == 0
+    drawn = zlib.crc32(name.encode()) % 8 == 0
     return item.originalname in LONG_TESTS or (item.path.stem in LONG and not drawn)
