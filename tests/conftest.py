@@ -32,12 +32,14 @@ def environment():
 
 # Whole searches, command lines, kills and other processes: one test in eight of these files.
 LONG = {
-    "test_cli", "test_cli_compare", "test_cli_study", "test_comparison", "test_dashboard",
-    "test_evograd_studies", "test_experiments", "test_long_horizon", "test_peers",
-    "test_report_browser", "test_reversible_search", "test_study", "test_study_damage",
-    "test_study_server",
+    "test_automatic_windows", "test_cli", "test_cli_check", "test_cli_compare", "test_cli_study",
+    "test_closed_forms", "test_comparison", "test_dashboard", "test_evograd_studies",
+    "test_experiments", "test_explosion", "test_long_horizon", "test_peers", "test_report_browser",
+    "test_reversible_search", "test_study", "test_study_damage", "test_study_server",
 }  # fmt: skip
 LONG_TESTS = {
+    "test_forgetting_the_decay_term_is_red",
+    "test_pytest_is_not_needed_to_import_or_to_check",
     "test_strangers_join_by_subclassing",
     "test_thousands_of_noisy_steps_are_undone_bit_for_bit",
 }
