@@ -2,10 +2,17 @@
 # into .venv, once, at the versions in constraints.txt.
 
 PYTHON ?= python3
+# `make test EXTRAS=all` also installs and tests what integrations need.
+EXTRAS ?= dev
 BIN := .venv/bin
-READY := .venv/.ready
+READY := .venv/.ready-$(EXTRAS)
+# Empty: tests start many processes, and none should compile what another has compiled.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test format clean
+# Files are not kept together: a few of them take minutes.
+PYTEST := $(BIN)/pytest -q -n logical --dist worksteal
+
+.PHONY: demo test quick format clean
 
 demo: $(READY)
 	$(BIN)/nongreedy tune --outer-steps 3 --out demo/default
@@ -15,7 +22,12 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/pytest -q -n auto --dist loadfile
+	$(PYTEST)
+
+# In less than a minute: a sample, which tests/conftest.py draws, and no types.
+quick: $(READY)
+	$(BIN)/ruff check .
+	$(PYTEST) --quick
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -29,7 +41,7 @@ $(READY): pyproject.toml constraints.txt
 	    + ". Name another: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 clean:

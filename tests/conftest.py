@@ -1,6 +1,7 @@
 """What holds for every test: one thread, and a random state that no test inherits."""
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,41 @@ def environment():
     """Of a process of its own that runs this source."""
     source = str(Path(ng.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "FORCE_COLOR": "1"}
+
+
+# ---- make quick ---------------------------------------------------------------------------------
+
+# Whole searches, command lines, kills and other processes: one test in eight of these files.
+LONG = {
+    "test_automatic_windows", "test_cli", "test_cli_check", "test_cli_compare", "test_cli_study",
+    "test_closed_forms", "test_comparison", "test_dashboard", "test_evograd_studies",
+    "test_experiments", "test_explosion", "test_long_horizon", "test_peers", "test_report_browser",
+    "test_reversible_search", "test_study", "test_study_damage", "test_study_server",
+}  # fmt: skip
+LONG_TESTS = {
+    "test_forgetting_the_decay_term_is_red",
+    "test_pytest_is_not_needed_to_import_or_to_check",
+    "test_strangers_join_by_subclassing",
+    "test_thousands_of_noisy_steps_are_undone_bit_for_bit",
+}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="a sample of less than a minute")
+
+
+def pytest_collection_modifyitems(config, items):
+    """With --quick: of each test the first case, such as one optimizer and one model."""
+    if config.getoption("--quick"):
+        met, kept, left_out = set(), [], []
+        for item in items:
+            name = item.nodeid.partition("[")[0]
+            (left_out if name in met or _long(item, name) else kept).append(item)
+            met.add(name)
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+def _long(item, name):
+    drawn = zlib.crc32(name.encode()) % 8 == 0
+    return item.originalname in LONG_TESTS or (item.path.stem in LONG and not drawn)

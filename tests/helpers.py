@@ -46,6 +46,11 @@ def assert_equals_twin(optimizer, schedule, relative, steps=50):
     torch.testing.assert_close(ours, theirs, rtol=relative, atol=relative / 100)
 
 
+def at(values, step):
+    """Every value of one step."""
+    return {name: value[step] for name, value in values.items()}
+
+
 def two_derivatives(function, inputs):
     """The value, first derivatives and a Hessian-vector product, by those inputs that want them."""
     generator = torch.Generator().manual_seed(2)

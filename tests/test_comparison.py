@@ -17,14 +17,13 @@ from nongreedy.comparison._ours import _schedule as schedule_of
 from nongreedy.comparison._page import alike, page
 from nongreedy.comparison._peaks import grid, one_cycle
 from nongreedy.comparison._regret import reached, regrets
-from nongreedy.engines import _run
 from nongreedy.search import Evaluated
 
+from .extras import needs
 from .helpers import classes
 
 STEPS, BUDGET = 12, 12.0
 OPTIMIZER = ng.SGD(ng.Linear(2), ng.Windows(1), ng.Windows(1))
-HAS_SCHEDULE_FREE = importlib.util.find_spec("schedulefree") is not None
 
 
 def task(**changed):
@@ -56,8 +55,8 @@ class Interrupted(ng.Callback):
 
 
 def needs_package(name):
-    if name == "schedule-free" and not HAS_SCHEDULE_FREE:
-        pytest.skip("the package schedulefree is not installed")
+    if name == "schedule-free":
+        needs("schedulefree")
 
 
 def compare(methods, given=None, **changed):
@@ -75,13 +74,13 @@ class Counter:
 
     def watch(self, monkeypatch):
         for name in ("gradient", "linearize", "outer_gradient"):
-            original = getattr(_run.Run, name)
+            original = getattr(ng.Run, name)
 
             def counted(*given, name=name, original=original, **named):
                 setattr(self, name, getattr(self, name) + 1)
                 return original(*given, **named)
 
-            monkeypatch.setattr(_run.Run, name, counted)
+            monkeypatch.setattr(ng.Run, name, counted)
         return self
 
 
@@ -504,7 +503,7 @@ def test_grid_goes_coarse_to_fine_and_leaves_half_of_the_budget_for_the_final():
 
 
 def test_schedule_free_search_and_retraining_are_the_same_run():
-    pytest.importorskip("schedulefree")
+    needs("schedulefree")
     problem, method = ng.Problem.of(task(), OPTIMIZER, steps=STEPS), METHODS["schedule-free"]
     schedule = ng.Schedule.of(learning_rate=2.0, momentum=0.9, weight_decay=5e-4)
     run = ng.Run(problem.task, OPTIMIZER, STEPS, seed=4)

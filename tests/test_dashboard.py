@@ -8,11 +8,10 @@ import time
 import urllib.error
 import urllib.request
 
-import pytest
-
+from .extras import needs
 from .study_runs import search
 
-pytest.importorskip("optuna_dashboard")
+needs("optuna_dashboard")
 
 
 def _free_port():

@@ -16,9 +16,8 @@ import nongreedy as ng
 from nongreedy.engines._copies import EXECUTIONS
 from nongreedy.engines._evolution import evolve
 from nongreedy.engines._perturbation import Perturbations
-from nongreedy.engines._run import at
 
-from .helpers import assert_same
+from .helpers import assert_same, at
 from .own_hypers import drawn, task_of, weighted
 
 DOUBLE = {"seed": 6, "dtype": torch.float64}

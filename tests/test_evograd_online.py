@@ -6,9 +6,8 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy.engines._run import at
 
-from .helpers import assert_same, classes
+from .helpers import assert_same, at, classes
 from .own_hypers import drawn, task_of, weighted
 from .test_evograd import DOUBLE, looked, noise_of, started
 

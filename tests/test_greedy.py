@@ -9,12 +9,11 @@ from torch.nn import functional
 
 import nongreedy as ng
 from nongreedy.engines._looks import Looks
-from nongreedy.engines._run import at
 from nongreedy.schedules import Curve
 from nongreedy.task import DataPlan
 from nongreedy.task._data_plan import LOOKS, mix
 
-from .helpers import BASES, MODELS, STEPS, assert_same, classes, tiny_task
+from .helpers import BASES, MODELS, STEPS, assert_same, at, classes, tiny_task
 from .test_closed_forms import (
     FAR,
     LONG,

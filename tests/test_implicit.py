@@ -8,9 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy.engines._run import at
 
-from .helpers import assert_same, tiny_task
+from .helpers import assert_same, at, tiny_task
 from .own_hypers import KINDS, task_of
 
 DOUBLE = {"seed": 6, "dtype": torch.float64}

@@ -15,6 +15,7 @@ import torch
 import nongreedy as ng
 from nongreedy.integrations._row import numbers, texts
 
+from .extras import needs
 from .helpers import tiny_task
 
 
@@ -30,9 +31,9 @@ def online(callbacks):
 
 
 def package(name):
+    needs(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the package's own imports
-        pytest.importorskip(name, reason=f"{name} is not installed")
         return importlib.import_module(f"nongreedy.integrations.{name}")
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 import nongreedy as ng
 
+from .extras import needs
 from .integration_runs import (
     SCHEDULE,
     assert_same_weights,
@@ -20,9 +21,9 @@ from .integration_runs import (
     spy,
 )
 
+needs("lightning")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the package's own imports
-    pytest.importorskip("lightning", reason="lightning is not installed")
     from nongreedy.integrations import lightning
     from nongreedy.integrations.lightning import ScheduleCallback
 

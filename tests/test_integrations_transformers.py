@@ -10,6 +10,7 @@ from torch.nn import functional
 
 import nongreedy as ng
 
+from .extras import needs
 from .integration_runs import (
     SCHEDULE,
     assert_same_weights,
@@ -18,10 +19,11 @@ from .integration_runs import (
     spy,
 )
 
+needs("transformers", "accelerate")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the package's own imports
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    pytest.importorskip("accelerate", reason="accelerate is not installed")
+    import transformers
+
     from nongreedy.integrations import transformers as ours
     from nongreedy.integrations.transformers import ScheduleCallback
 

@@ -1,6 +1,7 @@
 """The order of the rooms: arrows point one way, no files in a circle, names say where they live."""
 
 import ast
+import functools
 import graphlib
 import importlib
 import inspect
@@ -51,7 +52,10 @@ def imported(path):
                 yield next(file for file in spelled if file.is_file())
 
 
-FILES = {path: set(imported(path)) for path in sorted(SOURCE.rglob("*.py"))}
+@functools.cache
+def files():
+    """Every file of the package -> the files that it imports."""
+    return {path: set(imported(path)) for path in sorted(SOURCE.rglob("*.py"))}
 
 
 def said(path):
@@ -63,7 +67,8 @@ def room(path):
 
 
 def test_arrows_point_one_way():
-    pairs = [(file, used) for file in FILES for used in FILES[file] if room(file) != room(used)]
+    arrows = [(file, used) for file in files() for used in files()[file]]
+    pairs = [(file, used) for file, used in arrows if room(file) != room(used)]
     assert len(pairs) > 100
     assert [
         f"{said(file)} imports {said(used)}"
@@ -72,9 +77,8 @@ def test_arrows_point_one_way():
     ] == []
 
 
-def circles(files):
+def circles(left):
     """Circles in a graph, each sorted; each is cut open once it is found."""
-    left = {file: set(used) for file, used in files.items()}
     while True:
         try:
             graphlib.TopologicalSorter(left).prepare()
@@ -86,7 +90,7 @@ def circles(files):
 
 
 def test_no_files_in_a_circle():
-    names = {said(file): {said(used) for used in FILES[file]} for file in FILES}
+    names = {said(file): {said(each) for each in used} for file, used in files().items()}
     assert set(circles(names)) == CIRCLES
 
 
@@ -95,7 +99,7 @@ def test_the_root_is_small():
     assert len(entries) <= 24, sorted(entry.name for entry in entries)
 
 
-ROOMS = [file for file in FILES if file.name == "__init__.py" and "__all__" in file.read_text()]
+ROOMS = [file for file in SOURCE.rglob("__init__.py") if "__all__" in file.read_text("utf-8")]
 
 
 @pytest.mark.parametrize("path", ROOMS, ids=lambda path: said(path.parent))

@@ -16,12 +16,11 @@ from torch import nn
 
 import nongreedy as ng
 from nongreedy.engines import _trajectory
-from nongreedy.engines._run import at
 from nongreedy.planning._peak import watched
 from nongreedy.task import DataPlan, Examples
 from nongreedy.task._data_plan import checksum, mix
 
-from .helpers import BASES, CLIPPINGS, Drift, classes, tiny_task
+from .helpers import BASES, CLIPPINGS, Drift, at, classes, tiny_task
 
 CPU = torch.device("cpu")
 

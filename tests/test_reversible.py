@@ -8,10 +8,9 @@ from torch.nn import functional
 
 import nongreedy as ng
 from nongreedy.engines import Rollout
-from nongreedy.engines._run import at
 from nongreedy.engines._trajectory import OnDevice
 
-from .helpers import CLIPPINGS, MODELS, Drift, assert_same, classes, tiny_task
+from .helpers import CLIPPINGS, MODELS, Drift, assert_same, at, classes, tiny_task
 from .reversible_runs import OPTIMIZERS, kept, made, started, undone
 
 DTYPES = {torch.float64: "float64", torch.float32: "float32"}

@@ -1,5 +1,5 @@
-"""Studies on a database server: run where NONGREEDY_TEST_DATABASE is the URL of one, such as
-postgresql://user:password@localhost/name."""
+"""Studies on a database server: one that is started here, or that of the URL in
+NONGREEDY_TEST_DATABASE, such as postgresql://user:password@localhost/name."""
 
 import os
 import sys
@@ -10,24 +10,32 @@ import pytest
 
 import nongreedy as ng
 
+from .extras import needs, postgresql
 from .study_runs import KillAt, Killed, in_child, search, told
 
-URL = os.environ.get("NONGREEDY_TEST_DATABASE")
-pytestmark = pytest.mark.skipif(not URL, reason="NONGREEDY_TEST_DATABASE names no database server")
+
+@pytest.fixture(scope="module")
+def url():
+    if given := os.environ.get("NONGREEDY_TEST_DATABASE"):
+        yield given
+    else:
+        needs("psycopg")
+        with postgresql() as started:
+            yield started
 
 
 @pytest.fixture
-def server():
-    storage = optuna.storages.RDBStorage(URL)
+def server(url):
+    storage = optuna.storages.RDBStorage(url)
     yield storage
     storage.remove_session()
     storage.engine.dispose()
 
 
 @pytest.fixture
-def study(tmp_path, server):
+def study(tmp_path, url, server):
     name = f"test-{uuid.uuid4()}"
-    yield ng.Study(URL, name, folder=tmp_path, savepoint_seconds=0.0)
+    yield ng.Study(url, name, folder=tmp_path, savepoint_seconds=0.0)
     optuna.delete_study(study_name=name, storage=server)
 
 
@@ -46,13 +54,13 @@ def test_killed_it_ends_with_the_same_bits(study, server):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
-def test_another_process_is_refused_by_name(study, tmp_path):
+def test_another_process_is_refused_by_name(study, url, tmp_path):
     class Meanwhile(ng.Callback):
         """While the search runs, another begins that shares nothing with it but the server."""
 
         def on_outer_step(self, row):
             del row
-            elsewhere = ng.Study(URL, study.name, folder=tmp_path / "elsewhere")
+            elsewhere = ng.Study(url, study.name, folder=tmp_path / "elsewhere")
             assert in_child(lambda: refused(elsewhere)) == 0
 
     def refused(elsewhere):
