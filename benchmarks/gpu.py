@@ -46,8 +46,9 @@ class Bench:
         if self.device == "cuda":
             torch.cuda.synchronize()
 
-    def images(self, name: str, batch_size: int = 128, **changed: object) -> ng.Task:
+    def images(self, name: str) -> ng.Task:
         """A network on random images, which lie on the device."""
+        batch_size = 8 if self.small else 128
         shape = (1, 28, 28) if name == "mlp" else (3, 32, 32)
         draw = torch.Generator().manual_seed(1)
         count = 2 * batch_size if self.small else 8 * batch_size
@@ -55,9 +56,10 @@ class Bench:
             torch.randn(count, *shape, generator=draw).to(self.device),
             torch.randint(10, (count,), generator=draw).to(self.device),
         )
-        settings = {"batch_size": batch_size, "device": self.device, **changed}
         make = ng.models.build(name, shape, 10)
-        return ng.Task(make, functional.cross_entropy, data, data, **settings)
+        return ng.Task(
+            make, functional.cross_entropy, data, data, batch_size=batch_size, device=self.device
+        )
 
     def text(self) -> ng.Task:
         """A character transformer on random characters."""
