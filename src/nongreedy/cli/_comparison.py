@@ -14,7 +14,7 @@ from rich.table import Table
 
 import nongreedy as ng
 from nongreedy.comparison import METHODS, Piece
-from nongreedy.comparison._comparison import shown, spread
+from nongreedy.comparison._table import shown, spread
 
 from . import _output
 from ._console import Display, display, duration

@@ -15,7 +15,7 @@ import typer
 import nongreedy as ng
 from nongreedy.engines import Engine, engine_from
 from nongreedy.optimizers import Optimizer
-from nongreedy.reports._figure import duration, number
+from nongreedy.reports._words import duration, number
 from nongreedy.schedules import Basis
 from nongreedy.search.rules import OuterRule, outer_from
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from ._piece import Piece
 
-Line = list[tuple[float, float]]  # (cost, value), constant from one entry to the next
+Course = list[tuple[float, float]]  # (cost, value), constant from one entry to the next
 
 
-def regrets(pieces: Sequence[Piece], measure: str = "validation_loss") -> dict[str, Line]:
+def regrets(pieces: Sequence[Piece], measure: str = "validation_loss") -> dict[str, Course]:
     r"""How far the mean over outer seeds lies from the best such mean at the end of all methods.
 
     .. math:: r_m(c) = \operatorname{mean}_k J_{mk}(c) - \min_m \operatorname{mean}_k J_{mk}
@@ -24,7 +24,7 @@ def regrets(pieces: Sequence[Piece], measure: str = "validation_loss") -> dict[s
     A method's curve begins where each of its seeds has a first value; one at which a seed never had
     one is left out.
     """
-    groups: dict[str, list[Line]] = {}
+    groups: dict[str, list[Course]] = {}
     for piece in pieces:
         groups.setdefault(piece.method, []).append(piece.course(measure))
     means = {name: mean(curves) for name, curves in groups.items() if all(curves)}
@@ -33,7 +33,7 @@ def regrets(pieces: Sequence[Piece], measure: str = "validation_loss") -> dict[s
     return {name: [(cost, sign * value - best) for cost, value in c] for name, c in means.items()}
 
 
-def reached(line: Line, level: float) -> float | None:
+def reached(line: Course, level: float) -> float | None:
     """The cost from which on the regret is at most `level`; None if it never is to the end."""
     cost = None
     for place, value in line:
@@ -51,13 +51,13 @@ class Drawn:
         top: Above most of the values: a few that nearly diverged would hide the others.
     """
 
-    lines: dict[str, Line]
+    lines: dict[str, Course]
     floor: float
     end: float
     top: float
 
     @classmethod
-    def of(cls, curves: Mapping[str, Line]) -> Drawn:
+    def of(cls, curves: Mapping[str, Course]) -> Drawn:
         """What of these curves can be drawn."""
         values = [value for curve in curves.values() for _, value in curve]
         positive = [value for value in values if 0 < value < np.inf] or [1e-3]
@@ -70,7 +70,7 @@ class Drawn:
         return cls(lines, floor, end, 2 * float(np.quantile(positive, 0.95)))
 
 
-def mean(curves: Sequence[Line]) -> Line:
+def mean(curves: Sequence[Course]) -> Course:
     """The mean of step functions, from where the last of them begins."""
     first = max(curve[0][0] for curve in curves)
     costs = sorted({cost for curve in curves for cost, _ in curve if cost >= first})
@@ -78,7 +78,7 @@ def mean(curves: Sequence[Line]) -> Line:
     return list(zip(costs, values.tolist(), strict=True))
 
 
-def _at(curve: Line, costs: Sequence[float]) -> np.ndarray:
+def _at(curve: Course, costs: Sequence[float]) -> np.ndarray:
     """The values of a step function at these costs."""
     where, values = zip(*curve, strict=True)
     return np.asarray(values)[np.searchsorted(where, costs, side="right") - 1]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _colours as colours
+from ._chart import Axis, Bars, Chart
+from ._losses import outer_steps
+from ._palette import RUNS, SWEEPS
 from ._record import Record
+from ._words import number
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,27 @@ class Cost:
         sweeps = [max(0.0, all_ - own) for all_, own in zip(each, runs, strict=True)]
         return cls(each, runs, sweeps, record.last_cost)
 
-    def stacks(self) -> list[tuple[str, list[float], str]]:
-        """Label, cost of every outer step, colour."""
-        return [
-            ("plain runs", self.runs, colours.RUNS),
-            ("hypergradients", self.sweeps, colours.SWEEPS),
-        ]
-
     def table(self) -> list[tuple[str, float]]:
         """What, and what it cost."""
-        rows = [(f"{label} of the outer steps", sum(v)) for label, v, _ in self.stacks()]
+        rows = [
+            ("plain runs of the outer steps", sum(self.runs)),
+            ("hypergradients of the outer steps", sum(self.sweeps)),
+        ]
         if self.last is not None:
             rows.append(("final comparison, with a step that was not finished", self.last))
         return rows
+
+    def chart(self, record: Record) -> Chart:
+        """What each outer step cost."""
+        x = [row.index for row in record.rows]
+        bars = [
+            Bars(x, self.runs, RUNS, "plain runs"),
+            Bars(x, self.sweeps, SWEEPS, "hypergradients"),
+        ]
+        highest = max(runs + sweeps for runs, sweeps in zip(self.runs, self.sweeps, strict=True))
+        caption = (
+            f"In plain training runs; {number(sum(self.each), 3)} for all outer steps together."
+        )
+        y = Axis("cost (plain training runs)", (0.0, 1.3 * highest or 1.0))
+        below, title = outer_steps(record.rows), "cost of each outer step"
+        return Chart("cost", title, caption, below, y, bars, legend=True)

@@ -6,8 +6,8 @@ import math
 import warnings
 from typing import Any
 
-import numpy as np
 from optuna.trial import FrozenTrial
+from torch import as_tensor, float64
 
 from ..engines import Hypergradient
 from ..errors import DivergedError, StudyError
@@ -16,9 +16,8 @@ from ..search import OuterStep, Ran, Status
 from ..studies import Study
 from ..studies._answers import decoded
 from ..studies._storage import Storage
-from ._page_parts.ranking import Place
+from ._ranking import Place
 from ._record import Record, Step, Sweep
-from ._series import blocks
 
 
 def read(study: Study) -> Record:
@@ -94,15 +93,13 @@ class _Reader:
         if not rows:
             return None
         places = [
-            Place(
-                str(row["name"]),
-                [float(score) for score in row["scores"]],
-                float(row["mean"]),
-                float(row["standard_error"]),
-            )
+            Place(str(row["name"]), [*map(float, row["scores"])],
+                  float(row["mean"]), float(row["standard_error"]))
             for row in rows
-        ]
-        return str(rows[0]["measure"]), places
+        ]  # fmt: skip
+        measure = str(rows[0]["measure"])
+        sign = -1 if measure.endswith("accuracy") else 1
+        return measure, sorted(places, key=lambda place: sign * place.mean)
 
     def _step(self, trial: FrozenTrial, horizon: int) -> Step:
         row = dict(trial.user_attrs["row"])
@@ -127,26 +124,24 @@ class _Reader:
         """What the trial's plain runs cost, and the loss of the first that finished."""
         cost, first = 0.0, None
         for key in trial.user_attrs["runs"]:
-            found = self._answer(key)
-            if isinstance(found, DivergedError):
-                cost += found.share
-                continue
-            cost += 1.0
-            if isinstance(found, Ran) and first is None:
-                first = found.outcome.loss
+            answer = self._answer(key)
+            cost += answer.share if isinstance(answer, DivergedError) else 1.0
+            if isinstance(answer, Ran) and first is None:
+                first = answer.outcome.loss
         return cost, first
 
     def _sweeps(self, trial: FrozenTrial, horizon: int) -> list[Sweep]:
         sweeps = []
         kept, keys = trial.user_attrs["hypergradients"], trial.user_attrs["sweeps"]
         for given, key in zip(kept, keys, strict=True):
-            found = self._answer(key)
-            if isinstance(found, Hypergradient):
-                per_step = {n: blocks(g.numpy(), horizon) for n, g in found.per_step.items()}
-                gradients = {n: g.numpy() for n, g in found.gradients.items()}
-                seed = int(given["seed"])
-                sweeps.append(Sweep(seed, found.value, gradients, per_step, found))
-            else:  # damaged: at least what the trial itself says
-                rest = {n: np.asarray(g, float) for n, g in given.items() if n != "seed"}
-                sweeps.append(Sweep(int(given["seed"]), None, rest))
+            answer = self._answer(key)
+            whole, seed = isinstance(answer, Hypergradient), int(given["seed"])
+            if not isinstance(
+                answer, Hypergradient
+            ):  # damaged: at least what the trial itself says
+                rest = {n: as_tensor(g, dtype=float64) for n, g in given.items() if n != "seed"}
+                answer = Hypergradient(math.nan, None, rest)
+            if any(len(per_step) != horizon for per_step in answer.per_step.values()):
+                raise ValueError(f"hypergradients of runs of another length than {horizon} steps")
+            sweeps.append(Sweep(seed, answer, whole))
         return sweeps

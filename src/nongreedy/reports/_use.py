@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from ._page_parts.document import versions
-from ._page_parts.markup import pairs, section, text
+from ._document import versions
+from ._markup import pairs, section, text
 from ._record import Record
+from ._words import spaced
 
 _MOST_VALUES = 64  # of a schedule are written into code
 
@@ -37,13 +38,13 @@ def code(record: Record) -> str:
 
 def settings(record: Record) -> str:
     """What was asked for, and with which versions."""
-    rows = {key.replace("_", " "): value for key, value in record.settings.items()}
+    rows = {spaced(key): value for key, value in record.settings.items()}
     engine = [part for part in (record.engine.get("engine"), record.engine.get("reason")) if part]
     if engine:
         rows["engine that was used"] = ": ".join(str(part) for part in engine)
     command = (
         "<h3>Options of <code>nongreedy tune</code></h3>"
-        + pairs({key.replace("_", " "): value for key, value in record.command.items()})
+        + pairs({spaced(key): value for key, value in record.command.items()})
         if record.command
         else ""
     )

@@ -9,6 +9,8 @@ from typing import Any
 
 from plotly.utils import PlotlyJSONEncoder
 
+from ._palette import twin
+
 
 class Html(str):
     """Markup that we wrote: `text` lets it through."""
@@ -19,11 +21,11 @@ def text(value: object) -> str:
     return value if isinstance(value, Html) else html.escape(str(value), quote=True)
 
 
-def swatch(light: str, dark: str, dotted: bool) -> Html:
-    """A short line in the colours that a figure gives to a name."""
-    kind = "dotted" if dotted else "solid"
+def swatch(colour: str, dash: str) -> Html:
+    """A short line as a figure gives it to a name."""
+    kind = {"dot": "dotted", "dash": "dashed"}.get(dash, dash)
     return Html(
-        f'<i class="swatch" style="--light:{text(light)};--dark:{text(dark)};--kind:{kind}"></i>'
+        f'<i class="swatch" style="--light:{colour};--dark:{twin(colour)};--kind:{kind}"></i>'
     )
 
 
