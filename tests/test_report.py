@@ -104,7 +104,7 @@ def test_costs_add_up_to_what_the_search_counted(finished):
     costs = Cost.of(record)
     assert sum(value for _, value in costs.table()) == pytest.approx(result.cost)
     assert record.cost == pytest.approx(result.cost)
-    assert sum(costs.each) == pytest.approx(result.history[-1].cost)
+    assert sum(costs.runs) + sum(costs.sweeps) == pytest.approx(result.history[-1].cost)
     # Reverse sweeps cost three plain runs each.
     assert sum(costs.sweeps) == pytest.approx(3 * sum(len(step.sweeps) for step in record.steps))
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..reports._chart import Chart, Line
-from ..reports._document import document, facts, places, versions
+from ..reports._document import document, facts, places, settings
 from ..reports._markup import Html, pairs, section, swatch, table, text
 from ..reports._ranking import Place, ranking
 from ..reports._words import duration, spaced
@@ -21,15 +21,13 @@ def page(compared: Table, regret: Chart) -> str:
     body = [_head(compared, rows), results, _table(compared, regret)]
     if compared.skipped:
         body.append(section("Left out", pairs(compared.skipped)))
-    given = {spaced(key): value for key, value in compared.settings.items()}
-    made = "<h3>Versions that made this page</h3>" + pairs(versions())
-    body.append(section("Settings", pairs(given), made))
+    body.append(settings(compared.settings))
     beside = "compare.png beside this page shows the regret without"
     return document("Comparison", body, [ranked, regret], beside)
 
 
 def _head(compared: Table, rows: Sequence[Row]) -> str:
-    cells, settings = compared.cells(), compared.settings
+    cells, given = compared.cells(), compared.settings
     best, seeds = rows[0], len({piece.seed for piece in compared.pieces})
     several = all(not math.isnan(row.standard_error) for row in rows if row.scores)
     near = f"{len(alike(rows))} of {len(rows)}" if several else "unknown"
@@ -42,17 +40,14 @@ def _head(compared: Table, rows: Sequence[Row]) -> str:
     shown = {
         "Best mean": (best.method, f"{what} {cells[0][1]}, over searches"),
         "Not told apart": (near, why),
-        "Budget": (f"{settings.get('budget', 0):g} plain runs", "at most, for each search"),
+        "Budget": (f"{given.get('budget', 0):g} plain runs", "at most, for each search"),
         "Searches": (len(compared.pieces), f"finished, of {seeds * len(rows)}"),
-        "Time": (
-            duration(sum(piece.seconds for piece in compared.pieces)),
-            "that the searches took",
-        ),
+        "Time": (duration(sum(p.seconds for p in compared.pieces)), "that the searches took"),
     }
     lead = (
-        f"{len(rows)} methods searched for schedules of {settings.get('steps')} steps at equal cost, "
+        f"{len(rows)} methods searched for schedules of {given.get('steps')} steps at equal cost, "
         "counted in gradients. What each search chose on validation data was trained afresh "
-        f"{settings.get('retrain_seeds')} times on seeds that no search had used."
+        f"{given.get('retrain_seeds')} times on seeds that no search had used."
     )
     return f"<h1>Comparison</h1>\n<p>{text(lead)}</p>\n{facts(shown)}"
 

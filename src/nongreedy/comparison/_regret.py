@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -39,35 +38,6 @@ def reached(line: Course, level: float) -> float | None:
     for place, value in line:
         cost = None if value > level else place if cost is None else cost
     return cost
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Regrets on a logarithmic axis, where the best of all, 0, has no place of its own.
-
-    Attributes:
-        lines: Method -> (cost, value), values below `floor` lifted to it, up to the common `end`.
-        floor: Half of the least positive regret.
-        top: Above most of the values: a few that nearly diverged would hide the others.
-    """
-
-    lines: dict[str, Course]
-    floor: float
-    end: float
-    top: float
-
-    @classmethod
-    def of(cls, curves: Mapping[str, Course]) -> Drawn:
-        """What of these curves can be drawn."""
-        values = [value for curve in curves.values() for _, value in curve]
-        positive = [value for value in values if 0 < value < np.inf] or [1e-3]
-        floor = min(positive) / 2
-        end = 1.03 * max((curve[-1][0] for curve in curves.values()), default=1.0)
-        lines = {
-            name: [(cost, max(value, floor)) for cost, value in (*curve, (end, curve[-1][1]))]
-            for name, curve in curves.items()
-        }
-        return cls(lines, floor, end, 2 * float(np.quantile(positive, 0.95)))
 
 
 def mean(curves: Sequence[Course]) -> Course:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from ..reports._chart import Axis, Chart, Line, Text
 from ..reports._palette import FAINT, RETURNED
-from ._regret import Course, Drawn
+from ._regret import Course
 
 OURS = ("default", "paper")
 ALL = "all methods"
@@ -24,25 +26,29 @@ def regret_chart(courses: Mapping[str, Course]) -> Chart:
 
     This library's methods are thick, the paper's ranges dotted.
     """
-    drawn, colours = Drawn.of(courses), _colours(list(courses))
-    lines = []
-    for name, course in drawn.lines.items():
-        costs, values = zip(*course, strict=True)
+    values = [value for course in courses.values() for _, value in course]
+    positive = [value for value in values if 0 < value < np.inf] or [1e-3]
+    # The best of all, 0, has no place on a logarithmic axis: it is drawn at half of the least regret.
+    # A few values that nearly diverged would hide the others: they leave at the top.
+    floor, top = min(positive) / 2, 2 * float(np.quantile(positive, 0.95))
+    end = 1.03 * max((course[-1][0] for course in courses.values()), default=1.0)
+    lines, colours = [], _colours(list(courses))
+    for name, course in courses.items():
+        costs, values = zip(*course, (end, course[-1][1]), strict=True)
         width = 2.6 if name in OURS else 1.4
         dash = "dot" if name.endswith("-paper-ranges") else "solid"
-        lines.append(Line(costs, values, colours[name], width, name, stairs=True, dash=dash))
+        y = np.maximum(values, floor)
+        lines.append(Line(costs, y, colours[name], width, name, stairs=True, dash=dash))
     caption = (
         "Validation loss, in fresh trainings, of what each method would have returned at this "
         "cost, mean over searches, above that of the best of all at its end. The best is 0 and is "
         "drawn just above the lower edge. Colours are those of the table; dotted: the paper's ranges."
     )
-    edge = drawn.floor / 1.25
-    said = Text(
-        0, edge, "the best of all is 0, drawn just above this edge", FAINT, "left", "normal"
-    )
+    note = "the best of all is 0, drawn just above this edge"
+    said = Text(0, floor / 1.25, note, FAINT, "left", "normal")
     return Chart(
-        "regret", "regret against cost", caption, Axis("cost (plain training runs)", (0, drawn.end)),
-        Axis("validation loss above the best", (edge, drawn.top), logarithmic=True),
+        "regret", "regret against cost", caption, Axis("cost (plain training runs)", (0, end)),
+        Axis("validation loss above the best", (floor / 1.25, top), logarithmic=True),
         [*lines, said], _choices(lines), ALL, tall=True,
     )  # fmt: skip
 

@@ -115,26 +115,19 @@ class Table:
 
 
 def _row(name: str, pieces: Sequence[Piece], measure: str) -> Row:
-    found = [piece for piece in pieces if piece.fresh]
-    scores = [piece.score(measure) for piece in found]
+    judged = [piece for piece in pieces if piece.fresh]
+    scores = [piece.score(measure) for piece in judged]
 
     def mean(values: list[float]) -> float:
         return statistics.fmean(values) if values else math.nan
 
     error = statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
-    return Row(
-        method=name,
-        scores=scores,
-        mean=mean(scores),
-        standard_error=error,
-        validation_loss=mean([piece.score("validation_loss") for piece in found]),
-        seen_loss=mean([piece.validation_loss for piece in found]),
-        cost=mean([piece.cost for piece in pieces]),
-        runs=mean([piece.runs for piece in pieces]),
-        unfinished=mean([piece.unfinished for piece in pieces]),
-        seconds=mean([piece.seconds for piece in pieces]),
-        failures=len(pieces) - len(found),
-    )
+    fresh = mean([piece.score("validation_loss") for piece in judged])
+    seen = mean([piece.validation_loss for piece in judged])
+    names = ("cost", "runs", "unfinished", "seconds")
+    spent = {what: mean([getattr(piece, what) for piece in pieces]) for what in names}
+    failures = len(pieces) - len(judged)
+    return Row(name, scores, mean(scores), error, fresh, seen, **spent, failures=failures)
 
 
 def shown(value: float, percent: bool) -> str:

@@ -144,7 +144,7 @@ class Chart:
         caption: What it shows, in words.
         choices: Label -> marks that are seen when it is chosen; marks of no choice always are.
         chosen: The label that is chosen at first.
-        legend: Whether the marks' labels are listed.
+        legend: Whether labels of points and bars are listed.
         tall: Whether it needs more height than others.
         main: Whether it is one of those in a report's image.
     """

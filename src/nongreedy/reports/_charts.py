@@ -26,7 +26,7 @@ def charts_of(record: Record) -> dict[str, list[Chart]]:
         "progress": [chart for chart in maybe if chart is not None],
         "judged": _judged(record),
         "hypergradients": hypergradients(record),
-        "cost": [Cost.of(record).chart(record)],
+        "cost": [Cost.of(record).chart(record.rows)],
     }
 
 

@@ -11,9 +11,10 @@ from plotly.offline import get_plotlyjs
 
 from ..schedules._version import __version__
 from ._chart import Chart
-from ._markup import choice, json_for_script, text
+from ._markup import choice, json_for_script, pairs, section, text
 from ._palette import twin
 from ._plotly import figure
+from ._words import spaced
 
 # Nothing is fetched: not even a page that was tampered with could.
 _POLICY = (
@@ -83,9 +84,8 @@ def places(charts: Sequence[Chart]) -> str:
         f"<figcaption>{text(chart.caption)}</figcaption>\n</figure>\n"
         for chart in charts
     ]
-    choose = ""
-    if labels := list(dict.fromkeys(label for chart in charts for label in chart.choices)):
-        choose = choice([chart.key for chart in charts], labels, charts[0].chosen)
+    labels = list(dict.fromkeys(label for chart in charts for label in chart.choices))
+    choose = choice([chart.key for chart in charts], labels, charts[0].chosen) if labels else ""
     return f'{choose}<div class="plots">\n{"".join(parts)}</div>\n'
 
 
@@ -98,7 +98,9 @@ def facts(rows: Mapping[str, tuple[object, object]]) -> str:
     return f'<dl class="facts">{boxes}</dl>\n'
 
 
-def versions() -> dict[str, object]:
-    """Of what made the page."""
-    others = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
-    return {"nongreedy": __version__, **others, "python": platform.python_version()}
+def settings(given: Mapping[str, object], *more: str) -> str:
+    """What was asked for, and with which versions the page was made."""
+    versions = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
+    versions = {"nongreedy": __version__, **versions, "python": platform.python_version()}
+    made = "<h3>Versions that made this page</h3>" + pairs(versions)
+    return section("Settings", pairs({spaced(k): v for k, v in given.items()}), *more, made)

@@ -36,7 +36,7 @@ def losses(
     if final is not None:
         seen.append(final)
         ends, label = outer_steps(history).range, "in the final comparison"
-        marks.append(Line(ends or (), [final, final], RETURNED, 1.4, label, dash="dash"))
+        marks.insert(0, Line(ends or (), [final, final], RETURNED, 1.4, label, dash="dash"))
         caption += f" Dashed: the returned schedule in the final comparison, {number(final, 3)}."
     if origin is not None:
         place, loss = origin.index, origin.validation_loss

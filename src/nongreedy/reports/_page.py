@@ -13,18 +13,26 @@ from ._losses import came_to
 from ._markup import pairs, section, table, text
 from ._record import Record
 from ._trust import trust_section
-from ._use import settings, use
+from ._use import asked, use
 from ._words import duration, number, spaced
 
 
 def page(record: Record, charts: Mapping[str, Sequence[Chart]]) -> str:
     """The whole document."""
-    parts = (_schedules, _progress, _judged, _hypergradients, _cost)
-    body = [part(record, charts[part.__name__[1:]]) for part in parts]
-    body += [trust_section(record), use(record), settings(record)]
+    body = [
+        _head(record),
+        _schedules(record, charts["schedules"]),
+        _progress(record, charts["progress"]),
+        _judged(record, charts["judged"]),
+        _hypergradients(record, charts["hypergradients"]),
+        _cost(record, charts["cost"]),
+        trust_section(record),
+        use(record),
+        asked(record),
+    ]
     drawn = [chart for each in charts.values() for chart in each]
     beside = "report.png and report.svg beside this page show the main ones without"
-    return document(f"Study {record.name}", [_head(record), *body], drawn, beside)
+    return document(f"Study {record.name}", body, drawn, beside)
 
 
 def _head(record: Record) -> str:
@@ -32,17 +40,15 @@ def _head(record: Record) -> str:
     begun = "first schedule" if of_first else "after the first outer step"
     done = "returned, in the final comparison" if record.status else "last accepted outer step"
     asked = record.settings.get("outer_steps")
-    costs = "" if record.last_cost is not None else "final comparison not counted"
+    costs = "final comparison not counted" if record.status else "up to the last outer step"
     shown = {
         "Validation loss": (
             f"{number(start, 3)} → {number(record.loss, 3)}", f"{begun} → {done}"
         ),
-        "Cost": (f"{record.cost:.1f} plain runs", costs),
+        "Cost": (f"{record.cost:.1f} plain runs", costs if record.last_cost is None else ""),
         "Outer steps": (f"{len(record.steps)} of {asked}", f"runs of {record.horizon} training steps"),
-        "Time": (duration(record.seconds), "that the outer steps took"),
+        "Time": (duration(sum(row.seconds for row in record.rows)), "that the outer steps took"),
     }  # fmt: skip
-    if not record.status and record.last_cost is None:
-        shown["Cost"] = (shown["Cost"][0], "up to the last outer step")
     return (
         f"<h1>Study {text(record.name)}</h1>\n<p>Tuned: {text(_tuned(record))}.</p>\n"
         f"{_state(record)}\n{facts(shown)}"
@@ -67,11 +73,8 @@ def _tuned(record: Record) -> str:
 
 
 def _state(record: Record) -> str:
-    lost = (
-        f"<p>{record.lost} kept answers of runs or sweeps are damaged and left out.</p>"
-        if record.lost
-        else ""
-    )
+    lost = f"<p>{record.lost} kept answers of runs or sweeps are damaged and left out.</p>"
+    lost = lost if record.lost else ""
     if record.status is not None:
         name = spaced(record.status.name).capitalize()
         return f"<p><strong>{text(name)}.</strong> {text(record.status.value)}</p>{lost}"

@@ -87,8 +87,9 @@ def _values(mark: Line | Points | Bars, chart: Chart) -> dict[str, Any]:
     if chart.y.names or (isinstance(mark, Points) and mark.edge):
         said = where
     given: dict[str, Any] = {"x": _short(mark.x), "y": y, "name": html.escape(mark.label)}
+    given["showlegend"] = not isinstance(mark, Line)
     if not mark.label:
-        return given | {"hoverinfo": "skip", "showlegend": False}
+        return given | {"hoverinfo": "skip"}
     if isinstance(mark, Points) and mark.notes:
         given["text"] = [html.escape(note) for note in mark.notes]
         said += "<br>%{text}"

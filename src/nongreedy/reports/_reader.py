@@ -46,12 +46,10 @@ class _Reader:
         for trial in self.storage.trials():
             trials.setdefault(trial.user_attrs.get("outer_step"), trial)
         rows = sorted(index for index in trials if isinstance(index, int))
-        resume = None
-        if isinstance(command, dict):
-            target = command.get("target")
-            resume = self.storage.address.resume_command(
-                self.storage.name, str(target) if target else None
-            )
+        command, resume = command if isinstance(command, dict) else {}, None
+        if command:
+            target = str(command.get("target") or "") or None
+            resume = self.storage.address.resume_command(self.storage.name, target)
         if not rows or not isinstance(settings, dict):
             again = f"Go on with it first: {resume}" if resume else "Go on with it first."
             raise StudyError(f"{self.where} has no finished outer step to report. {again}")
@@ -83,7 +81,7 @@ class _Reader:
                 raise ValueError(f"a schedule without {', '.join(sorted(lacking))}")
         return Record(
             self.storage.name, self.storage.address.shown, settings,
-            command if isinstance(command, dict) else {}, engine if isinstance(engine, dict) else {},
+            command, engine if isinstance(engine, dict) else {},
             steps, schedule, loss, Status[status] if status is not None else None,
             last_cost, resume, self._judged(), self.lost,
         )  # fmt: skip
@@ -106,9 +104,10 @@ class _Reader:
         if row["validation_loss"] is None:
             row["validation_loss"] = math.inf
         cost, first = self._runs(trial)
-        sweeps = self._sweeps(trial, horizon)
-        curve = {step: loss for step, loss in trial.intermediate_values.items()}
-        return Step(OuterStep(**row), self._schedule(trial), curve, sweeps, cost, first)
+        schedule, sweeps = self._schedule(trial), self._sweeps(trial, horizon)
+        return Step(
+            OuterStep(**row), schedule, dict(trial.intermediate_values), sweeps, cost, first
+        )
 
     def _schedule(self, trial: FrozenTrial) -> Schedule:
         return Schedule.from_json(trial.user_attrs["schedule"], source=f"trial {trial.number}")
@@ -135,10 +134,8 @@ class _Reader:
         kept, keys = trial.user_attrs["hypergradients"], trial.user_attrs["sweeps"]
         for given, key in zip(kept, keys, strict=True):
             answer = self._answer(key)
-            whole, seed = isinstance(answer, Hypergradient), int(given["seed"])
-            if not isinstance(
-                answer, Hypergradient
-            ):  # damaged: at least what the trial itself says
+            seed, whole = int(given["seed"]), isinstance(answer, Hypergradient)
+            if not isinstance(answer, Hypergradient):  # damaged: what the trial itself says is left
                 rest = {n: as_tensor(g, dtype=float64) for n, g in given.items() if n != "seed"}
                 answer = Hypergradient(math.nan, None, rest)
             if any(len(per_step) != horizon for per_step in answer.per_step.values()):

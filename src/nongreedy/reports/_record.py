@@ -117,8 +117,3 @@ class Record:
     def cost(self) -> float:
         """Plain training runs' worth of gradients, as far as it is known."""
         return self.rows[-1].cost + (self.last_cost or 0.0)
-
-    @property
-    def seconds(self) -> float:
-        """That the outer steps took."""
-        return sum(row.seconds for row in self.rows)

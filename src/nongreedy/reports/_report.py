@@ -7,8 +7,6 @@ from pathlib import Path
 
 from ..schedules._files import make_writable, replace_file
 from ..studies import Study
-from ._charts import charts_of
-from ._reader import read
 
 PAGE, IMAGES = "report.html", ("report.png", "report.svg")
 
@@ -49,8 +47,10 @@ def report(
         nongreedy.errors.StudyError: No study file 'nowhere.db'.
     """
     # Drawing is imported when something is drawn: it takes as long as torch's import.
+    from ._charts import charts_of
     from ._matplotlib import panels
     from ._page import page
+    from ._reader import read
 
     study = Study.of(study)
     record = read(study)
