@@ -31,8 +31,9 @@ def schedule_figure(schedule: Schedule, history: Sequence[OuterStep], steps: int
     Cannot: draw hyperparameters that hold throughout a run, such as a :class:`Variable`.
 
     Example:
-        >>> schedule = Schedule.of(learning_rate=[0.1, 0.05])
-        >>> [axis.get_title("left") for axis in schedule_figure(schedule, [], steps=100).axes]
+        >>> import nongreedy as ng
+        >>> figure = schedule_figure(ng.Schedule.of(learning_rate=[0.1, 0.05]), [], steps=100)
+        >>> [axis.get_title("left") for axis in figure.axes]
         ['learning rate', 'validation loss']
     """
     from ._matplotlib import panels  # imported when something is drawn: it takes as long as torch
