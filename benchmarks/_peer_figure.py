@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from nongreedy.reports._figure import FAINT, INK, PAPER, dress, number
+from nongreedy.reports._matplotlib import dress
+from nongreedy.reports._palette import FAINT, INK, PAPER
+from nongreedy.reports._words import number
 
 from ._peer_cells import PLAIN, Cell
 from ._peer_list import ON_SGD

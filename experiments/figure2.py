@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import nongreedy as ng
-from nongreedy.reports._figure import FAINT, INK, PAPER, RETURNED
+from nongreedy.reports._palette import FAINT, INK, PAPER, RETURNED
 from nongreedy.statistics._sharing import measured
 
 from ._work import Scale, Work, begun, conduct

@@ -30,7 +30,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 import nongreedy as ng
-from nongreedy.reports._figure import FAINT, INK, OUTER_STEPS, PAPER, RETURNED
+from nongreedy.reports._palette import FAINT, INK, PAPER, RETURNED, of_step
 
 from ._work import Scale, Stopped, Work, begun, conduct, spread
 
@@ -148,7 +148,7 @@ def draw(work: Work, path: Path) -> None:
         history = [step["values"]["learning_rate"] for step in row["history"]][:-1]
         for number, values in enumerate(history):
             if len(values) <= 50:  # of hypergradient descent there is one run, not a history
-                shade = OUTER_STEPS(number / max(len(history) - 1, 1))
+                shade = of_step(number, len(history))
                 edges = [k / len(values) * work.scale.steps for k in range(len(values) + 1)]
                 axis.stairs(values, edges, color=shade, baseline=None)
         rates = row["final"]["learning_rate"]

@@ -9,7 +9,7 @@ import torch
 import nongreedy as ng
 from benchmarks import trust as study
 from benchmarks._noisy import NoisyQuadratic, Walk
-from nongreedy.reports._figure import schedule_figure
+from nongreedy.reports import schedule_figure
 from nongreedy.search.rules._rungs import cut
 from nongreedy.statistics._splitting import LEVEL, cuts
 from nongreedy.testing import tiny_task
@@ -141,7 +141,7 @@ def test_a_search_repeats_itself_and_ends_with_an_ordinary_file(tmp_path):
     assert torch.equal(read.values(100)["learning_rate"], values)
     kind = json.loads((tmp_path / "schedule.json").read_text())["hyperparameters"]["learning_rate"]
     assert kind["basis"] in ("windows", "unequal_windows")
-    schedule_figure(first.schedule, first.history, tmp_path / "schedule.png", 32)
+    schedule_figure(first.schedule, first.history, 32).savefig(tmp_path / "schedule.png")
     for row in first.history:
         edges = row.edges.get("learning_rate", [])
         assert not edges or len(edges) + 1 == len(row.values["learning_rate"])

@@ -9,7 +9,9 @@ import pytest
 from matplotlib.colors import to_hex
 
 import nongreedy as ng
-from nongreedy.reports import _figure
+from nongreedy.reports import schedule_figure
+from nongreedy.reports._palette import RETURNED
+from nongreedy.reports._words import number
 
 STEPS = 40
 
@@ -27,19 +29,25 @@ SCHEDULE = ng.Schedule.of(learning_rate=[0.04, 0.01], momentum=0.9)
 
 
 def curves(axis):
-    """Colour -> values of the stairs of a panel, in the order they were drawn."""
-    return [(to_hex(p.get_edgecolor()), np.asarray(p.get_data().values)) for p in axis.patches]
+    """Colour -> values of the stairs of a panel at every step, in the order they were drawn."""
+    stairs = [line for line in axis.lines if line.get_drawstyle() == "steps-post"]
+    at = np.arange(STEPS) + 0.5
+    return [
+        (line.get_color(), line.get_ydata()[np.searchsorted(line.get_xdata(), at) - 1])
+        for line in sorted(stairs, key=lambda line: line.get_zorder())
+    ]
 
 
 def test_returned_schedule_is_drawn_dark_over_accepted_ones_only():
-    axis = _figure._drawn(SCHEDULE, HISTORY, STEPS).axes[0]
+    axis = schedule_figure(SCHEDULE, HISTORY, STEPS).axes[0]
     drawn = curves(axis)
     colour, values = drawn[-1]
-    assert colour == _figure.RETURNED
+    assert colour == RETURNED
     np.testing.assert_allclose(values, SCHEDULE.values(STEPS)["learning_rate"])
-    # Two accepted predecessors, a white edge, the schedule; the rejected rate 1.0 is nowhere.
-    assert len(drawn) == 4
+    # Two accepted predecessors and the schedule; the rejected rate 1.0 is nowhere.
+    assert len(drawn) == 3
     assert max(values.max() for _, values in drawn) == 0.04
+    assert axis.lines[-1].get_path_effects()  # a white edge, where it covers its predecessors
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,7 @@ def test_returned_schedule_is_drawn_dark_over_accepted_ones_only():
     ids=["decades", "alike", "zero"],
 )
 def test_axis_is_logarithmic_where_that_shows_more(rates, scale):
-    axis = _figure._drawn(ng.Schedule.of(learning_rate=rates), [], STEPS).axes[0]
+    axis = schedule_figure(ng.Schedule.of(learning_rate=rates), [], STEPS).axes[0]
     assert axis.get_yscale() == scale
     low, high = axis.get_ylim()
     assert low <= min(rates)
@@ -57,22 +65,27 @@ def test_axis_is_logarithmic_where_that_shows_more(rates, scale):
 
 def test_loss_panel_shows_every_finite_row_and_marks_the_origin():
     history = [*HISTORY, row(3, math.inf, accepted=False, learning_rate=[5.0], momentum=[0.9])]
-    axis = _figure._drawn(SCHEDULE, history, STEPS).axes[-1]
-    markers = [line for line in axis.lines if line.get_marker() == "o"]
-    assert [line.get_xdata()[0] for line in markers[:-1]] == [0, 1, 2]
-    marked = markers[-1]
-    assert (marked.get_xdata()[0], marked.get_ydata()[0]) == (2, 0.5)
+    axis = schedule_figure(SCHEDULE, history, STEPS).axes[-1]
+    *rows, marked = sorted(axis.collections, key=lambda points: points.get_zorder())
+    places = [[*points.get_offsets().T] for points in rows]
+    shown = {int(x): float(y) for points in places for x, y in zip(*points, strict=True)}
+    assert shown.pop(3) == 0.96  # the one that diverged: at the upper edge
+    assert shown == {0: 2.0, 1: 9.0, 2: 0.5}
+    assert marked.get_offsets().tolist() == [[2, 0.5]]
+    assert to_hex(marked.get_facecolor()[0]) == RETURNED
     assert [text.get_text() for text in axis.texts] == ["0.5"]
 
 
 def test_origin_is_found_though_its_window_was_split_since():
     history = [row(0, 0.7, learning_rate=[0.1]), row(1, 0.6, learning_rate=[0.1, 0.2])]
-    origin = _figure.origin(ng.Schedule.of(learning_rate=[0.1, 0.1]), history, STEPS)
-    assert origin is history[0]
+    figure = schedule_figure(ng.Schedule.of(learning_rate=[0.1, 0.1]), history, STEPS)
+    marked = max(figure.axes[-1].collections, key=lambda points: points.get_zorder())
+    assert marked.get_offsets().tolist() == [[0, 0.7]]
 
 
 def test_a_search_without_a_finished_outer_step_can_be_drawn(tmp_path):
-    assert _figure.schedule_figure(SCHEDULE, [], tmp_path / "a.png", STEPS).stat().st_size > 1000
+    schedule_figure(SCHEDULE, [], STEPS).savefig(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000
 
 
 def test_coefficients_of_linear_bases_are_joined_by_lines():
@@ -81,7 +94,7 @@ def test_coefficients_of_linear_bases_are_joined_by_lines():
     schedule = schedule.with_coefficients({"learning_rate": SCHEDULE["learning_rate"].new_tensor(
         [0.0, 1.0, 0.0])})  # fmt: skip
     history = [row(0, learning_rate=[0.0, 2.0])]
-    axis = _figure._drawn(schedule, history, STEPS).axes[0]
+    axis = schedule_figure(schedule, history, STEPS).axes[0]
     assert not axis.patches
     np.testing.assert_allclose(axis.lines[0].get_ydata(), np.linspace(0, 2, STEPS))
     np.testing.assert_allclose(axis.lines[-1].get_ydata(), schedule.values(STEPS)["learning_rate"])
@@ -91,7 +104,8 @@ def test_coefficients_of_linear_bases_are_joined_by_lines():
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_writes_the_format_of_the_suffix_and_leaves_settings_alone(tmp_path, suffix):
     before = dict(matplotlib.rcParams)
-    path = _figure.schedule_figure(SCHEDULE, HISTORY, tmp_path / f"a{suffix}", STEPS)
+    path = tmp_path / f"a{suffix}"
+    schedule_figure(SCHEDULE, HISTORY, STEPS).savefig(path)
     start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix]
     assert path.read_bytes().startswith(start)
     assert dict(matplotlib.rcParams) == before
@@ -102,7 +116,7 @@ def test_any_number_of_hyperparameters(count, tmp_path):
     names = ["learning_rate", "momentum", "weight_decay", "epsilon"][:count]
     schedule = ng.Schedule.of(**{name: [0.5] * 20 for name in names})
     history = [replace(HISTORY[0], values={name: [0.5] for name in names})]
-    figure = _figure._drawn(schedule, history, STEPS)
+    figure = schedule_figure(schedule, history, STEPS)
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert titles == [*(name.replace("_", " ") for name in names), "validation loss"]
 
@@ -121,4 +135,4 @@ def test_any_number_of_hyperparameters(count, tmp_path):
     ],
 )
 def test_numbers_are_short(value, text):
-    assert _figure.number(value) == text
+    assert number(value) == text

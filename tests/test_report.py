@@ -10,12 +10,13 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from plotly import graph_objects
 
 import nongreedy as ng
-from nongreedy.reports import _page as pages
+from nongreedy.reports import report
+from nongreedy.reports._chart import Axis
 from nongreedy.reports._cost import Cost
-from nongreedy.reports._page_parts.markup import json_for_script
-from nongreedy.reports._page_parts.scale import ticks
+from nongreedy.reports._markup import json_for_script
 from nongreedy.reports._reader import read
 from nongreedy.reports._series import POINTS, band, blocks, over_run
 from nongreedy.reports._trust import coefficients
@@ -46,7 +47,7 @@ def finished(tmp_path_factory):
     """A finished study, its result and its page."""
     study = ng.Study(tmp_path_factory.mktemp("finished") / "study.db", "finished")
     result = search(study)
-    return study, result, pages.page(read(study))
+    return study, result, page_of(study)
 
 
 @pytest.fixture
@@ -55,6 +56,11 @@ def copied(finished, tmp_path):
     shutil.copy(finished[0].storage, tmp_path / "study.db")
     with sqlite3.connect(tmp_path / "study.db") as database:
         yield ng.Study(tmp_path / "study.db", "finished"), database
+
+
+def page_of(study):
+    """What a report's file says."""
+    return report(study).read_text("utf-8")
 
 
 def figures(page):
@@ -98,7 +104,7 @@ def test_costs_add_up_to_what_the_search_counted(finished):
     costs = Cost.of(record)
     assert sum(value for _, value in costs.table()) == pytest.approx(result.cost)
     assert record.cost == pytest.approx(result.cost)
-    assert sum(costs.each) == pytest.approx(result.history[-1].cost)
+    assert sum(costs.runs) + sum(costs.sweeps) == pytest.approx(result.history[-1].cost)
     # Reverse sweeps cost three plain runs each.
     assert sum(costs.sweeps) == pytest.approx(3 * sum(len(step.sweeps) for step in record.steps))
 
@@ -111,9 +117,12 @@ def test_hypergradients_are_those_of_the_engine(finished):
     engine = ng.Reverse()
     run_ = ng.Run(small_task(), OPTIMIZER, STEPS, sweep.seed)
     found = engine.differentiate(engine.rollout(run_, first, keep=True), record.learned)
-    np.testing.assert_allclose(sweep.per_step["learning_rate"][1], found.per_step["learning_rate"])
+    kept = sweep.hypergradient.per_step["learning_rate"]
+    np.testing.assert_allclose(kept, found.per_step["learning_rate"])
     drawn = figures(page)["figures"]
     assert {f"hypergradient-{place}" for place in range(3)} <= drawn.keys()
+    for figure in drawn.values():  # Plotly knows every property and accepts every value
+        graph_objects.Figure(data=figure["data"], layout=figure["layout"])
 
 
 def test_the_pasted_code_gives_the_returned_schedule(finished):
@@ -129,7 +138,7 @@ def test_the_pasted_code_gives_the_returned_schedule(finished):
 def test_an_unfinished_study_says_how_to_go_on(tmp_path):
     study = ng.Study(tmp_path / "study.db")
     unfinished(study)
-    page = pages.page(read(study))
+    page = page_of(study)
     assert "Unfinished." in shown(page)
     assert "ng.tune(..., study=...)" in shown(page)
     storage = study.open()
@@ -143,7 +152,7 @@ def test_an_unfinished_study_says_how_to_go_on(tmp_path):
 def test_a_diverged_step_is_named_and_marked(tmp_path):
     result = rejected(ng.Study(tmp_path / "study.db"))
     assert not all(row.accepted for row in result.history)
-    page = pages.page(read(ng.Study(tmp_path / "study.db")))
+    page = page_of(ng.Study(tmp_path / "study.db"))
     names = [trace.get("name") for trace in figures(page)["figures"]["losses"]["data"]]
     assert "diverged" in names
     assert "diverged" in shown(page)
@@ -162,7 +171,7 @@ def test_names_and_texts_cannot_become_code(copied):
     storage = study.open()
     storage.write("note:command", {"target": f"</pre>{HOSTILE}", "out": "</script>"})
     storage.close()
-    page = pages.page(read(study))
+    page = page_of(study)
     assert page.count("<script") == page.count("</script>") == 4  # ours, and none in the data
     assert "alert(1)</script" not in page
     assert "alert(1)" in shown(page)
@@ -182,10 +191,10 @@ def test_where_answers_are_lost_the_trials_still_speak(copied, finished):
     database.commit()
     record = read(study)
     assert record.start == (result.history[0].validation_loss, False)
-    words = shown(pages.page(record))
+    words = shown(page_of(study))
     assert f"{record.lost} kept answers" in words and record.lost > 3
     assert "keeps no derivatives step by step" in words
-    assert any(step.sweeps[0].gradients for step in record.steps if step.sweeps)
+    assert any(step.sweeps[0].hypergradient.gradients for step in record.steps if step.sweeps)
 
 
 JUDGED = [
@@ -206,7 +215,7 @@ def judge(study):
 def test_fresh_trainings_are_shown_where_the_command_line_made_them(copied, finished):
     assert "Fresh trainings" not in shown(finished[2])
     judge(copied[0])
-    page = pages.page(read(copied[0]))
+    page = page_of(copied[0])
     words = shown(page)
     assert "Fresh trainings" in words and "0.5000 0.2500 0.2500, 0.7500" in words
     drawn = figures(page)["figures"]["ranking"]["data"]
@@ -220,15 +229,16 @@ def test_trust_is_what_the_seeds_say(tmp_path, engine):
     search(study, engine=engine, outer="paper", seeds=3, outer_steps=1, budget=None)
     record = read(study)
     step = record.steps[0]
-    found = coefficients(record, step)
+    found = list(coefficients(record, step))
     assert [c.place for c in found[:3]] == ["steps 0 to 2", "steps 3 to 5", "steps 6 to 7"]
     for index, one in enumerate(found[:3]):
-        values = [sweep.gradients["learning_rate"][index] for sweep in step.sweeps]
+        gradients = [sweep.hypergradient.gradients["learning_rate"] for sweep in step.sweeps]
+        values = [float(gradient[index]) for gradient in gradients]
         assert len(values) == 3
         assert one.ratio == pytest.approx(abs(np.mean(values)) / (np.std(values, ddof=1) / 3**0.5))
         agree = len({np.sign(value) for value in values}) == 1
         assert (one.same == 3) == agree == (one.verdict != "seeds disagree")
-    words = shown(pages.page(read(study)))
+    words = shown(page_of(study))
     assert "Outer step 0 has the hypergradients of 3 seeds." in words
 
 
@@ -244,7 +254,7 @@ def test_variables_are_summed_up_in_words(tmp_path):
     study = ng.Study(tmp_path / "study.db")
     settings = {"steps": STEPS, "outer_steps": 1, "outer": "paper", "study": study}
     ng.tune(task, ng.SGD(0.1, 0.5, 0.0), **settings)
-    page = pages.page(read(study))
+    page = page_of(study)
     assert "96 values from" in shown(page)
     assert not any(key.startswith("schedule") for key in figures(page)["figures"])
     # Too many to write down: the file is named.
@@ -286,7 +296,7 @@ def test_band_is_the_deviation_over_seeds():
 
 def test_ticks_of_decades_are_few_and_inside():
     for low, high in ((0.1, 3.0), (1e-5, 1.0), (1e-12, 1e3)):
-        places, texts = ticks(np.array([low, high]))
+        places, texts = Axis.of("", [low, high]).ticks()
         assert 2 <= len(places) <= 10
         assert all(low / 1.6 <= place <= high * 1.6 for place in places)
         assert len(texts) == len(set(texts))

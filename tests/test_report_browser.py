@@ -6,8 +6,7 @@ import pytest
 
 import nongreedy as ng
 from nongreedy.comparison import METHODS
-from nongreedy.reports._page import page
-from nongreedy.reports._reader import read
+from nongreedy.reports import report
 
 from .browser import Browser, needs_browser
 from .study_runs import OPTIMIZER, STEPS, search, small_task
@@ -30,9 +29,7 @@ def study_page(folder, name):
     study = ng.Study(folder / f"{name}.db", HOSTILE if name == "diverged" else "nongreedy")
     if name == "finished":
         judge(study)
-    path = folder / f"{name}.html"
-    path.write_text(page(read(study)), "utf-8")
-    return path
+    return report(study, folder / name)
 
 
 def comparison_page(folder, name):

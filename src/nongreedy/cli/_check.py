@@ -14,7 +14,7 @@ from rich.progress import track
 import nongreedy as ng
 from nongreedy import testing
 from nongreedy.errors import nearest_name
-from nongreedy.reports._figure import duration
+from nongreedy.reports._words import duration
 from nongreedy.testing import Cell, Finding, Table, Verdict
 
 from . import _load

@@ -13,8 +13,8 @@ from rich.table import Table
 
 import nongreedy as ng
 from nongreedy.comparison import METHODS, Piece
-from nongreedy.comparison._comparison import shown
-from nongreedy.reports._figure import duration
+from nongreedy.comparison._table import shown
+from nongreedy.reports._words import duration
 
 from . import _output
 from . import _target as options

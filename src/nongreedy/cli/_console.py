@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 import nongreedy as ng
-from nongreedy.reports._figure import duration, number
+from nongreedy.reports._words import duration, number
 
 REFRESH = 0.1  # seconds between two redrawings; a callback in between must cost next to nothing
 

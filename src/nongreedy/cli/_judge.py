@@ -9,8 +9,8 @@ from typing import Any
 import nongreedy as ng
 from nongreedy.comparison import Piece, Row
 from nongreedy.comparison._compare import FRESH
-from nongreedy.comparison._comparison import spread
 from nongreedy.comparison._piece import measured, measures
+from nongreedy.comparison._table import spread
 
 from ._console import Display
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import nongreedy as ng
-from nongreedy.reports._figure import schedule_figure
+from nongreedy.reports import schedule_figure
 from nongreedy.schedules._files import make_writable, plain, replace_file
 
 from ._exit import Mistake
@@ -34,7 +34,8 @@ def write_result(
     """Write the schedule, the history and the picture of a search."""
     result.schedule.save(directory / SCHEDULE)
     write_history(directory, result, steps, settings)
-    schedule_figure(result.schedule, result.history, directory / FIGURE, steps)
+    figure = schedule_figure(result.schedule, result.history, steps)
+    figure.savefig(directory / FIGURE, dpi=200)
 
 
 def write_history(

@@ -8,7 +8,7 @@ import typer
 
 import nongreedy as ng
 from nongreedy.planning import Forecast, Plan
-from nongreedy.reports._figure import duration
+from nongreedy.reports._words import duration
 
 from . import _target as options
 from ._exit import reported

@@ -16,7 +16,7 @@ import nongreedy as ng
 from nongreedy.comparison import Piece
 from nongreedy.engines import engine_from
 from nongreedy.optimizers import Optimizer
-from nongreedy.reports._figure import duration, number
+from nongreedy.reports._words import duration, number
 from nongreedy.schedules import Basis
 from nongreedy.search.rules import OuterRule, outer_from
 

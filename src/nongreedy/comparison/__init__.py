@@ -2,11 +2,12 @@
 
 from ..schedules._export import export
 from ._compare import compare
-from ._comparison import Comparison, Row
+from ._comparison import Comparison
 from ._meter import Meter
 from ._method import Method
 from ._methods import METHODS
 from ._piece import MEASURES, Log, Piece
+from ._table import Row
 
 __all__ = [
     "MEASURES",

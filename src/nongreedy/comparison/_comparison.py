@@ -1,51 +1,20 @@
-"""A comparison: the table of its methods, its files and its figure."""
+"""A comparison: a table, and its files."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..schedules._files import plain, replace_file
-from ._piece import MEASURES, Log, Piece
-from ._regret import Line, reached, regrets
+from ._piece import Log
+from ._table import Table
 
 
 @dataclass(frozen=True)
-class Row:
-    """One method over its outer seeds.
-
-    Attributes:
-        scores: Mean over the fresh trainings for each outer seed at which something was found.
-        mean, standard_error: Of these; the error is nan for a single one.
-        validation_loss: Mean over fresh trainings: what the choice is worth.
-        seen_loss: Mean of what the searches saw of their choices; lower by the luck of the draw.
-        cost: Mean plain runs' worth of gradients spent by a search.
-        runs, unfinished: Mean number of runs that it began, and of those that diverged or were pruned.
-        seconds: Mean time of a search.
-        failures: Outer seeds at which nothing was found.
-    """
-
-    method: str
-    scores: list[float]
-    mean: float
-    standard_error: float
-    validation_loss: float
-    seen_loss: float
-    cost: float
-    runs: float
-    unfinished: float
-    seconds: float
-    failures: int
-
-
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Table):
     """What :func:`nongreedy.compare` returns.
 
     Attributes:
@@ -54,78 +23,11 @@ class Comparison:
         skipped: Name of a method that did not take part -> why.
     """
 
-    pieces: Sequence[Piece]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    skipped: Mapping[str, str] = field(default_factory=dict)
-
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Comparison:
         """From the JSON lines of a comparison, finished or not."""
         pieces = list(Log(path).read().values())
         return cls(pieces, pieces[0].settings if pieces else {})
-
-    @property
-    def measure(self) -> str:
-        """What methods are ranked by: the first of :data:`MEASURES` that fresh trainings gave."""
-        return next(
-            (name for name in MEASURES if any(name in piece.fresh for piece in self.pieces)),
-            MEASURES[-1],
-        )
-
-    def rows(self) -> list[Row]:
-        """The methods, best first by the mean of the measure; those that found nothing last."""
-        groups: dict[str, list[Piece]] = {}
-        for piece in self.pieces:
-            groups.setdefault(piece.method, []).append(piece)
-        sign = -1 if self.measure.endswith("accuracy") else 1
-        rows = [_row(name, pieces, self.measure) for name, pieces in groups.items()]
-        return sorted(rows, key=lambda r: math.inf if math.isnan(r.mean) else sign * r.mean)
-
-    def regret(self, measure: str = "validation_loss") -> dict[str, Line]:
-        """Method -> how far `measure` lies from that of the best of all, against the cost."""
-        return regrets(self.pieces, measure)
-
-    def cost_to_reach(
-        self, regret: float, measure: str = "validation_loss"
-    ) -> dict[str, float | None]:
-        """Method -> plain runs after which its regret is at most `regret`, to the end; None: never.
-
-        Args:
-            regret: In the units of the measure: 0.005 is half a point of an accuracy.
-            measure: One of those that fresh trainings gave, such as ``"test_accuracy"``.
-        """
-        return {name: reached(line, regret) for name, line in self.regret(measure).items()}
-
-    def head(self) -> list[str]:
-        """Titles of the columns of the table."""
-        percent = " (%)" if self._percent else ""
-        return [
-            "method", self.measure.replace("_", " ") + percent, "per outer seed",
-            "validation loss, fresh", "as the search saw it", "cost in plain runs",
-            "runs begun, not finished", "seconds",
-        ]  # fmt: skip
-
-    def cells(self) -> list[list[str]]:
-        """The table, best method first."""
-        return [
-            [
-                row.method, spread(row, self._percent),
-                ", ".join(shown(score, self._percent) for score in row.scores) or "nothing found",
-                f"{row.validation_loss:.4f}", f"{row.seen_loss:.4f}", f"{row.cost:.1f}",
-                f"{row.runs:.0f}, {row.unfinished:.0f}", f"{row.seconds:.0f}",
-            ]
-            for row in self.rows()
-        ]  # fmt: skip
-
-    @property
-    def _percent(self) -> bool:
-        return self.measure.endswith("accuracy")
-
-    def markdown(self) -> str:
-        """The table, for a report."""
-        head = self.head()
-        lines = [head, ["---"] * len(head), *self.cells()]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
     def to_json(self) -> dict[str, Any]:
         """Settings, the table, and every piece."""
@@ -144,53 +46,18 @@ class Comparison:
     def save(self, directory: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
         """Write ``compare.json``, ``compare.png`` and ``compare.html``, a page that works offline."""
         # Drawing is imported when something is drawn: it takes as long as torch's import.
-        from ._figure import regret_figure
+        from ..reports._matplotlib import single
         from ._page import page
+        from ._regret_chart import regret_chart
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         numbers, whole = directory / "compare.json", directory / "compare.html"
         replace_file(numbers, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
-        picture = regret_figure(self.regret(), directory / "compare.png")
-        replace_file(whole, page(self))
+        chart, picture = regret_chart(self.regret()), directory / "compare.png"
+        single(chart).savefig(picture, dpi=160)
+        replace_file(whole, page(self, chart))
         return numbers, picture, whole
 
     def __str__(self) -> str:
         return self.markdown()
-
-
-def _row(name: str, pieces: Sequence[Piece], measure: str) -> Row:
-    found = [piece for piece in pieces if piece.fresh]
-    scores = [piece.score(measure) for piece in found]
-
-    def mean(values: list[float]) -> float:
-        return statistics.fmean(values) if values else math.nan
-
-    error = statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
-    return Row(
-        method=name,
-        scores=scores,
-        mean=mean(scores),
-        standard_error=error,
-        validation_loss=mean([piece.score("validation_loss") for piece in found]),
-        seen_loss=mean([piece.validation_loss for piece in found]),
-        cost=mean([piece.cost for piece in pieces]),
-        runs=mean([piece.runs for piece in pieces]),
-        unfinished=mean([piece.unfinished for piece in pieces]),
-        seconds=mean([piece.seconds for piece in pieces]),
-        failures=len(pieces) - len(found),
-    )
-
-
-def shown(value: float, percent: bool) -> str:
-    """A score: an accuracy in percent, a loss with four digits."""
-    return f"{100 * value:.2f}" if percent else f"{value:.4f}"
-
-
-def spread(row: Row, percent: bool) -> str:
-    """Mean ± standard error, and where nothing was found."""
-    if not row.scores:
-        return "nothing found"
-    error = "" if math.isnan(row.standard_error) else f" ± {shown(row.standard_error, percent)}"
-    failed = f" ({row.failures} found nothing)" if row.failures else ""
-    return shown(row.mean, percent) + error + failed

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import _colours as colours
+from ..search import OuterStep
+from ._chart import Axis, Bars, Chart
+from ._losses import outer_steps
+from ._palette import RUNS, SWEEPS
 from ._record import Record
+from ._words import number
 
 
 @dataclass(frozen=True)
@@ -13,13 +18,10 @@ class Cost:
     """Costs in plain training runs.
 
     Attributes:
-        each: Of every outer step, all together.
-        runs: Its plain runs.
-        sweeps: Its hypergradients, likewise.
+        runs, sweeps: Plain runs and hypergradients of every outer step.
         last: Of what came after the last outer step; None where that is not known.
     """
 
-    each: list[float]
     runs: list[float]
     sweeps: list[float]
     last: float | None
@@ -27,22 +29,30 @@ class Cost:
     @classmethod
     def of(cls, record: Record) -> Cost:
         """From the growing sums in the rows, less the plain runs that each step names."""
-        sums = [row.cost for row in record.rows]
-        each = [after - before for before, after in zip([0.0, *sums], sums, strict=False)]
-        runs = [step.run_cost for step in record.steps]
-        sweeps = [max(0.0, all_ - own) for all_, own in zip(each, runs, strict=True)]
-        return cls(each, runs, sweeps, record.last_cost)
-
-    def stacks(self) -> list[tuple[str, list[float], str]]:
-        """Label, cost of every outer step, colour."""
-        return [
-            ("plain runs", self.runs, colours.RUNS),
-            ("hypergradients", self.sweeps, colours.SWEEPS),
-        ]
+        runs, sums = [step.run_cost for step in record.steps], [row.cost for row in record.rows]
+        steps = zip([0.0, *sums], sums, runs, strict=False)
+        sweeps = [max(0.0, after - before - own) for before, after, own in steps]
+        return cls(runs, sweeps, record.last_cost)
 
     def table(self) -> list[tuple[str, float]]:
         """What, and what it cost."""
-        rows = [(f"{label} of the outer steps", sum(v)) for label, v, _ in self.stacks()]
-        if self.last is not None:
-            rows.append(("final comparison, with a step that was not finished", self.last))
-        return rows
+        last = "final comparison, with a step that was not finished"
+        return [
+            ("plain runs of the outer steps", sum(self.runs)),
+            ("hypergradients of the outer steps", sum(self.sweeps)),
+            *([] if self.last is None else [(last, self.last)]),
+        ]
+
+    def chart(self, rows: Sequence[OuterStep]) -> Chart:
+        """What each outer step cost."""
+        places = [row.index for row in rows]
+        bars = [
+            Bars(places, self.runs, RUNS, "plain runs"),
+            Bars(places, self.sweeps, SWEEPS, "hypergradients"),
+        ]
+        highest = max(map(sum, zip(self.runs, self.sweeps, strict=True)))
+        caption = (
+            f"In plain training runs; {number(rows[-1].cost, 3)} for all outer steps together."
+        )
+        x, y = outer_steps(rows), Axis("cost (plain training runs)", (0.0, 1.3 * highest or 1.0))
+        return Chart("cost", "cost of each outer step", caption, x, y, bars, legend=True)

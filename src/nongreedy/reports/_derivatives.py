@@ -1,67 +1,48 @@
-"""Figures of the hypergradients over training, one outer step at a time."""
+"""Hypergradients over training, one outer step at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import plotly.graph_objects as go
-
-from . import _colours as colours
-from ._figure import number
-from ._page_parts.plot import Plot, axes, count, title
+from ._chart import Axis, Band, Chart, Line, Mark
+from ._palette import RUNS, ZERO
 from ._record import Record, Step
-from ._series import SHOWN, band, evenly
+from ._series import SHOWN, band, blocks, evenly
+from ._words import count, number, spaced
 
 
-def hypergradients(record: Record) -> list[Plot]:
-    """The per-step derivative of each hyperparameter, mean and band over seeds; one step at a time."""
-    swept = [step for step in record.steps if any(sweep.per_step for sweep in step.sweeps)]
-    swept = [swept[index] for index in evenly(len(swept), SHOWN)] if swept else []
-    found = [_derivative(record, swept, name, place) for place, name in enumerate(record.curves)]
-    return [plot for plot in found if plot is not None]
+def hypergradients(record: Record) -> list[Chart]:
+    """The per-step derivative of each hyperparameter, mean and band over seeds."""
+    swept = [s for s in record.steps if any(sweep.hypergradient.per_step for sweep in s.sweeps)]
+    shown = [swept[index] for index in evenly(len(swept), SHOWN)]
+    charts = [_chart(record, shown, name, place) for place, name in enumerate(record.curves)]
+    return [chart for chart in charts if chart is not None]
 
 
-def _derivative(record: Record, swept: Sequence[Step], name: str, place: int) -> Plot | None:
-    figure, choices, last, drawn = go.Figure(), {}, "", 0
+def _chart(record: Record, swept: Sequence[Step], name: str, place: int) -> Chart | None:
+    choices: dict[str, list[Mark]] = {}
+    last = ""
     for step in swept:
-        known = [sweep.per_step[name] for sweep in step.sweeps if name in sweep.per_step]
+        given = [sweep.hypergradient.per_step for sweep in step.sweeps]
+        known = [blocks(g[name].numpy(), record.horizon) for g in given if name in g]
         if not known:
             continue
         places, (mean, deviation) = known[0][0], band([values for _, values in known])
-        seeds = count(known, "seed")
-        label, begun = f"outer step {step.row.index}, {seeds}", drawn
+        label = f"outer step {step.row.index}, {count(len(known), 'seed')}"
+        choices[label] = [Line(places, mean, RUNS, label="mean over seeds")]
         if deviation is not None:
-            _band(figure, places, mean - deviation, mean + deviation)
-            drawn += 2
-        figure.add_scatter(
-            x=places, y=mean.astype(np.float32), mode="lines", name="mean over seeds",
-            line={"color": colours.RUNS, "width": 1.6},
-            hovertemplate="%{y:.3g} at step %{x:.0f}<extra></extra>",
-        )  # fmt: skip
-        drawn += 1
-        choices[label] = list(range(begun, drawn))
+            choices[label].append(Band(places, mean - deviation, mean + deviation, RUNS))
         last = f"{number(mean.min())} to {number(mean.max())} in {label}"
     if not choices:
         return None
-    shown = set(list(choices.values())[-1])
-    for index, trace in enumerate(figure.data):
-        trace.visible = index in shown  # pyright: ignore[reportAttributeAccessIssue]
-    axes(figure, "training step", title(f"loss per unit of {name}"), None)
-    figure.update_xaxes(range=[0, record.horizon])
-    figure.update_yaxes(zeroline=True)
-    figure.update_layout(showlegend=False)
     caption = (
-        f"Hypergradient of {name.replace('_', ' ')}: what one unit more at a single training step "
+        f"Hypergradient of {spaced(name)}: what one unit more at a single training step "
         f"adds to the final validation loss; below zero, more would help. Mean {last}."
     )
-    return Plot(f"hypergradient-{place}", name, caption, figure, choices)
-
-
-def _band(figure: go.Figure, places: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    """Between two lines that are not drawn."""
-    edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
-    figure.add_scatter(x=places, y=low.astype(np.float32), **edge)
-    figure.add_scatter(
-        x=places, y=high.astype(np.float32), fill="tonexty", fillcolor=colours.BAND, **edge
-    )
+    zero = Line([0, record.horizon], [0, 0], ZERO, 0.8)
+    return Chart(
+        f"hypergradient-{place}", f"hypergradient: {spaced(name)}", caption,
+        Axis("training step", (0, record.horizon)), Axis(f"loss per unit of {spaced(name)}"),
+        [zero, *(mark for marks in choices.values() for mark in marks)],
+        choices, list(choices)[-1],
+    )  # fmt: skip

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..schedules import Linear
 from ..search import OuterStep
-from . import _colours as colours
-from . import _plots as plots
+from ._chart import Chart
 from ._cost import Cost
-from ._derivatives import hypergradients
-from ._figure import duration, number
-from ._page_parts.document import document, facts, places
-from ._page_parts.markup import choice, pairs, section, table, text
-from ._page_parts.plot import Plot, count
-from ._page_parts.ranking import ranking
+from ._document import document, facts, places
+from ._losses import came_to
+from ._markup import pairs, section, table, text
 from ._record import Record
 from ._trust import trust_section
-from ._use import settings, use
+from ._use import asked, use
+from ._words import duration, number, spaced
 
 
-def page(record: Record) -> str:
+def page(record: Record, charts: Mapping[str, Sequence[Chart]]) -> str:
     """The whole document."""
-    costs = Cost.of(record)
-    known: list[Plot] = []
-    body = [_head(record), _schedules(record, known), _progress(record, known)]
-    body += [_judged(record, known)] if record.judged else []
-    body += [_hypergradients(record, known), _cost(record, costs, known)]
-    body += [section("Trust", trust_section(record)), use(record), settings(record)]
+    body = [
+        _head(record),
+        _schedules(record, charts["schedules"]),
+        _progress(record, charts["progress"]),
+        _judged(record, charts["judged"]),
+        _hypergradients(record, charts["hypergradients"]),
+        _cost(record, charts["cost"]),
+        trust_section(record),
+        use(record),
+        asked(record),
+    ]
+    drawn = [chart for each in charts.values() for chart in each]
     beside = "report.png and report.svg beside this page show the main ones without"
-    dark = colours.twins(len(record.steps))
-    return document(f"Study {record.name}", body, known, dark, beside)
-
-
-def _figures(found: Sequence[Plot], known: list[Plot]) -> str:
-    known.extend(found)
-    return places(found)
+    return document(f"Study {record.name}", body, drawn, beside)
 
 
 def _head(record: Record) -> str:
@@ -44,17 +40,15 @@ def _head(record: Record) -> str:
     begun = "first schedule" if of_first else "after the first outer step"
     done = "returned, in the final comparison" if record.status else "last accepted outer step"
     asked = record.settings.get("outer_steps")
-    costs = "" if record.last_cost is not None else "final comparison not counted"
+    costs = "final comparison not counted" if record.status else "up to the last outer step"
     shown = {
         "Validation loss": (
             f"{number(start, 3)} → {number(record.loss, 3)}", f"{begun} → {done}"
         ),
-        "Cost": (f"{record.cost:.1f} plain runs", costs),
+        "Cost": (f"{record.cost:.1f} plain runs", costs if record.last_cost is None else ""),
         "Outer steps": (f"{len(record.steps)} of {asked}", f"runs of {record.horizon} training steps"),
-        "Time": (duration(record.seconds), "that the outer steps took"),
+        "Time": (duration(sum(row.seconds for row in record.rows)), "that the outer steps took"),
     }  # fmt: skip
-    if not record.status and record.last_cost is None:
-        shown["Cost"] = (shown["Cost"][0], "up to the last outer step")
     return (
         f"<h1>Study {text(record.name)}</h1>\n<p>Tuned: {text(_tuned(record))}.</p>\n"
         f"{_state(record)}\n{facts(shown)}"
@@ -69,9 +63,9 @@ def _tuned(record: Record) -> str:
         count = len(curve.coefficients)
         shape = ", joined by straight lines" if isinstance(curve.basis, Linear) else ""
         plural = f"{count} values{shape}" if count > 1 else "1 value"
-        learned.append(f"{name.replace('_', ' ')} ({plural})")
+        learned.append(f"{spaced(name)} ({plural})")
     fixed = [
-        f"{name.replace('_', ' ')} {curve.describe()}"
+        f"{spaced(name)} {curve.describe()}"
         for name, curve in record.schedule.curves.items()
         if name not in record.learned
     ]
@@ -79,13 +73,10 @@ def _tuned(record: Record) -> str:
 
 
 def _state(record: Record) -> str:
-    lost = (
-        f"<p>{record.lost} kept answers of runs or sweeps are damaged and left out.</p>"
-        if record.lost
-        else ""
-    )
+    lost = f"<p>{record.lost} kept answers of runs or sweeps are damaged and left out.</p>"
+    lost = lost if record.lost else ""
     if record.status is not None:
-        name = record.status.name.replace("_", " ").capitalize()
+        name = spaced(record.status.name).capitalize()
         return f"<p><strong>{text(name)}.</strong> {text(record.status.value)}</p>{lost}"
     how = (
         f"To go on:</p><pre>{text(record.resume)}</pre>"
@@ -98,89 +89,66 @@ def _state(record: Record) -> str:
     )
 
 
-def _schedules(record: Record, known: list[Plot]) -> str:
-    what = "returned schedule" if record.status else "current schedule"
+def _schedules(record: Record, charts: Sequence[Chart]) -> str:
     key = (
         '<p class="key"><span><i class="steps"></i>outer steps, first to last</span>'
-        f'<span><i class="returned"></i>{what}</span></p>'
+        f'<span><i class="returned"></i>{record.what} schedule</span></p>'
     )
     other = [name for name in record.learned if name not in record.curves]
     tensors = {name: record.schedule.curves[name].describe() for name in other}
     rest = f"<h3>Held throughout the run</h3>{pairs(tensors)}" if tensors else ""
-    drawn = key + _figures(plots.schedules(record), known) if record.curves else ""
+    drawn = key + places(charts) if charts else ""
     return section("Schedules over training", drawn, rest)
 
 
-def _progress(record: Record, known: list[Plot]) -> str:
-    maybe = [plots.losses(record), plots.accuracies(record), plots.training(record)]
-    found = [plot for plot in maybe if plot is not None]
-    rows = [
-        [row.index, _loss(row), _percent(row.validation_accuracy),
-         f"{row.cost:.1f}", f"{row.seconds:.1f}", _verdict(row), row.note]
-        for row in record.rows
-    ]  # fmt: skip
+def _progress(record: Record, charts: Sequence[Chart]) -> str:
     head = [
         "outer step", "validation loss", "accuracy", "cost so far", "seconds", "", "what happened",
     ]  # fmt: skip
-    listed = table(head, rows, numeric=(0, 1, 2, 3, 4), long=(6,))
-    return section("Outer steps", _figures(found, known), listed)
+    listed = table(head, [*map(_row, record.rows)], numeric=range(5), long=(6,))
+    return section("Outer steps", places(charts), listed)
 
 
-def _judged(record: Record, known: list[Plot]) -> str:
-    assert record.judged is not None
-    measure, found = record.judged
-    what, digits = measure.replace("_", " "), 2 if measure.endswith("accuracy") else 4
-    best_first = sorted(
-        found, key=lambda place: -place.mean if measure.endswith("accuracy") else place.mean
-    )
-    caption = (
-        f"{what.capitalize()} of plain PyTorch trainings from scratch, on {count(found[0].scores, 'seed')} "
-        "that the search had not used, the same for every schedule."
-    )
+def _judged(record: Record, charts: Sequence[Chart]) -> str:
+    if record.judged is None:
+        return ""
+    measure, ranked = record.judged
+    digits = 2 if measure.endswith("accuracy") else 4
     rows = [
         [place.name, f"{place.mean:.{digits}f}", f"{place.standard_error:.{digits}f}",
          ", ".join(f"{score:.{digits}f}" for score in place.scores)]
-        for place in best_first
+        for place in ranked
     ]  # fmt: skip
-    head = ["schedule", what, "standard error", "each"]
-    listed = table(head, rows, numeric=(1, 2), long=(3,))
-    plot = ranking(best_first, measure, "schedule", "one training", caption)
-    return section("Fresh trainings", _figures([plot], known), listed)
+    head = ["schedule", spaced(measure), "standard error", "each"]
+    return section("Fresh trainings", places(charts), table(head, rows, numeric=(1, 2), long=(3,)))
 
 
-def _loss(row: OuterStep) -> str:
-    return number(row.validation_loss, 3) if math.isfinite(row.validation_loss) else ""
+def _row(row: OuterStep) -> list[object]:
+    """Of the table of outer steps."""
+    came, accuracy = came_to(row), row.validation_accuracy
+    return [
+        row.index, "" if came == "diverged" else number(row.validation_loss, 3),
+        "" if accuracy is None else f"{100 * accuracy:.1f} %",
+        f"{row.cost:.1f}", f"{row.seconds:.1f}", came, row.note,
+    ]  # fmt: skip
 
 
-def _percent(accuracy: float | None) -> str:
-    return "" if accuracy is None else f"{100 * accuracy:.1f} %"
-
-
-def _verdict(row: OuterStep) -> str:
-    if not math.isfinite(row.validation_loss):
-        return "diverged"
-    return "accepted" if row.accepted else "no improvement"
-
-
-def _hypergradients(record: Record, known: list[Plot]) -> str:
-    found = hypergradients(record)
-    if not found:
-        said = "The study keeps no derivatives step by step" + (
-            "." if record.lost else ": its engine does not compute them."
-        )
-        return section("Hypergradients over training", f"<p>{said}</p>")
-    labels = list(dict.fromkeys(label for plot in found for label in plot.choices))
-    choose = choice([plot.key for plot in found], labels, labels[-1])
+def _hypergradients(record: Record, charts: Sequence[Chart]) -> str:
     said = (
         "Line: mean over seeds. Band: mean ± standard deviation over them; there is none with a "
         "single seed. Long runs are averaged over blocks of steps. A hypergradient is that of the "
         "schedule with which its outer step began."
     )
-    return section("Hypergradients over training", f"<p>{said}</p>", choose, _figures(found, known))
+    if not charts:
+        said = "The study keeps no derivatives step by step" + (
+            "." if record.lost else ": its engine does not compute them."
+        )
+    drawn = places(charts) if charts else ""
+    return section("Hypergradients over training", f"<p>{said}</p>", drawn)
 
 
-def _cost(record: Record, costs: Cost, known: list[Plot]) -> str:
-    rows = costs.table()
+def _cost(record: Record, charts: Sequence[Chart]) -> str:
+    rows = Cost.of(record).table()
     total = sum(value for _, value in rows)
     shares = [[what, f"{v:.1f}", f"{v / total:.0%}" if total else ""] for what, v in rows]
     unit = (
@@ -190,4 +158,4 @@ def _cost(record: Record, costs: Cost, known: list[Plot]) -> str:
     listed = table(
         ["spent on", "plain runs", "share"], [*shares, ["all", f"{total:.1f}", ""]], (1, 2), (0,)
     )
-    return section("Cost", unit, _figures([plots.cost(record, costs)], known), listed)
+    return section("Cost", unit, places(charts), listed)

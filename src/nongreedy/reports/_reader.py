@@ -6,8 +6,8 @@ import math
 import warnings
 from typing import Any
 
-import numpy as np
 from optuna.trial import FrozenTrial
+from torch import as_tensor, float64
 
 from ..engines import Hypergradient
 from ..errors import DivergedError, StudyError
@@ -16,9 +16,8 @@ from ..search import OuterStep, Ran, Status
 from ..studies import Study
 from ..studies._answers import decoded
 from ..studies._storage import Storage
-from ._page_parts.ranking import Place
+from ._ranking import Place
 from ._record import Record, Step, Sweep
-from ._series import blocks
 
 
 def read(study: Study) -> Record:
@@ -47,12 +46,10 @@ class _Reader:
         for trial in self.storage.trials():
             trials.setdefault(trial.user_attrs.get("outer_step"), trial)
         rows = sorted(index for index in trials if isinstance(index, int))
-        resume = None
-        if isinstance(command, dict):
-            target = command.get("target")
-            resume = self.storage.address.resume_command(
-                self.storage.name, str(target) if target else None
-            )
+        command, resume = command if isinstance(command, dict) else {}, None
+        if command:
+            target = str(command.get("target") or "") or None
+            resume = self.storage.address.resume_command(self.storage.name, target)
         if not rows or not isinstance(settings, dict):
             again = f"Go on with it first: {resume}" if resume else "Go on with it first."
             raise StudyError(f"{self.where} has no finished outer step to report. {again}")
@@ -84,7 +81,7 @@ class _Reader:
                 raise ValueError(f"a schedule without {', '.join(sorted(lacking))}")
         return Record(
             self.storage.name, self.storage.address.shown, settings,
-            command if isinstance(command, dict) else {}, engine if isinstance(engine, dict) else {},
+            command, engine if isinstance(engine, dict) else {},
             steps, schedule, loss, Status[status] if status is not None else None,
             last_cost, resume, self._judged(), self.lost,
         )  # fmt: skip
@@ -94,24 +91,23 @@ class _Reader:
         if not rows:
             return None
         places = [
-            Place(
-                str(row["name"]),
-                [float(score) for score in row["scores"]],
-                float(row["mean"]),
-                float(row["standard_error"]),
-            )
+            Place(str(row["name"]), [*map(float, row["scores"])],
+                  float(row["mean"]), float(row["standard_error"]))
             for row in rows
-        ]
-        return str(rows[0]["measure"]), places
+        ]  # fmt: skip
+        measure = str(rows[0]["measure"])
+        sign = -1 if measure.endswith("accuracy") else 1
+        return measure, sorted(places, key=lambda place: sign * place.mean)
 
     def _step(self, trial: FrozenTrial, horizon: int) -> Step:
         row = dict(trial.user_attrs["row"])
         if row["validation_loss"] is None:
             row["validation_loss"] = math.inf
         cost, first = self._runs(trial)
-        sweeps = self._sweeps(trial, horizon)
-        curve = {step: loss for step, loss in trial.intermediate_values.items()}
-        return Step(OuterStep(**row), self._schedule(trial), curve, sweeps, cost, first)
+        schedule, sweeps = self._schedule(trial), self._sweeps(trial, horizon)
+        return Step(
+            OuterStep(**row), schedule, dict(trial.intermediate_values), sweeps, cost, first
+        )
 
     def _schedule(self, trial: FrozenTrial) -> Schedule:
         return Schedule.from_json(trial.user_attrs["schedule"], source=f"trial {trial.number}")
@@ -127,26 +123,22 @@ class _Reader:
         """What the trial's plain runs cost, and the loss of the first that finished."""
         cost, first = 0.0, None
         for key in trial.user_attrs["runs"]:
-            found = self._answer(key)
-            if isinstance(found, DivergedError):
-                cost += found.share
-                continue
-            cost += 1.0
-            if isinstance(found, Ran) and first is None:
-                first = found.outcome.loss
+            answer = self._answer(key)
+            cost += answer.share if isinstance(answer, DivergedError) else 1.0
+            if isinstance(answer, Ran) and first is None:
+                first = answer.outcome.loss
         return cost, first
 
     def _sweeps(self, trial: FrozenTrial, horizon: int) -> list[Sweep]:
         sweeps = []
         kept, keys = trial.user_attrs["hypergradients"], trial.user_attrs["sweeps"]
         for given, key in zip(kept, keys, strict=True):
-            found = self._answer(key)
-            if isinstance(found, Hypergradient):
-                per_step = {n: blocks(g.numpy(), horizon) for n, g in found.per_step.items()}
-                gradients = {n: g.numpy() for n, g in found.gradients.items()}
-                seed = int(given["seed"])
-                sweeps.append(Sweep(seed, found.value, gradients, per_step, found))
-            else:  # damaged: at least what the trial itself says
-                rest = {n: np.asarray(g, float) for n, g in given.items() if n != "seed"}
-                sweeps.append(Sweep(int(given["seed"]), None, rest))
+            answer = self._answer(key)
+            seed, whole = int(given["seed"]), isinstance(answer, Hypergradient)
+            if not isinstance(answer, Hypergradient):  # damaged: what the trial itself says is left
+                rest = {n: as_tensor(g, dtype=float64) for n, g in given.items() if n != "seed"}
+                answer = Hypergradient(math.nan, None, rest)
+            if any(len(per_step) != horizon for per_step in answer.per_step.values()):
+                raise ValueError(f"hypergradients of runs of another length than {horizon} steps")
+            sweeps.append(Sweep(seed, answer, whole))
         return sweeps

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from ..engines import Hypergradient
 from ..schedules import Schedule, TimeBasis
 from ..search import OuterStep, Status
-from ._page_parts.ranking import Place
+from ._ranking import Place
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,12 @@ class Sweep:
     """The hypergradient of one seed.
 
     Attributes:
-        loss: Validation loss of the schedule that was differentiated; None where it is not known.
-        gradients: Name -> shape (size of the basis,).
-        per_step: Name -> (middles of blocks of steps, means of dJ/dh_t over them).
-        whole: All of it; None where only the trial speaks of it.
+        whole: Whether all of it is kept; otherwise only its gradients are, from the trial.
     """
 
     seed: int
-    loss: float | None
-    gradients: Mapping[str, np.ndarray]
-    per_step: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    whole: Hypergradient | None = None
+    hypergradient: Hypergradient
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -50,11 +44,6 @@ class Step:
     run_cost: float
     first_loss: float | None
 
-    @property
-    def diverged(self) -> bool:
-        """Whether its schedule could not be trained."""
-        return not math.isfinite(self.row.validation_loss)
-
 
 @dataclass(frozen=True)
 class Record:
@@ -67,7 +56,7 @@ class Record:
         status: Why the search ended; None while it has not.
         last_cost: Cost since the last outer step: of a step that was not finished, and of the final
             comparison. None where that is not known.
-        judged: Schedules in fresh trainings, the returned one first, and their measure; of studies that
+        judged: A measure, and schedules in fresh trainings by it, best first; of studies that
             `nongreedy tune` brought to its end.
         resume: What to type to go on; None where `nongreedy tune` did not begin the study.
         lost: Number of answers that could not be read.
@@ -93,6 +82,11 @@ class Record:
         return int(self.settings["steps"])
 
     @property
+    def what(self) -> str:
+        """What its schedule is."""
+        return "returned" if self.status else "current"
+
+    @property
     def rows(self) -> list[OuterStep]:
         """The history."""
         return [step.row for step in self.steps]
@@ -112,7 +106,7 @@ class Record:
     def start(self) -> tuple[float, bool]:
         """The first validation loss that is known, and whether it is that of the first schedule."""
         first = self.steps[0]
-        swept = [sweep.loss for sweep in first.sweeps if sweep.loss is not None]
+        swept = [sweep.hypergradient.value for sweep in first.sweeps if sweep.whole]
         if swept:
             return float(np.mean(swept)), True
         if first.first_loss is not None:
@@ -123,8 +117,3 @@ class Record:
     def cost(self) -> float:
         """Plain training runs' worth of gradients, as far as it is known."""
         return self.rows[-1].cost + (self.last_cost or 0.0)
-
-    @property
-    def seconds(self) -> float:
-        """That the outer steps took."""
-        return sum(row.seconds for row in self.rows)

@@ -47,17 +47,20 @@ def report(
         nongreedy.errors.StudyError: No study file 'nowhere.db'.
     """
     # Drawing is imported when something is drawn: it takes as long as torch's import.
+    from ._charts import charts_of
+    from ._matplotlib import panels
     from ._page import page
-    from ._paper import paper
     from ._reader import read
 
     study = Study.of(study)
     record = read(study)
     folder = Path(out) if out is not None else (study.address.path or Path("study.db")).parent
     make_writable(folder, "the report to")
-    figure = paper(record)
+    charts = charts_of(record)
+    main = [chart.still() for each in charts.values() for chart in each if chart.main]
+    figure = panels(main, f"{record.what} schedule")
     for name in IMAGES:
         figure.savefig(folder / name, dpi=200)
     target = folder / PAGE
-    replace_file(target, page(record))
+    replace_file(target, page(record, charts))
     return target

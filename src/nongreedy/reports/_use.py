@@ -1,12 +1,13 @@
-"""What a reader takes along: code to paste, settings, versions."""
+"""What a reader takes along: code to paste, and settings."""
 
 from __future__ import annotations
 
 import json
 
-from ._page_parts.document import versions
-from ._page_parts.markup import pairs, section, text
+from ._document import settings
+from ._markup import pairs, section, text
 from ._record import Record
+from ._words import spaced
 
 _MOST_VALUES = 64  # of a schedule are written into code
 
@@ -35,19 +36,13 @@ def code(record: Record) -> str:
     )
 
 
-def settings(record: Record) -> str:
-    """What was asked for, and with which versions."""
-    rows = {key.replace("_", " "): value for key, value in record.settings.items()}
-    engine = [part for part in (record.engine.get("engine"), record.engine.get("reason")) if part]
-    if engine:
-        rows["engine that was used"] = ": ".join(str(part) for part in engine)
-    command = (
-        "<h3>Options of <code>nongreedy tune</code></h3>"
-        + pairs({key.replace("_", " "): value for key, value in record.command.items()})
-        if record.command
-        else ""
-    )
-    return section(
-        "Settings", pairs({"study": record.place, **rows}), command,
-        "<h3>Versions that made this page</h3>", pairs(versions()),
-    )  # fmt: skip
+def asked(record: Record) -> str:
+    """What was asked for."""
+    rows = {"study": record.place, **record.settings}
+    if engine := [str(record.engine[k]) for k in ("engine", "reason") if record.engine.get(k)]:
+        rows["engine that was used"] = ": ".join(engine)
+    command = ""
+    if record.command:
+        options = {spaced(key): value for key, value in record.command.items()}
+        command = "<h3>Options of <code>nongreedy tune</code></h3>" + pairs(options)
+    return settings(rows, command)

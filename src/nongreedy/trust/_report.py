@@ -10,9 +10,10 @@ import torch
 
 from ..engines import Hypergradient
 from ..schedules import Curve, Schedule, TimeBasis
-from ..statistics import Growth, Sharing, Signal
+from ..statistics import Sharing
 from ..statistics._growth import growth_of
 from ..statistics._signal import signal_of
+from ._measured import Measured
 from ._smoothness import Smoothness
 from ._verdict import Verdict, advise, judge
 
@@ -20,7 +21,7 @@ _ROWS = 12  # of one hyperparameter; further ones are left out of the table
 
 
 @dataclass(frozen=True)
-class Trust:
+class Trust(Measured):
     r"""Whether hypergradients of one schedule are worth following.
 
     Attributes:
@@ -42,23 +43,13 @@ class Trust:
     Cannot: compare with what another engine or another schedule would say.
 
     Example:
-        >>> import torch
+        >>> import torch, nongreedy as ng
         >>> rise = [torch.linspace(-1, 2, 40).double() + 0.1 * k for k in range(4)]
-        >>> found = [Hypergradient(1.0, None, {"learning_rate": g.sum()[None]},
-        ...                        {"learning_rate": g}) for g in rise]
-        >>> Trust.of(found, Schedule.of(learning_rate=0.1), steps=40).verdict.name
+        >>> found = [ng.Hypergradient(1.0, None, {"learning_rate": g.sum()[None]},
+        ...                           {"learning_rate": g}) for g in rise]
+        >>> Trust.of(found, ng.Schedule.of(learning_rate=0.1), steps=40).verdict.name
         'trustworthy'
     """
-
-    steps: int
-    seeds: int
-    curves: Mapping[str, Curve]
-    signals: Mapping[str, Signal]
-    sharing: Mapping[str, Sharing]
-    growth: Growth | None = None
-    smoothness: Smoothness | None = None
-    failures: tuple[str, ...] = ()
-    cost: float = 0.0
 
     @classmethod
     def of(
@@ -76,22 +67,16 @@ class Trust:
         Raises:
             ValueError: None of them and no failure; names or sizes that are not the schedule's.
         """
-        found = list(hypergradients)
-        if not found and not failures:
+        given = list(hypergradients)
+        if not given and not failures:
             raise ValueError("`hypergradients` is empty. Give those of one seed at least.")
-        names = list(found[0].gradients) if found else []
-        curves = {name: _curve(name, schedule, found, steps) for name in names}
+        names = list(given[0].gradients) if given else []
+        curves = {name: _curve(name, schedule, given, steps) for name in names}
+        signals = {n: signal_of(given, n, curve.basis, steps) for n, curve in curves.items()}
         return cls(
-            steps,
-            len(found),
-            curves,
-            {n: signal_of(found, n, curve.basis, steps) for n, curve in curves.items()},
-            dict(_shared(found, curves)),
-            growth_of(found),
-            smoothness,
-            tuple(failures),
-            cost,
-        )
+            steps, len(given), curves, signals, dict(_shared(given, curves)), growth_of(given),
+            smoothness, tuple(failures), cost,
+        )  # fmt: skip
 
     @property
     def verdict(self) -> Verdict:
@@ -104,22 +89,16 @@ class Trust:
         return advise(self)
 
     def __str__(self) -> str:
-        return "\n".join(
-            [
-                f"{self.verdict.name}: {self.verdict.value}",
-                *(f"  {line}" for line in self.advice),
-                "",
-                *_table(self),
-                *_lines(self),
-            ]
-        )
+        verdict = [f"{self.verdict.name}: {self.verdict.value}"]
+        advice = [f"  {line}" for line in self.advice]
+        return "\n".join([*verdict, *advice, "", *_table(self), *_lines(self)])
 
 
-def _curve(name: str, schedule: Schedule, found: Sequence[Hypergradient], steps: int) -> Curve:
+def _curve(name: str, schedule: Schedule, given: Sequence[Hypergradient], steps: int) -> Curve:
     if name not in schedule.curves:
         raise ValueError(f"The hypergradients are of {name!r}, which the schedule does not have.")
     curve = schedule.curves[name]
-    sizes = {len(h.gradients[name]) for h in found}
+    sizes = {len(h.gradients[name]) for h in given}
     if sizes != {curve.basis.size(steps)}:
         raise ValueError(
             f"The hypergradients of {name!r} have {sorted(sizes)} entries, but the schedule has "
@@ -129,17 +108,17 @@ def _curve(name: str, schedule: Schedule, found: Sequence[Hypergradient], steps:
 
 
 def _shared(
-    found: Sequence[Hypergradient], curves: Mapping[str, Curve]
+    given: Sequence[Hypergradient], curves: Mapping[str, Curve]
 ) -> Iterator[tuple[str, Sharing]]:
     for name, curve in curves.items():
-        if isinstance(curve.basis, TimeBasis) and all(name in h.per_step for h in found):
-            yield name, Sharing.of(torch.stack([h.per_step[name] for h in found]))
+        if isinstance(curve.basis, TimeBasis) and all(name in h.per_step for h in given):
+            yield name, Sharing.of(torch.stack([h.per_step[name] for h in given]))
 
 
 _HEAD = ("coefficient", "hypergradient", "noise", "signal/noise", "signs agree", "adjoints grow")
 
 
-def _table(trust: Trust) -> Iterator[str]:
+def _table(trust: Measured) -> Iterator[str]:
     if not trust.signals:
         return
     widths = [max(len(word), 12) for word in _HEAD]
@@ -164,7 +143,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)]).rstrip()
 
 
-def _lines(trust: Trust) -> Iterator[str]:
+def _lines(trust: Measured) -> Iterator[str]:
     for name, sharing in trust.sharing.items():
         neighbors = sharing.neighbor_correlation
         known = "" if math.isnan(neighbors) else f", of neighbours {neighbors:.2f}"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..statistics import Sharing, Signal
-    from ._report import Trust
+from ..statistics import Sharing, Signal
+from ._measured import Measured
 
 CHAOTIC_GROWTH = (
     100.0  # of adjoints: a change of the weights by 1 % would come out as large as they
@@ -39,7 +37,7 @@ class Verdict(enum.Enum):
     )
 
 
-def judge(trust: Trust) -> Verdict:
+def judge(trust: Measured) -> Verdict:
     """Chaotic if a run or sweep diverged, or adjoints grew a hundredfold, or tenfold where the step is
     rough, too; noisy if fewer than half of the coefficients, each hyperparameter counting the same,
     are clear."""
@@ -49,28 +47,28 @@ def judge(trust: Trust) -> Verdict:
     return Verdict.trustworthy if sum(clear) >= len(clear) / 2 else Verdict.noisy
 
 
-def _grown(trust: Trust) -> bool:
+def _grown(trust: Measured) -> bool:
     if trust.growth is None:
         return False
     return trust.growth.overall > (SUSPECT_GROWTH if _rough(trust) else CHAOTIC_GROWTH)
 
 
-def _rough(trust: Trust) -> bool:
+def _rough(trust: Measured) -> bool:
     return trust.smoothness is not None and trust.smoothness.metasmoothness < _ROUGH
 
 
-def advise(trust: Trust) -> list[str]:
+def advise(trust: Measured) -> list[str]:
     """What to change, with the numbers at hand; nothing where nothing is amiss."""
-    found = _calm(trust)
-    if trust.verdict is Verdict.noisy:
-        found += _quieten(trust.signals, trust.seeds)
-    if trust.verdict is not Verdict.chaotic:
+    advice, verdict = _calm(trust), judge(trust)
+    if verdict is Verdict.noisy:
+        advice += _quieten(trust.signals, trust.seeds)
+    if verdict is not Verdict.chaotic:
         for name, sharing in trust.sharing.items():
-            found += _windows(name, sharing, len(trust.signals[name].mean))
-    return found
+            advice += _windows(name, sharing, len(trust.signals[name].mean))
+    return advice
 
 
-def _calm(trust: Trust) -> list[str]:
+def _calm(trust: Measured) -> list[str]:
     advice = list(dict.fromkeys(trust.failures))[:_FAILURES]
     if len(trust.failures) > len(advice):
         every = len(trust.failures) + trust.seeds
@@ -91,27 +89,27 @@ def _calm(trust: Trust) -> list[str]:
 
 
 def _quieten(signals: Mapping[str, Signal], seeds: int) -> list[str]:
-    found = []
+    advice = []
     for name, signal in signals.items():
         needed = signal.seeds_for()
         if float(signal.clear.double().mean()) >= 0.5 or not seeds < needed:
             continue
         many = f"about {math.ceil(needed)} seeds" if needed < 1000 else "more than 1000 seeds"
-        found.append(f"{name}: at this noise, {many} would make half of its values stand out.")
-    return found
+        advice.append(f"{name}: at this noise, {many} would make half of its values stand out.")
+    return advice
 
 
 def _windows(name: str, sharing: Sharing, size: int) -> list[str]:
     """Wider windows, or what wider windows cannot mend."""
-    found = []
+    advice = []
     if sharing.windows < size:
-        found.append(
+        advice.append(
             f"{name}: its {size} windows are narrower than {sharing.best:.0f} steps; with "
             f"{sharing.windows}, per-step hypergradients would have the least error."
         )
     if sharing.correlation > _COMMON:
-        found.append(
+        advice.append(
             f"{name}: {sharing.correlation:.0%} of the noise is common to all steps, which no sharing "
             "averages away: more seeds, or a larger validation set."
         )
-    return found
+    return advice

@@ -9,6 +9,8 @@ from typing import Any
 
 from plotly.utils import PlotlyJSONEncoder
 
+from ._palette import twin
+
 
 class Html(str):
     """Markup that we wrote: `text` lets it through."""
@@ -19,11 +21,11 @@ def text(value: object) -> str:
     return value if isinstance(value, Html) else html.escape(str(value), quote=True)
 
 
-def swatch(light: str, dark: str, dotted: bool) -> Html:
-    """A short line in the colours that a figure gives to a name."""
-    kind = "dotted" if dotted else "solid"
+def swatch(colour: str, dash: str) -> Html:
+    """A short line as a figure gives it to a name."""
+    kind = {"dot": "dotted", "dash": "dashed"}.get(dash, dash)
     return Html(
-        f'<i class="swatch" style="--light:{text(light)};--dark:{text(dark)};--kind:{kind}"></i>'
+        f'<i class="swatch" style="--light:{colour};--dark:{twin(colour)};--kind:{kind}"></i>'
     )
 
 
@@ -51,37 +53,35 @@ def table(
     long: Collection[int] = (),
 ) -> str:
     """A table that scrolls inside its box where it is too wide; only `long` columns break lines."""
-    kind = [
-        "number" if index in numeric else "long" if index in long else "words"
-        for index in range(len(head))
-    ]
-    top = "".join(
-        f'<th scope="col" class="{k}">{text(t)}</th>' for k, t in zip(kind, head, strict=True)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td class="{k}">{text(v)}</td>' for k, v in zip(kind, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="wide" tabindex="0"><table><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    every = range(len(head))
+    kind = ["number" if i in numeric else "long" if i in long else "words" for i in every]
+
+    def line(tag: str, end: str, cells: Sequence[object]) -> str:
+        pairs = zip(kind, cells, strict=True)
+        return "".join(f'<{tag} class="{k}">{text(cell)}</{end}>' for k, cell in pairs)
+
+    top, body = line('th scope="col"', "th", head), [line("td", "td", row) for row in rows]
+    return _wide(f"<table><thead><tr>{top}</tr></thead><tbody>{_rows(body)}</tbody></table>")
 
 
 def pairs(rows: Mapping[str, object]) -> str:
     """A table of names and values."""
-    body = "".join(
-        f'<tr><th scope="row">{text(name)}</th><td>{text(shown(value))}</td></tr>'
+    body = [
+        f'<th scope="row">{text(name)}</th><td>{text(_shown(value))}</td>'
         for name, value in rows.items()
-    )
-    return (
-        f'<div class="wide" tabindex="0"><table class="pairs"><tbody>{body}</tbody></table></div>'
-    )
+    ]
+    return _wide(f'<table class="pairs"><tbody>{_rows(body)}</tbody></table>')
 
 
-def shown(value: object) -> str:
+def _rows(lines: Sequence[str]) -> str:
+    return "".join(f"<tr>{line}</tr>" for line in lines)
+
+
+def _wide(content: str) -> str:
+    return f'<div class="wide" tabindex="0">{content}</div>'
+
+
+def _shown(value: object) -> str:
     """A JSON value for people."""
     if isinstance(value, str):
         return value

@@ -9,9 +9,12 @@ from importlib.resources import files
 
 from plotly.offline import get_plotlyjs
 
-from ...schedules._version import __version__
-from .markup import json_for_script, text
-from .plot import Plot
+from ..schedules._version import __version__
+from ._chart import Chart
+from ._markup import choice, json_for_script, pairs, section, text
+from ._palette import twin
+from ._plotly import figure
+from ._words import spaced
 
 # Nothing is fetched: not even a page that was tampered with could.
 _POLICY = (
@@ -31,24 +34,20 @@ window.addEventListener("unhandledrejection", (event) => { note(String(event.rea
 """
 
 
-def document(
-    title: str, body: Sequence[str], plots: Sequence[Plot], dark: Mapping[str, str], beside: str
-) -> str:
+def document(title: str, body: Sequence[str], charts: Sequence[Chart], beside: str) -> str:
     """The whole document.
 
     Args:
         title: Of the window.
-        body: Pieces of HTML, with a place for each figure: :func:`places`.
-        plots: The figures.
-        dark: Colour on white -> colour on black.
+        body: Pieces of HTML, with a place for each chart: :func:`places`.
+        charts: What the script draws there.
         beside: What shows the main figures where no script runs.
     """
     content = {
-        "figures": {plot.key: plot.to_json() for plot in plots},
-        "choices": {plot.key: plot.choices for plot in plots if plot.choices},
-        "dark": dict(dark),
+        "figures": {chart.key: figure(chart) for chart in charts},
+        "dark": {colour: twin(colour) for chart in charts for colour in chart.colours()},
     }
-    parts = files(__package__ or "nongreedy.reports._page_parts")
+    parts = files(__package__ or "nongreedy.reports")
     style, script = (parts.joinpath(name).read_text("utf-8") for name in ("style.css", "draw.js"))
     return f"""<!DOCTYPE html>
 <html lang="en" data-errors="">
@@ -76,16 +75,18 @@ def document(
 """
 
 
-def places(plots: Sequence[Plot]) -> str:
-    """Where figures are drawn, side by side where there is room."""
+def places(charts: Sequence[Chart]) -> str:
+    """Where charts are drawn, side by side where there is room."""
     parts = [
-        f"<figure>\n<h3>{text(plot.title.replace('_', ' '))}</h3>\n"
-        f'<div class="plot{" tall" if plot.tall else ""}" id="{plot.key}" role="img" '
-        f'aria-label="{text(plot.caption)}"></div>\n'
-        f"<figcaption>{text(plot.caption)}</figcaption>\n</figure>\n"
-        for plot in plots
+        f"<figure>\n<h3>{text(chart.title)}</h3>\n"
+        f'<div class="plot{" tall" if chart.tall else ""}" id="{chart.key}" role="img" '
+        f'aria-label="{text(chart.caption)}"></div>\n'
+        f"<figcaption>{text(chart.caption)}</figcaption>\n</figure>\n"
+        for chart in charts
     ]
-    return f'<div class="plots">\n{"".join(parts)}</div>\n'
+    labels = list(dict.fromkeys(label for chart in charts for label in chart.choices))
+    choose = choice([chart.key for chart in charts], labels, charts[0].chosen) if labels else ""
+    return f'{choose}<div class="plots">\n{"".join(parts)}</div>\n'
 
 
 def facts(rows: Mapping[str, tuple[object, object]]) -> str:
@@ -97,8 +98,9 @@ def facts(rows: Mapping[str, tuple[object, object]]) -> str:
     return f'<dl class="facts">{boxes}</dl>\n'
 
 
-def versions() -> dict[str, object]:
-    """Of what made the page."""
-
-    others = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
-    return {"nongreedy": __version__, **others, "python": platform.python_version()}
+def settings(given: Mapping[str, object], *more: str) -> str:
+    """What was asked for, and with which versions the page was made."""
+    versions = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
+    versions = {"nongreedy": __version__, **versions, "python": platform.python_version()}
+    made = "<h3>Versions that made this page</h3>" + pairs(versions)
+    return section("Settings", pairs({spaced(k): v for k, v in given.items()}), *more, made)

@@ -33,10 +33,10 @@
   };
 
   const drawn = async (key) => {
-    const box = document.getElementById(key), { data, layout } = content.figures[key];
+    const box = document.getElementById(key), { data, layout, choices } = content.figures[key];
     const isDark = dark.matches && !printing;
     const traces = recoloured(data, isDark ? content.dark : {});
-    const shown = box.dataset.chosen && content.choices[key][box.dataset.chosen];
+    const shown = box.dataset.chosen && choices[box.dataset.chosen];
     if (shown) traces.forEach((trace, index) => { trace.visible = shown.includes(index); });
     const width = printing ? 620 : undefined;  // fits on paper of either size
     const shape = recoloured(base(layout, isDark, width), isDark ? content.dark : {});

@@ -1,0 +1,117 @@
+"""What each outer step came to: its validation loss and accuracy, its training curve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..search import OuterStep
+from ._chart import Axis, Chart, Line, Mark, Points, Text
+from ._palette import BAD, FAINT, RETURNED, of_step
+from ._record import Record
+from ._series import SHOWN, evenly
+from ._words import count, number
+
+
+def losses(
+    history: Sequence[OuterStep], origin: OuterStep | None = None, final: float | None = None
+) -> Chart:
+    """Validation loss of each outer step.
+
+    Args:
+        origin: The row whose schedule was returned.
+        final: Loss of the returned schedule in the final comparison.
+    """
+    values = {row.index: row.validation_loss for row in history}
+    marks, came = _marks(history, values), [came_to(row) for row in history]
+    caption = (
+        "Validation loss of each outer step, on seeds of its own, so that it scatters: "
+        f"{count(came.count('accepted'), 'step')} accepted, "
+        f"{count(came.count('no improvement'), 'step')} without improvement, "
+        f"{count(came.count('diverged'), 'step')} diverged."
+    )
+    seen = [*values.values()]
+    if final is not None:
+        seen.append(final)
+        ends, label = outer_steps(history).range, "in the final comparison"
+        marks.insert(0, Line(ends or (), [final, final], RETURNED, 1.4, label, dash="dash"))
+        caption += f" Dashed: the returned schedule in the final comparison, {number(final, 3)}."
+    if origin is not None:
+        place, loss = origin.index, origin.validation_loss
+        marks.append(Points([place], [loss], RETURNED, "returned", size=11))
+        marks.append(Text(place, loss, number(loss, digits=3), RETURNED, gap=11))
+    y = Axis.of("validation loss", seen)
+    return Chart("losses", "validation loss", caption, outer_steps(history), y, marks, legend=True)
+
+
+def accuracies(history: Sequence[OuterStep]) -> Chart | None:
+    """Validation accuracy per outer step, where it has a meaning."""
+    values = {
+        row.index: 100 * row.validation_accuracy
+        for row in history
+        if row.validation_accuracy is not None
+    }
+    if not values:
+        return None
+    caption = (
+        "Validation accuracy of each outer step, on the same seeds as its loss: "
+        f"{max(values.values()):.1f} % at the highest."
+    )
+    marks = _marks(history, values)
+    x, y, title = outer_steps(history), Axis("validation accuracy (%)"), "validation accuracy"
+    return Chart("accuracies", title, caption, x, y, marks, legend=True, main=False)
+
+
+def came_to(row: OuterStep) -> str:
+    """A row in a word."""
+    if not math.isfinite(row.validation_loss):
+        return "diverged"
+    return "accepted" if row.accepted else "no improvement"
+
+
+def _marks(history: Sequence[OuterStep], values: Mapping[int, float]) -> list[Mark]:
+    """Of each row a point; those that diverged have no value: they are at the upper edge."""
+    marks: list[Mark] = []
+    for label, symbol in (("accepted", "dot"), ("no improvement", "ring"), ("diverged", "cross")):
+        gone = label == "diverged"
+        known = [row.index in values or gone for row in history]
+        rows = [pair for pair in enumerate(history) if known[pair[0]] and came_to(pair[1]) == label]
+        x = [row.index for _, row in rows]
+        y = [0.96 if gone else values[place] for place in x]
+        colour: list[str] | str = BAD if gone else FAINT
+        if label == "accepted":
+            marks.append(Line(x, y, FAINT, 1.2))
+            colour = [of_step(place, len(history)) for place, _ in rows]
+        if rows:
+            notes = [row.note for _, row in rows]
+            marks.append(Points(x, y, colour, label, symbol, notes=notes, edge=gone))
+    return marks
+
+
+def outer_steps(history: Sequence[OuterStep]) -> Axis:
+    """A horizontal axis."""
+    ends = (-0.6, history[-1].index + 0.6) if history else None
+    return Axis("outer step", ends, whole=True)
+
+
+def training(record: Record) -> Chart | None:
+    """Training curves, one of each outer step."""
+    known = [(place, step) for place, step in enumerate(record.steps) if step.curve]
+    if not known:
+        return None
+    lines = [
+        Line(
+            list(step.curve), list(step.curve.values()),
+            of_step(place, len(record.steps)), label=f"outer step {step.row.index}",
+        )
+        for place, step in (known[index] for index in evenly(len(known), 2 * SHOWN))
+    ]  # fmt: skip
+    caption = (
+        f"Training loss of one run of each outer step, light for the first. The last one shown ends "
+        f"at {number(lines[-1].y[-1], 3)}, the first at {number(lines[0].y[-1], 3)}."
+    )
+    y = Axis.of("training loss of the batch", np.concatenate([line.y for line in lines]))
+    x = Axis("training step", (0, record.horizon))
+    return Chart("training", "training curves", caption, x, y, lines)

@@ -1,0 +1,46 @@
+"""Who is best: names from bad to good, every score, and the mean with its standard error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ._chart import Axis, Chart, Points
+from ._palette import FAINT, RETURNED
+from ._words import spaced
+
+
+@dataclass(frozen=True)
+class Place:
+    """One name, its scores, and their mean with its standard error (nan where there is none)."""
+
+    name: str
+    scores: Sequence[float]
+    mean: float
+    standard_error: float
+
+
+def ranking(places: Sequence[Place], measure: str, what: str, one: str, caption: str) -> Chart:
+    """Best first at the top; of an accuracy the scores are percent.
+
+    Args:
+        places: Best first; one whose mean is not finite has no place in the figure.
+        measure: What is scored, such as ``test_accuracy``.
+        what: What the names are of.
+        one: What a single score is of.
+    """
+    places = [place for place in reversed(places) if math.isfinite(place.mean)]
+    every = [(score, place.name) for place in places for score in place.scores]
+    scores = Points(
+        [score for score, _ in every], [name for _, name in every], FAINT, one, size=6, opacity=0.55
+    )
+    means = Points(
+        [place.mean for place in places], [place.name for place in places], RETURNED,
+        "mean ± standard error",
+        errors=[0 if math.isnan(p.standard_error) else p.standard_error for p in places],
+    )  # fmt: skip
+    unit = spaced(measure) + (" (%)" if measure.endswith("accuracy") else "")
+    x, y = Axis(unit), Axis(what, names=True)
+    marks, tall = [scores, means], len(places) > 6
+    return Chart("ranking", unit, caption, x, y, marks, legend=True, tall=tall, main=False)

@@ -1,0 +1,108 @@
+"""Schedules over training: every accepted outer step, light to strong, and what was returned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..schedules import Curve, Linear, Schedule, TimeBasis
+from ..schedules._curve import as_row
+from ..search import OuterStep
+from ._chart import Axis, Chart, Line, Text
+from ._palette import RETURNED, of_step
+from ._series import SHOWN, evenly, over_run
+from ._words import number, spaced
+
+_MOST_TEXTS = 8  # more windows than this: their values are read from the axis
+
+
+def schedules(
+    schedule: Schedule, names: Sequence[str], history: Sequence[OuterStep], steps: int, what: str
+) -> list[Chart]:
+    """A chart for each of these names that may change over a run.
+
+    Args:
+        history: Rows of the search, lighter the earlier they are.
+        steps: Length of a training run.
+        what: The schedule is, such as "returned".
+    """
+    curves = {name: schedule.curves[name] for name in names}
+    over_time = [name for name, curve in curves.items() if isinstance(curve.basis, TimeBasis)]
+    return [
+        _chart(f"schedule-{place}", name, curves[name], history, steps, what)
+        for place, name in enumerate(over_time)
+    ]
+
+
+def origin(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> OuterStep | None:
+    """The last accepted row whose values over a run are those of the schedule, or None."""
+
+    def same(row: OuterStep, name: str) -> bool:
+        then, now = _earlier(row, name, schedule.curves[name]), schedule.curves[name]
+        return np.allclose(then.values(steps).numpy(), now.values(steps).numpy())
+
+    accepted = [row for row in history if row.accepted]
+    return next(
+        (row for row in accepted[::-1] if all(same(row, name) for name in row.values)), None
+    )
+
+
+def _earlier(row: OuterStep, name: str, curve: Curve) -> Curve:
+    """Of coefficients whose number may have grown since (coarse to fine)."""
+    return as_row(curve, row.values[name], row.edges.get(name))
+
+
+def _chart(
+    key: str, name: str, curve: Curve, history: Sequence[OuterStep], steps: int, what: str
+) -> Chart:
+    kept = [pair for pair in enumerate(history) if pair[1].accepted and pair[1].values.get(name)]
+    lines = [
+        _line(_earlier(row, name, curve), steps, of_step(place, len(history)), f"outer step {row.index}")
+        for place, row in (kept[index] for index in evenly(len(kept), 4 * SHOWN))
+    ]  # fmt: skip
+    lines.append(_line(curve, steps, RETURNED, what, width=2.8, edged=True))
+    caption = (
+        f"{spaced(name)} at each step of training. The {what} schedule {_course(lines[-1].y)}. "
+        "Light lines: the accepted outer steps."
+    )
+    return Chart(
+        key, spaced(name), caption,
+        Axis("training step", (0, steps)),
+        Axis.of(spaced(name), np.concatenate([line.y for line in lines]), from_zero=True),
+        [*lines, *_texts(curve, steps)],
+    )  # fmt: skip
+
+
+def _line(
+    curve: Curve, steps: int, colour: str, label: str, width: float = 1.5, edged: bool = False
+) -> Line:
+    places, values, straight = over_run(curve, steps)
+    return Line(places, values, colour, width, label, stairs=not straight, edged=edged)
+
+
+def _course(values: np.ndarray) -> str:
+    low, high = number(values.min()), number(values.max())
+    if low == high:
+        return f"holds {low} throughout"
+    return f"begins at {number(values[0])}, ends at {number(values[-1])} and lies between {low} and {high}"
+
+
+def _texts(curve: Curve, steps: int) -> list[Text]:
+    """The value of each window or knot, where they are few."""
+    values, smooth = curve.values(steps).numpy(), isinstance(curve.basis, Linear)
+    if isinstance(curve.basis, Linear):
+        places = [(step, step + 0.5) for step in curve.basis.positions(steps).tolist()]
+    else:
+        starts = np.flatnonzero(np.diff(values, prepend=np.nan)).tolist()
+        stops = [*starts[1:], steps]
+        places = [(a, (a + b) / 2) for a, b in zip(starts, stops, strict=True)]
+    texts = []
+    for step, middle in places if len(places) <= _MOST_TEXTS else ():
+        first, last = middle < 1 < steps, middle > steps - 1 > 0
+        falls = smooth and not first and values[step] < values[step - 1]
+        # Where a line falls, there is room above it on the right, or at its end below it.
+        side = "right" if last else "left" if first or falls else "center"
+        gap = -5 if last and falls else 5
+        texts.append(Text(middle, values[step], number(values[step]), RETURNED, side, gap=gap))
+    return texts
