@@ -1,7 +1,7 @@
 """Inner optimizers as pure updates of the flat state, and their torch twins."""
 
 from ..schedules._export import export
-from ._adaptive import Adagrad, Adam, AdamW, RMSprop
+from ._adaptive import Adagrad, Adam, AdamW, RMSprop, safe_sqrt
 from ._grouped import Grouped
 from ._lion import Lion, TorchLion
 from ._muon import Muon, TorchMuon
@@ -23,6 +23,7 @@ __all__ = [
     "RMSprop",
     "TorchLion",
     "TorchMuon",
+    "safe_sqrt",
 ]
 
 export(globals())
