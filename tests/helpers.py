@@ -1,5 +1,6 @@
 """What several tests share: tiny tasks, tables to take products of, the paper's recursions by hand."""
 
+import contextlib
 import math
 import warnings
 
@@ -25,6 +26,16 @@ with warnings.catch_warnings():
 MODELS = {**testing.MODELS, **testing.EDGE_MODELS}
 
 
+@contextlib.contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def assert_equals_twin(optimizer, schedule, relative, steps=50):
     """A run ends where a plain loop with the optimizer's torch twin ends."""
     task = tiny_task("mlp")
@@ -40,7 +51,8 @@ def assert_equals_twin(optimizer, schedule, relative, steps=50):
         twin.zero_grad()
         functional.cross_entropy(module(inputs), targets).backward()
         optimizer.clip_torch(parameters)
-        twin.step()
+        with default_dtype(torch.float64):  # of what a twin keeps beside its vectors
+            twin.step()
         scheduler.step()
     theirs = nn.utils.parameters_to_vector(parameters)
     torch.testing.assert_close(ours, theirs, rtol=relative, atol=relative / 100)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -48,7 +47,7 @@ class Optimizer(Value, abc.ABC):
 
     slots: ClassVar[int]
     learnable: ClassVar[Mapping[str, Default]]
-    torch_settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({})
+    torch_settings: ClassVar[Mapping[str, Setting]] = {}
 
     def __post_init__(self) -> None:
         for name in ("clip_value", "clip_norm"):
