@@ -5,6 +5,7 @@ from ._adaptive import Adagrad, Adam, AdamW, RMSprop, safe_sqrt
 from ._grouped import Grouped
 from ._lion import Lion, TorchLion
 from ._muon import Muon, TorchMuon
+from ._nadam import NAdam
 from ._optimizer import Layout, Optimizer
 from ._plain import PlainOptimizer
 from ._sgd import SGD
@@ -18,6 +19,7 @@ __all__ = [
     "Layout",
     "Lion",
     "Muon",
+    "NAdam",
     "Optimizer",
     "PlainOptimizer",
     "RMSprop",
