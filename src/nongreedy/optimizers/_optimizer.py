@@ -21,12 +21,11 @@ Layout = tuple[tuple[str, tuple[int, ...]], ...]
 class Optimizer(Value, abc.ABC):
     """An inner optimizer as pure functions of tensors. Leaves are frozen dataclasses.
 
-    The state has shape ``(slots, P)``; slot 0 holds the flat parameters. A number that belongs to no
-    parameter (a count, a product, a norm) fills a slot: read it as ``state[1, 0]`` and write it as
-    ``number.expand(P)``; or treat the slot entry by entry, like the others. Everything that happens
-    after the raw gradient (clipping, decay, momentum) lives in `update`, so that engines need one
-    Hessian-vector product of the raw loss and one derivative of `update`. A root that may be taken
-    at zero is a `safe_sqrt`.
+    The state has shape ``(slots, P)``; slot 0 holds the flat parameters. A number of the state that
+    belongs to no parameter (a product, a norm) fills a slot with equal entries; treated entry by
+    entry, like the others, it is right in groups, too. Everything that happens after the raw gradient
+    (clipping, decay, momentum) lives in `update`, so that engines need one Hessian-vector product of
+    the raw loss and one derivative of `update`. A root that may be taken at zero is a `safe_sqrt`.
 
     Args:
         clip_value: Clip each gradient coordinate to [-clip_value, clip_value].
