@@ -17,7 +17,7 @@ from nongreedy.engines._named import _NAMED
 from nongreedy.engines._run import at
 from nongreedy.testing import HYPERPARAMETERS, Grade, Table
 
-from .helpers import assert_same
+from .helpers import BASES, assert_same
 
 EXACT = ["forward", "reverse", "reverse:host", "reverse:disk", "reverse:checkpoint"]
 NEVER = {"greedy", "finite_difference"}  # inexact on purpose, whatever the run
@@ -190,7 +190,7 @@ def test_forgetting_the_decay_term_is_red():
 
 def test_an_optimizer_with_a_wrong_derivative_is_red():
     engines = {name: testing.ENGINES[name] for name in ("forward", "reverse")}
-    table = Table(engines, {"broken": WithoutDecay(**testing.BASES["windows"])}, ["mlp"])
+    table = Table(engines, {"broken": WithoutDecay(**BASES["windows"])}, ["mlp"])
     wrong = {(f.cell.engine, f.cell.hyperparameter) for f in table if not f.passed}
     # Forward differentiates `update` itself, which is right.
     assert ("reverse", "learning_rate") in wrong and "forward" not in {e for e, _ in wrong}

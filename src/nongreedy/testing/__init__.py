@@ -7,13 +7,11 @@ from ._engines import ENGINES
 from ._exam import OWNERS, SEED, Exam
 from ._judge import TOLERANCE, Judge, assert_same
 from ._models import EDGE_MODELS, MODELS, classes
-from ._optimizers import BASES, CLIPPINGS, OPTIMIZERS
+from ._optimizers import OPTIMIZERS
 from ._table import Table
 from ._tasks import COUNT, HYPERPARAMETERS, STEPS, tiny_task
 
 __all__ = [
-    "BASES",
-    "CLIPPINGS",
     "COUNT",
     "EDGE_MODELS",
     "ENGINES",

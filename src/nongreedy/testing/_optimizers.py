@@ -7,50 +7,18 @@ from typing import Any
 
 from .. import optimizers
 from ..optimizers import SGD, AdamW, Grouped, Lion, Optimizer
-from ..schedules import Basis, Constant, Default, Linear, PerStep, Windows
-
-# Name -> clipping. The bounds are such that some coordinates and steps are clipped and some are not.
-CLIPPINGS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "clip_value": {"clip_value": 0.06},
-    "clip_norm": {"clip_norm": 0.63},
-    "both": {"clip_value": 0.06, "clip_norm": 0.26},
-}
-
-# Name -> one basis for each hyperparameter of SGD.
-BASES: dict[str, dict[str, Any]] = {
-    "windows": {
-        "learning_rate": Windows(3, initial=(0.3, 0.4, 0.2)),
-        "momentum": Windows(2, initial=(0.5, 0.3)),
-        "weight_decay": Windows(4, initial=(0.01, 0.02, 0.005, 0.03)),
-    },
-    "linear": {
-        "learning_rate": Linear(3, initial=(0.1, 0.4, 0.2)),
-        "momentum": Linear(2, initial=(0.6, 0.2)),
-        "weight_decay": Linear(2, initial=(0.01, 0.04)),
-    },
-    "per_step": {
-        "learning_rate": PerStep(initial=[0.3, 0.25, 0.4, 0.2, 0.1]),
-        "momentum": Constant(initial=0.4),
-        "weight_decay": 0.01,
-    },
-    "constant": {
-        "learning_rate": Constant(initial=0.3),
-        "momentum": Constant(initial=0.5),
-        "weight_decay": Constant(initial=0.02),
-    },
-}
+from ..schedules import Basis, Constant, Default, Linear, Windows
 
 # Name of a hyperparameter -> the basis on which an optimizer of the table learns it.
 _LEARNED: dict[str, Basis] = {
     "learning_rate": Windows(3, initial=(0.05, 0.1, 0.08)),
     "adam_learning_rate": Constant(initial=0.2),
-    "momentum": BASES["windows"]["momentum"],
+    "momentum": Windows(2, initial=(0.5, 0.3)),
     "beta1": Windows(2, initial=(0.8, 0.6)),
     "beta2": Linear(2, initial=(0.95, 0.9)),
     "smoothing": Windows(2, initial=(0.9, 0.7)),
     "epsilon": Constant(initial=0.03),
-    "weight_decay": BASES["windows"]["weight_decay"],
+    "weight_decay": Windows(4, initial=(0.01, 0.02, 0.005, 0.03)),
 }
 
 
@@ -76,7 +44,7 @@ _KINDS: list[type[Optimizer]] = [
 
 # Name -> optimizer. The rows of the table.
 OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": SGD(**BASES["windows"]),
+    "sgd": learning(SGD, learning_rate=Windows(3, initial=(0.3, 0.4, 0.2))),
     "nesterov": learning(SGD, nesterov=True),
     # By norm: of the many kinks of clipped coordinates, differences would step across some.
     "dampened_clipped": learning(SGD, dampening=0.4, clip_norm=0.6),
