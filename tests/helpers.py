@@ -1,5 +1,6 @@
 """What several tests share: tiny tasks, tables to take products of, the paper's recursions by hand."""
 
+import contextlib
 import math
 import warnings
 
@@ -9,8 +10,6 @@ from torch.nn import functional
 
 import nongreedy as ng
 from nongreedy import testing
-from nongreedy.testing import BASES as BASES
-from nongreedy.testing import CLIPPINGS as CLIPPINGS
 from nongreedy.testing import STEPS as STEPS
 from nongreedy.testing import assert_same as assert_same
 from nongreedy.testing import classes as classes
@@ -21,8 +20,50 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     torch.func.jvp(torch.sin, (torch.zeros(()),), (torch.zeros(()),))
 
+# Name -> clipping. The bounds are such that some coordinates and steps are clipped and some are not.
+CLIPPINGS = {
+    "plain": {},
+    "clip_value": {"clip_value": 0.06},
+    "clip_norm": {"clip_norm": 0.63},
+    "both": {"clip_value": 0.06, "clip_norm": 0.26},
+}
+
+# Name -> one basis for each hyperparameter of SGD.
+BASES = {
+    "windows": {
+        "learning_rate": ng.Windows(3, initial=(0.3, 0.4, 0.2)),
+        "momentum": ng.Windows(2, initial=(0.5, 0.3)),
+        "weight_decay": ng.Windows(4, initial=(0.01, 0.02, 0.005, 0.03)),
+    },
+    "linear": {
+        "learning_rate": ng.Linear(3, initial=(0.1, 0.4, 0.2)),
+        "momentum": ng.Linear(2, initial=(0.6, 0.2)),
+        "weight_decay": ng.Linear(2, initial=(0.01, 0.04)),
+    },
+    "per_step": {
+        "learning_rate": ng.PerStep(initial=[0.3, 0.25, 0.4, 0.2, 0.1]),
+        "momentum": ng.Constant(initial=0.4),
+        "weight_decay": 0.01,
+    },
+    "constant": {
+        "learning_rate": ng.Constant(initial=0.3),
+        "momentum": ng.Constant(initial=0.5),
+        "weight_decay": ng.Constant(initial=0.02),
+    },
+}
+
 # Those of the table, and those in which something went wrong once.
 MODELS = {**testing.MODELS, **testing.EDGE_MODELS}
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def assert_equals_twin(optimizer, schedule, relative, steps=50):
@@ -40,7 +81,8 @@ def assert_equals_twin(optimizer, schedule, relative, steps=50):
         twin.zero_grad()
         functional.cross_entropy(module(inputs), targets).backward()
         optimizer.clip_torch(parameters)
-        twin.step()
+        with default_dtype(torch.float64):  # of what a twin keeps beside its vectors
+            twin.step()
         scheduler.step()
     theirs = nn.utils.parameters_to_vector(parameters)
     torch.testing.assert_close(ours, theirs, rtol=relative, atol=relative / 100)

@@ -14,9 +14,9 @@ import torch
 import nongreedy as ng
 from nongreedy import testing
 from nongreedy.engines._named import _NAMED
-from nongreedy.testing import HYPERPARAMETERS, Table, Verdict
+from nongreedy.testing import HYPERPARAMETERS, Grade, Table
 
-from .helpers import assert_same, at
+from .helpers import BASES, assert_same, at
 
 EXACT = ["forward", "reverse", "reverse:host", "reverse:disk", "reverse:checkpoint"]
 NEVER = {"greedy", "finite_difference"}  # inexact on purpose, whatever the run
@@ -41,23 +41,23 @@ def test_every_cell_is_exact_or_skipped_with_a_reason(table):
         cell, task = finding.cell, finding.cell.hyperparameter in HYPERPARAMETERS
         assert finding.passed, str(finding)
         if cell.engine in EXACT:
-            assert finding.verdict is Verdict.exact and finding.error <= testing.TOLERANCE
+            assert finding.grade is Grade.exact and finding.error <= testing.TOLERANCE
             # Else rounding, not the engine, would decide the cell.
-            slopes = table.problem(cell).slopes(cell.hyperparameter)
+            slopes = table.exam(cell).slopes(cell.hyperparameter)
             assert slopes.resolved or not slopes.scale, str(finding)
         elif cell.engine in NEVER or (cell.engine == "random_directions" and task):
-            assert finding.verdict is Verdict.skipped and len(finding.reason) > 20
+            assert finding.grade is Grade.skipped and len(finding.reason) > 20
         elif cell.engine == "random_directions":
-            assert finding.verdict is Verdict.estimated and finding.error < 5
+            assert finding.grade is Grade.estimated and finding.error < 5
 
 
 def test_exact_engines_agree_far_more_closely(table):
-    for problem in {table.problem(cell) for cell in table.cells()}:
-        reverse = problem.answer(testing.ENGINES["reverse"])
+    for exam in {table.exam(cell) for cell in table.cells()}:
+        reverse = exam.answer(testing.ENGINES["reverse"])
         for name in EXACT:
-            found = problem.answer(testing.ENGINES[name])
-            assert found.value == pytest.approx(problem.outcome.loss, rel=1e-12)
-            assert found.accuracy == problem.outcome.accuracy
+            found = exam.answer(testing.ENGINES[name])
+            assert found.value == pytest.approx(exam.outcome.loss, rel=1e-12)
+            assert found.accuracy == exam.outcome.accuracy
             assert_same(found.gradients, reverse.gradients, 1e-10)
             if name != "forward":
                 # Where the states were kept cannot change a bit of what is computed from them.
@@ -74,7 +74,7 @@ THROUGH_A_SIGN = {"beta1", "beta2", *HYPERPARAMETERS} - {"initial_scales"}
 def test_every_hyperparameter_matters(table):
     # Guards the table: what is never used would agree with its differences, at zero.
     for cell in table.cells():
-        scale = table.problem(cell).slopes(cell.hyperparameter).scale
+        scale = table.exam(cell).slopes(cell.hyperparameter).scale
         silent = cell.optimizer == "lion" and cell.hyperparameter in THROUGH_A_SIGN
         assert (scale == 0) if silent else (scale > 1e-5), (cell, scale)
 
@@ -84,8 +84,8 @@ def test_every_hyperparameter_matters(table):
 def test_clipping_is_active_and_off_the_kink(model, owner):
     # Guards the row of the clipped optimizer, which else might be that of the plain one.
     optimizer = testing.OPTIMIZERS["dampened_clipped"]
-    problem = testing.Problem(optimizer, model, owner)
-    run, values, norms = problem.run, problem.run.values(problem.schedule), []
+    exam = testing.Exam(optimizer, model, owner)
+    run, values, norms = exam.run, exam.run.values(exam.schedule), []
     state = run.initial(at(values, 0))
     with run.isolated():
         for t in range(testing.STEPS):
@@ -116,9 +116,9 @@ def test_greedy_is_exact_where_it_says_so():
         "discounted": ng.Greedy(mu=0.9, every=None),
     }
     table = Table(engines, {"sgd": testing.OPTIMIZERS["sgd"]}, ["mlp"])
-    exact = {name: {f.verdict for f in table if f.cell.engine == name} for name in engines}
-    assert exact["whole"] == exact["late"] == {Verdict.exact}
-    assert exact["early"] == exact["some"] == exact["discounted"] == {Verdict.skipped}
+    exact = {name: {f.grade for f in table if f.cell.engine == name} for name in engines}
+    assert exact["whole"] == exact["late"] == {Grade.exact}
+    assert exact["early"] == exact["some"] == exact["discounted"] == {Grade.skipped}
 
 
 # ---- Broken on purpose: the table must turn red -------------------------------------------------
@@ -171,7 +171,7 @@ class Scaled(ng.Engine):
 
 def red(engine, optimizer="sgd", model="mlp"):
     table = Table({"broken": engine}, {optimizer: testing.OPTIMIZERS[optimizer]}, [model])
-    return {f.cell.hyperparameter for f in table if f.verdict is Verdict.wrong}
+    return {f.cell.hyperparameter for f in table if f.grade is Grade.wrong}
 
 
 @pytest.mark.parametrize("name", ["momentum", *HYPERPARAMETERS])
@@ -191,7 +191,7 @@ def test_forgetting_the_decay_term_is_red():
 
 def test_an_optimizer_with_a_wrong_derivative_is_red():
     engines = {name: testing.ENGINES[name] for name in ("forward", "reverse")}
-    table = Table(engines, {"broken": WithoutDecay(**testing.BASES["windows"])}, ["mlp"])
+    table = Table(engines, {"broken": WithoutDecay(**BASES["windows"])}, ["mlp"])
     wrong = {(f.cell.engine, f.cell.hyperparameter) for f in table if not f.passed}
     # Forward differentiates `update` itself, which is right.
     assert ("reverse", "learning_rate") in wrong and "forward" not in {e for e, _ in wrong}
@@ -217,7 +217,7 @@ def test_what_finite_differences_cannot_resolve_is_skipped_not_passed():
     found = {f.cell.hyperparameter: f for f in table}
     assert "too small for finite differences" in found["weight_decay"].reason
     assert "momentum is fixed at 0.5" in found["momentum"].reason
-    assert found["learning_rate"].verdict is Verdict.exact
+    assert found["learning_rate"].grade is Grade.exact
     # Rounding excuses what is small, not what is wrong.
     broken = Table({"broken": Scaled("weight_decay", factor=1e6)}, {"faint": faint}, ["mlp"])
     assert {f.cell.hyperparameter for f in broken if not f.passed} == {"weight_decay"}

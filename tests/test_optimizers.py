@@ -33,6 +33,8 @@ GROUPED = {
     "lion": ("lion", {"vectors": {"learning_rate": ng.Constant(initial=0.02)}}),
     "rmsprop": ("rmsprop", {"vectors": {"epsilon": 0.1, "momentum": ng.Constant(initial=0.6)}}),
     "adagrad": ("adagrad", {"vectors": {"weight_decay": ng.Windows(2, initial=(0.1, 0.05))}}),
+    # Each entry has its own product of momenta.
+    "nadam": ("nadam", {"vectors": {"beta1": ng.Windows(2, initial=(0.6, 0.7))}}),
 }
 ENGINES = [ng.Forward(chunk=2), ng.Reverse("device"), ng.Reverse("checkpoint")]
 # Wider than in test_exactness: decays of 0.01 would otherwise be judged by the last digits of the loss.
@@ -73,6 +75,18 @@ def test_fifty_steps_equal_the_torch_twin(name, clipping):
     optimizer = made(name, clipping)
     schedule = ng.Schedule.initial(optimizer.hyperparameters(50))
     assert_equals_twin(optimizer, schedule, relative=1e-11)
+
+
+def test_nadams_decay_may_be_decoupled():
+    optimizer = replace(made("nadam"), decoupled=True)
+    schedule = ng.Schedule.initial(optimizer.hyperparameters(50))
+    assert_equals_twin(optimizer, schedule, relative=1e-12)
+    *ours, judge = (
+        ng.hypergradient(tiny_task(), optimizer, engine=engine, **SETTINGS).gradients
+        for engine in (*ENGINES, JUDGE)
+    )
+    for gradients in ours:
+        assert_same(gradients, judge, 1e-6)
 
 
 class Still(nn.Module):

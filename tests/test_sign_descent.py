@@ -11,6 +11,8 @@ import nongreedy as ng
 from nongreedy.engines import Hypergradient
 from nongreedy.task._data_plan import mix
 
+from .helpers import tiny_task
+
 
 def start(rule=None, **bases):
     """A rule and its first state, for SGD whose other settings are fixed."""
@@ -325,3 +327,22 @@ def test_a_bound_of_zero_suits_the_rule_though_not_the_optimizers_own_coordinate
     optimizer = ng.SGD(ng.Windows(2, bounds=(0.0, 0.5)))
     rate = optimizer.hyperparameters(10, ng.SignDescent.defaults)["learning_rate"]
     assert rate.transform is None and rate.initial.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay"])
+def test_a_start_at_zero_is_for_the_paper_to_use_and_for_others_to_refuse(name):
+    rates = {"learning_rate": ng.Windows(1)} | {name: ng.Windows(1, initial=0.0)}
+    settings = {"steps": 6, "outer_steps": 3}
+    said = ng.tune(tiny_task(), ng.SGD(**rates), outer="paper", **settings)
+    assert said.history[0].values[name] == [0.0] != said.history[2].values[name]
+    by_default = ng.SGD(**(rates | {name: ng.Windows(1)}))
+    unsaid = ng.tune(tiny_task(), by_default, outer="paper", **settings)
+    assert said.schedule == unsaid.schedule
+    for ask in (ng.tune, ng.hypergradient):
+        with pytest.raises(ValueError, match=rf"{name} starts at 0, .*'log'.*outer='paper'"):
+            ask(tiny_task(), ng.SGD(**rates), steps=6)
+    # What no rule moves there is refused at birth.
+    with pytest.raises(ValueError, match=f"{name} starts at 0, .*'log'"):
+        ng.SGD(**{name: ng.Windows(1, initial=0.0, transform="log")})
+    with pytest.raises(ValueError, match=f"{name} starts at -1, outside"):
+        ng.SGD(**{name: ng.Windows(1, initial=-1.0)})

@@ -141,4 +141,4 @@ def test_a_strangers_optimizer_joins_the_table():
     table = ng.testing.Table(
         {"forward": ng.Forward(), "reverse": ng.Reverse()}, {"mine": LEARNED}, ["mlp"]
     )
-    assert {finding.verdict.name for finding in table} == {"exact"}
+    assert {finding.grade.name for finding in table} == {"exact"}

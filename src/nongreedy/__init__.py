@@ -35,6 +35,7 @@ from .optimizers import AdamW as AdamW
 from .optimizers import Grouped as Grouped
 from .optimizers import Lion as Lion
 from .optimizers import Muon as Muon
+from .optimizers import NAdam as NAdam
 from .optimizers import Optimizer as Optimizer
 from .optimizers import RMSprop as RMSprop
 from .optimizers import TorchLion as TorchLion

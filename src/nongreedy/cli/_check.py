@@ -15,7 +15,7 @@ import nongreedy as ng
 from nongreedy import testing
 from nongreedy.errors import nearest_name
 from nongreedy.reports._words import duration
-from nongreedy.testing import Cell, Finding, Table, Verdict
+from nongreedy.testing import Cell, Finding, Grade, Table
 
 from . import _load
 from ._check_report import print_report
@@ -103,4 +103,4 @@ def _checked(table: Table, cell: Cell) -> Finding:
         return table.check(cell)
     except Exception as error:
         reason = f"Raised {type(error).__name__}: {error}"
-        return Finding(cell, Verdict.wrong, math.inf, reason)
+        return Finding(cell, Grade.wrong, math.inf, reason)

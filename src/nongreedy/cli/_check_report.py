@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from nongreedy.testing import TOLERANCE, Finding, Table, Verdict
+from nongreedy.testing import TOLERANCE, Finding, Grade, Table
 
 MOST = 20  # wrong cells that are listed one by one
 
@@ -28,9 +28,9 @@ def print_report(
         console.print(f"WRONG  {escape(str(finding))}", style="red")
     if len(wrong) > MOST:
         console.print(f"... and {len(wrong) - MOST} more.", style="red")
-    counts = collections.Counter(finding.verdict.name for finding in found)
+    counts = collections.Counter(finding.grade.name for finding in found)
     named = ", ".join(
-        f"{counts[v.name]} {v.name}" for v in Verdict if counts[v.name] or v.name == "wrong"
+        f"{counts[v.name]} {v.name}" for v in Grade if counts[v.name] or v.name == "wrong"
     )
     console.print(f"\n{len(found)} cells in {seconds}: {named}.")
     console.print(
@@ -41,7 +41,7 @@ def print_report(
 
 def _footnotes(findings: Iterable[Finding], reasons: list[str]) -> str:
     """`` (1)`` for each reason for which one of these was skipped, numbered as they come."""
-    given = dict.fromkeys(f.reason for f in findings if f.verdict is Verdict.skipped)
+    given = dict.fromkeys(f.reason for f in findings if f.grade is Grade.skipped)
     reasons += [reason for reason in given if reason not in reasons]
     return "".join(f" ({reasons.index(reason) + 1})" for reason in given)
 
@@ -66,7 +66,7 @@ def _grid(table: Table, found: Sequence[Finding], cells: bool, reasons: list[str
 def _rows(findings: Sequence[Finding], cells: bool) -> dict[tuple[str, ...], list[Finding]]:
     """Titles of a row -> what it sums up; one row for an engine that is skipped throughout."""
     rows = dict[tuple[str, ...], list[Finding]]()
-    skipped = all(finding.verdict is Verdict.skipped for finding in findings)
+    skipped = all(finding.grade is Grade.skipped for finding in findings)
     for finding in findings:
         names = (finding.cell.optimizer, finding.cell.hyperparameter)
         names = ("all", "all") if skipped else names
@@ -78,9 +78,9 @@ def _number(findings: Sequence[Finding], reasons: list[str]) -> str:
     """The largest error among these, and the footnotes of those that were skipped."""
     if not findings:
         return ""
-    errors = {v: [f.error or 0.0 for f in findings if f.verdict is v] for v in Verdict}
-    if errors[Verdict.wrong]:
-        return f"[red]WRONG {max(errors[Verdict.wrong]):.0e}[/red]"
-    parts = [f"{max(errors[Verdict.exact]):.0e}"] if errors[Verdict.exact] else []
-    parts += [f"{max(errors[Verdict.estimated]):.1f} s.e."] if errors[Verdict.estimated] else []
+    errors = {v: [f.error or 0.0 for f in findings if f.grade is v] for v in Grade}
+    if errors[Grade.wrong]:
+        return f"[red]WRONG {max(errors[Grade.wrong]):.0e}[/red]"
+    parts = [f"{max(errors[Grade.exact]):.0e}"] if errors[Grade.exact] else []
+    parts += [f"{max(errors[Grade.estimated]):.1f} s.e."] if errors[Grade.estimated] else []
     return (" ".join(parts) or "skipped") + _footnotes(findings, reasons)

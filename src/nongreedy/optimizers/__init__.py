@@ -1,10 +1,11 @@
 """Inner optimizers as pure updates of the flat state, and their torch twins."""
 
 from ..schedules._export import export
-from ._adaptive import Adagrad, Adam, AdamW, RMSprop
+from ._adaptive import Adagrad, Adam, AdamW, RMSprop, safe_sqrt
 from ._grouped import Grouped
 from ._lion import Lion, TorchLion
 from ._muon import Muon, TorchMuon
+from ._nadam import NAdam
 from ._optimizer import Layout, Optimizer
 from ._plain import PlainOptimizer
 from ._sgd import SGD
@@ -18,11 +19,13 @@ __all__ = [
     "Layout",
     "Lion",
     "Muon",
+    "NAdam",
     "Optimizer",
     "PlainOptimizer",
     "RMSprop",
     "TorchLion",
     "TorchMuon",
+    "safe_sqrt",
 ]
 
 export(globals())

@@ -26,6 +26,13 @@ def safe_sqrt(square: Tensor) -> Tensor:
     Where a gradient is exactly zero step after step (a dead unit), the infinite derivative of the
     root meets the zero derivative of the square: their product is NaN, their limit along any
     gradient is finite, and no hyperparameter moves such a coordinate.
+
+    Example:
+        >>> import torch
+        >>> square = torch.tensor([0.0, 4.0], requires_grad=True)
+        >>> safe_sqrt(square).sum().backward()
+        >>> square.grad
+        tensor([0.0000, 0.2500])
     """
     positive = square > 0
     return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)

@@ -120,6 +120,10 @@ class Grouped(Optimizer):
         )
         return next((number for number, fit in enumerate(fits, 1) if fit), 0)
 
+    def init(self, parameters: Tensor) -> Tensor:
+        """The base's state before the first step."""
+        return self.base.init(parameters)
+
     def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
         """The base's update, with one value per entry where groups differ."""
         return self.base.update(state, gradient, self._spread(values))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..schedules import Basis, Default, Hyperparameter, Setting, TimeBasis, Value
-from ..schedules._hyperparameter import resolve_all
+from ..schedules._hyperparameter import resolve_all, resolve_raw
 
 # Names and shapes of the parameters, in the order of the flat vector.
 Layout = tuple[tuple[str, tuple[int, ...]], ...]
@@ -21,9 +21,11 @@ Layout = tuple[tuple[str, tuple[int, ...]], ...]
 class Optimizer(Value, abc.ABC):
     """An inner optimizer as pure functions of tensors. Leaves are frozen dataclasses.
 
-    The state has shape ``(slots, P)``; slot 0 holds the flat parameters. Everything that happens
-    after the raw gradient (clipping, decay, momentum) lives in `update`, so that engines need one
-    Hessian-vector product of the raw loss and one derivative of `update`.
+    The state has shape ``(slots, P)``; slot 0 holds the flat parameters. A number of the state that
+    belongs to no parameter (a product, a norm) fills a slot with equal entries; treated entry by
+    entry, like the others, it is right in groups, too. Everything that happens after the raw gradient
+    (clipping, decay, momentum) lives in `update`, so that engines need one Hessian-vector product of
+    the raw loss and one derivative of `update`. A root that may be taken at zero is a `safe_sqrt`.
 
     Args:
         clip_value: Clip each gradient coordinate to [-clip_value, clip_value].
@@ -61,9 +63,7 @@ class Optimizer(Value, abc.ABC):
             bound = getattr(self, name)
             if bound is not None and not bound > 0:
                 raise ValueError(f"`{name}` must be positive or None, but got {bound!r}.")
-        # Coordinates are the outer rule's to choose: a bound of 0 suits the paper's rule.
-        raw = {name: replace(row, transform=None) for name, row in self.learnable.items()}
-        self.hyperparameters(overrides=raw)
+        resolve_raw(self.given(), self.learnable)
 
     def bound_to(self, layout: Layout, device: torch.device) -> Optimizer:
         """The same optimizer, knowing the parameters; itself where they do not matter."""
@@ -71,7 +71,11 @@ class Optimizer(Value, abc.ABC):
         return self
 
     def init(self, parameters: Tensor) -> Tensor:
-        """State before the first step: parameters, then zeros. Shape (slots, P)."""
+        """State before the first step: parameters, then zeros. Shape (slots, P).
+
+        May be overridden by one that fills later slots with other constants: derivatives know of no
+        way from the first parameters to any slot but their own.
+        """
         state = parameters.new_zeros(self.slots, parameters.numel())
         state[0] = parameters
         return state

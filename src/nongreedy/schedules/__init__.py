@@ -1,6 +1,6 @@
 """Schedules: bases times coefficients, what is learned of them, their file and their torch scheduler."""
 
-from ._basis import Basis, Constant, Linear, PerStep, TimeBasis, Windows
+from ._basis import Basis, Constant, Linear, TimeBasis
 from ._curve import Curve
 from ._export import export
 from ._hyperparameter import Default, Hyperparameter
@@ -8,6 +8,7 @@ from ._schedule import Schedule, cosine_schedule
 from ._scheduler import ScheduleLR, Setting
 from ._value import Value, identity
 from ._variable import Variable
+from ._windows import PerStep, Windows
 
 __all__ = [
     "Basis",

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..errors import check_whole
-from ._edges import checked_edges, equal_edges, first_steps
 from ._value import Value
 
 
@@ -114,96 +113,25 @@ class TimeBasis(Basis):
 
 
 @dataclass(frozen=True)
-class Windows(TimeBasis):
-    """Piecewise constant: windows of steps share one value each (arXiv:2007.07869).
-
-    Args:
-        count: How many, of equal length: coefficient ``(count * t) // steps`` holds at the 0-based
-            step t, also where `count` does not divide `steps`. ``"auto"``: the default outer rule
-            (:class:`AgreementSearch`) begins with one window and halves it, then its halves, where
-            the hypergradients of several seeds call for different values, and nowhere else.
-        edges: Instead of a number: where windows end and the next begin, as rising positions
-            strictly between 0 and 1, relative to the run.
-
-    Raises:
-        ValueError: A count below 1, or edges out of order.
+class Constant(TimeBasis):
+    """One value for the whole run.
 
     Example:
         >>> import torch
-        >>> Windows(2).expand(torch.tensor([1.0, 3.0]), steps=4).tolist()
-        [1.0, 1.0, 3.0, 3.0]
-        >>> Windows(edges=[0.75]).expand(torch.tensor([1.0, 3.0]), steps=4).tolist()
-        [1.0, 1.0, 1.0, 3.0]
+        >>> Constant().expand(torch.tensor([0.5]), steps=2).tolist()
+        [0.5, 0.5]
     """
 
-    count: int | str = 1
-    edges: Sequence[float] | None = field(default=None, kw_only=True)
-    kind: ClassVar[str] = "windows"
-
-    def __post_init__(self) -> None:
-        if self.edges is not None:
-            edges = checked_edges(self.edges)
-            if self.count not in (1, len(edges) + 1):
-                raise ValueError(f"Give `count` or `edges`, but got {self.count=}, {edges=}.")
-            object.__setattr__(self, "edges", edges)
-            object.__setattr__(self, "count", len(edges) + 1)
-        elif not self.auto:
-            check_whole("windows", self.count, also=" (or 'auto')")
-
-    @property
-    def auto(self) -> bool:
-        """Whether an outer rule is to find the number of windows; until then there is one."""
-        return self.count == "auto"
+    kind: ClassVar[str] = "constant"
 
     def size(self, steps: int) -> int:
-        return 1 if self.auto else int(self.count)
+        return 1
 
     def taps(self, steps: int) -> tuple[Tensor, Tensor]:
-        starts = first_steps(self.size(steps), self.edges, steps)
-        index = torch.bucketize(torch.arange(steps), starts[1:-1], right=True)
-        return index[:, None], torch.ones(steps, 1, dtype=torch.float64)
+        return torch.zeros(steps, 1, dtype=torch.int64), torch.ones(steps, 1, dtype=torch.float64)
 
     def positions(self, steps: int) -> Tensor:
-        starts = first_steps(self.size(steps), self.edges, steps)
-        return ((starts[:-1] + starts[1:] - 1) // 2).clamp(0, steps - 1)
-
-    def check(self, steps: int, name: str) -> None:
-        """Raise ValueError where the run is too short to tell this basis' coefficients apart."""
-        super().check(steps, name)
-        lengths = first_steps(self.size(steps), self.edges, steps).diff()
-        if bool((lengths < 1).any()):
-            raise ValueError(
-                f"{name} has a window without a single one of the {steps} steps: {self!r}. "
-                "Move its edges apart, or train longer."
-            )
-
-    def ladder(self) -> list[Basis]:
-        if self.auto:
-            return [self]
-        size = self.size(1)
-        counts = [2**power for power in range(size.bit_length()) if 2**power < size]
-        if self.edges is None:
-            return [replace(self, count=count) for count in [*counts, size]]
-        # Each rung has about the wanted number of the edges, evenly out of all of them.
-        kept = [[self.edges[j * size // n - 1] for j in range(1, n)] for n in counts]
-        rungs = [replace(self, count=1, edges=edges or None) for edges in kept]
-        return [*rungs, self]
-
-    def shape_settings(self) -> Mapping[str, Any]:
-        own = dict(super().shape_settings())
-        del own["count"]  # the coefficients have it, also of "auto"
-        return own
-
-    def borders(self) -> tuple[float, ...]:
-        """Where windows begin and end, relative to the run, from 0 to 1."""
-        return (0.0, *(self.edges or equal_edges(self.size(1))), 1.0)
-
-    def cut(self, positions: Sequence[float]) -> Windows:
-        """The same with further edges; without any where all windows are of equal length again."""
-        edges = tuple(sorted({*self.borders()[1:-1], *positions}))
-        if edges == equal_edges(len(edges) + 1):
-            return replace(self, count=len(edges) + 1, edges=None)
-        return replace(self, count=1, edges=edges)
+        return torch.tensor([steps // 2])
 
 
 @dataclass(frozen=True)
@@ -242,51 +170,3 @@ class Linear(TimeBasis):
         coarser = [count for count in counts if count < self.knots]
         knots = [replace(self, knots=count) for count in [*coarser, self.knots]]
         return [Constant(**given), *knots]
-
-
-@dataclass(frozen=True)
-class PerStep(TimeBasis):
-    """One value per step. Stretched to another budget, each value becomes one window.
-
-    Example:
-        >>> import torch
-        >>> PerStep().expand(torch.tensor([1.0, 2.0]), steps=2).tolist()
-        [1.0, 2.0]
-    """
-
-    kind: ClassVar[str] = "per_step"
-
-    def size(self, steps: int) -> int:
-        return steps
-
-    def taps(self, steps: int) -> tuple[Tensor, Tensor]:
-        return torch.arange(steps)[:, None], torch.ones(steps, 1, dtype=torch.float64)
-
-    def positions(self, steps: int) -> Tensor:
-        return torch.arange(steps)
-
-    def ladder(self) -> list[Basis]:
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
-        return [*(Windows(2**power, **given) for power in range(5)), self]
-
-
-@dataclass(frozen=True)
-class Constant(TimeBasis):
-    """One value for the whole run.
-
-    Example:
-        >>> import torch
-        >>> Constant().expand(torch.tensor([0.5]), steps=2).tolist()
-        [0.5, 0.5]
-    """
-
-    kind: ClassVar[str] = "constant"
-
-    def size(self, steps: int) -> int:
-        return 1
-
-    def taps(self, steps: int) -> tuple[Tensor, Tensor]:
-        return torch.zeros(steps, 1, dtype=torch.int64), torch.ones(steps, 1, dtype=torch.float64)
-
-    def positions(self, steps: int) -> Tensor:
-        return torch.tensor([steps // 2])

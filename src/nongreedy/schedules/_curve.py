@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ScheduleFileError
-from ._basis import Basis, Constant, Linear, TimeBasis, Windows
+from ._basis import Basis, Constant, Linear, TimeBasis
 from ._value import Value
 from ._variable import Variable
+from ._windows import Windows
 
 _LARGEST = torch.finfo(torch.float64).max
 _LISTED = 50  # more coefficients than this are summarized

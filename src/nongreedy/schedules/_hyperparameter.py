@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -43,7 +43,21 @@ TRANSFORMS: dict[str | None, Transform] = {
 
 @dataclass(frozen=True)
 class Default:
-    """What holds for a hyperparameter of some name where its basis leaves a field open."""
+    """What holds for a hyperparameter of some name where its basis leaves a field open.
+
+    The rows of :attr:`Optimizer.learnable`, and of an outer rule's ``defaults``, which go before.
+
+    Args:
+        initial: Where its search begins, in its own units.
+        bounds: ``(lowest, highest)``, both allowed values, inside what `transform` is defined on.
+        transform: Coordinate in which it moves: ``"log"``, ``"log1m"``, ``"logit"`` or None, as of a
+            :class:`Basis`.
+        outer_step: First outer step, in units of that coordinate; positive.
+
+    Example:
+        >>> Default(initial=1e-3, bounds=(1e-8, 10.0), transform="log", outer_step=1.0).outer_step
+        1.0
+    """
 
     initial: float
     bounds: tuple[float, float]
@@ -110,7 +124,7 @@ def resolve(
         given.check(steps, name)
     initial = default.initial if given.initial is None else given.initial
     values = _initial_values(name, initial, given, steps)
-    _check_within(name, values, bounds)
+    _check_within(name, values, bounds, transform)
     return Hyperparameter(name, given, values, bounds, transform, step)
 
 
@@ -155,13 +169,34 @@ def _initial_values(name: str, initial: object, basis: Basis, steps: int | None)
     return values
 
 
-def _check_within(name: str, values: Tensor, bounds: tuple[float, float]) -> None:
+def _check_within(
+    name: str, values: Tensor, bounds: tuple[float, float], transform: str | None
+) -> None:
     outside = (values < bounds[0]) | (values > bounds[1]) | ~values.isfinite()
-    if outside.any():
+    if not outside.any():
+        return
+    value, (least, most) = values[outside][0].item(), TRANSFORMS[transform].domain
+    if value in (least, most):
         raise ValueError(
-            f"{name} starts at {values[outside][0].item():g}, outside its bounds {bounds}. "
-            "Move `initial`, or widen `bounds`."
+            f"{name} starts at {value:g}, where its coordinate {transform!r} is not defined. Move "
+            f"`initial` inside the bounds {bounds}. Or tune with outer='paper', which moves the "
+            "values themselves. Or pass transform=None, and `bounds` that hold it."
         )
+    raise ValueError(
+        f"{name} starts at {value:g}, outside its bounds {bounds}. Move `initial`, or widen `bounds`."
+    )
+
+
+def resolve_raw(given: Mapping[str, Basis | float], defaults: Mapping[str, Default]) -> None:
+    """Check a table of hyperparameters before an outer rule has chosen coordinates.
+
+    Its rule may move the values themselves, from 0, where a default coordinate has no 0.
+    """
+    for name, value in given.items():
+        row, chosen = defaults[name], isinstance(value, Basis) and value.transform != "default"
+        low, high = row.bounds
+        raw = row if chosen else replace(row, transform=None, bounds=(min(low, 0.0), high))
+        resolve(name, value, raw)
 
 
 def resolve_all(

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from ..errors import ScheduleFileError
-from ._basis import Constant, Windows
+from ._basis import Constant
 from ._curve import Curve, read_curve, values_over
 from ._files import replace_file
 from ._hyperparameter import Hyperparameter
 from ._scheduler import ScheduleLR, Setting
 from ._value import Value, identity
+from ._windows import Windows
 
 FORMAT = "nongreedy.schedule"
 VERSION = 1

@@ -8,7 +8,7 @@ import math
 from torch import Tensor
 
 from ..schedules import Windows
-from ..schedules._edges import first_steps
+from ..schedules._windows import first_steps
 from ._sharing import Sharing
 
 LEVEL = 0.05  # chance that any window is split where the halves of all want the same

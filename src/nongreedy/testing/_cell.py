@@ -19,7 +19,7 @@ class Cell:
         return f"{self.engine}, {self.optimizer}, {self.hyperparameter}, {self.model}"
 
 
-class Verdict(enum.Enum):
+class Grade(enum.Enum):
     """The answer; the value is a help text."""
 
     exact = "Equal to finite differences, to the tolerance."
@@ -38,15 +38,15 @@ class Finding:
     """
 
     cell: Cell
-    verdict: Verdict
+    grade: Grade
     error: float | None = None
     reason: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether nothing is wrong."""
-        return self.verdict is not Verdict.wrong
+        return self.grade is not Grade.wrong
 
     def __str__(self) -> str:
         shown = "" if self.error is None else f", error {self.error:.1e}"
-        return f"{self.cell}: {self.verdict.name}{shown}. {self.reason}".rstrip(". ") + "."
+        return f"{self.cell}: {self.grade.name}{shown}. {self.reason}".rstrip(". ") + "."

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ..engines import Engine
 from ..optimizers import Optimizer
-from ._cell import Cell, Verdict
+from ._cell import Cell, Grade
 from ._engines import ENGINES
 from ._models import MODELS
 from ._optimizers import OPTIMIZERS
@@ -36,7 +36,7 @@ class _Conformance:
     def test_hypergradient(self, cell: Cell) -> None:
         """Exact against finite differences to 1e-6, or skipped with a reason."""
         finding = self.table().check(cell)
-        if finding.verdict is Verdict.skipped:
+        if finding.grade is Grade.skipped:
             # The standard library's own way to skip, which pytest honours: no import of pytest.
             raise unittest.SkipTest(finding.reason)
         if not finding.passed:

@@ -110,6 +110,7 @@ def assert_same(
     Each name's largest error is compared with its own largest entry.
 
     Example:
+        >>> import torch
         >>> assert_same({"momentum": torch.ones(2)}, {"momentum": torch.ones(2)})
     """
     if found.keys() != expected.keys():

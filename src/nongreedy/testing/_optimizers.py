@@ -2,67 +2,55 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
-from ..optimizers import SGD, Adagrad, Adam, AdamW, Grouped, Lion, Muon, Optimizer, RMSprop
-from ..schedules import Constant, Linear, PerStep, Windows
+from .. import optimizers
+from ..optimizers import SGD, AdamW, Grouped, Lion, Optimizer
+from ..schedules import Basis, Constant, Default, Linear, Windows
 
-# Name -> clipping. The bounds are such that some coordinates and steps are clipped and some are not.
-CLIPPINGS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "clip_value": {"clip_value": 0.06},
-    "clip_norm": {"clip_norm": 0.63},
-    "both": {"clip_value": 0.06, "clip_norm": 0.26},
-}
-
-# Name -> one basis for each hyperparameter of SGD.
-BASES: dict[str, dict[str, Any]] = {
-    "windows": {
-        "learning_rate": Windows(3, initial=(0.3, 0.4, 0.2)),
-        "momentum": Windows(2, initial=(0.5, 0.3)),
-        "weight_decay": Windows(4, initial=(0.01, 0.02, 0.005, 0.03)),
-    },
-    "linear": {
-        "learning_rate": Linear(3, initial=(0.1, 0.4, 0.2)),
-        "momentum": Linear(2, initial=(0.6, 0.2)),
-        "weight_decay": Linear(2, initial=(0.01, 0.04)),
-    },
-    "per_step": {
-        "learning_rate": PerStep(initial=[0.3, 0.25, 0.4, 0.2, 0.1]),
-        "momentum": Constant(initial=0.4),
-        "weight_decay": 0.01,
-    },
-    "constant": {
-        "learning_rate": Constant(initial=0.3),
-        "momentum": Constant(initial=0.5),
-        "weight_decay": Constant(initial=0.02),
-    },
-}
-
-_DECAY: dict[str, Any] = {"weight_decay": BASES["windows"]["weight_decay"]}
-_MOMENTUM: dict[str, Any] = {"momentum": BASES["windows"]["momentum"]}
-_RATES: dict[str, Any] = {"learning_rate": Windows(3, initial=(0.05, 0.1, 0.08))}
-_BETAS: dict[str, Any] = {
+# Name of a hyperparameter -> the basis on which an optimizer of the table learns it.
+_LEARNED: dict[str, Basis] = {
+    "learning_rate": Windows(3, initial=(0.05, 0.1, 0.08)),
+    "adam_learning_rate": Constant(initial=0.2),
+    "momentum": Windows(2, initial=(0.5, 0.3)),
     "beta1": Windows(2, initial=(0.8, 0.6)),
     "beta2": Linear(2, initial=(0.95, 0.9)),
+    "smoothing": Windows(2, initial=(0.9, 0.7)),
+    "epsilon": Constant(initial=0.03),
+    "weight_decay": Windows(4, initial=(0.01, 0.02, 0.005, 0.03)),
 }
-_EPSILON: dict[str, Any] = {"epsilon": Constant(initial=0.03)}
-_SMOOTHING: dict[str, Any] = {"smoothing": Windows(2, initial=(0.9, 0.7))}
-_ADAM_RATE: dict[str, Any] = {"adam_learning_rate": Constant(initial=0.2)}
+
+
+def learning(kind: type[Optimizer], **settings: Any) -> Optimizer:
+    """An optimizer that learns all that it can: what the table does not know, as a constant."""
+    rows = kind.learnable.items()
+    return kind(
+        **{**{name: _LEARNED.get(name) or _constant(row) for name, row in rows}, **settings}
+    )
+
+
+def _constant(row: Default) -> Constant:
+    # Next to nothing, as some defaults are, differences would be judged by the last digits of the loss.
+    return Constant(initial=min(max(row.initial, 0.1), row.bounds[1]))
+
+
+# All that the room of optimizers has, each with one row here at least.
+_KINDS: list[type[Optimizer]] = [
+    kind
+    for kind in (getattr(optimizers, name) for name in optimizers.__all__)
+    if isinstance(kind, type) and issubclass(kind, Optimizer) and not inspect.isabstract(kind)
+]
 
 # Name -> optimizer. The rows of the table.
 OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": SGD(**BASES["windows"]),
-    "nesterov": SGD(**_RATES, **_MOMENTUM, **_DECAY, nesterov=True),
+    "sgd": learning(SGD, learning_rate=Windows(3, initial=(0.3, 0.4, 0.2))),
+    "nesterov": learning(SGD, nesterov=True),
     # By norm: of the many kinks of clipped coordinates, differences would step across some.
-    "dampened_clipped": SGD(**_RATES, **_MOMENTUM, **_DECAY, dampening=0.4, clip_norm=0.6),
-    "adam": Adam(**_RATES, **_BETAS, **_EPSILON, **_DECAY),
-    "adamw": AdamW(**_RATES, **_BETAS, **_EPSILON, **_DECAY),
-    "rmsprop": RMSprop(**_RATES, **_MOMENTUM, **_EPSILON, **_DECAY, **_SMOOTHING),
-    "adagrad": Adagrad(**_RATES, **_EPSILON, **_DECAY),
-    "muon": Muon(**_RATES, **_MOMENTUM, **_BETAS, **_EPSILON, **_DECAY, **_ADAM_RATE),
+    "dampened_clipped": learning(SGD, dampening=0.4, clip_norm=0.6),
+    **{k.__name__.lower(): learning(k) for k in _KINDS if k not in (SGD, Grouped)},
     "grouped": Grouped(
-        AdamW(**_RATES, **_BETAS, **_EPSILON, **_DECAY),
+        learning(AdamW),
         {
             "vectors": {
                 "learning_rate": Linear(2, initial=(0.02, 0.06)),
@@ -71,5 +59,5 @@ OPTIMIZERS: dict[str, Optimizer] = {
         },
     ),
     # Betas at which no coordinate of the table's runs is close to changing its sign.
-    "lion": Lion(**_RATES, **_DECAY, beta1=Windows(2, initial=(0.7, 0.5)), beta2=_BETAS["beta2"]),
+    "lion": learning(Lion, beta1=Windows(2, initial=(0.7, 0.5))),
 }

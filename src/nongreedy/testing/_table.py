@@ -9,9 +9,9 @@ from ..engines import Engine
 from ..optimizers import Optimizer
 from ._cell import Cell, Finding
 from ._engines import ENGINES
+from ._exam import OWNERS, Exam
 from ._models import MODELS, built
 from ._optimizers import OPTIMIZERS
-from ._problem import OWNERS, Problem
 from ._tasks import HYPERPARAMETERS
 
 
@@ -56,7 +56,7 @@ class Table:
             built(model)  # a misspelt name shows now
 
     def cells(self) -> list[Cell]:
-        """All cells, those of one problem next to each other; nothing is computed."""
+        """All cells, those of one exam next to each other; nothing is computed."""
         return [
             Cell(engine, row, name, model)
             for model in self.models
@@ -67,20 +67,20 @@ class Table:
         ]
 
     def check(self, cell: Cell) -> Finding:
-        """Look into one cell; what cells of one problem share is computed once."""
-        return self.problem(cell).finding(cell, self.engines[cell.engine])
+        """Look into one cell; what cells of one exam share is computed once."""
+        return self.exam(cell).finding(cell, self.engines[cell.engine])
 
-    def problem(self, cell: Cell) -> Problem:
+    def exam(self, cell: Cell) -> Exam:
         """The run that a cell is about."""
         optimizer = self.optimizers[cell.optimizer]
         owner = OWNERS[cell.hyperparameter not in optimizer.learnable]
-        return _problem(optimizer, cell.model, owner)
+        return _exam(optimizer, cell.model, owner)
 
     def __iter__(self) -> Iterator[Finding]:
         return (self.check(cell) for cell in self.cells())
 
 
 @functools.cache
-def _problem(optimizer: Optimizer, model: str, owner: str) -> Problem:
+def _exam(optimizer: Optimizer, model: str, owner: str) -> Exam:
     """Shared by all tables, so that a second engine does not pay for the judge again."""
-    return Problem(optimizer, model, owner)
+    return Exam(optimizer, model, owner)

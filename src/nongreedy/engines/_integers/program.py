@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ...optimizers import SGD, Adam, AdamW, Optimizer
-from ...optimizers._adaptive import safe_sqrt
+from ...optimizers import SGD, Adam, AdamW, Optimizer, safe_sqrt
 from .factor import DecoupledDecay, Factor, Momentum, Smoothing
 
 

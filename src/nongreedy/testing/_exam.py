@@ -1,4 +1,4 @@
-"""A problem: one small run, judged once by finite differences, put to any number of engines."""
+"""An exam: one small run, judged once by finite differences, put to any number of engines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from ..engines import Engine, FiniteDifference, Hypergradient, Outcome, Run
 from ..optimizers import Optimizer
 from ..schedules import Basis, Schedule
-from ._cell import Cell, Finding, Verdict
+from ._cell import Cell, Finding, Grade
 from ._judge import TOLERANCE, Judge, Slopes
 from ._tasks import HYPERPARAMETERS, STEPS, tiny_task
 
@@ -21,7 +21,7 @@ SCORE = 5.0  # standard errors that no estimate in the table may be off
 JUDGES = {"optimizer": Judge(), "task": Judge(FiniteDifference(1e-4, 4, floor=0.1), entrywise=2)}
 
 
-class Problem:
+class Exam:
     """A run of five steps, and its derivative by one owner's hyperparameters, all at once.
 
     Args:
@@ -76,15 +76,15 @@ class Problem:
         if name not in self.learn:
             fixed: Basis | float = self.optimizer.given()[name]
             reason = f"{name} is fixed at {fixed}: give it a basis to have it checked"
-            return Finding(cell, Verdict.skipped, None, reason)
+            return Finding(cell, Grade.skipped, None, reason)
         answer = self.answer(engine)
         if isinstance(answer, str):
-            return Finding(cell, Verdict.skipped, None, answer)
+            return Finding(cell, Grade.skipped, None, answer)
         if name not in answer.gradients:
-            return Finding(cell, Verdict.wrong, math.inf, "The engine returns nothing for it")
+            return Finding(cell, Grade.wrong, math.inf, "The engine returns nothing for it")
         if not math.isclose(answer.value, self.outcome.loss, rel_tol=1e-9):
             reason = f"The value is {answer.value}, but the run's loss {self.outcome.loss}"
-            return Finding(cell, Verdict.wrong, math.inf, reason)
+            return Finding(cell, Grade.wrong, math.inf, reason)
         return _compared(cell, answer, self.slopes(name))
 
 
@@ -92,15 +92,15 @@ def _compared(cell: Cell, answer: Hypergradient, slopes: Slopes) -> Finding:
     gradient = answer.gradients[cell.hyperparameter].double()
     if cell.hyperparameter in answer.standard_error:
         score = slopes.score(gradient, answer.standard_error[cell.hyperparameter])
-        verdict = Verdict.estimated if score <= SCORE else Verdict.wrong
-        return Finding(cell, verdict, score, f"in standard errors; at most {SCORE:g} are allowed")
+        grade = Grade.estimated if score <= SCORE else Grade.wrong
+        return Finding(cell, grade, score, f"in standard errors; at most {SCORE:g} are allowed")
     error = slopes.error(gradient)
     if error <= TOLERANCE:
-        return Finding(cell, Verdict.exact, error)
+        return Finding(cell, Grade.exact, error)
     if not slopes.resolved and error * slopes.scale <= 20 * slopes.rounding:
         reason = (
             f"its slope, {slopes.scale:.0e}, is too small for finite differences, whose rounding is "
             f"{slopes.rounding:.0e}: choose initial values at which it matters"
         )
-        return Finding(cell, Verdict.skipped, None, reason)
-    return Finding(cell, Verdict.wrong, error, f"More than {TOLERANCE:.0e} off")
+        return Finding(cell, Grade.skipped, None, reason)
+    return Finding(cell, Grade.wrong, error, f"More than {TOLERANCE:.0e} off")
