@@ -37,9 +37,11 @@ def plan(
     device: DeviceOption = None,
     train_examples: TrainExamplesOption = None,
     threads: ThreadsOption = None,
-    sample: Annotated[int, typer.Option(min=1, help="Steps to measure in each way.")] = 8,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Steps of the longer of two measured runs.")
+    ] = 8,
 ) -> None:
-    """Predict time and memory of one hypergradient for every engine, from a few measured steps."""
+    """Predict time and memory of one hypergradient for every engine, from two short runs."""
     given = dict(locals())
     with reported():
         chosen, optimizer, steps = settled(given)
