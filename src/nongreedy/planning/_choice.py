@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..engines import Engine, Problem, Reverse, engine_from
+from ..engines import Engine, FiniteDifference, Problem, Reverse, engine_from
 from ..engines._trajectory import STORES, free_bytes
 from ..errors import NongreedyError, nearest_name
 from ..schedules import Schedule
@@ -100,7 +100,8 @@ def _by_sample(problem: Problem, schedule: Schedule, seed: int) -> Choice | None
     except (NongreedyError, MemoryError, torch.OutOfMemoryError) as error:
         return Choice(Reverse(), f"{_UNMEASURED}{error}")
     free, present = free_bytes(problem.task.device), short.plain[1].bytes
-    rows = (forecast(short, engine) for engine in engines_for(problem.task.device))
+    exact = [e for e in engines_for(problem.task.device) if not isinstance(e, FiniteDifference)]
+    rows = (forecast(short, engine) for engine in exact)
     first = next(rows)
     if first.refused:
         return Choice(Reverse(), f"{_UNMEASURED}{first.refused}")

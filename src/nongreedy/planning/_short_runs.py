@@ -66,6 +66,7 @@ class Measured:
     bytes: int
 
 
+Lengths = tuple[int, int]
 Pair = tuple[Measured, Measured]  # a shorter run and a longer one
 
 
@@ -82,12 +83,15 @@ class ShortRuns:
 
     def __init__(self, problem: Problem, schedule: Schedule, seed: int, sample: int):
         self.problem, self.schedule, self.seed = problem, schedule, seed
-        self.learn, self.longest = list(problem.learned), min(max(sample, 2), problem.steps)
+        self.learn, self.lengths = (
+            list(problem.learned),
+            _lengths(min(max(sample, 2), problem.steps)),
+        )
         self._runs: dict[int, TimedRun] = {}
         self._take(_plain, 1)  # loads and allocates
         self.step = self._take(_plain, 1).seconds
-        self.plain = self._measure(_plain, self.longest, 2.0 * self.longest)
-        self.step = min(self.step, self.plain[1].seconds / self.longest)
+        self.plain = self._measure(_plain, self.lengths, sum(self.lengths))
+        self.step = min(self.step, self.plain[1].seconds / self.lengths[1])
 
     def given(self, steps: int) -> tuple[Run, Schedule, list[str]]:
         """A run of so many steps, the schedule squeezed into it, and what is learned."""
@@ -105,21 +109,20 @@ class ShortRuns:
         Args:
             work: Number of steps -> what a run of that length is worth, in plain steps.
         """
-        allowed, longer = _PATIENCE / max(self.step, 1e-9), self.longest
-        while longer > 2 and _both(work, longer) > allowed:
-            longer //= 2
-        total = _both(work, longer)
-        too_long = total > max(allowed, _both(lambda steps: _CHEAP * steps, longer))
-        return None if too_long else self._measure(body, longer, total)
+        allowed, lengths = _PATIENCE / max(self.step, 1e-9), self.lengths
+        while lengths[1] > 2 and sum(map(work, lengths)) > allowed:
+            lengths = _lengths(lengths[1] // 2)
+        total = sum(map(work, lengths))
+        too_long = total > max(allowed, _CHEAP * sum(lengths))
+        return None if too_long else self._measure(body, lengths, total)
 
-    def _measure(self, body: Body, longer: int, work: float) -> Pair:
+    def _measure(self, body: Body, lengths: Lengths, work: float) -> Pair:
         """Medians of a few turns, after one to warm up."""
         turns = min(max(int(_PATIENCE / (work * max(self.step, 1e-9))), 1), _TURNS)
-        self._take(body, _shorter(longer))
-        taken = [
-            (self._take(body, _shorter(longer)), self._take(body, longer)) for _ in range(turns)
-        ]
-        return _middle([pair[0] for pair in taken]), _middle([pair[1] for pair in taken])
+        self._take(body, lengths[0])
+        taken = [[self._take(body, steps) for steps in lengths] for _ in range(turns)]
+        shorter, longer = map(_middle, zip(*taken, strict=True))
+        return shorter, longer
 
     def _take(self, body: Body, steps: int) -> Measured:
         given, device = self.given(steps), self.problem.task.device
@@ -144,12 +147,8 @@ def _plain(run: Run, schedule: Schedule, learn: list[str]) -> None:
     Runner().rollout(run, schedule)
 
 
-def _shorter(steps: int) -> int:
-    return max(steps // 4, 1)
-
-
-def _both(work: Callable[[int], float], longer: int) -> float:
-    return work(_shorter(longer)) + work(longer)
+def _lengths(longer: int) -> Lengths:
+    return max(longer // 4, 1), longer
 
 
 def _middle(taken: Sequence[Measured]) -> Measured:
