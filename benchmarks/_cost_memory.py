@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import nongreedy as ng
-from nongreedy.planning._peak import watched
+from nongreedy.planning._peak import peak_memory
 
 from ._cost_cases import CASES, of_optimizer
 
@@ -22,7 +22,7 @@ def measure_memory(engine: str, steps: int) -> None:
     for name, length in (("before", 4), ("peak", steps)):
         problem = of_optimizer(dataclasses.replace(CASES["mlp"], steps=length, batch_size=16), 3)
         # Not ru_maxrss: a process inherits that from its parent, which may be larger.
-        with watched(problem.run.task.device) as peak:
+        with peak_memory(problem.run.task.device) as peak:
             problem.hypergradient(ENGINES[engine])
         peaks[name] = peak.bytes / 2**20
     print(json.dumps(peaks))

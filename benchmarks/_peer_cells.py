@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import nongreedy as ng
-from nongreedy.planning._peak import watched
+from nongreedy.planning._peak import peak_memory
 
 from ._cost_cases import CASES, RATE, Case, make_task, plain, schedule_with
 from ._peer_list import METHODS
@@ -83,11 +83,11 @@ def measure(cell: Cell) -> dict[str, Any]:
     body = cell.body()
     dataclasses.replace(cell, steps=4).body()()  # libraries are loaded, and threads started
     device = torch.device("cpu")
-    with watched(device) as before:
+    with peak_memory(device) as before:
         pass
     stopped, gradients = None, {}
     begin = time.perf_counter()
-    with watched(device) as peak:
+    with peak_memory(device) as peak:
         try:
             gradients = body()
         except ng.DivergedError as error:

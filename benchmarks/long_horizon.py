@@ -40,7 +40,7 @@ import nongreedy as ng
 from nongreedy.engines import Rollout
 from nongreedy.engines._integers import Reversal
 from nongreedy.engines._trajectory import Checkpoints
-from nongreedy.planning._peak import watched
+from nongreedy.planning._peak import peak_memory
 
 from ._integer_checkpoints import IntegerCheckpoints, checkpointed_integers
 
@@ -130,10 +130,10 @@ def measure(method: str, steps: int, path: Path) -> None:
     """In a process of its own: one hypergradient and what it took, written to a file."""
     torch.set_num_threads(1)  # sums in the same order in every process
     keep, (run, schedule) = METHODS[method], make_run(steps)
-    with watched(run.task.device) as few:
+    with peak_memory(run.task.device) as few:
         ng.Reverse().differentiate(keep(*make_run(FEW)), LEARN)
     begin = time.process_time()
-    with watched(run.task.device) as peak:
+    with peak_memory(run.task.device) as peak:
         rollout = keep(run, schedule)
         held = kept(rollout)
         found = ng.Reverse().differentiate(rollout, LEARN)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 
 import nongreedy as ng
-from nongreedy.planning._peak import watched
+from nongreedy.planning._peak import peak_memory
 
 from .engine_cost import CASES, make_task
 
@@ -48,9 +48,9 @@ def compare(model: str, name: str, sample: int) -> Row:
         make_task(case),
         ng.SGD(ng.Windows(7), ng.Windows(1, initial=0.9), ng.Windows(1)),
     )
-    plan = ng.plan(task, optimizer, steps=case.steps, sample=sample)
-    predicted = next(row for row in plan.forecasts if repr(row.engine) == repr(engine))
-    with watched(task.device) as peak:
+    plan = ng.plan(task, optimizer, steps=case.steps, sample=sample, engines=[engine])
+    (predicted,) = plan.forecasts
+    with peak_memory(task.device) as peak:
         begin = time.perf_counter()
         ng.hypergradient(task, optimizer, steps=case.steps, engine=engine)
         seconds = time.perf_counter() - begin

@@ -16,7 +16,7 @@ from torch import nn
 
 import nongreedy as ng
 from nongreedy.engines import _trajectory
-from nongreedy.planning._peak import watched
+from nongreedy.planning._peak import peak_memory
 from nongreedy.task import DataPlan, Examples
 from nongreedy.task._data_plan import checksum, mix
 
@@ -326,9 +326,9 @@ def test_disk_store_takes_every_dtype_and_any_strides(temporary, dtype):
 
 def test_states_on_disk_do_not_count_as_memory(temporary):
     kept, state = _trajectory.OnDisk(64), torch.ones(2, 2**18)
-    with watched(CPU) as before:
+    with peak_memory(CPU) as before:
         pass
-    with watched(CPU) as peak:
+    with peak_memory(CPU) as peak:
         for _ in range(64):
             kept.append(state)
         for _ in kept.backwards(state, None):

@@ -25,9 +25,9 @@ def plan(
     device: options.Device = None,
     train_examples: options.TrainExamples = None,
     threads: options.Threads = None,
-    sample: Annotated[int, typer.Option(min=1, help="Steps to measure in each way.")] = 8,
+    sample: Annotated[int, typer.Option(min=1, help="Steps of the longer measured run.")] = 8,
 ) -> None:
-    """Predict time and memory of one hypergradient for every engine, from a few measured steps."""
+    """Predict time and memory of one hypergradient for every engine, from two short runs."""
     given = dict(locals())
     with reported():
         chosen, optimizer, steps = options.settled(given)

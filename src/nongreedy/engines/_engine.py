@@ -74,6 +74,18 @@ class Engine(Runner, abc.ABC):
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """Cost of `differentiate` in plain runs."""
 
+    def states_held(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float | None:
+        """The most states (each of ``run.state_bytes``) that are held at once, up to a constant.
+
+        :func:`plan` measures short runs and adds to their memory what this grows by. None: it is not
+        known, and memory is taken to grow with the steps as evenly as it did in the short runs.
+
+        Raises:
+            OSError: There is no room for them outside the device.
+        """
+        del run, schedule, learn
+        return None
+
     @abc.abstractmethod
     def differentiate(
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore

@@ -78,6 +78,10 @@ class FiniteDifference(Engine):
         """`order` plain runs for each coefficient."""
         return float(self.order * sum(len(schedule[name]) for name in learn))
 
+    def states_held(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
+        """Not one of an earlier step."""
+        return 0.0
+
     def differentiate(
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:

@@ -97,6 +97,10 @@ class Forward(TangentEngine):
         starts = [start for _, _, start in columns(schedule, learn, run.steps)]
         return 1.0 + 2.0 * sum(1 - start / run.steps for start in starts)
 
+    def states_held(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
+        """One for each tangent."""
+        return float(len(columns(schedule, learn, run.steps)))
+
     def hypergradient(
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:

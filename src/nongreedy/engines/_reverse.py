@@ -21,7 +21,7 @@ from ._explosion import AdjointNorms, checked_limit, shown, swept_backwards
 from ._progress import OnStep, ignore, progress_of
 from ._run import Run, at
 from ._runner import Rollout
-from ._trajectory import STORES, Trajectory, checked_store, choose_store
+from ._trajectory import STORES, Trajectory, checked_store, choose_store, states_held
 
 SWEEP = "reverse sweep"  # name of the loop, for whoever keeps its state
 
@@ -94,6 +94,10 @@ class Reverse(Engine):
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """A gradient once more and its derivative, worth two: 3. From checkpoints also the step: 4."""
         return 4.0 if self._chosen(run) == "checkpoint" else 3.0
+
+    def states_held(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
+        """Those that the store keeps on the device."""
+        return states_held(self._chosen(run), run.state_bytes, run.steps)
 
     def differentiate(
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore

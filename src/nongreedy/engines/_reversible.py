@@ -110,6 +110,10 @@ class Reversible(Engine):
         """As from checkpoints: a gradient to undo the step, one more and its derivative."""
         return 4.0
 
+    def states_held(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
+        """What buffers and checksums of the whole run take, as states."""
+        return self.reversal(run, run.values(schedule)).spilled_bytes / run.state_bytes
+
     def rollout(
         self,
         run: Run,

@@ -166,6 +166,20 @@ def choose_store(store: str, state_bytes: int, steps: int, device: torch.device)
     return "checkpoint" if 2 * state_bytes * math.isqrt(steps) <= device_free / 2 else "disk"
 
 
+def states_held(store: str, state_bytes: int, steps: int) -> int:
+    """The most states on the device: those on the host or disk pass through.
+
+    Raises:
+        OSError: Host or disk have no room for all.
+    """
+    if store == "host" and steps * state_bytes > free_bytes(torch.device("cpu")) / 2:
+        raise OSError("All states would take more than half of the host's free memory.")
+    if store == "disk":
+        need_space(steps * state_bytes, tempfile.gettempdir())
+    interval = Checkpoints(steps).interval
+    return {"device": steps, "checkpoint": interval + -(-steps // interval)}.get(store, 2)
+
+
 def free_bytes(device: torch.device) -> int:
     """Bytes that can still be allocated on a device (on a CPU: available, within the cgroup)."""
     if device.type == "cuda":

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 
-from ..engines import Engine, FiniteDifference, Problem, Reverse, Run, engine_from
+from ..engines import Engine, FiniteDifference, Problem, Reverse, engine_from
 from ..engines._trajectory import STORES, free_bytes
 from ..errors import NongreedyError, nearest_name
 from ..schedules import Schedule
-from ._forecast import Forecast, forecasts, held, stores
-from ._walk import Walk
+from ._forecast import Forecast, engines_for, forecast
+from ._short_runs import ShortRuns
 
 _SLOWER = 1.5  # than a later engine: so slow must a disk be to be passed over
 _DISK = Reverse("disk")
 _OTHERS = ("reversible", "forward", "finite_difference")
-_SAMPLE = 4  # steps in each way, where a choice has to be measured
+_SAMPLE = 4  # steps of the longer run, where a choice has to be measured
+_UNMEASURED = "by sizes alone, because nothing could be measured: "
 
 
 @dataclass(frozen=True)
@@ -28,21 +30,9 @@ class Choice:
     reason: str = ""
 
 
-class Room:
-    """What may still be taken: half of the free memory.
-
-    Args:
-        free: Bytes that are free.
-        present: Bytes that are held already, at the peak of a plain step.
-    """
-
-    def __init__(self, free: int, present: int):
-        self.free, self.present = free, present
-
-    def takes(self, row: Forecast) -> bool:
-        """Whether an exact engine can be used here."""
-        exact = not isinstance(row.engine, FiniteDifference)
-        return exact and not row.refused and row.bytes - self.present <= self.free / 2
+def fits(row: Forecast, free: int, present: int) -> bool:
+    """Whether an engine is exact, and takes no more than half of the free bytes beyond the present ones."""
+    return not row.inexact and not row.refused and row.bytes - present <= free / 2
 
 
 def choose(rows: Iterable[Forecast], takes: Callable[[Forecast], bool]) -> Choice | None:
@@ -82,41 +72,40 @@ def settle(engine: str | Engine, problem: Problem, schedule: Schedule, seed: int
     """
     if engine != "auto":
         return Choice(engine_from(engine))
-    run = problem.run(seed)
-    return _by_size(run) or _by_sample(run, schedule, list(problem.learned)) or Choice(
+    return _by_size(problem, schedule, seed) or _by_sample(problem, schedule, seed) or Choice(
         Reverse(), "no engine is sure to fit in half of the free memory"
     )  # fmt: skip
 
 
-def _by_size(run: Run) -> Choice | None:
+def _by_size(problem: Problem, schedule: Schedule, seed: int) -> Choice | None:
     """The first store whose states easily fit, unless one before it may fit, too."""
-    for store in stores(run.task.device):
-        size, free = _size(run, store), free_bytes(_home(store, run.task.device))
-        if store != "disk" and size <= free / 4:
-            return Choice(Reverse(store), f"its states take {_amount(size)}, which easily fits")
+    run, device = problem.run(seed), problem.task.device
+    for engine in engines_for(device):
+        if not isinstance(engine, Reverse) or engine == _DISK:
+            return None
+        on_host = engine == Reverse("host")
+        held = run.steps if on_host else engine.states_held(run, schedule, problem.learned)
+        size = round(held * run.state_bytes)
+        free = free_bytes(torch.device("cpu") if on_host else device)
+        if size <= free / 4:
+            return Choice(engine, f"its states take {_amount(size)}, which easily fits")
         if size <= free / 2:
             return None
     return None
 
 
-def _by_sample(run: Run, schedule: Schedule, learn: Sequence[str]) -> Choice | None:
-    walk = Walk(run, schedule, learn, _SAMPLE)
+def _by_sample(problem: Problem, schedule: Schedule, seed: int) -> Choice | None:
     try:
-        core = walk.core(stores(run.task.device))
-        room = Room(free_bytes(run.task.device), core.step.bytes)
-        return choose(forecasts(walk, core), room.takes)
+        short = ShortRuns(problem, schedule, seed, _SAMPLE)
     except (NongreedyError, MemoryError, torch.OutOfMemoryError) as error:
-        return Choice(Reverse(), f"by sizes alone, because nothing could be measured: {error}")
-
-
-def _size(run: Run, store: str) -> int:
-    """Bytes of the states where a store keeps them."""
-    count = run.steps if store == "host" else held(store, run.steps)
-    return count * run.state_bytes
-
-
-def _home(store: str, device: torch.device) -> torch.device:
-    return torch.device("cpu") if store == "host" else device
+        return Choice(Reverse(), f"{_UNMEASURED}{error}")
+    free, present = free_bytes(problem.task.device), short.plain[1].bytes
+    exact = [e for e in engines_for(problem.task.device) if not isinstance(e, FiniteDifference)]
+    rows = (forecast(short, engine) for engine in exact)
+    first = next(rows)
+    if first.refused:
+        return Choice(Reverse(), f"{_UNMEASURED}{first.refused}")
+    return choose(itertools.chain([first], rows), lambda row: fits(row, free, present))
 
 
 def _amount(size: int) -> str:

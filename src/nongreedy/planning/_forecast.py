@@ -1,17 +1,16 @@
-"""What each engine will take for one hypergradient, from the pieces that were measured."""
+"""What an engine will take for one hypergradient of the whole run, from two short ones."""
 
 from __future__ import annotations
 
-import bisect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from ..engines import Engine, FiniteDifference, Forward, Reverse, Reversible
-from ._sample import Core, Integers, Piece, Tangents
-from ._walk import Walk
+from ..errors import NongreedyError
+from ._short_runs import Pair, ShortRuns
 
 _VISIBLE = 1e-3  # a smaller part of a sum does not show
 
@@ -26,6 +25,7 @@ class Forecast:
         bytes: Peak of the process (on an accelerator: of what is allocated there).
         arithmetic: How the seconds come about.
         refused: Why it cannot be used here, else empty.
+        inexact: Why its result is not the derivative itself, else empty.
     """
 
     engine: Engine
@@ -33,94 +33,78 @@ class Forecast:
     bytes: int
     arithmetic: str
     refused: str = ""
+    inexact: str = ""
 
 
-def forecasts(walk: Walk, core: Core) -> Iterator[Forecast]:
-    """One row per engine, by preference; what a row needs is measured when it is asked for."""
-    yield from (reverse(core, store) for store in core.stores)
-    yield reversible(core, walk.integers())
-    tangents = walk.tangents()
-    yield forward(core, tangents)
-    yield differences(core, tangents)
-
-
-def stores(device: torch.device) -> list[str]:
-    """Where states can be kept, by preference; all with the same bits as result."""
+def engines_for(device: torch.device) -> list[Engine]:
+    """Those that are chosen from, by preference; all that store states have the same bits as result."""
     host = [] if device.type == "cpu" else ["host"]
-    return ["device", *host, "checkpoint", "disk"]
+    stores = ["device", *host, "checkpoint", "disk"]
+    return [*(Reverse(store) for store in stores), Reversible(), Forward(), FiniteDifference()]
 
 
-def held(store: str, steps: int) -> int:
-    """The most states that a store holds on the device: those on the host or disk pass through."""
-    interval = max(1, math.isqrt(max(steps - 1, 1)) + 1)
-    return {"device": steps, "checkpoint": interval + -(-steps // interval)}.get(store, 2)
+def forecast(short: ShortRuns, engine: Engine) -> Forecast:
+    """One engine's row; what it raises is the reason of a refusal."""
+    try:
+        return _forecast(short, engine)
+    except Exception as error:  # a stranger's engine must not take the other rows along
+        named = isinstance(error, (ValueError, NongreedyError, OSError))
+        reason = str(error) if named else f"{type(error).__name__}: {error}"
+        return Forecast(engine, math.inf, 0, "", reason or type(error).__name__)
 
 
-def reverse(s: Core, store: str) -> Forecast:
-    """A run, its states kept, and the sweep back over them."""
-    kept = s.stores[store]
-    pieces = {
-        "step": s.step.seconds, "write": kept.write,
-        "replay": kept.replay, "read": kept.read, "back": s.back.seconds,
-    }  # fmt: skip
-    seconds, text = _sum(s.steps, pieces, s.look.seconds + s.look_back.seconds)
-    most = max(s.step.bytes, s.back.bytes, s.look_back.bytes) + held(store, s.steps) * s.state_bytes
-    return Forecast(Reverse(store), seconds, most, text, kept.refused)
+def _forecast(short: ShortRuns, engine: Engine) -> Forecast:
+    steps, (run, schedule, learn) = short.problem.steps, short.given(short.problem.steps)
+    inexact = engine.inexact_because(run, schedule, learn) or ""
+    held = engine.states_held(run, schedule, learn)
+
+    def work(count: int) -> float:
+        return count * (1 + engine.sweep_cost(*short.given(count)))
+
+    pair = short.measured(engine.hypergradient, work)
+    if pair is None:
+        one, runs = seconds_of(short.plain, steps, float)[0], work(steps) / steps
+        text = f"{runs:.4g} plain runs of {_time(one)}, by its own count: too long to measure"
+        more = (steps if held is None else held) * run.state_bytes
+        memory = short.plain[1].bytes + round(more)
+        return Forecast(engine, runs * one, memory, text, inexact=inexact)
+    seconds, text = seconds_of(pair, steps, work)
+    shorter, longer = pair
+    if held is None:
+        more = _grown(shorter.bytes, longer.bytes, shorter.steps, longer.steps, steps)
+    else:
+        more = run.state_bytes * (held - (engine.states_held(*short.given(longer.steps)) or 0.0))
+    return Forecast(engine, seconds, longer.bytes + round(more), text, inexact=inexact)
 
 
-def reversible(s: Core, integers: Integers) -> Forecast:
-    """A run in integers, and the sweep back that undoes it."""
-    if integers.refused:
-        return Forecast(Reversible(), math.inf, 0, "", integers.refused)
-    parts = {"step": integers.step, "undo": integers.undo, "back": integers.back}
-    pieces = {name: piece.seconds for name, piece in parts.items()}
-    seconds, text = _sum(s.steps, pieces, s.look.seconds + s.look_back.seconds)
-    spilled = 8 * s.parameters * integers.limbs + 8 * s.steps
-    most = max(s.look_back.bytes, *(piece.bytes for piece in parts.values())) + spilled
-    return Forecast(Reversible(), seconds, most, text)
+def seconds_of(pair: Pair, steps: int, work: Callable[[int], float]) -> tuple[float, str]:
+    """Seconds of a run of so many steps, and how they come about.
+
+    Args:
+        pair: What a shorter run and a longer one took.
+        work: Number of steps -> what a run of that length is worth, in any unit.
+    """
+    shorter, longer = pair
+    done, whole = work(longer.steps), work(steps)
+    mean, width = longer.seconds / done, done - work(shorter.steps)
+    rate = (longer.seconds - shorter.seconds) / width if width > 0 else mean
+    if (
+        not 0 < rate < mean
+    ):  # by noise: neither a step nor what is done once takes less than no time
+        rate = mean
+    once, looking = longer.seconds - rate * done, (shorter.looking + longer.looking) / 2
+    if longer.looks > shorter.looks:  # at some steps, not at the end alone
+        ends = shorter.looking, longer.looking, shorter.steps, longer.steps
+        looking = longer.looking + _grown(*ends, steps)
+    total = rate * whole + once + looking
+    parts = {"once": once, "validation": looking}
+    shown = (f" + {_time(v)} {name}" for name, v in parts.items() if v > _VISIBLE * total)
+    return total, f"{steps} x {_time(rate * whole / steps)}" + "".join(shown)
 
 
-def forward(s: Core, tangents: Tangents) -> Forecast:
-    """One run whose steps become dearer as tangents start."""
-    last, points, steps = s.look_back, tangents.steps, tangents.started.items()
-    total = sum(many * _between(points, k) for k, many in steps)
-    most, measured = max(tangents.started), max(points)
-    each = (points[measured].bytes - points[min(points)].bytes) / max(measured - min(points), 1)
-    beyond = round(max(each, s.state_bytes) * max(most - measured, 0))
-    shown = ", ".join(f"{_time(piece.seconds)} with {k}" for k, piece in points.items())
-    return Forecast(
-        Forward(), total + last.seconds, max(points[measured].bytes + beyond, last.bytes),
-        f"{s.steps} x {_time(total / s.steps)} with {min(tangents.started)} to {most} tangents "
-        f"({shown}) + {_time(last.seconds)} validation",
-    )  # fmt: skip
-
-
-def differences(s: Core, tangents: Tangents) -> Forecast:
-    """Plain runs, some for each coefficient."""
-    engine = FiniteDifference()
-    runs = 1 + engine.order * max(tangents.started)
-    seconds, text = _sum(s.steps, {"step": s.step.seconds}, s.look.seconds)
-    most = max(s.step.bytes, s.look.bytes)
-    return Forecast(engine, runs * seconds, most, f"{runs} runs x ({text})")
-
-
-def _between(points: Mapping[int, Piece], count: int) -> float:
-    """Seconds of a step with so many tangents, on the line through its two neighbours."""
-    known = sorted(points)
-    if len(known) == 1:
-        return points[known[0]].seconds
-    right = min(max(bisect.bisect_left(known, count), 1), len(known) - 1)
-    low, high = known[right - 1], known[right]
-    slope = (points[high].seconds - points[low].seconds) / (high - low)
-    return max(points[low].seconds + slope * (count - low), 0.0)
-
-
-def _sum(steps: int, pieces: Mapping[str, float], looks: float) -> tuple[float, str]:
-    """Seconds of a run whose steps have these pieces, and how they come about."""
-    each = sum(pieces.values())
-    shown = (f"{_time(v)} {name}" for name, v in pieces.items() if v > _VISIBLE * each)
-    text = f"{steps} x ({' + '.join(shown)}) + {_time(looks)} validation"
-    return steps * each + looks, text
+def _grown(low: float, high: float, shorter: int, longer: int, steps: int) -> float:
+    """What comes on top of `high` where something grows evenly with the steps."""
+    return max(high - low, 0.0) / max(longer - shorter, 1) * (steps - longer)
 
 
 def _time(seconds: float) -> str:

@@ -20,7 +20,7 @@ class Peak:
 
 
 @contextlib.contextmanager
-def watched(device: torch.device) -> Iterator[Peak]:
+def peak_memory(device: torch.device) -> Iterator[Peak]:
     """Watch the memory of a block: allocated bytes on an accelerator, resident ones on a CPU.
 
     Where the system cannot forget an earlier peak (not Linux), that of the whole process so far.

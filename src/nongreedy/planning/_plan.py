@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from ..engines import Engine, Problem
+from ..engines import Engine, Problem, engine_from
 from ..engines._trajectory import free_bytes
 from ..errors import NongreedyError, check_whole
 from ..optimizers import Optimizer
 from ..task import Task
-from ._choice import Choice, Room, choose
-from ._forecast import Forecast, forecasts, stores
-from ._walk import Walk
-
-_WARM_UP = 2
+from ._choice import Choice, choose, fits
+from ._forecast import Forecast, engines_for, forecast, seconds_of
+from ._short_runs import ShortRuns
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Plan:
         steps: T.
         plain_seconds: Of one plain run.
         free_bytes: Memory that could still be taken when this was measured.
-        present_bytes: What was held already, at the peak of a plain step.
+        present_bytes: What was held already, at the peak of a plain run.
         choice: The engine that ``engine="auto"`` would take, and why: the first exact one, in the
             order of the rows, that fits in half of the free memory; but no disk that makes it 1.5
             times as slow as a later one. Forward mode may be quicker than the first row for one or
@@ -57,8 +56,8 @@ class Plan:
         return self.choice.engine
 
     def fits(self, row: Forecast) -> bool:
-        """Whether an engine can be used here, in half of the free memory."""
-        return Room(self.free_bytes, self.present_bytes).takes(row)
+        """Whether an engine is exact and can be used here, in half of the free memory."""
+        return fits(row, self.free_bytes, self.present_bytes)
 
 
 def plan(
@@ -69,24 +68,33 @@ def plan(
     steps: int | None = None,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
+    engines: Sequence[str | Engine] | None = None,
     sample: int = 8,
 ) -> Plan:
     """Predict time and peak memory of one hypergradient of the whole run, engine by engine.
 
-    The first steps are taken in each of the ways in which engines take them (a plain step, a step of
-    the reverse sweep, keeping a state and having it again, a step in integers and its undoing, steps
-    with few and with many tangents), and multiplied. Nothing of them is kept.
+    Each engine differentiates two short runs, several times in turns, and what they take is extended
+    to the whole run of T steps::
+
+        seconds = a + b (1 + sweep_cost(T)) T,    bytes = c + states_held(T) (bytes of a state)
+
+    with `sweep_cost` and `states_held` by the :class:`~nongreedy.engines.Engine` itself. Looks at
+    the validation loss are timed apart. Nothing of the short runs is kept.
 
     Args:
         task, optimizer, epochs, steps, seed, dtype: As in :func:`tune`.
-        sample: Steps to measure in each way, after two to warm up.
+        engines: Engines or their names, by preference, your own included; None is `Reverse` with
+            each store, `Reversible`, `Forward` and `FiniteDifference`.
+        sample: Steps of the longer run, at least 2. An engine that would take many seconds is
+            measured in shorter ones; beyond that, its row is its own count of plain runs.
 
     Returns:
-        Forecasts with their arithmetic, and a recommendation.
+        Forecasts with their arithmetic, and a recommendation. What an engine raises is the reason
+        of a refusal in its row.
 
     Raises:
         ValueError: Bad settings, or nothing to learn.
-        DivergedError: The first steps diverge.
+        DivergedError: Plain runs of a few steps diverge.
 
     Cannot: know what else will run on the machine; foresee a data set that becomes slower, or steps
     whose cost changes over the run.
@@ -101,8 +109,12 @@ def plan(
     """
     check_whole("sample", sample)
     problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
-    walk = Walk(problem.run(seed), problem.initial, list(problem.learned), sample + _WARM_UP)
-    core = walk.core(stores(task.device))
-    rows = tuple(forecasts(walk, core))
-    plain = problem.steps * core.step.seconds + core.look.seconds
-    return Plan(rows, problem.steps, plain, free_bytes(task.device), core.step.bytes)
+    chosen = engines_for(task.device) if engines is None else [engine_from(e) for e in engines]
+    if not chosen:
+        raise ValueError(
+            f"`engines` must be None or name at least one engine, but got {engines!r}."
+        )
+    short = ShortRuns(problem, problem.initial, seed, sample)
+    rows = tuple(forecast(short, engine) for engine in chosen)
+    plain, _ = seconds_of(short.plain, problem.steps, float)
+    return Plan(rows, problem.steps, plain, free_bytes(task.device), short.plain[1].bytes)

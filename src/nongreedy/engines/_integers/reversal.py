@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -66,6 +67,15 @@ class Reversal(Trajectory):
             self.state.retreat(self.gradient_at, step)
         except DivergedError as error:  # the run itself came by here and did not diverge
             raise _differs(f"step {step} left the run's own way. {error}") from error
+
+    @property
+    def spilled_bytes(self) -> int:
+        """Which the whole run will add: each factor n/d loses log2(d/n) bits at each step."""
+        limbs = 0
+        for n, d in self.state.plan.fractions.values():
+            capacity = 62 - math.log2(max(int(d.max()), 1))
+            limbs += int((d.double() / n).log2().sum().item() / capacity)
+        return limbs * self.state.integers[0].nbytes + self.checksums.nbytes
 
     @property
     def memory(self) -> Memory:
