@@ -33,7 +33,7 @@ from ._target import (
     settled,
 )
 
-LOG = "compare.jsonl"
+STUDY = "compare.db"
 
 
 def compare(
@@ -66,7 +66,7 @@ def compare(
 ) -> None:
     """Compare searches at equal cost: ours, Optuna's, hypergradient descent, tuned peaks.
 
-    Writes compare.html, compare.json and compare.png to --out, and compare.jsonl after every search.
+    Writes compare.html, compare.json and compare.png to --out, and keeps its study there, compare.db.
     The same command goes on where it was stopped or killed, also in the middle of a search.
     """
     given = dict(locals())
@@ -78,11 +78,11 @@ def compare(
             f"Comparing on {chosen.name}: {steps} steps per run, {budget:g} plain runs per search, "
             f"{seeds} searches per method, {torch.get_num_threads()} threads."
         )
-        started, log = time.perf_counter(), out / LOG
+        started = time.perf_counter()
         try:
             found = _run(chosen.task, optimizer, steps, given, screen)
         except KeyboardInterrupt:
-            _write(ng.Comparison.load(log), out, screen)
+            _write(ng.Comparison.load(out / STUDY), out, screen)
             screen.say("Interrupted: the same command goes on from here.")
             raise typer.Exit(INTERRUPTED) from None
         _write(found, out, screen)
@@ -105,7 +105,7 @@ def _run(
             retrain_seeds=given["retrain_seeds"],
             curve_seeds=given["curve_seeds"],
             seed=given["seed"],
-            log=given["out"] / LOG,
+            study=given["out"] / STUDY,
             started=started,
             finished=lambda piece: screen.say(_line(piece)),
         )
@@ -136,7 +136,7 @@ def _write(found: ng.Comparison, out: Path, screen: Display) -> None:
     Console(highlight=False, width=None if Console().is_terminal else 140).print(table(found))
     for name, reason in found.skipped.items():
         screen.say(f"Left out: {name} ({reason}).")
-    screen.say("Written:\n" + "\n".join(f"  {p.as_posix()}" for p in (*files, out / LOG)))
+    screen.say("Written:\n" + "\n".join(f"  {p.as_posix()}" for p in (*files, out / STUDY)))
 
 
 def table(found: ng.Comparison) -> Table:

@@ -6,13 +6,12 @@ from ._comparison import Comparison, Row
 from ._meter import Meter
 from ._method import Method
 from ._methods import METHODS
-from ._piece import MEASURES, Log, Piece
+from ._piece import MEASURES, Piece
 
 __all__ = [
     "MEASURES",
     "METHODS",
     "Comparison",
-    "Log",
     "Meter",
     "Method",
     "Piece",

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..schedules._files import plain, replace_file
-from ._piece import MEASURES, Log, Piece
+from ..studies import Study
+from ._piece import MEASURES, Piece
 from ._regret import Line, reached, regrets
 
 
@@ -59,9 +60,13 @@ class Comparison:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Comparison:
-        """From the JSON lines of a comparison, finished or not."""
-        pieces = list(Log(path).read().values())
+    def load(cls, study: str | os.PathLike[str] | Study) -> Comparison:
+        """From the study of a comparison, finished or not; none of it where there is no such study.
+
+        Raises:
+            ValueError: It is of something else than a comparison.
+        """
+        pieces = [Piece.from_json(row) for row in Study.of(study).notes().values()]
         return cls(pieces, pieces[0].settings if pieces else {})
 
     @property
@@ -137,7 +142,7 @@ class Comparison:
                 "measure": self.measure,
                 "rows": [asdict(row) for row in self.rows()],
                 "skipped": dict(self.skipped),
-                "pieces": [asdict(piece) for piece in self.pieces],
+                "pieces": [piece.to_json() for piece in self.pieces],
             }
         )
 

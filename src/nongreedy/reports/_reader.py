@@ -54,7 +54,11 @@ class _Reader:
                 self.storage.name, str(target) if target else None
             )
         if not rows or not isinstance(settings, dict):
-            again = f"Go on with it first: {resume}" if resume else "Go on with it first."
+            again = (
+                f"Go on with it first: {resume}"
+                if resume
+                else ("Go on with it first; of a comparison, name one of its searches.")
+            )
             raise StudyError(f"{self.where} has no finished outer step to report. {again}")
         try:
             return self._assembled(settings, command, trials, rows, resume)
