@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StudyError
 from ._address import Address
@@ -23,6 +23,8 @@ _PREFIX = "nongreedy:"
 _HOLDER = "holder-of-nongreedy"
 _CHUNK = 30_000  # characters: MySQL's TEXT holds 65,535 bytes
 _PATIENCE = 20  # seconds for another program's transaction to end
+# What a database says where another process makes the tables at the same moment.
+_MADE_MEANWHILE = ("already exists", "UNIQUE constraint", "duplicate key")
 _HOPELESS = "Put that right, or name another place; what was written before is kept."
 
 
@@ -163,14 +165,17 @@ class Storage:
 def _connected(address: Address, create: bool) -> optuna.storages.RDBStorage:
     """The database; whoever only reads leaves no trace."""
     patient = {"connect_args": {"timeout": _PATIENCE}} if address.path else None
-    connect = partial(optuna.storages.RDBStorage, address.url, engine_kwargs=patient)
-    try:
-        return connect(skip_table_creation=not create)
-    except OperationalError as error:
-        if "already exists" not in str(error):
-            raise
-        # Another process made the tables at the same moment.
-        return connect()
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return optuna.storages.RDBStorage(
+                address.url, engine_kwargs=patient, skip_table_creation=not create
+            )
+        except SQLAlchemyError as error:
+            meanwhile = any(sign in str(error) for sign in _MADE_MEANWHILE)
+            if not meanwhile or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 @contextmanager
