@@ -46,9 +46,7 @@ def keep_judged(study: ng.Study, table: Sequence[Mapping[str, Any]]) -> None:
 
 def found(storage: str, name: str | None) -> ng.Study:
     """The named study; else the newest that is unfinished; else the newest."""
-    names = ng.Study.names(storage)
-    if not names:
-        raise Problem(f"No study in {storage!r}. Give the file that `nongreedy tune` named.")
+    names = _names(storage)
     if name is not None:
         return ng.Study(storage, name)
     studies = [ng.Study(storage, each) for each in reversed(_searches(names) or names)]
@@ -73,9 +71,10 @@ def how_to_resume(study: ng.Study) -> str:
 
 def newest(storage: str, name: str | None) -> ng.Study:
     """The named study, else the newest."""
-    if name is not None:
-        return ng.Study(storage, name)
-    names = ng.Study.names(storage)
-    if not names:
-        raise Problem(f"No study in {storage!r}. Give the file that `nongreedy tune` named.")
-    return ng.Study(storage, names[-1])
+    return ng.Study(storage, _names(storage)[-1] if name is None else name)
+
+
+def _names(storage: str) -> list[str]:
+    if names := ng.Study.names(storage):
+        return names
+    raise Problem(f"No study in {storage!r}. Give the file that `nongreedy tune` named.")
