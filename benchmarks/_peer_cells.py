@@ -47,7 +47,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """In the log."""
+        """In the study."""
         return "|".join(str(value) for value in dataclasses.astuple(self))
 
     @property

@@ -29,12 +29,12 @@ _DRAWN = {  # what -> (title, the value of a row)
 }
 
 
-def draw(log: Mapping[str, Row], like: Cell, path: Path) -> None:
+def draw(known: Mapping[str, Row], like: Cell, path: Path) -> None:
     """Write the figure of one study of one network; the suffix chooses the format."""
     figure = Figure(figsize=(10.4, 4.6), facecolor=PAPER, layout="constrained")
     methods = set()
     for axis, what in zip(figure.subplots(1, 2), _DRAWN, strict=True):
-        rows = selected(log, like, what)
+        rows = selected(known, like, what)
         methods |= {method for method, _ in rows}
         _panel(axis, rows, what, like)
     _key(figure, [name for name in (PLAIN, *ON_SGD) if name in methods], like)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import nongreedy as ng
+
 from ._cost_turns import Timing, take_turns
 from ._peer_cells import MIB, PLAIN, Cell, line, measured
-from ._pieces import Log
 
 PILOTS = (10, 100)  # horizons that say what a longer one will cost
 AXES = {"horizon": "steps", "count": "count"}
@@ -37,14 +39,14 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
-    """All cells along one axis, each finished one a line of the log.
+class Costs:
+    """All cells along one axis, each finished one a note of a study.
 
     Memory comes first, from a process for each cell, and with it a first time; from two such runs
     the next is forecast. Those that were run take turns to be timed; with no turns, nothing is.
     """
 
-    log: Log
+    study: ng.Study
     limits: Limits
     turns: int
     threads: int
@@ -63,7 +65,7 @@ class Study:
     # ---- Memory -----------------------------------------------------------------------------------------
 
     def memory(self, cell: Cell) -> Row:
-        """The row of a cell: from the log, measured now, or forecast."""
+        """The row of a cell: known, measured now, or forecast."""
         done = self._row(cell, "memory")
         if done is not None and "forecast" not in done:
             return done
@@ -94,7 +96,7 @@ class Study:
     def _known(self, cell: Cell, axis: str) -> dict[int, Row]:
         """Rows of smaller cells along an axis: those that were run, if there are two of them."""
         found: dict[int, Row] = {}
-        for row in self.log.read().values():
+        for row in self.rows.values():
             other = Cell(**row["cell"])
             same = dataclasses.replace(other, **{axis: getattr(cell, axis)}) == cell
             if row["what"] == "memory" and same and getattr(other, axis) < getattr(cell, axis):
@@ -135,7 +137,7 @@ class Study:
         self._write(cell, "time", {"seconds": seconds, "ratio": ratio, "forecast": over})
 
     def _timings(self, cell: Cell, axis: str) -> dict[int, Row]:
-        rows = [row for row in self.log.read().values() if row["what"] == "time"]
+        rows = [row for row in self.rows.values() if row["what"] == "time"]
         found = {Cell(**row["cell"]): row for row in rows if "forecast" not in row}
         return {
             getattr(other, axis): row
@@ -143,18 +145,24 @@ class Study:
             if dataclasses.replace(other, **{axis: getattr(cell, axis)}) == cell
         }
 
-    # ---- The log ----------------------------------------------------------------------------------------
+    # ---- The study --------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def rows(self) -> dict[str, Row]:
+        """All that is known by now."""
+        return self.study.notes()
 
     def _row(self, cell: Cell, what: str) -> Row | None:
-        return self.log.read().get(f"{cell.key}|{what}")
+        return self.rows.get(f"{cell.key}|{what}")
 
     def _write(self, cell: Cell, what: str, found: Row) -> None:
-        """Unless it says what the log says already."""
+        """Unless it says what is known already."""
         if (self._row(cell, what) or {}).items() >= found.items():
             return
         about = {"cell": dataclasses.asdict(cell), "what": what, "threads": self.threads}
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MIB
-        self.log.write(f"{cell.key}|{what}", **about, machine=machine, **found)
+        row = self.rows[f"{cell.key}|{what}"] = {**about, "machine": machine, **found}
+        self.study.note(f"{cell.key}|{what}", row)
         shown = {n: round(v, 3) if isinstance(v, float) else v for n, v in found.items()}
         print(f"{time.strftime('%T')} {cell.key}|{what} {shown}", flush=True)
 

@@ -1,4 +1,4 @@
-"""What a log of the studies of cost says, as Markdown."""
+"""What is known of costs, as Markdown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = Mapping[tuple[str, int], Row]  # (method, place on the axis) -> row
 LEGEND = (
     "≈: not run, but on the line through two shorter runs; ‡: more than this machine's memory; "
     "NaN: not all of the result is a number; stopped: the engine refused to go on, as the run is chaotic "
-    "and its hypergradient of rounding errors; –: not in the log."
+    "and its hypergradient of rounding errors; –: not measured."
 )
 _FAR = 10_000_000  # steps; what grows so slowly is not worth a number
 
@@ -27,10 +27,10 @@ _FAR = 10_000_000  # steps; what grows so slowly is not worth a number
 _COLUMNS = {"horizon": ("", "T = {:,}"), "count": ("hyperparameters:", "{:,}")}
 
 
-def selected(log: Mapping[str, Row], like: Cell, what: str) -> Rows:
+def selected(known: Mapping[str, Row], like: Cell, what: str) -> Rows:
     """The rows of one study of one network: of memory or of time."""
     axis, found = AXES[like.study], {}
-    for row in log.values():
+    for row in known.values():
         cell = Cell(**row["cell"])
         place = getattr(cell, axis)
         if (
@@ -51,9 +51,9 @@ def title_of(method: str, study: str) -> str:
     return entry.title + "".join(f", without {name}" for name in left_out)
 
 
-def tables(log: Mapping[str, Row], like: Cell) -> Iterator[str]:
+def tables(known: Mapping[str, Row], like: Cell) -> Iterator[str]:
     """Three tables: time if it was taken, peak memory, and what the peak adds to the process before it."""
-    time, memory = (selected(log, like, what) for what in ("time", "memory"))
+    time, memory = (selected(known, like, what) for what in ("time", "memory"))
     settings = f"{like.model}, batches of {like.batch_size}, learning rate {like.rate:g}"
     settings += (
         f", {like.steps:,} steps" if like.study == "count" else f", {like.count} hyperparameters"

@@ -1,38 +1,19 @@
-"""What benchmarks share that search, retrain and compare: a log of finished pieces of work."""
+"""What benchmarks share that search, retrain and compare; finished pieces are notes of a study."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 import nongreedy as ng
 
 RETRAIN_SEEDS = tuple(range(1000, 1005))
-
-
-class Log:
-    """Finished pieces of work, by key."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-
-    def read(self) -> dict[str, dict]:
-        """Every finished piece."""
-        if not self.path.exists():
-            return {}
-        rows = [json.loads(line) for line in self.path.read_text().splitlines()]
-        return {row["key"]: row for row in rows}
-
-    def write(self, key: str, **row: object) -> None:
-        """Append one piece as one line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps({"key": key, "date": time.strftime("%F"), **row}) + "\n")
 
 
 class Progress(ng.Callback):
@@ -48,7 +29,7 @@ class Progress(ng.Callback):
 
 
 def record(result: ng.Result) -> dict[str, Any]:
-    """What a line of the log keeps of a search."""
+    """What a note keeps of a search."""
     return {
         "cost": result.cost,
         "status": result.status.name,
@@ -57,10 +38,35 @@ def record(result: ng.Result) -> dict[str, Any]:
     }
 
 
-def table(log: Log, judged_by: str, scale: float, digits: int) -> str:
+def done(
+    options: argparse.Namespace,
+    keys: Sequence[str],
+    find: Callable[[str], ng.Result | ng.Schedule],
+    judge: Callable[[ng.Schedule, int], float | None],
+) -> ng.Study:
+    """The study, after this process' share of the work: search or make the schedule of each key that
+    has none yet, and train with it on fresh seeds. None with ``--table``."""
+    torch.set_num_threads(1)
+    study = ng.Study(options.out)
+    for key in [] if options.table else share(keys, options.part, options.only):
+        if key in study.notes():
+            continue
+        print(key, flush=True)
+        begin, extra = time.perf_counter(), {}
+        found = find(key)
+        if isinstance(found, ng.Result):
+            found, extra = found.schedule, record(found)
+        seconds = time.perf_counter() - begin
+        tests = [judge(found, seed) for seed in RETRAIN_SEEDS]
+        study.note(key, {"test": tests, "seconds": seconds, **extra})
+        print(f"  -> {tests} in {seconds:.0f}s {extra.get('schedule')}", flush=True)
+    return study
+
+
+def table(study: ng.Study, judged_by: str, scale: float, digits: int) -> str:
     """Markdown, from what is finished: what fresh retrainings say of each schedule, times `scale`."""
     groups: dict[str, list[dict]] = {}
-    for key, row in log.read().items():
+    for key, row in study.notes().items():
         groups.setdefault(key.rpartition("|")[0], []).append(row)
     lines = [
         f"| schedule | {judged_by} | per outer seed | plain runs spent |",

@@ -1,7 +1,7 @@
 """Many searches at equal cost on a part of CIFAR-10: ours, Optuna's, hypergradient descent, peaks.
 
-Every search is one line of ``compare.jsonl`` in --out, so that a killed benchmark goes on where it
-stopped; the table, and ``compare.html``, ``.json`` and ``.png``, are written whenever the command ends.
+Every search is a study in ``compare.db`` in --out, so that a killed benchmark goes on where it stopped;
+the table, and ``compare.html``, ``.json`` and ``.png``, are written whenever the command ends.
 
     python -m benchmarks.comparison --data cifar10.zip --net lenet --out results/compare-lenet
     python -m benchmarks.comparison --net lenet --out results/compare-lenet --table
@@ -37,9 +37,9 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table and stop")
     options = parser.parse_args()
 
-    log, setting = options.out / "compare.jsonl", SETTINGS[options.net]
+    study, setting = options.out / "compare.db", SETTINGS[options.net]
     if options.table:
-        print(ng.Comparison.load(log).markdown())
+        print(ng.Comparison.load(study).markdown())
         return
     torch.set_num_threads(1)
     began = time.perf_counter()
@@ -53,7 +53,7 @@ def main() -> None:
             seeds=options.seeds,
             retrain_seeds=options.retrain_seeds,
             curve_seeds=options.curve_seeds,
-            log=log,
+            study=study,
             started=lambda name: print(f"{time.strftime('%T')}  {name}", flush=True),
             finished=lambda piece: print(
                 f"  -> test {100 * piece.score('test_accuracy'):.2f} %, {piece.cost:.1f} plain runs, "
@@ -62,7 +62,7 @@ def main() -> None:
             ),
         )
     finally:
-        found = ng.Comparison.load(log)
+        found = ng.Comparison.load(study)
         if found.pieces:
             found.save(options.out)
             print(f"\n{found.markdown()}\n\n{time.perf_counter() - began:.0f} s in this process")

@@ -12,8 +12,8 @@
 * horizon, count: time and peak memory of one hypergradient of a run of SGD with momentum and weight
   decay. Peaks come from a process for each; times from turns, in units of the plain ``torch.optim.SGD``
   run of the same steps on the same batches. What would pass a limit of memory or of seconds is not
-  run but extrapolated, and marked. Finished cells are lines of the log: a benchmark that was killed goes
-  on where it stopped, and with higher limits goes further.
+  run but extrapolated, and marked. Finished cells are notes of a study: a benchmark that was killed
+  goes on where it stopped, and with higher limits goes further.
 
 `higher` and `torchopt` come with ``pip install 'nongreedy[peers]'``; without them their rows are left out.
 """
@@ -29,14 +29,15 @@ from pathlib import Path
 
 import torch
 
+import nongreedy as ng
+
 from ._cost_cases import RATE
 from ._peer_agreement import agreement_table
 from ._peer_cells import PLAIN, Cell, measure
 from ._peer_figure import draw
 from ._peer_list import METHODS, ON_SGD, installed
-from ._peer_study import AXES, PILOTS, Limits, Study
+from ._peer_study import AXES, PILOTS, Costs, Limits
 from ._peer_table import tables
-from ._pieces import Log
 
 TENS = (10, 100, 1_000, 10_000, 100_000)
 
@@ -59,9 +60,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory-limit", type=float, default=8_000, help="MiB at the peak")
     parser.add_argument("--seconds-limit", type=float, default=120, help="of one hypergradient")
-    parser.add_argument("--out", type=Path, default=Path("results/peers.jsonl"))
-    parser.add_argument("--table", action="store_true", help="print what the log says, and stop")
-    parser.add_argument("--figure", type=Path, help="draw what the log says, and stop")
+    parser.add_argument("--out", type=Path, default=Path("results/peers.db"))
+    parser.add_argument("--table", action="store_true", help="print what the study says, and stop")
+    parser.add_argument("--figure", type=Path, help="draw what the study says, and stop")
     parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     for name in ("batch_size", "horizons", "count", "counts", "steps", "threads"):
@@ -92,13 +93,13 @@ def cells(options: argparse.Namespace) -> list[Cell]:
     ]
 
 
-def show(options: argparse.Namespace, log: Log) -> None:
-    """What the log says of a study, as a table or as a figure."""
+def show(options: argparse.Namespace, study: ng.Study) -> None:
+    """What is measured along an axis, as a table or as a figure."""
     like = Cell(
         options.what, options.model, options.batch_size, PLAIN, options.steps, options.count,
         options.rate,
     )  # fmt: skip
-    rows = log.read()
+    rows = study.notes()
     if options.figure:
         draw(rows, like, options.figure)
         print(f"Drawn: {options.figure}")
@@ -118,11 +119,11 @@ def main() -> None:
         for line in agreement_table(installed(options.methods, METHODS)):
             print(line, flush=True)
         return
-    log = Log(options.out)
+    study = ng.Study(options.out)
     if not (options.table or options.figure):
         limits = Limits(options.memory_limit, options.seconds_limit)
-        Study(log, limits, options.turns, options.threads).go(cells(options))
-    show(options, log)
+        Costs(study, limits, options.turns, options.threads).go(cells(options))
+    show(options, study)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Learned schedules against hand-tuned cosine schedules on CIFAR-10, from three starting points.
 
-Every piece of work (one search, one retraining) is one line of a JSON-lines file, so that a killed
-benchmark goes on where it stopped, and two processes may share the work (``--part 0/2``, ``1/2``).
+Every piece of work (one search, one retraining) is a note of a study, so that a killed benchmark
+goes on where it stopped, and two processes may share the work (``--part 0/2``, ``1/2``).
 
-    python -m benchmarks.real_task --net lenet --out results/lenet.jsonl
-    python -m benchmarks.real_task --net lenet --out results/lenet.jsonl --table
+    python -m benchmarks.real_task --net lenet --out results/lenet.db
+    python -m benchmarks.real_task --net lenet --out results/lenet.db --table
 
 The baselines' peak is chosen by its *test* accuracy, which favours them; the searches see
 further images, which the baselines do not train on either. Both train on the same images and are
@@ -14,15 +14,14 @@ judged on all 10,000 test images by plain ``torch.optim`` runs on the same five 
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
+import functools
 from pathlib import Path
 
 import torch
 
 import nongreedy as ng
 
-from ._pieces import RETRAIN_SEEDS, Log, Progress, arguments, record, share, table
+from ._pieces import Progress, arguments, done, table
 
 PEAKS = (0.01, 0.02, 0.03, 0.05, 0.1)
 STARTS = (1e-5, 1e-3, 1e-1)
@@ -100,40 +99,28 @@ def search(task: ng.Task, setting: Setting, rule: str, start: str, seed: int) ->
     )
 
 
-def piece(task: ng.Task, setting: Setting, key: str, log: Log) -> None:
-    """Do one piece of work: find or make the schedule, retrain it on fresh seeds."""
+def find(task: ng.Task, setting: Setting, key: str) -> ng.Result | ng.Schedule:
+    """The schedule of a piece of work: searched for, or made."""
     kind, parameter, seed = key.split("|")
-    print(key, flush=True)
-    begin, extra = time.perf_counter(), {}
     if kind == "cosine":
-        schedule = ng.cosine_schedule(float(parameter))
-    else:
-        result = search(task, setting, kind, parameter, int(seed))
-        schedule, extra = result.schedule, record(result)
-    seconds = time.perf_counter() - begin
-    tests = [
-        ng.retrain(task, schedule, steps=setting.steps, seed=s).test_accuracy for s in RETRAIN_SEEDS
-    ]
-    log.write(key, test=tests, seconds=seconds, **extra)
-    print(
-        f"  -> test {100 * statistics.fmean(tests):.2f} in {seconds:.0f}s {extra.get('schedule')}"
-    )
+        return ng.cosine_schedule(float(parameter))
+    return search(task, setting, kind, parameter, int(seed))
 
 
 def main() -> None:
-    parser = arguments(__doc__.splitlines()[0], "../shared/data/cifar10.zip", "results/lenet.jsonl")
+    parser = arguments(__doc__.splitlines()[0], "../shared/data/cifar10.zip", "results/lenet.db")
     parser.add_argument("--net", choices=sorted(SETTINGS), default="lenet")
     options = parser.parse_args()
-    log, setting = Log(options.out), SETTINGS[options.net]
+    setting = SETTINGS[options.net]
     if options.budget:
         setting = dataclasses.replace(setting, budget=options.budget)
-    if not options.table:
-        torch.set_num_threads(1)
-        task = make_task(setting, options.data)
-        for key in share(work(), options.part, options.only):
-            if key not in log.read():
-                piece(task, setting, key, log)
-    print(table(log, "test accuracy (%)", scale=100, digits=2))
+    task = functools.cache(lambda: make_task(setting, options.data))
+
+    def judge(schedule: ng.Schedule, seed: int) -> float | None:
+        return ng.retrain(task(), schedule, steps=setting.steps, seed=seed).test_accuracy
+
+    study = done(options, work(), lambda key: find(task(), setting, key), judge)
+    print(table(study, "test accuracy (%)", scale=100, digits=2))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ a poor start: a learning rate of 1e-5, a beta1 of 0.5 and hardly any weight deca
 (one search, one baseline) is one line of a JSON-lines file, so that a killed benchmark goes on where it
 stopped.
 
-    python -m benchmarks.text --out results/text.jsonl
-    python -m benchmarks.text --out results/text.jsonl --table
+    python -m benchmarks.text --out results/text.db
+    python -m benchmarks.text --out results/text.db --table
 
 Everything is judged by plain ``torch.optim.AdamW`` runs on the same five seeds, on a piece of the
 text that no search sees. The best baseline is the one of least *test* loss, which favours it.
@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import functools
 import math
-import statistics
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +23,7 @@ import torch
 
 import nongreedy as ng
 
-from ._pieces import RETRAIN_SEEDS, Log, Progress, arguments, record, share, table
+from ._pieces import Progress, arguments, done, table
 
 STEPS, BATCH_SIZE, CONTEXT, BUDGET = 300, 16, 64, 140.0
 OUTER_SEEDS = (0, 1)
@@ -90,38 +88,26 @@ def baseline(key: str) -> ng.Schedule:
     return cosine(*(float(parameter.split()[-1]) for parameter in parameters))
 
 
-def piece(task: ng.Task, key: str, budget: float, log: Log) -> None:
-    """Do one piece of work: find or make the schedule, retrain it on fresh seeds."""
-    print(key, flush=True)
-    begin, extra = time.perf_counter(), {}
+def find(task: ng.Task, key: str, budget: float) -> ng.Result | ng.Schedule:
+    """The schedule of a piece of work: searched for, or made."""
     name, _, seed = key.rpartition("|")
-    if name in SEARCHES:
-        result = ng.tune(
-            task,
-            SEARCHES[name],
-            steps=STEPS,
-            outer_steps=30,
-            seed=int(seed),
-            budget=budget,
-            callbacks=[Progress()],
-        )
-        schedule, extra = result.schedule, record(result)
-    else:
-        schedule = baseline(key)
-    seconds = time.perf_counter() - begin
-    tests = [
-        ng.retrain(task, schedule, steps=STEPS, seed=seed, optimizer=OPTIMIZER).test_loss
-        for seed in RETRAIN_SEEDS
-    ]
-    log.write(key, test=tests, seconds=seconds, **extra)
-    mean = statistics.fmean(loss for loss in tests if loss is not None)
-    print(f"  -> test loss {mean:.4f} in {seconds:.0f}s {extra.get('schedule')}", flush=True)
+    if name not in SEARCHES:
+        return baseline(key)
+    return ng.tune(
+        task,
+        SEARCHES[name],
+        steps=STEPS,
+        outer_steps=30,
+        seed=int(seed),
+        budget=budget,
+        callbacks=[Progress()],
+    )
 
 
-def outer_steps(log: Log) -> str:
+def outer_steps(study: ng.Study) -> str:
     """Markdown: what each outer step of each search came to."""
     lines = []
-    for key, row in log.read().items():
+    for key, row in study.notes().items():
         if "history" not in row:
             continue
         lines += [
@@ -145,18 +131,17 @@ def outer_steps(log: Log) -> str:
 
 def main() -> None:
     parser = arguments(
-        __doc__.splitlines()[0], "../shared/data/tinyshakespeare.txt", "results/text.jsonl"
+        __doc__.splitlines()[0], "../shared/data/tinyshakespeare.txt", "results/text.db"
     )
     options = parser.parse_args()
-    log = Log(options.out)
-    if not options.table:
-        torch.set_num_threads(1)
-        task = make_task(options.data)
-        for key in share(work(), options.part, options.only):
-            if key not in log.read():
-                piece(task, key, options.budget or BUDGET, log)
-    print(table(log, "test loss (nats per character)", scale=1, digits=4))
-    print(outer_steps(log))
+    task = functools.cache(lambda: make_task(options.data))
+
+    def judge(schedule: ng.Schedule, seed: int) -> float | None:
+        return ng.retrain(task(), schedule, steps=STEPS, seed=seed, optimizer=OPTIMIZER).test_loss
+
+    study = done(options, work(), lambda key: find(task(), key, options.budget or BUDGET), judge)
+    print(table(study, "test loss (nats per character)", scale=1, digits=4))
+    print(outer_steps(study))
 
 
 if __name__ == "__main__":

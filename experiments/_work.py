@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import nongreedy as ng
-from benchmarks._pieces import Log, share
+from benchmarks._pieces import share
 
 FRESH = range(1000, 1005)  # seeds of retrainings: of no search
 
@@ -66,10 +66,11 @@ class Clock(ng.Callback):
 
 @dataclass(frozen=True)
 class Work:
-    """One call of an experiment: its options, its log and its clock.
+    """One call of an experiment: its options, its study and its clock.
 
     Attributes:
-        folder: The log, the studies of searches that are not finished, the figure.
+        folder: Of the studies and the figure.
+        study: Its notes are the finished pieces.
     """
 
     scale: Scale
@@ -77,7 +78,7 @@ class Work:
     data: str
     device: str
     clock: Clock
-    log: Log
+    study: ng.Study
 
     def task(self, **other: Any) -> ng.Task:
         """Images and a network, as large as the scale says."""
@@ -133,9 +134,9 @@ class Work:
         return [100 * found.test_accuracy for found in trained if found.test_accuracy is not None]
 
     def do(self, keys: Sequence[str], piece: Callable[[str], Mapping[str, Any]]) -> None:
-        """Every piece of work that the log does not have yet, until the time is over."""
+        """Every piece of work that the study does not have yet, until the time is over."""
         for key in keys:
-            if key in self.log.read():
+            if key in self.study.notes():
                 continue
             print(f"{time.strftime('%T')}  {key}", flush=True)
             begin = time.perf_counter()
@@ -147,11 +148,12 @@ class Work:
                 print("The time is over; the same command goes on from here.")
                 return
             seconds = time.perf_counter() - begin
-            self.log.write(key, seconds=round(seconds, 1), **found)
+            self.study.note(key, {"seconds": round(seconds, 1), **found})
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """The finished pieces whose key begins so."""
-        return [row for key, row in self.log.read().items() if key.split("|")[0] == kind]
+        notes = self.study.notes().items()
+        return [{"key": key, **row} for key, row in notes if key.split("|")[0] == kind]
 
 
 def begun(
@@ -178,8 +180,8 @@ def begun(
     torch.set_num_threads(options.threads)
     folder = options.out or Path("results") / f"{name}-{options.scale}"
     folder.mkdir(parents=True, exist_ok=True)
-    log, clock = Log(folder / "log.jsonl"), Clock(options.minutes)
-    work = Work(scales[options.scale], folder, options.data, options.device, clock, log)
+    study, clock = ng.Study(folder / "pieces.db"), Clock(options.minutes)
+    work = Work(scales[options.scale], folder, options.data, options.device, clock, study)
     return work, options
 
 
@@ -199,7 +201,7 @@ def conduct(
     if todo := mine(keys, options):
         task = work.task()
         work.do(todo, lambda key: piece(work, task, key))
-    if not work.log.read():
+    if not work.study.notes():
         return print("Nothing is finished yet: go on with the same command.")
     path = work.folder / "figure.png"
     show(work, path)

@@ -58,7 +58,7 @@ def search(work: Work, options: argparse.Namespace) -> None:
     chosen = share(names, options.part, options.only)
     if not chosen:  # fewer methods than parts
         return
-    name = f"compare-{options.budget:g}-{options.part.split('/')[0]}.jsonl"
+    name = f"compare-{options.budget:g}-{options.part.split('/')[0]}.db"
     try:
         ng.compare(
             work.task(),
@@ -67,7 +67,7 @@ def search(work: Work, options: argparse.Namespace) -> None:
             budget=options.budget,
             methods=chosen,
             seeds=work.scale.seeds,
-            log=work.folder / name,
+            study=work.folder / name,
             started=lambda name: print(f"{time.strftime('%T')}  {name}", flush=True),
             callbacks=[work.clock],
         )
@@ -79,8 +79,8 @@ def search(work: Work, options: argparse.Namespace) -> None:
 
 def whole(work: Work) -> ng.Comparison:
     """All that is finished; of a method with searches of several budgets, those of the largest."""
-    logs = sorted(work.folder.glob("compare-*.jsonl"))
-    pieces = [piece for log in logs for piece in ng.Comparison.load(log).pieces]
+    studies = sorted(work.folder.glob("compare-*.db"))
+    pieces = [piece for study in studies for piece in ng.Comparison.load(study).pieces]
     largest = {}
     for piece in pieces:
         spent = piece.settings["budget"]

@@ -6,6 +6,7 @@ import textwrap
 import pytest
 from typer.testing import CliRunner
 
+import nongreedy as ng
 from nongreedy.cli import app
 from nongreedy.comparison import _method as method
 
@@ -32,14 +33,14 @@ def test_writes_a_table_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
     stopped = run(*TINY, "--methods", NAMES, "--out", tmp_path)
     assert stopped.exit_code == 130, stopped.output
     assert "Interrupted: the same command goes on from here." in stopped.output
-    assert len((tmp_path / "compare.jsonl").read_text().splitlines()) == 3
+    assert len(ng.Comparison.load(tmp_path / "compare.db").pieces) == 3
 
     monkeypatch.setattr(method, "retrain", original)
     result = run(*TINY, "--methods", NAMES, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert result.output.count("seed 0") == 0 and result.output.count("seed 1") == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "compare.html", "compare.json", "compare.jsonl", "compare.png",
+        "compare.db", "compare.db-savepoints", "compare.html", "compare.json", "compare.png",
     ]  # fmt: skip
     content = json.loads((tmp_path / "compare.json").read_text())
     assert sorted(row["method"] for row in content["rows"]) == ["cosine", "default", "random"]

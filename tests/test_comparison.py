@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import sqlite3
 from dataclasses import dataclass, replace
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy.comparison import METHODS, Log, Meter, Method, Piece, _methods
+from nongreedy.comparison import METHODS, Meter, Method, Piece, _methods
 from nongreedy.comparison._black_box import quiet, run_trials
 from nongreedy.comparison._fidelity import rungs
 from nongreedy.comparison._ours import _schedule as schedule_of
@@ -144,7 +145,7 @@ def rows(comparison):
 
 
 def test_a_killed_comparison_goes_on_to_the_same_table(tmp_path):
-    methods, log = ["random", "cosine", "default"], tmp_path / "compare.jsonl"
+    methods, study = ["random", "cosine", "default"], tmp_path / "compare.db"
     whole = compare(methods, seeds=2)
     begun = []
 
@@ -153,21 +154,20 @@ def test_a_killed_comparison_goes_on_to_the_same_table(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare(methods, seeds=2, log=log, started=begun.append, finished=kill)
-    with log.open("a") as file:
-        file.write('{"method": "cosine", "se')  # a kill in the middle of a write
-    resumed = compare(methods, seeds=2, log=log, started=begun.append)
+        compare(methods, seeds=2, study=study, started=begun.append, finished=kill)
+    assert len(ng.Comparison.load(study).pieces) == 4
+    resumed = compare(methods, seeds=2, study=study, started=begun.append)
     assert len(begun) == 6 and begun[4:] == ["cosine, outer seed 1", "default, outer seed 1"]
     assert rows(resumed) == rows(whole)
-    assert all(json.loads(line) for line in log.read_text().splitlines())
-    assert rows(ng.Comparison.load(log)) == rows(whole)
+    assert rows(ng.Comparison.load(study)) == rows(whole)
+    assert ng.Comparison.load(study).pieces == sorted(resumed.pieces, key=lambda p: p.key)
     # More seeds go on from there; another comparison does not.
-    more = compare(methods[:1], seeds=3, log=log, started=begun.append)
+    more = compare(methods[:1], seeds=3, study=study, started=begun.append)
     assert begun[6:] == ["random, outer seed 2"] and len(more.pieces) == 3
-    with pytest.raises(ValueError, match=r"its budget is 12\.0, here it is 13"):
-        compare(methods, budget=13, log=log)
-    with pytest.raises(ValueError, match="another comparison: its data"):
-        compare(methods, task(validation=classes(32, (4,), 9)), log=log)
+    with pytest.raises(ng.StudyError, match=r"budget: 12\.0 in the study, 13 now"):
+        compare(methods, budget=13, study=study)
+    with pytest.raises(ng.StudyError, match=r"made with other settings .*data: "):
+        compare(methods[:1], task(validation=classes(32, (4,), 9)), seeds=9, study=study)
 
 
 BAD = [
@@ -417,10 +417,10 @@ def test_trials_that_diverge_are_told_as_pruned_and_the_budget_ends_them():
 )
 def test_a_search_that_is_stopped_again_and_again_ends_as_if_it_had_not_been(name, tmp_path):
     needs_package(name)
-    log, stops = tmp_path / "compare.jsonl", 0
+    study, stops = tmp_path / "compare.db", 0
     while True:
         try:
-            found = compare([name], curve_seeds=1, log=log, callbacks=[Interrupted(3 * STEPS)])
+            found = compare([name], curve_seeds=1, study=study, callbacks=[Interrupted(3 * STEPS)])
             break
         except KeyboardInterrupt:
             stops += 1
@@ -428,7 +428,8 @@ def test_a_search_that_is_stopped_again_and_again_ends_as_if_it_had_not_been(nam
     (stopped,), (whole,) = found.pieces, compare([name], curve_seeds=1).pieces
     assert stops >= 2
     assert replace(stopped, seconds=0.0) == replace(whole, seconds=0.0)
-    assert list(tmp_path.iterdir()) == [log]  # nothing is left of what was unfinished
+    assert not list(tmp_path.rglob("savepoint*"))  # nothing is left of what was unfinished
+    assert ng.Study(study, f"nongreedy|{name}|0").finished
 
 
 def test_a_reporting_run_that_is_told_again_stops_where_it_did(tmp_path):
@@ -460,24 +461,20 @@ def test_fresh_trainings_that_diverge_are_remembered(tmp_path):
             hot = ng.Schedule.of(learning_rate=3e38, momentum=0.9, weight_decay=0.0)
             return Evaluated(hot, {0: found.loss}, {0: found.accuracy})
 
-    log = tmp_path / "compare.jsonl"
+    given = {"methods": {"hot": Hot("too hot")}, "study": tmp_path / "s.db", "retrain_seeds": 2}
     with pytest.raises(KeyboardInterrupt):
-        compare(
-            {"hot": Hot("too hot")}, log=log, callbacks=[Interrupted(STEPS + 3)], retrain_seeds=2
-        )
-    found = compare({"hot": Hot("too hot")}, log=log, retrain_seeds=2)
-    left = tmp_path / "compare.unfinished" / "hot-0"
-    left.mkdir(parents=True)  # of a process that was killed between the log's line and this
-    assert compare({"hot": Hot("too hot")}, log=log, retrain_seeds=2).pieces and not left.exists()
+        compare(callbacks=[Interrupted(STEPS + 3)], **given)
+    found = compare(**given)
     assert found.pieces[0].fresh["validation_loss"] == [math.inf, math.inf]
 
 
 def test_a_search_does_not_go_on_with_another_budget(tmp_path):
-    log = tmp_path / "compare.jsonl"
+    study = tmp_path / "compare.db"
     with pytest.raises(KeyboardInterrupt):
-        compare(["random"], log=log, callbacks=[Interrupted(30)])
+        compare(["random"], study=study, callbacks=[Interrupted(30)])
+    assert not ng.Comparison.load(study).pieces
     with pytest.raises(ng.StudyError, match=r"budget: 12\.0 in the study, 16\.0 now"):
-        compare(["random"], log=log, budget=16.0)
+        compare(["random"], study=study, budget=16.0)
 
 
 @pytest.mark.parametrize(
@@ -518,16 +515,33 @@ def test_schedule_free_search_and_retraining_are_the_same_run():
     assert other.validation_loss != pytest.approx(ours.loss, rel=1e-2)  # it is not plain SGD
 
 
-def test_log_reads_back_what_it_wrote(tmp_path):
+def test_a_piece_reads_back_what_it_wrote(tmp_path):
     piece = Piece(
         "a", 0, 2.5, math.inf, {}, None, [(1.0, 0.5)], [(1.0, {"test_loss": 0.7})], 3, 3, 0.1,
         {"budget": 4.0},
     )  # fmt: skip
-    log = Log(tmp_path / "deep" / "log.jsonl")
-    log.append(piece)
-    log.append(piece)
-    assert log.read() == {"a|0": piece}
-    assert len(log.path.read_text().splitlines()) == 2
-    log.path.write_text('{"key": "a|0"}\n')
-    with pytest.raises(ValueError, match=r"Line 1 of '.*log.jsonl' is no search of a comparison"):
-        ng.Comparison.load(log.path)
+    study = ng.Study(tmp_path / "deep" / "s.db")
+    assert ng.Comparison.load(study).pieces == []
+    for _ in range(2):
+        study.note(piece.key, piece.to_json())
+    assert ng.Comparison.load(study).pieces == [piece]
+    study.note("a|1", {"method": "a"})
+    with pytest.raises(ValueError, match=r"\{'method': 'a'\} is no search of a comparison"):
+        ng.Comparison.load(study)
+
+
+TABLE = "study_system_attributes"
+
+
+def test_a_damaged_piece_is_computed_again_from_what_its_search_was_told(tmp_path):
+    study, none = tmp_path / "s.db", Interrupted(1)
+    first = compare(["random", "default"], study=study)
+    with sqlite3.connect(study) as connection:
+        where = "WHERE key = 'nongreedy:note:random|0'"
+        (text,) = connection.execute(f"SELECT value_json FROM {TABLE} {where}").fetchone()
+        damaged = text.replace("0", "1", 40)
+        connection.execute(f"UPDATE {TABLE} SET value_json = ? {where}", (damaged,))
+    with pytest.warns(UserWarning, match=r"'note:random\|0' .* cannot be used .*computed again"):
+        assert compare(["random", "default"], study=study, callbacks=[none]).pieces == first.pieces
+    assert none.left == 1  # not one run was needed
+    assert compare(["random", "default"], study=study).pieces == first.pieces

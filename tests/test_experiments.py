@@ -35,13 +35,13 @@ def test_a_stopped_experiment_goes_on_to_the_same_result(tmp_path, monkeypatch):
     stopped.do(
         mine(["a|0"], options), lambda key: searched(stopped, key, task, optimizer, settings)
     )
-    assert stopped.log.read() == {} and len(calls) >= 30
+    assert stopped.study.notes() == {} and len(calls) >= 30
 
     resumed, _ = work(tmp_path / "stopped", monkeypatch)
     whole, _ = work(tmp_path / "whole", monkeypatch)
     for each in (resumed, whole):
         each.do(["a|0"], lambda key, each=each: searched(each, key, task, optimizer, settings))
-    found, expected = (each.log.read()["a|0"]["schedule"] for each in (resumed, whole))
+    found, expected = (each.study.notes()["a|0"]["schedule"] for each in (resumed, whole))
     assert found == expected
     resumed.do(["a|0"], lambda key: pytest.fail("done twice"))
 
@@ -76,7 +76,7 @@ def test_figure_2_tells_the_measured_errors_and_what_is_advised(tmp_path, monkey
     noise = torch.randn(8, 16, generator=torch.Generator().manual_seed(0)).double()
     for kind, rows in (("whole", noise - 3.0), ("greedy", torch.ones(2, 16))):
         for seed, row in enumerate(rows):
-            shown.log.write(f"{kind}|{seed}", per_step=row.tolist())
+            shown.study.note(f"{kind}|{seed}", {"per_step": row.tolist()})
     figure2.show(shown, tmp_path / "figure.png")
     said = capsys.readouterr().out
     assert f"least MSE {measured(noise, 1):.4g} at W = 16" in said  # a flat mean: share over all
@@ -99,13 +99,10 @@ def test_figure_1_goes_on_within_a_search(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figure1, "SCALES", TINY)
     said = run("--budget", "8", steps=40)
     assert "goes on from here" in said and "Nothing is finished yet" in said
-    assert list((tmp_path / "compare-8-0.unfinished").iterdir())
+    assert not ng.Comparison.load(tmp_path / "compare-8-0.db").pieces
     said = run("--budget", "8")
     assert "| random |" in said and "0.5 points" in said
-    assert not (tmp_path / "compare-8-0.unfinished").exists()
     run("--budget", "4")
-    assert {path.name for path in tmp_path.glob("*.jsonl")} == {
-        f"compare-{n}-0.jsonl" for n in "48"
-    }
+    assert {path.name for path in tmp_path.glob("*.db")} == {f"compare-{n}-0.db" for n in "48"}
     (piece,) = figure1.whole(work(tmp_path, monkeypatch)[0]).pieces
     assert piece.settings["budget"] == 8.0  # the larger of the two

@@ -1,4 +1,4 @@
-"""The benchmark against peers: that every method differentiates the same run, and what its log says."""
+"""The benchmark against peers: that every method differentiates the same run, and what it says of costs."""
 
 import dataclasses
 import itertools
@@ -11,9 +11,8 @@ from benchmarks._peer_agreement import SETTINGS, TOLERANCE, differences, judge, 
 from benchmarks._peer_cells import PLAIN, Cell, line, measure
 from benchmarks._peer_figure import draw
 from benchmarks._peer_list import METHODS
-from benchmarks._peer_study import Limits, Study
+from benchmarks._peer_study import Costs, Limits
 from benchmarks._peer_table import tables
-from benchmarks._pieces import Log
 from benchmarks.peers import cells, parse
 from nongreedy.testing import assert_same
 
@@ -116,29 +115,29 @@ def fake(monkeypatch):
 
 
 def test_what_would_pass_a_limit_is_extrapolated_and_a_log_is_gone_on_with(fake, tmp_path):
-    log = Log(tmp_path / "log.jsonl")
+    study = ng.Study(tmp_path / "peers.db")
     options = parse(["--what", "horizon", "--horizons", "1000", "100000", "--methods", "autograd"])
-    Study(log, Limits(8000, 50), turns=1, threads=1).go(cells(options))
+    Costs(study, Limits(8000, 50), turns=1, threads=1).go(cells(options))
     assert {cell.steps for cell in fake if cell.method == "autograd"} == {10, 100, 1000}
-    row = log.read()["horizon|mlp|16|autograd|100000|9|0.01|memory"]
+    row = study.notes()["horizon|mlp|16|autograd|100000|9|0.01|memory"]
     assert row["forecast"] == ["memory", "seconds"]
     assert row["peak"] == pytest.approx(100_300) and row["seconds"] == pytest.approx(100)
 
     fake.clear()
-    lines = log.path.read_text()
-    Study(log, Limits(8000, 50), turns=1, threads=1).go(cells(options))
-    assert not fake and log.path.read_text() == lines  # nothing was left to do
+    before = study.address.path.read_bytes()
+    Costs(study, Limits(8000, 50), turns=1, threads=1).go(cells(options))
+    assert not fake and study.address.path.read_bytes() == before  # nothing was left to do
 
-    Study(log, Limits(200_000, 200), turns=1, threads=1).go(cells(options))
+    Costs(study, Limits(200_000, 200), turns=1, threads=1).go(cells(options))
     assert {cell.steps for cell in fake} == {100_000}  # with higher limits, only what was left out
 
 
 def test_many_hyperparameters_of_a_long_run_are_forecast_from_short_runs(fake, tmp_path):
-    log = Log(tmp_path / "log.jsonl")
+    study = ng.Study(tmp_path / "peers.db")
     chosen = [Cell("count", "mlp", 16, name, 9000, 1) for name in (PLAIN, "higher")]
-    Study(log, Limits(8000, 50), turns=1, threads=1).go(chosen)
+    Costs(study, Limits(8000, 50), turns=1, threads=1).go(chosen)
     assert [cell.steps for cell in fake if cell.method == "higher"] == [10, 100]
-    assert log.read()[f"{chosen[1].key}|time"]["forecast"] == ["memory"]
+    assert study.notes()[f"{chosen[1].key}|time"]["forecast"] == ["memory"]
 
 
 def test_more_windows_than_steps_are_forecast_to_cost_no_more_than_the_steps(tmp_path, monkeypatch):
@@ -152,26 +151,26 @@ def test_more_windows_than_steps_are_forecast_to_cost_no_more_than_the_steps(tmp
         }
 
     monkeypatch.setattr(_peer_study, "measured", measured)
-    log = Log(tmp_path / "log.jsonl")
+    study = ng.Study(tmp_path / "peers.db")
     chosen = [Cell("count", "mlp", 16, "paper", 50, count) for count in (1, 10, 10_000)]
-    Study(log, Limits(8000, 20), turns=0, threads=1).go(chosen)
-    assert log.read()[f"{chosen[2].key}|memory"]["seconds"] == pytest.approx(50)
-    assert f"{chosen[2].key}|time" not in log.read()  # with no turns, no times
+    Costs(study, Limits(8000, 20), turns=0, threads=1).go(chosen)
+    assert study.notes()[f"{chosen[2].key}|memory"]["seconds"] == pytest.approx(50)
+    assert f"{chosen[2].key}|time" not in study.notes()  # with no turns, no times
 
 
 def test_a_log_becomes_a_table_and_a_figure(fake, tmp_path):
-    log = Log(tmp_path / "log.jsonl")
+    study = ng.Study(tmp_path / "peers.db")
     names = ["autograd", "checkpoint"]
     like = Cell("horizon", "mlp", 16, PLAIN, 1, 9)
     chosen = [
         dataclasses.replace(like, method=name, steps=steps)
         for steps, name in itertools.product((10, 100, 100_000), (PLAIN, *names))
     ]
-    Study(log, Limits(8000, 1000), turns=1, threads=1).go(chosen)
-    said = "\n".join(tables(log.read(), like))
+    Costs(study, Limits(8000, 1000), turns=1, threads=1).go(chosen)
+    said = "\n".join(tables(study.notes(), like))
     assert "≈ 100,300 (77.2×)" in said and "plain autograd, unrolled" in said
     assert "* plain autograd, unrolled: ≈ " in said
-    draw(log.read(), like, tmp_path / "figure.png")
+    draw(study.notes(), like, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
@@ -192,8 +191,8 @@ def test_what_went_wrong_is_in_the_table(fake, monkeypatch, tmp_path, found, sai
         return right if cell.method == PLAIN else wrong
 
     monkeypatch.setattr(_peer_study, "measured", one_is_wrong)
-    log, like = Log(tmp_path / "log.jsonl"), Cell("horizon", "mlp", 16, PLAIN, 10, 9)
+    study, like = ng.Study(tmp_path / "peers.db"), Cell("horizon", "mlp", 16, PLAIN, 10, 9)
     chosen = [like, dataclasses.replace(like, method="forward")]
-    Study(log, Limits(8000, 50), turns=1, threads=1).go(chosen)
-    assert said in "\n".join(tables(log.read(), like))
-    draw(log.read(), like, tmp_path / "figure.png")
+    Costs(study, Limits(8000, 50), turns=1, threads=1).go(chosen)
+    assert said in "\n".join(tables(study.notes(), like))
+    draw(study.notes(), like, tmp_path / "figure.png")

@@ -1,6 +1,7 @@
 """Studies: a search that is ended at any moment goes on to the same bits; its trials are Optuna's."""
 
 import itertools
+import multiprocessing
 import random
 import signal
 import sys
@@ -12,6 +13,7 @@ import torch
 
 import nongreedy as ng
 from nongreedy.engines import Engine
+from nongreedy.search import Memory
 
 from .study_runs import (
     OPTIMIZER,
@@ -247,3 +249,51 @@ def test_several_studies_share_a_file(tmp_path):
     assert ng.Study.names(tmp_path / "s.db") == names
     assert len({told(result) for result in results}) == 3
     assert {p.name for p in tmp_path.iterdir()} == {"s.db", "s.db-savepoints"}
+
+
+def test_notes_are_kept_under_names_and_reading_leaves_no_trace(tmp_path):
+    study = ng.Study(tmp_path / "deep" / "s.db")
+    assert study.notes() == {} and list(tmp_path.iterdir()) == []
+    long = {"values": [1 / 3] * 10_000, "worst": float("inf")}
+    for name, value in {"b": 1, "a|0": long, "b ": [True, None]}.items():
+        study.note(name, value)
+    study.note("b", 3)
+    assert study.notes() == {"a|0": {**long, "worst": "inf"}, "b": 3, "b ": [True, None]}
+    assert ng.Study(tmp_path / "deep" / "s.db", "other").notes() == {}
+    assert ng.Study.names(study.storage) == ["nongreedy"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
+def test_processes_may_make_a_study_at_the_same_moment(tmp_path):
+    fork, study = multiprocessing.get_context("fork"), ng.Study(tmp_path / "s.db")
+    together = fork.Barrier(4)
+
+    def work(number):
+        together.wait(60)
+        study.note(str(number), number)
+
+    workers = [fork.Process(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert study.notes() == {str(number): number for number in range(4)}
+
+
+def test_a_part_has_answers_and_notes_of_its_own_and_refuses_other_settings(tmp_path):
+    study = ng.Study(tmp_path / "s.db")
+    for before in (None, 0.5):
+        with study.session({"what": "whole"}, {}, 8) as whole:
+            part = whole.part("one", {"what": "part"})
+            assert part.noted("loss") == before and whole.noted("loss") is None
+            part.note("loss", 0.5)
+            part.note("loss", 0.7)  # once and for all
+            with pytest.raises(
+                ng.StudyError, match=r"'nongreedy\|one' .*what: 'part' in the study"
+            ):
+                whole.part("one", {"what": "another"})
+    assert ng.Study.names(study.storage) == ["nongreedy", "nongreedy|one"]
+    assert ng.Study(study.storage, "nongreedy|one").notes() == {"loss": 0.5}
+    nothing = Memory().part("one", {})
+    nothing.note("loss", 0.5)
+    assert nothing.noted("loss") is None

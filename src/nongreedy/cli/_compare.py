@@ -22,7 +22,7 @@ from ._console import Display, make_console
 from ._exit import INTERRUPTED, reported, uninterrupted
 from ._judge import worded
 
-LOG = "compare.jsonl"
+STUDY = "compare.db"
 
 
 def compare(
@@ -55,7 +55,7 @@ def compare(
 ) -> None:
     """Compare searches at equal cost: ours, Optuna's, hypergradient descent, tuned peaks.
 
-    Writes compare.html, compare.json and compare.png to --out, and compare.jsonl after every search.
+    Writes compare.html, compare.json and compare.png to --out, and keeps its study there, compare.db.
     The same command goes on where it was stopped or killed, also in the middle of a search.
     """
     given = dict(locals())
@@ -67,11 +67,11 @@ def compare(
             f"Comparing on {chosen.name}: {steps} steps per run, {budget:g} plain runs per search, "
             f"{seeds} searches per method, {torch.get_num_threads()} threads."
         )
-        started, log = time.perf_counter(), out / LOG
+        started = time.perf_counter()
         try:
             found = _run(chosen.task, optimizer, steps, given, screen)
         except KeyboardInterrupt:
-            _write(ng.Comparison.load(log), out, screen)
+            _write(ng.Comparison.load(out / STUDY), out, screen)
             screen.say("Interrupted: the same command goes on from here.")
             raise typer.Exit(INTERRUPTED) from None
         _write(found, out, screen)
@@ -87,7 +87,7 @@ def _run(
     with screen.bar(count) as started:
         return ng.compare(
             task, optimizer, steps=steps, methods="all" if names == ["all"] else names,
-            log=given["out"] / LOG, started=started,
+            study=given["out"] / STUDY, started=started,
             finished=lambda piece: screen.say(_line(piece)),
             **{name: given[name] for name in asked},
         )  # fmt: skip
@@ -114,7 +114,7 @@ def _write(found: ng.Comparison, out: Path, screen: Display) -> None:
     make_console(width=140).print(table(found))
     for name, reason in found.skipped.items():
         screen.say(f"Left out: {name} ({reason}).")
-    screen.say("Written:\n" + "\n".join(f"  {p.as_posix()}" for p in (*files, out / LOG)))
+    screen.say("Written:\n" + "\n".join(f"  {p.as_posix()}" for p in (*files, out / STUDY)))
 
 
 def table(found: ng.Comparison) -> Table:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import nongreedy as ng
-from nongreedy.schedules._files import plain
 
 from ._exit import Mistake
 
 FILE = "study.db"
 _STEM = "search-"
-_COMMAND, _JUDGED = "note:command", "note:judged"
+_COMMAND = "command"
 
 
 def begun(storage: str | Path) -> ng.Study:
@@ -36,21 +35,13 @@ def _searches(names: list[str]) -> list[str]:
 
 def keep_command(study: ng.Study, settings: Mapping[str, Any]) -> None:
     """Write down what was asked, so that it can be asked again."""
-    _keep(study, _COMMAND, dict(settings), once=True)
+    if _COMMAND not in study.notes():
+        study.note(_COMMAND, json.loads(json.dumps(dict(settings), default=str)))
 
 
 def keep_judged(study: ng.Study, table: Sequence[Mapping[str, Any]]) -> None:
     """Write down what fresh trainings gave, for the report."""
-    _keep(study, _JUDGED, list(table))
-
-
-def _keep(study: ng.Study, record: str, value: Any, once: bool = False) -> None:
-    storage = study.open(create=True)
-    try:
-        if not once or storage.read(record) is None:
-            storage.write(record, json.loads(json.dumps(plain(value), default=str)))
-    finally:
-        storage.close()
+    study.note("judged", list(table))
 
 
 def found(storage: str, name: str | None) -> ng.Study:
@@ -76,11 +67,11 @@ def _names(storage: str) -> list[str]:
 
 def command(study: ng.Study) -> dict[str, Any]:
     """What was asked when the study was begun."""
-    asked = study.read(_COMMAND)
+    asked = study.read(f"note:{_COMMAND}")
     if not isinstance(asked, dict):
         raise Mistake(
             f"Study {study.name!r} in {study.address.shown!r} was not begun by `nongreedy tune`. Go on "
-            "with it from Python, by ng.tune(..., study=...) with the same settings."
+            "with it by what began it, with the same settings: ng.tune(..., study=...), or a comparison."
         )
     return asked
 

@@ -6,14 +6,13 @@ from ._comparison import Comparison
 from ._meter import Meter
 from ._method import Method
 from ._methods import METHODS
-from ._piece import MEASURES, Log, Piece
+from ._piece import MEASURES, Piece
 from ._table import Row
 
 __all__ = [
     "MEASURES",
     "METHODS",
     "Comparison",
-    "Log",
     "Meter",
     "Method",
     "Piece",

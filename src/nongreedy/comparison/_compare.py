@@ -14,15 +14,16 @@ from ..engines import Engine, Problem
 from ..errors import check_whole
 from ..optimizers import Optimizer
 from ..schedules import Schedule
-from ..search import Callback, Callbacks, Memory, Request
+from ..search import Callback, Callbacks, Memory, Request, Status
+from ..search._settings import versions
 from ..search.rules._rungs import automatic
+from ..studies import Study, remembering
 from ..task import Task
 from ._comparison import Comparison
 from ._meter import Meter
 from ._method import Method
 from ._methods import settled
-from ._piece import Log, Piece, means, measured, measures
-from ._unfinished import forget, remembered
+from ._piece import Piece, means, measured, measures
 
 FRESH, _APART = 1_000_003, 1000  # seeds of fresh trainings: none of any search's own
 
@@ -45,7 +46,7 @@ def compare(
     seed: int = 0,
     engine: str | Engine = "auto",
     dtype: torch.dtype = torch.float32,
-    log: str | os.PathLike[str] | None = None,
+    study: str | os.PathLike[str] | Study | None = None,
     callbacks: Iterable[Callback] = (),
     started: Callable[[str], object] = _ignore,
     finished: Callable[[Piece], object] = _ignore,
@@ -97,10 +98,11 @@ def compare(
         seed: The first outer seed.
         engine: Of hypergradients.
         dtype: Of the runs of searches.
-        log: A file of JSON lines, one for each finished search, that a repeated call goes on with. What
-            the search that is going on was told is kept beside it (``NAME.unfinished``), so that a kill
-            costs one run or sweep at most, and it ends as if there had been none.
-        callbacks: Who watches the runs; what they raise ends the comparison, and the log keeps it.
+        study: Where the comparison is kept: a :class:`Study`, the path of an SQLite file or the URL of a
+            database. A repeated call goes on there; a kill costs one run or sweep at most, and it ends as
+            if there had been none. The study holds what is finished; each search has one of its own
+            beside it (``nongreedy|default|0``: study, method, outer seed).
+        callbacks: Who watches the runs; what they raise ends the comparison, and the study keeps it.
         started, finished: Told the name of each search that begins, and each piece that is done.
 
     Returns:
@@ -108,8 +110,9 @@ def compare(
 
     Raises:
         ValueError: Bad settings (``Windows("auto")`` is one), unknown methods, a budget that is too
-            small for one of them, a method asked for by name that cannot take part, or a log of
-            another comparison.
+            small for one of them, or a method asked for by name that cannot take part.
+        StudyError: The study cannot be read or written, is held by another process, or is of another
+            comparison.
 
     Source: the comparison of arXiv:2007.07869, Figure 1, at equal cost; its ranges as far as known.
 
@@ -133,23 +136,20 @@ def compare(
         **problem.fingerprint(), "engine": str(engine), "budget": budget,
         "retrain_seeds": retrain_seeds, "curve_seeds": curve_seeds,
     }  # fmt: skip
-    kept = None if log is None else Log(log)
-    done = {} if kept is None else _belonging(kept, settings)
     pieces, watch = [], Callbacks(callbacks)
-    for outer in range(seed, seed + seeds):
-        for name, method in chosen.items():
-            search = _Search(name, method, engine, whole, outer, settings, watch)
-            piece = done.get(search.key)
-            if piece is None:
-                started(f"{name}, outer seed {outer}")
-                with remembered(kept, search.key, settings) as memory:
-                    piece = search.piece(memory)
-                if kept is not None:
-                    kept.append(piece)
-                finished(piece)
-            if kept is not None:
-                forget(kept, search.key)
-            pieces.append(piece)
+    with remembering(study, settings, problem) as memory:
+        for outer in range(seed, seed + seeds):
+            for name, method in chosen.items():
+                search = _Search(name, method, engine, whole, outer, settings, watch)
+                if (known := memory.noted(search.key)) is None:
+                    started(f"{name}, outer seed {outer}")
+                    asked = {**settings, "search": search.key, **versions()}
+                    piece = search.piece(memory.part(search.key, asked))
+                    memory.note(search.key, piece.to_json())
+                    finished(piece)
+                else:
+                    piece = Piece.from_json(known)
+                pieces.append(piece)
     return Comparison(pieces, settings, skipped)
 
 
@@ -163,20 +163,6 @@ def _check(problem: Problem, **counts: int) -> None:
     for name, count in counts.items():
         least = 0 if name in ("seed", "curve_seeds") else 1
         check_whole(name, count, least)
-
-
-def _belonging(log: Log, settings: Mapping[str, Any]) -> dict[str, Piece]:
-    """The pieces of a log, all of which must be of this comparison."""
-    pieces = log.read()
-    for piece in pieces.values():
-        for name, value in settings.items():
-            if piece.settings.get(name) != value:
-                raise ValueError(
-                    f"{str(log.path)!r} is of another comparison: its {name} is "
-                    f"{piece.settings.get(name)!r}, here it is {value!r}. Name another file, or "
-                    "repeat what it was made with."
-                )
-    return pieces
 
 
 @dataclass(frozen=True)
@@ -205,6 +191,8 @@ class _Search:
         begin = time.perf_counter()
         found = self.method.search(without, meter)
         seconds = meter.once("seconds", lambda: time.perf_counter() - begin)
+        if found is not None:
+            memory.finish(found.schedule, found.loss, Status.completed, meter.cost)
         judged = []
         for cost, schedule in meter.incumbents if self.settings["curve_seeds"] else ():
             judged.append((cost, means(self._fresh(meter, schedule, "curve_seeds"))))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..schedules._files import plain, replace_file
-from ._piece import Log
+from ..studies import Study
+from ._piece import Piece
 from ._table import Table
 
 
@@ -24,9 +25,13 @@ class Comparison(Table):
     """
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Comparison:
-        """From the JSON lines of a comparison, finished or not."""
-        pieces = list(Log(path).read().values())
+    def load(cls, study: str | os.PathLike[str] | Study) -> Comparison:
+        """From the study of a comparison, finished or not; none of it where there is no such study.
+
+        Raises:
+            ValueError: It is of something else than a comparison.
+        """
+        pieces = [Piece.from_json(row) for row in Study.of(study).notes().values()]
         return cls(pieces, pieces[0].settings if pieces else {})
 
     def to_json(self) -> dict[str, Any]:
@@ -39,7 +44,7 @@ class Comparison(Table):
                 "measure": self.measure,
                 "rows": [asdict(row) for row in self.rows()],
                 "skipped": dict(self.skipped),
-                "pieces": [asdict(piece) for piece in self.pieces],
+                "pieces": [piece.to_json() for piece in self.pieces],
             }
         )
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..schedules._files import plain
@@ -66,17 +62,27 @@ class Piece:
         return self.curve if measure == "validation_loss" else []
 
     @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Piece:
-        """The inverse of the line that :class:`Log` writes."""
-        names = [name for name in cls.__dataclass_fields__ if name in row]
-        given = {name: row[name] for name in names}
-        given["validation_loss"] = float(row["validation_loss"])
-        given["fresh"] = {n: [float(v) for v in values] for n, values in row["fresh"].items()}
-        given["curve"] = [(float(cost), float(loss)) for cost, loss in row["curve"]]
-        given["judged"] = [
-            (float(cost), {n: float(v) for n, v in means.items()}) for cost, means in row["judged"]
-        ]
-        return cls(**given)
+    def from_json(cls, row: Any) -> Piece:
+        """The inverse of :meth:`to_json`; ValueError where it is anything else."""
+        try:
+            given = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
+            given["validation_loss"] = float(row["validation_loss"])
+            given["fresh"] = {n: [float(v) for v in values] for n, values in row["fresh"].items()}
+            given["curve"] = [(float(cost), float(loss)) for cost, loss in row["curve"]]
+            given["judged"] = [
+                (float(cost), {n: float(v) for n, v in means.items()})
+                for cost, means in row["judged"]
+            ]
+            return cls(**given)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{row!r:.60} is no search of a comparison, or one of another release "
+                f"({type(error).__name__}: {error}). Name another study."
+            ) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON; infinity is a word."""
+        return plain(asdict(self))
 
 
 def means(fresh: Mapping[str, list[float]]) -> dict[str, float]:
@@ -97,45 +103,3 @@ def measured(trained: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
         for name, values in found.items()
         if values and None not in values
     }
-
-
-class Log:
-    """Finished pieces in a file of JSON lines, one each, that a killed comparison goes on with."""
-
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path)
-
-    def read(self) -> dict[str, Piece]:
-        """Every piece that is there whole, by key; the last of a key counts.
-
-        Raises:
-            ValueError: A line is no piece.
-        """
-        pieces = [self._piece(number, line) for number, line in enumerate(self._lines(), start=1)]
-        return {piece.key: piece for piece in pieces}
-
-    def _piece(self, number: int, line: bytes) -> Piece:
-        try:
-            return Piece.from_json(json.loads(line))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"Line {number} of {str(self.path)!r} is no search of a comparison, or one of another "
-                f"release ({type(error).__name__}: {error}). Name another file."
-            ) from error
-
-    def append(self, piece: Piece) -> None:
-        """Add a piece in one write, after what may be left of one that a kill cut short."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        row = {"key": piece.key, "date": time.strftime("%F"), **asdict(piece)}
-        line = json.dumps(plain(row), allow_nan=False) + "\n"
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.ftruncate(handle, sum(len(line) + 1 for line in self._lines()))
-            os.write(handle, line.encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-    def _lines(self) -> list[bytes]:
-        """All but what follows the last end of a line: a kill may have cut it short."""
-        return self.path.read_bytes().split(b"\n")[:-1] if self.path.exists() else []

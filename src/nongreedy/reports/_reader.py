@@ -51,7 +51,11 @@ class _Reader:
             target = str(command.get("target") or "") or None
             resume = self.storage.address.resume_command(self.storage.name, target)
         if not rows or not isinstance(settings, dict):
-            again = f"Go on with it first: {resume}" if resume else "Go on with it first."
+            again = (
+                f"Go on with it first: {resume}"
+                if resume
+                else ("Go on with it first; of a comparison, name one of its searches.")
+            )
             raise StudyError(f"{self.where} has no finished outer step to report. {again}")
         try:
             return self._assembled(settings, command, trials, rows, resume)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -86,3 +87,8 @@ class Memory:
     def note(self, name: str, value: Any) -> None:
         """Note a JSON value, once and for all."""
         del name, value
+
+    def part(self, name: str, settings: Mapping[str, Any]) -> Memory:
+        """The memory of a part of this work, which has answers and notes of its own."""
+        del name, settings
+        return Memory()

@@ -53,20 +53,7 @@ def locked(folder: Path, name: str, wait: float) -> Iterator[None]:
         lock.release()
 
 
-class NoLease:
-    """Where the lock is enough."""
-
-    @contextmanager
-    def held(self, name: str, wait: float) -> Iterator[None]:
-        """Nothing to hold."""
-        del name, wait
-        yield
-
-    def renew(self) -> None:
-        """Nothing to renew."""
-
-
-class Lease(NoLease):
+class Lease:
     """The same between machines: a record in the database, renewed as long as its holder lives.
 
     Two that take a free study within the same second may both believe to have it; what they write is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ class Session(Memory):
 
     Args:
         alive: Called now and then while the search computes.
+        part: Opens the memory of a part.
     """
 
     def __init__(
@@ -29,10 +30,11 @@ class Session(Memory):
         storage: Storage,
         savepoints: Savepoints,
         parameters: Parameters,
-        alive: Callable[[], None] = lambda: None,
+        alive: Callable[[], None],
+        part: Callable[[str, Mapping[str, Any]], Session],
     ):
         self.storage, self.savepoints, self.parameters = storage, savepoints, parameters
-        self._alive = alive
+        self._alive, self._part = alive, part
         self._rows = {
             trial.user_attrs["outer_step"]: trial.user_attrs
             for trial in storage.trials()
@@ -95,6 +97,10 @@ class Session(Memory):
     def note(self, name: str, value: Any) -> None:
         if self.noted(name) is None:
             self.storage.write(f"note:{name}", value)
+            self._alive()
+
+    def part(self, name: str, settings: Mapping[str, Any]) -> Session:
+        return self._part(name, settings)
 
     def _see(self, request: Request, answer: Answer) -> None:
         if request.kind == "run":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,13 @@ _PREFIX = "nongreedy:"
 _HOLDER = "holder-of-nongreedy"
 _CHUNK = 30_000  # characters: MySQL's TEXT holds 65,535 bytes
 _PATIENCE = 20  # seconds for another program's transaction to end
+# What a database says where another process makes the tables at the same moment.
+_MADE_MEANWHILE = ("already exists", "UNIQUE constraint", "duplicate key")
 _HOPELESS = "Put that right, or name another place; what was written before is kept."
+
+
+class NoStudyError(StudyError):
+    """There is no such study yet."""
 
 
 class Storage:
@@ -36,14 +43,16 @@ class Storage:
             later version.
     """
 
-    def __init__(self, address: Address, name: str, create: bool):
+    def __init__(
+        self,
+        address: Address,
+        name: str,
+        create: bool,
+        connection: optuna.storages.RDBStorage | None = None,
+    ):
         self.address, self.name = address, name
         with explained("open", address):
-            self._optuna = optuna.storages.RDBStorage(
-                address.url,
-                engine_kwargs={"connect_args": {"timeout": _PATIENCE}} if address.path else None,
-                skip_table_creation=not create,  # whoever only reads leaves no trace
-            )
+            self._optuna = connection or _connected(address, create)
             self.study = self._settled(create)
             self._id = self._optuna.get_study_id_from_name(name)
             self._records = self._optuna.get_study_system_attrs(self._id)
@@ -59,20 +68,26 @@ class Storage:
             )
 
     def _settled(self, create: bool) -> optuna.Study:
-        known = self._optuna.get_all_studies()
-        if self.name in (study.study_name for study in known):
+        try:
             return optuna.load_study(study_name=self.name, storage=self._optuna)
-        if not create:
-            names = ", ".join(sorted(study.study_name for study in known)) or "none"
-            raise StudyError(
-                f"No study {self.name!r} in {self.address.shown!r}. Studies there: {names}."
-            )
+        except KeyError:
+            if not create:
+                names = sorted(study.study_name for study in self._optuna.get_all_studies())
+                raise NoStudyError(
+                    f"No study {self.name!r} in {self.address.shown!r}. Studies there: "
+                    f"{', '.join(names) or 'none'}."
+                ) from None
         with quiet():
             study = optuna.create_study(
-                study_name=self.name, storage=self._optuna, direction="minimize"
-            )
+                study_name=self.name, storage=self._optuna, direction="minimize",
+                load_if_exists=True,  # another process may have made it this moment
+            )  # fmt: skip
             study.set_metric_names(["validation loss"])
         return study
+
+    def beside(self, name: str) -> Storage:
+        """Another study of the same database, made if need be, by the same connection."""
+        return Storage(self.address, name, True, self._optuna)
 
     def names(self, prefix: str) -> list[str]:
         """Names of all complete records that begin so."""
@@ -145,6 +160,22 @@ class Storage:
         with explained("write to", self.address):
             self._optuna.set_study_system_attr(self._id, key, value)
         self._records[key] = value
+
+
+def _connected(address: Address, create: bool) -> optuna.storages.RDBStorage:
+    """The database; whoever only reads leaves no trace."""
+    patient = {"connect_args": {"timeout": _PATIENCE}} if address.path else None
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return optuna.storages.RDBStorage(
+                address.url, engine_kwargs=patient, skip_table_creation=not create
+            )
+        except SQLAlchemyError as error:
+            meanwhile = any(sign in str(error) for sign in _MADE_MEANWHILE)
+            if not meanwhile or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 @contextmanager

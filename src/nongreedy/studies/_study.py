@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..engines import Problem
 from ..errors import StudyError
 from ..schedules import Hyperparameter
+from ..schedules._files import plain
 from ..search import Memory
 from ._address import Address
 
 if TYPE_CHECKING:
+    from ._session import Session
     from ._storage import Storage
+    from ._trials import Parameters
 
 # A search that goes on under other versions or threads is as good, but not the same to the last bit.
 _BITS_ONLY = ("nongreedy", "torch", "threads")
+_NOTE = "note:"
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,27 @@ class Study:
 
     def read(self, record: str) -> Any:
         """One of its records, such as ``"settings"``; None where there is none."""
-        storage = self.open()
-        try:
+        with closing(self.open()) as storage:
             return storage.read(record)
-        finally:
-            storage.close()
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a JSON value under a name, in place of an earlier one; any process may, at any time.
+
+        Infinities and NaN become the words that ``float`` reads.
+        """
+        with closing(self.open(create=True)) as storage:
+            storage.write(_NOTE + name, plain(value))
+
+    def notes(self) -> dict[str, Any]:
+        """Name -> value of every note, by their names; none where there is no such study yet."""
+        from ._storage import NoStudyError
+
+        try:
+            with closing(self.open()) as storage:
+                found = {name: storage.read(name) for name in sorted(storage.names(_NOTE))}
+        except NoStudyError:
+            return {}
+        return {k.removeprefix(_NOTE): value for k, value in found.items() if value is not None}
 
     @property
     def finished(self) -> bool:
@@ -111,12 +132,12 @@ class Study:
 
     def open(self, create: bool = False) -> Storage:
         """Its records and trials. Close it when done."""
-        from ._storage import Storage
+        from ._storage import NoStudyError, Storage
 
         address = self.address
         if address.path is not None:
             if not create and not address.path.exists():
-                raise StudyError(f"No study file {address.shown!r}.")
+                raise NoStudyError(f"No study file {address.shown!r}.")
             try:
                 address.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -134,30 +155,48 @@ class Study:
         steps: int,
     ) -> Iterator[Memory]:
         """Hold the study while a search with these settings runs."""
-        from ._holder import Lease, NoLease, locked
-        from ._savepoints import Savepoints
-        from ._session import Session
+        from ._holder import Lease, locked
         from ._trials import Parameters
 
-        address = self.address
+        with (
+            closing(self.open(create=True)) as storage,
+            locked(self._folder(self.name), self.name, self.wait),
+        ):
+            storage.refresh()
+            parameters = Parameters(hyperparameters, steps)
+            if self.address.path is not None:
+                yield self._remembered(storage, settings, parameters, lambda: None)
+                return
+            # The lock holds on this machine; a server may have users on others.
+            lease = Lease(storage.holder, storage.hold)
+            with lease.held(self.name, self.wait):
+                yield self._remembered(storage, settings, parameters, lease.renew)
+
+    def _remembered(
+        self,
+        storage: Storage,
+        settings: Mapping[str, Any],
+        parameters: Parameters,
+        alive: Callable[[], None],
+    ) -> Session:
+        """What this storage knows of a search with these settings. A part is a study beside it, named
+        after it, that whoever holds the whole holds, too."""
+        from ._savepoints import Savepoints
+        from ._session import Session
+
+        def part(name: str, settings: Mapping[str, Any]) -> Session:
+            beside = storage.beside(f"{storage.name}|{name}")
+            return self._remembered(
+                beside, settings, replace(parameters, hyperparameters={}), alive
+            )
+
+        _check(storage, json.loads(json.dumps(settings)))
+        savepoints = Savepoints(self._folder(storage.name), self.savepoint_seconds)
+        return Session(storage, savepoints, parameters, alive, part)
+
+    def _folder(self, name: str) -> Path:
         # Percent signs for all that could leave the folder.
-        folder = address.folder / f"study-{quote(self.name, safe='')}"
-        storage = self.open(create=True)
-        try:
-            with locked(folder, self.name, self.wait):
-                storage.refresh()
-                # The lock holds on this machine; a server may have users on others.
-                lease = Lease(storage.holder, storage.hold) if address.path is None else NoLease()
-                with lease.held(self.name, self.wait):
-                    _check(storage, json.loads(json.dumps(settings)))
-                    yield Session(
-                        storage,
-                        Savepoints(folder, self.savepoint_seconds),
-                        Parameters(hyperparameters, steps),
-                        lease.renew,
-                    )
-        finally:
-            storage.close()
+        return self.address.folder / f"study-{quote(name, safe='')}"
 
 
 def remembering(
