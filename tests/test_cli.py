@@ -197,7 +197,7 @@ def test_windows_may_be_found_by_evidence(tmp_path):
                  "--no-compare", "--out", tmp_path)  # fmt: skip
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "history.json").read_text())
-    assert "count='auto'" in content["settings"]["optimizer"]
+    assert content["settings"]["optimizer"]["learning_rate"]["count"] == "auto"
     assert len(content["rows"][0]["values"]["learning_rate"]) == 1
 
 

@@ -340,7 +340,7 @@ def test_a_search_is_the_same_bit_for_bit_whether_its_engine_was_measured_or_nam
         (ng.Reverse("device"), "the first that fits in half of the free memory", 0)
     ]
     assert three.engines == [(ng.Reverse("device"), "", 0)]
-    assert first.settings["engine"] == "Reverse(store='device')"
+    assert first.settings["engine"] == ng.Reverse("device").to_json()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -148,7 +148,11 @@ def _settle(given: Mapping[str, Any], study: ng.Study) -> Search:
     engine_from(given["engine"])
     outer = outer_from(given["outer"])
     target, optimizer, steps = settled(given)
-    settings = {**given, "threads": torch.get_num_threads(), "optimizer": repr(optimizer)}
+    settings = {
+        **given,
+        "threads": torch.get_num_threads(),
+        "optimizer": ng.schedules.identity(optimizer),
+    }
     return Search(
         target, optimizer, given["engine"], outer, steps,
         given["outer_steps"], given["seed"], given["budget"], study, settings,

@@ -13,7 +13,7 @@ import torch
 from ..engines import Engine, Problem
 from ..errors import check_whole
 from ..optimizers import Optimizer
-from ..schedules import Schedule
+from ..schedules import Schedule, identity
 from ..search import Callback, Callbacks, Memory, Request
 from ..search.rules._rungs import automatic
 from ..task import Task
@@ -130,7 +130,7 @@ def compare(
     _check(problem, seeds=seeds, retrain_seeds=retrain_seeds, curve_seeds=curve_seeds, seed=seed)
     chosen, skipped = settled(methods, problem, budget)
     settings = {
-        **problem.fingerprint(), "engine": str(engine), "budget": budget,
+        **problem.fingerprint(), "engine": identity(engine), "budget": budget,
         "retrain_seeds": retrain_seeds, "curve_seeds": curve_seeds,
     }  # fmt: skip
     kept = None if log is None else Log(log)

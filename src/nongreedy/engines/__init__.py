@@ -8,7 +8,7 @@ from ._forward import Forward
 from ._greedy import Greedy
 from ._implicit import Implicit
 from ._linearized import Linearized
-from ._named import engine_from
+from ._named import engine_from, engine_from_json
 from ._online import OnlineEngine
 from ._problem import Problem
 from ._random_directions import RandomDirections
@@ -40,6 +40,7 @@ __all__ = [
     "Sensitivity",
     "Trajectory",
     "engine_from",
+    "engine_from_json",
 ]
 
 export(globals())

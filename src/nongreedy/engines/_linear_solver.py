@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from ..errors import SolveError, check_number, check_whole
+from ..schedules import Value
 from ..task._data_plan import COLUMNS, generator
 
 Product = Callable[[Tensor], Tensor]  # v -> H v, shapes (P,)
 
 
 @dataclass(frozen=True)
-class LinearSolver(abc.ABC):
+class LinearSolver(Value, abc.ABC):
     """Solves a symmetric linear system. Leaves are its methods, each with its own settings."""
 
     advice: ClassVar[str]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..errors import nearest_name
 from ._engine import Engine
 from ._evograd import EvoGrad
@@ -24,6 +27,8 @@ _NAMED = {
     "implicit": Implicit,
 }
 
+_KINDS = {kind.__name__: kind for kind in _NAMED.values()}
+
 
 def engine_from(engine: str | Engine) -> Engine:
     """An engine, or the engine of a name such as ``"auto"``, ``"forward"``, ``"reverse:disk"``.
@@ -40,3 +45,27 @@ def engine_from(engine: str | Engine) -> Engine:
     if name not in _NAMED or store:
         raise ValueError(f"Unknown engine {engine!r}." + nearest_name(name, [*_NAMED, "auto"]))
     return _NAMED[name]()
+
+
+def engine_from_json(said: Mapping[str, Any]) -> Engine:
+    """The engine of this library whose `to_json` said this.
+
+    Raises:
+        ValueError: A class that is not this library's: who made that engine has to give it.
+
+    Example:
+        >>> engine_from_json(Greedy(mu=0.5).to_json())
+        Greedy(mu=0.5, every=1, batch=None, chunk=None)
+    """
+    return _built(said)
+
+
+def _built(said: Any) -> Any:
+    if isinstance(said, Mapping):
+        name = said["class"]
+        if name not in _KINDS:
+            raise ValueError(f"Unknown class {name!r} of an engine." + nearest_name(name, _KINDS))
+        return _KINDS[name](**{key: _built(value) for key, value in said.items() if key != "class"})
+    if isinstance(said, list):
+        return tuple(map(_built, said))
+    return float(said) if said in ("inf", "-inf", "nan") else said

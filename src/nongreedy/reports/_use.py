@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..schedules import spelled
 from ._page_parts.document import versions
 from ._page_parts.markup import pairs, section, text
 from ._record import Record
@@ -40,7 +41,7 @@ def settings(record: Record) -> str:
     rows = {key.replace("_", " "): value for key, value in record.settings.items()}
     engine = [part for part in (record.engine.get("engine"), record.engine.get("reason")) if part]
     if engine:
-        rows["engine that was used"] = ": ".join(str(part) for part in engine)
+        rows["engine that was used"] = ": ".join(map(spelled, engine))
     command = (
         "<h3>Options of <code>nongreedy tune</code></h3>"
         + pairs({key.replace("_", " "): value for key, value in record.command.items()})

@@ -10,7 +10,7 @@ import torch
 from ..engines import Engine, OnlineEngine, Problem, engine_from
 from ..errors import DivergedError
 from ..optimizers import Optimizer
-from ..schedules import Constant, Curve, Hyperparameter, PerStep, Schedule, TimeBasis
+from ..schedules import Constant, Curve, Hyperparameter, PerStep, Schedule, TimeBasis, identity
 from ..search import Callback, Callbacks, Result, Status
 from ..search._settings import versions
 from ..task import Task
@@ -123,7 +123,7 @@ def train_online(
     settings = {
         **versions(),
         **problem.fingerprint(),
-        "engine": repr(online),
+        "engine": identity(online),
         "outer": f"online, {getattr(outer_optimizer, '__name__', repr(outer_optimizer))}",
         "outer_learning_rate": dict(rate) if isinstance(rate, Mapping) else rate,
         "seed": seed,

@@ -9,6 +9,8 @@ from typing import Any
 
 from plotly.utils import PlotlyJSONEncoder
 
+from ...schedules import spelled
+
 
 class Html(str):
     """Markup that we wrote: `text` lets it through."""
@@ -85,6 +87,8 @@ def shown(value: object) -> str:
     """A JSON value for people."""
     if isinstance(value, str):
         return value
+    if isinstance(value, Mapping) and "class" in value:
+        return spelled(value)
     return "none" if value is None else json.dumps(value, default=str)
 
 
