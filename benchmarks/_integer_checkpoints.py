@@ -11,7 +11,7 @@ import nongreedy as ng
 from nongreedy.engines import Rollout, Trajectory
 from nongreedy.engines._integers import Reversal
 from nongreedy.engines._run import at
-from nongreedy.engines._trajectory import Checkpoints, Replay
+from nongreedy.engines._trajectory import Checkpointed, Replay
 
 
 class IntegerCheckpoints(Trajectory):
@@ -26,7 +26,7 @@ class IntegerCheckpoints(Trajectory):
     """
 
     def __init__(self, reversal: Reversal):
-        self._reversal, self.kept = reversal, Checkpoints(reversal.state.steps)
+        self._reversal, self.kept = reversal, Checkpointed(reversal.state.steps)
 
     def append(self, state: Tensor) -> None:
         del state

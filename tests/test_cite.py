@@ -176,7 +176,7 @@ def test_every_key_in_a_docstring_has_its_entry():
 @pytest.mark.parametrize(
     ("described", "same"),
     [
-        ({"class": "Reverse", "store": "checkpoint"}, ng.Reverse("checkpoint")),
+        ({"class": "Reverse", "store": {"class": "Checkpoints"}}, ng.Reverse("checkpoint")),
         ({"class": "Greedy", "mu": 0.5}, ng.Greedy(mu=0.5)),
         ({"class": "Greedy"}, ng.Greedy()),
         ({"class": "Implicit", "solver": {"class": "Nystrom", "rank": 3}}, ng.Implicit("nystrom")),

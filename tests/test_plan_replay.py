@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy.engines import _trajectory
+from nongreedy.engines import _store, _trajectory
 from nongreedy.engines._run import at
 from nongreedy.planning._peak import watched
 from nongreedy.task import DataPlan, Examples
@@ -189,7 +189,7 @@ def test_every_store_gives_back_every_state_bit_for_bit(store, steps):
 
 @pytest.mark.parametrize("steps", [1, 10, 100, 5000])
 def test_checkpoints_hold_about_two_square_roots_of_states(steps):
-    kept, most = _trajectory.Checkpoints(steps), 0
+    kept, most = _trajectory.Checkpointed(steps), 0
     for t in range(steps):
         kept.append(torch.tensor([t]))
     most = len(kept.kept)
@@ -197,6 +197,8 @@ def test_checkpoints_hold_about_two_square_roots_of_states(steps):
         assert state.item() == t
         most = max(most, len(kept.kept) + kept.interval)
     assert most <= 2 * steps**0.5 + 3
+    held = ng.engines.Checkpoints().states_held(SimpleNamespace(steps=steps))
+    assert held - kept.interval <= most <= held
 
 
 def test_recomputation_is_verified():
@@ -239,7 +241,7 @@ def test_a_data_set_that_differs_on_a_second_read_is_refused_at_once(name):
 
 
 @pytest.mark.parametrize(
-    "engine", [*map(ng.Reverse, _trajectory.STORES), ng.FiniteDifference()], ids=repr
+    "engine", [*map(ng.Reverse, _store.STORES), ng.FiniteDifference()], ids=repr
 )
 def test_a_data_set_that_drifts_later_is_noticed(engine):
     # Four reads at construction, six a step: the twelfth step is the first whose reading differs
@@ -280,15 +282,16 @@ def test_auto_store_takes_at_most_half_of_what_is_free(
     monkeypatch, device, device_free, host_free, states, chosen
 ):
     free = {"cpu": host_free * GIB, "cuda": device_free * GIB}
-    monkeypatch.setattr(_trajectory, "free_bytes", lambda d: free[d.type])
+    monkeypatch.setattr(_store, "free_bytes", lambda d: free[d.type])
     # 1024 states of `states` MiB: `states` GiB in all, 64 states' worth with checkpoints.
-    found = _trajectory.choose_store("auto", states * 2**20, 1024, torch.device(device))
-    assert found == chosen
-    assert _trajectory.choose_store("disk", 1, 1, torch.device(device)) == "disk"  # asked for
+    task = SimpleNamespace(device=torch.device(device))
+    run = SimpleNamespace(state_bytes=states * 2**20, steps=1024, task=task)
+    assert _store.Auto().settled(run) == _store.store_from(chosen)
+    assert _store.Disk().settled(run) == _store.Disk()  # asked for
 
 
 def test_free_bytes_are_those_of_the_machine_or_its_group():
-    assert 2**20 < _trajectory.free_bytes(CPU) < 2**50
+    assert 2**20 < _store.free_bytes(CPU) < 2**50
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import nongreedy as ng
 from nongreedy import planning as _planner
 from nongreedy.cli import app
-from nongreedy.engines import Run, engine_from
+from nongreedy.engines import Run, _trajectory, engine_from
 from nongreedy.planning import _choice as choice
 from nongreedy.planning import _clock as clock
 from nongreedy.planning import _forecast as forecast
@@ -38,9 +38,9 @@ INTEGERS = Integers(Piece(1.5, 11 * MIB), Piece(1.75, 11 * MIB), Piece(2.5, 22 *
 TANGENTS = Tangents({1: 50, 3: 50}, {1: Piece(3.0, 12 * MIB), 7: Piece(15.0, 24 * MIB)})
 # Engine -> (seconds, MiB): 12 seconds of looks, or 7 where there is only the last one.
 EXPECTED = {
-    "Reverse(store='device')": (100 * (1 + 2) + 12, 20 + 100),
-    "Reverse(store='checkpoint')": (100 * (1 + 1.125 + 2) + 12, 20 + 10 + 10),
-    "Reverse(store='disk')": (100 * (1 + 0.5 + 0.25 + 2) + 12, 20 + 2),
+    "Reverse(store=Device())": (100 * (1 + 2) + 12, 20 + 100),
+    "Reverse(store=Checkpoints(interval=None))": (100 * (1 + 1.125 + 2) + 12, 20 + 10 + 10),
+    "Reverse(store=Disk(directory=None))": (100 * (1 + 0.5 + 0.25 + 2) + 12, 20 + 2),
     "Reversible": (100 * (1.5 + 1.75 + 2.5) + 12, 22 + 2 * 8 + 800 / MIB),
     "Forward": (50 * 3 + 50 * 7 + 7, 24),
     "FiniteDifference": ((1 + 2 * 3) * (100 * 1 + 5), 10),
@@ -87,7 +87,7 @@ def test_arithmetic(name):
 
 def test_the_arithmetic_is_shown():
     shown = {name: row.arithmetic for name, row in by_name(rows_of(Made())).items()}
-    assert shown["Reverse(store='disk')"] == (
+    assert shown["Reverse(store=Disk(directory=None))"] == (
         "100 x (1 s step + 0.5 s write + 0.25 s read + 2 s back) + 12 s validation"
     )
     assert shown["Forward"] == (
@@ -126,9 +126,9 @@ def test_what_cannot_be_reversed_is_said():
 
 
 def test_a_disk_that_is_too_small_is_said(monkeypatch):
-    monkeypatch.setattr(walk.STORES["disk"], "append", full)
+    monkeypatch.setattr(_trajectory.OnDisk, "append", full)
     row = by_name(ng.plan(tiny_task(), ng.SGD(), steps=5, sample=1).forecasts)[
-        "Reverse(store='disk')"
+        "Reverse(store=Disk(directory=None))"
     ]
     assert row.refused == "The disk is full."
 
@@ -139,7 +139,7 @@ def full(self, state):
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 100, 999])
 def test_as_many_states_are_held_as_a_plan_says(steps):
-    kept = walk.STORES["checkpoint"](steps)
+    kept = _trajectory.Checkpointed(steps)
     for t in range(steps):
         kept.append(torch.tensor([t]))
     most = len(kept.kept)
@@ -207,7 +207,9 @@ def test_a_slow_disk_is_passed_over(write, refused, free, engine):
     plan = made_plan(free, made)
     assert plan.recommended == engine
     passed_over = engine in (ng.Reversible(), ng.Forward())
-    assert ("times as fast as Reverse(store='disk')" in plan.choice.reason) == passed_over
+    assert (
+        "times as fast as Reverse(store=Disk(directory=None))" in plan.choice.reason
+    ) == passed_over
 
 
 def quick_tangents(seconds):
@@ -391,7 +393,7 @@ def test_a_plan_measures_every_engine_and_leaves_the_random_state_alone(momentum
     assert bool(rows["Reversible"].refused) == (momentum == 0)
     for row in rows.values():
         assert row.refused or (row.seconds > plan.plain_seconds > 0 and row.bytes > MIB)
-    assert "replay" in rows["Reverse(store='checkpoint')"].arithmetic
+    assert "replay" in rows["Reverse(store=Checkpoints(interval=None))"].arithmetic
 
 
 def test_plan_with_hyperparameters_of_the_task():

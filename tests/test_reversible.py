@@ -9,7 +9,7 @@ from torch.nn import functional
 import nongreedy as ng
 from nongreedy.engines import Rollout
 from nongreedy.engines._run import at
-from nongreedy.engines._trajectory import OnDevice
+from nongreedy.engines._trajectory import InMemory
 
 from .helpers import CLIPPINGS, MODELS, Drift, assert_same, classes, tiny_task
 from .reversible_runs import OPTIMIZERS, kept, made, started, undone
@@ -19,7 +19,7 @@ DTYPES = {torch.float64: "float64", torch.float32: "float32"}
 
 def with_stored_states(run, schedule):
     """The same integer run, its floating-point states stored as they are visited."""
-    reversal, trajectory = ng.Reversible().reversal(run, run.values(schedule)), OnDevice(run.steps)
+    reversal, trajectory = ng.Reversible().reversal(run, run.values(schedule)), InMemory()
     values = {n: v.to(run.dtype) for n, v in reversal.state.plan.values.items()}
     state = reversal.state.floats()
     with run.isolated():

@@ -294,8 +294,10 @@ def test_value_itself_is_for_subclassing():
         *(ng.Reverse(store) for store in ("auto", "device", "host", "disk", "checkpoint")),
         ng.Reverse(growth_limit=math.inf), ng.Reversible(denominator=7), ng.Forward(3),
         ng.FiniteDifference(order=4), ng.RandomDirections(3), ng.Greedy(0.5, every=None),
-        ng.EvoGrad(parameters=("a", "b")), ng.EvoGrad(noise="gaussian", execution="together"),
-        ng.Implicit(), ng.Implicit("cg", batches=2), ng.Implicit("nystrom", damping=0.5),
+        ng.EvoGrad(parameters=("a", "b")), ng.EvoGrad("gaussian", execution="together"),
+        ng.EvoGrad(ng.engines.Rademacher(0.1, 4, True)), ng.Reverse(ng.engines.Checkpoints(50)),
+        ng.Implicit(ng.engines.Neumann(20, 0.2)), ng.Implicit("cg", batches=2),
+        ng.Implicit("nystrom", damping=0.5),
     ],
     ids=repr,
 )  # fmt: skip
@@ -303,6 +305,17 @@ def test_an_engine_is_what_its_json_says(engine):
     said = json.loads(json.dumps(engine.to_json()))
     again = ng.engines.engine_from_json(said)
     assert again == engine and repr(again) == repr(engine) and hash(again) == hash(engine)
+
+
+def test_short_names_spell_leaves():
+    from nongreedy import engines
+
+    assert ng.Reverse("checkpoint") == ng.Reverse(engines.Checkpoints())
+    assert ng.Implicit("cg") == ng.Implicit(engines.ConjugateGradients())
+    assert ng.EvoGrad("rademacher", execution="vectorized") == ng.EvoGrad(
+        engines.Rademacher(), execution=engines.Vectorized()
+    )
+    assert ng.Reverse(engines.Checkpoints(2)) != ng.Reverse(engines.Checkpoints(3))
 
 
 def test_engines_that_differ_in_one_setting_differ():

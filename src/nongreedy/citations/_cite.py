@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from ..engines._linear_solver import SOLVERS
 from ..errors import nearest_name
 from ..search import Result
 from ..search.rules import SignDescent
@@ -80,18 +79,10 @@ def _used(value: Any) -> _Used:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _used(item)
-    elif isinstance(value, str):
-        yield from _spelled(value)
     else:
         yield type(value), getattr(value, "__dict__", {})
         if is_dataclass(value):
             yield from _used(vars(value))
-
-
-def _spelled(text: str) -> _Used:
-    """A solver by its short name."""
-    if text in SOLVERS:
-        yield SOLVERS[text], {}
 
 
 def _unknown(thing: Any) -> ValueError:

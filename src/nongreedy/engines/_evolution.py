@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._copies import Copies
-from ._looks import Looks
+from ._copies import Copies, Execution
+from ._probes import Probes
 from ._run import Outcome
 
 
 @dataclass(frozen=True)
 class Evolution:
-    r"""What one evolutionary step found.
+    r"""What one evolutionary step says.
 
     Attributes:
         outcome: Validation loss and accuracy at :math:`\theta^*`.
@@ -33,7 +33,12 @@ class Evolution:
 
 
 def evolve(
-    copies: Copies, parameters: Tensor, looks: Looks, step: int, temperature: float, relative: bool
+    copies: Copies,
+    execution: Execution,
+    parameters: Tensor,
+    probes: Probes,
+    temperature: float,
+    relative: bool,
 ) -> Evolution:
     r"""Weigh the copies by their losses and differentiate the validation loss of their mean.
 
@@ -51,13 +56,13 @@ def evolve(
         parameters: theta, shape (P,).
         temperature: tau, or with `relative` its ratio to the losses' standard deviation.
     """
-    losses, noise = copies.losses(), copies.noise
+    (losses, pull_back), noise, step = execution.losses(copies), copies.noise, copies.step
     tau = temperature * (_scatter(losses, step) if relative else 1.0)
     weights = torch.softmax(-losses / tau, 0)
-    outcome, gradient = looks.gradient(parameters + noise.mean(weights), step)
+    outcome, gradient = probes.gradient(parameters + noise.mean(weights), step)
     products = torch.stack([gradient @ noise(k) for k in range(noise.count)]).cpu().double()
     coefficients = -weights / tau * (products - weights @ products)
-    gradients = copies.pull_back(coefficients)
+    gradients = pull_back(coefficients)
     return Evolution(outcome, losses, weights, coefficients, tau, gradients)
 
 

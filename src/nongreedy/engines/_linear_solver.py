@@ -13,15 +13,24 @@ from torch import Tensor
 from ..errors import SolveError, check_number, check_whole
 from ..schedules import Value
 from ..task._data_plan import COLUMNS, generator
+from ._leaf import leaf_from
 
 Product = Callable[[Tensor], Tensor]  # v -> H v, shapes (P,)
 
 
 @dataclass(frozen=True)
 class LinearSolver(Value, abc.ABC):
-    """Solves a symmetric linear system. Leaves are its methods, each with its own settings."""
+    """Solves a symmetric linear system. Leaves are its methods, each with its own settings.
+
+    Class attributes:
+        advice: What to change where a solution is worse than none.
+        damping: Added to the Hessian where none is given; one that divides by it needs a positive one.
+        divides: Whether it does.
+    """
 
     advice: ClassVar[str]
+    damping: ClassVar[float] = 0.0
+    divides: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -169,6 +178,8 @@ class Nystrom(LinearSolver):
 
     rank: int = 10
 
+    damping: ClassVar[float] = 0.01
+    divides: ClassVar[bool] = True
     advice: ClassVar[str] = "Raise `rank`, or `damping`: what the columns miss is divided by it."
 
     def __post_init__(self) -> None:
@@ -200,3 +211,8 @@ SOLVERS: dict[str, type[LinearSolver]] = {
     "cg": ConjugateGradients,
     "nystrom": Nystrom,
 }
+
+
+def solver_from(solver: str | LinearSolver) -> LinearSolver:
+    """A solver, or that of a short name."""
+    return leaf_from("solver", solver, LinearSolver, SOLVERS)

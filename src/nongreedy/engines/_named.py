@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import nearest_name
+from ._copies import EXECUTIONS
 from ._engine import Engine
 from ._evograd import EvoGrad
 from ._finite_difference import FiniteDifference
 from ._forward import Forward
 from ._greedy import Greedy
 from ._implicit import Implicit
+from ._linear_solver import SOLVERS
+from ._perturbation import NOISES
 from ._random_directions import RandomDirections
 from ._reverse import Reverse
 from ._reversible import Reversible
+from ._store import STORES
 
 _NAMED = {
     "forward": Forward,
@@ -27,7 +31,8 @@ _NAMED = {
     "implicit": Implicit,
 }
 
-_KINDS = {kind.__name__: kind for kind in _NAMED.values()}
+_TABLES: tuple[Mapping[str, type], ...] = (_NAMED, STORES, SOLVERS, NOISES, EXECUTIONS)
+_KINDS = {kind.__name__: kind for table in _TABLES for kind in table.values()}
 
 
 def engine_from(engine: str | Engine) -> Engine:

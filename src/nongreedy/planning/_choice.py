@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..engines import Engine, FiniteDifference, Problem, Reverse, Run, engine_from
-from ..engines._trajectory import free_bytes
+from ..engines._store import free_bytes
 from ..errors import NongreedyError
 from ..schedules import Schedule
 from ._forecast import Forecast, forecasts, held, stores

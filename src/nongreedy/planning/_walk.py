@@ -16,7 +16,7 @@ from ..engines._forward import columns
 from ..engines._integers import Reversal
 from ..engines._reverse import pull_back
 from ..engines._run import at
-from ..engines._trajectory import STORES, free_bytes
+from ..engines._store import STORES, free_bytes
 from ..errors import DivergedError
 from ..schedules import Schedule
 from ._clock import Clock
@@ -116,7 +116,7 @@ class Walk:
                 return self._step(state, t)
 
         try:
-            trajectory = STORES[store](self.run.steps)
+            trajectory = STORES[store]().trajectory(self.run)
             for state in states:
                 with clock.piece("write"):
                     trajectory.append(state)
