@@ -63,7 +63,7 @@ def checkpointed_integers(run: ng.Run, schedule: ng.Schedule) -> Rollout:
     """The run that `Reversible` makes, step by step, kept as checkpoints."""
     reversal = ng.Reversible(verify=False).reversal(run, run.values(schedule))
     trajectory, losses = IntegerCheckpoints(reversal), []
-    rational = {name: v.to(run.dtype) for name, v in reversal.state.plan.values.items()}
+    rational = {name: v.to(run.dtype) for name, v in reversal.state.factors.values.items()}
     values = {**run.values(schedule), **rational}
     state = reversal.state.floats()
     with run.isolated():

@@ -70,7 +70,7 @@ def through_the_softmax(run, values, theta, noise, temperature, step=0):
     own = {name: now[name].clone().requires_grad_() for name in run.task.learnable}
     inputs, targets = run.task.validation.source
     with run.isolated():
-        moved = [theta + noise(k) for k in range(noise.count)]
+        moved = [theta + noise.of(k) for k in range(noise.count)]
         losses = torch.stack([run.training_loss(m, step, {**now, **own}) for m in moved])
         weights = torch.softmax(-losses / temperature, 0)
         mean = sum(w * m for w, m in zip(weights, moved, strict=True))
@@ -115,7 +115,7 @@ def test_the_temperature_may_follow_the_scatter_of_the_losses():
     losses = []
     made = noise_of(ng.EvoGrad(**settings), run, theta)
     with run.isolated():
-        losses = [run.training_loss(theta + made(k), 0, at(values, 0)) for k in range(6)]
+        losses = [run.training_loss(theta + made.of(k), 0, at(values, 0)) for k in range(6)]
     scatter = torch.stack(losses).std().item()
     relative = looked(ng.EvoGrad(**settings, temperature=0.7, relative=True), run, values, theta)[1]
     absolute = looked(ng.EvoGrad(**settings, temperature=0.7 * scatter), run, values, theta)[1]
@@ -228,16 +228,6 @@ def test_evo_5_every_execution_finds_the_same(kind, model, noise):
     assert all(bool(g.any()) for g in found["streaming"].gradients.values())
 
 
-class Silent(Perturbations):
-    """Copies that stand where the network stands."""
-
-    def __init__(self, parameters, count):
-        self.count, self.power, self._noise = count, 1.0, torch.zeros_like(parameters)
-
-    def __call__(self, k):
-        return self._noise
-
-
 @pytest.mark.parametrize("execution", EXECUTIONS)
 def test_evo_6_copies_share_dropout_and_augmentation(execution):
     def jittered(inputs, source):
@@ -245,7 +235,8 @@ def test_evo_6_copies_share_dropout_and_augmentation(execution):
 
     task = task_of("augmentation_strength", "conv_net", augment=jittered)  # has dropout, and draws
     run, values, theta = started(task)
-    copies = Copies(run, theta, at(values, 0), 0, ["strength"], Silent(theta, 4))
+    silent = Perturbations(4, 1.0, lambda k: torch.zeros_like(theta))  # where the network stands
+    copies = Copies(run, theta, at(values, 0), 0, ["strength"], silent)
     with run.isolated():
         losses, next_step = (
             EXECUTIONS[execution]().losses(copies)[0],

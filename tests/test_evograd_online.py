@@ -127,10 +127,10 @@ def test_a_subset_of_the_parameters_may_be_perturbed():
     head = {name: torch.full_like(value, name.startswith("2.")) for name, value in named.items()}
     head = run.module.flatten(head)
     made = noise_of(ng.EvoGrad(noise="gaussian", parameters=("2.",)), run, theta)
-    assert torch.equal(made(0) != 0, head.bool())
+    assert torch.equal(made.of(0) != 0, head.bool())
     along = noise_of(ng.EvoGrad(parameters=("2.weight",)), run, theta)
-    assert along(0).norm().item() == pytest.approx(1e-2)
-    assert torch.equal(along(1), -along(0)) and not along(0)[head == 0].any()
+    assert along.of(0).norm().item() == pytest.approx(1e-2)
+    assert torch.equal(along.of(1), -along.of(0)) and not along.of(0)[head == 0].any()
 
 
 def test_a_level_validation_loss_moves_nothing():
@@ -205,7 +205,7 @@ MISTAKES = {
     "temperature": (lambda: ng.EvoGrad(temperature=math.inf), ["`temperature`", "inf"]),
     "order": (lambda: ng.EvoGrad(order="first"), ["`order`", "'first'", "after, before"]),
     "execution": (lambda: ng.EvoGrad(execution="stream"), ["'stream'", "Did you mean 'streaming'"]),
-    "every": (lambda: ng.EvoGrad(every=0), ["`every`", "0", "None is allowed"]),
+    "every": (lambda: ng.EvoGrad(every=0), ["`every`", "0", "at least 1 or None"]),
     "batch": (lambda: ng.EvoGrad(batch=True), ["`batch`", "True"]),
     "batch_large": (lambda: evograd(batch=10), ["10", "`validation`", "at most 9"]),
     "sigma_drawn": (lambda: Rademacher(sigma=-1.0), ["`sigma`", "positive finite", "-1.0"]),

@@ -286,7 +286,7 @@ def test_auto_store_takes_at_most_half_of_what_is_free(
     # 1024 states of `states` MiB: `states` GiB in all, 64 states' worth with checkpoints.
     task = SimpleNamespace(device=torch.device(device))
     run = SimpleNamespace(state_bytes=states * 2**20, steps=1024, task=task)
-    assert _store.Auto().settled(run) == _store.store_from(chosen)
+    assert _store.Auto().settled(run) == _store.STORES[chosen]()
     assert _store.Disk().settled(run) == _store.Disk()  # asked for
 
 

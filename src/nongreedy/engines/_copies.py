@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..errors import DivergedError, ReplayError
 from ..schedules import Value
-from ._leaf import leaf_from
 from ._perturbation import Perturbations
 from ._run import Run, Values
 
@@ -49,7 +48,7 @@ class Copies:
 
     def __getitem__(self, k: int) -> Tensor:
         """Parameters of copy k, shape (P,)."""
-        return self._parameters + self.noise(k)
+        return self._parameters + self.noise.of(k)
 
     def loss(self, parameters: Tensor) -> Tensor:
         """With the graph of the hyperparameters, shape ()."""
@@ -168,8 +167,3 @@ EXECUTIONS: dict[str, type[Execution]] = {
     "together": Together,
     "vectorized": Vectorized,
 }
-
-
-def execution_from(execution: str | Execution) -> Execution:
-    """An execution, or that of a short name."""
-    return leaf_from("execution", execution, Execution, EXECUTIONS)

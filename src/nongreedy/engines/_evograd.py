@@ -11,12 +11,13 @@ from torch import Tensor
 
 from ..errors import DivergedError, check_name, check_number, check_whole, nearest_name
 from ..schedules import Schedule
-from ._copies import Copies, Execution, Streaming, execution_from
+from ._copies import EXECUTIONS, Copies, Execution, Streaming
 from ._engine import Hypergradient
 from ._evolution import evolve
+from ._leaf import leaf_from
 from ._loss_only import refuse_initialization, refuse_settings
 from ._online import OnlineEngine, probed_along
-from ._perturbation import Noise, Opposite, Perturbations, noise_from
+from ._perturbation import NOISES, Noise, Opposite, Perturbations
 from ._probes import Probes
 from ._progress import OnStep, ignore
 from ._run import Outcome, Run, Values, at
@@ -114,13 +115,23 @@ class EvoGrad(OnlineEngine):
     parameters: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "noise", noise_from(self.noise))
-        object.__setattr__(self, "execution", execution_from(self.execution))
+        object.__setattr__(self, "noise", self.perturbation)
+        object.__setattr__(self, "execution", self.method)
         check_name("order", self.order, ORDERS)
         check_number("temperature", self.temperature)
         for name in ("every", "batch"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), also=" or None")
+
+    @property
+    def perturbation(self) -> Noise:
+        """The noise, also where its short name was given."""
+        return leaf_from("noise", self.noise, Noise, NOISES)
+
+    @property
+    def method(self) -> Execution:
+        """The execution, likewise."""
+        return leaf_from("execution", self.execution, Execution, EXECUTIONS)
 
     @property
     def probes_before(self) -> bool:
@@ -138,13 +149,12 @@ class EvoGrad(OnlineEngine):
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
         """It judges one step, from a few noisy copies."""
         del run, schedule, learn
-        copies = noise_from(self.noise).copies
-        return f"{copies} noisy copies per probe judge a step by the loss soon after it"
+        return f"{self.perturbation.copies} noisy copies per probe judge a step by the loss soon after it"
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """The run again; at each probe the passes of the copies and validation gradients."""
-        probes, noise = self.probes(run), noise_from(self.noise)
-        copies = execution_from(self.execution).copy_cost * noise.copies * probes.count / run.steps
+        probes, noise = self.probes(run), self.perturbation
+        copies = self.method.copy_cost * noise.copies * probes.count / run.steps
         return 1.0 + copies + (1 + noise.gradients) * probes.cost
 
     def hypergradient(
@@ -162,11 +172,10 @@ class Evolutionary(Sensitivity):
 
     def __init__(self, engine: EvoGrad, run: Run, learn: Iterable[str]):
         self._engine, self._run, self._learn = engine, run, list(learn)
-        self._noise, self._execution = noise_from(engine.noise), execution_from(engine.execution)
         refuse_settings(run, self._learn, _ADVICE)
         if torch.finfo(run.dtype).bits < 32:
             raise ValueError(
-                f"{run.dtype} does not resolve perturbations of {self._noise.sigma:g}. Use "
+                f"{run.dtype} does not resolve perturbations of {engine.perturbation.sigma:g}. Use "
                 "dtype=torch.float32."
             )
         self._mask = None if engine.parameters is None else _mask(run, engine.parameters)
@@ -183,7 +192,7 @@ class Evolutionary(Sensitivity):
         copies = Copies(self._run, state[0], values, step, self._learn, noise)
         engine = self._engine
         evolution = evolve(
-            copies, self._execution, state[0], probes, engine.temperature, engine.relative
+            copies, engine.method, state[0], probes, engine.temperature, engine.relative
         )
         power = noise.power / evolution.temperature if engine.rescale else 1.0
         gradients = {name: slope / power for name, slope in evolution.gradients.items()}
@@ -194,7 +203,7 @@ class Evolutionary(Sensitivity):
 
     def noise(self, probes: Probes, parameters: Tensor, step: int) -> Perturbations | Outcome:
         """The copies' noise; where its direction vanishes, the outcome there."""
-        return self._noise.around(self._run, parameters, step, probes, self._mask)
+        return self._engine.perturbation.around(self._run, parameters, step, probes, self._mask)
 
 
 def _mask(run: Run, beginnings: tuple[str, ...]) -> Tensor:

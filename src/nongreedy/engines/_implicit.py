@@ -13,7 +13,8 @@ from ..errors import SolveError, check_number, check_whole
 from ..schedules import Schedule
 from ._adjoint import AdjointSums
 from ._engine import Engine, Hypergradient
-from ._linear_solver import LinearSolver, Neumann, solver_from
+from ._leaf import leaf_from
+from ._linear_solver import SOLVERS, LinearSolver, Neumann
 from ._linearized import Linearized
 from ._loss_only import refuse_initialization, refuse_settings
 from ._progress import OnStep, ignore
@@ -72,7 +73,7 @@ class Implicit(Engine):
     damping: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "solver", solver_from(self.solver))
+        object.__setattr__(self, "solver", self.method)
         check_whole("batches", self.batches)
         divides = self.method.divides
         why = f" {type(self.method).__name__} divides by it." if divides else ""
@@ -81,7 +82,7 @@ class Implicit(Engine):
     @property
     def method(self) -> LinearSolver:
         """The solver, also where its short name was given."""
-        return solver_from(self.solver)
+        return leaf_from("solver", self.solver, LinearSolver, SOLVERS)
 
     @property
     def shift(self) -> float:

@@ -13,7 +13,6 @@ from torch import Tensor
 from ..errors import SolveError, check_number, check_whole
 from ..schedules import Value
 from ..task._data_plan import COLUMNS, generator
-from ._leaf import leaf_from
 
 Product = Callable[[Tensor], Tensor]  # v -> H v, shapes (P,)
 
@@ -211,8 +210,3 @@ SOLVERS: dict[str, type[LinearSolver]] = {
     "cg": ConjugateGradients,
     "nystrom": Nystrom,
 }
-
-
-def solver_from(solver: str | LinearSolver) -> LinearSolver:
-    """A solver, or that of a short name."""
-    return leaf_from("solver", solver, LinearSolver, SOLVERS)

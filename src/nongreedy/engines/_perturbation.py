@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, final
 
@@ -13,32 +14,30 @@ from torch import Tensor
 from ..errors import DivergedError, check_number, check_whole
 from ..schedules import Value
 from ..task._data_plan import COPIES, generator
-from ._leaf import leaf_from
 from ._probes import Probes
 from ._run import Outcome, Run
 
 
-class Perturbations(abc.ABC):
+@dataclass(frozen=True)
+class Perturbations:
     r"""The noise :math:`\epsilon_k`, shape (P,), of copy k: made anew at each call, never stored.
 
     Attributes:
         count: K.
         power: :math:`\eta_\mathrm{eff} \tau`: what the one-step hypergradient at unit learning rate
             is multiplied by, times the temperature.
+        of: The noise of copy k.
     """
 
     count: int
     power: float
-
-    @abc.abstractmethod
-    def __call__(self, k: int) -> Tensor:
-        """The noise of copy k."""
+    of: Callable[[int], Tensor]
 
     def mean(self, weights: Tensor) -> Tensor:
         r""":math:`\sum_k w_k \epsilon_k`, one copy after the other."""
-        total = float(weights[0]) * self(0)
+        total = float(weights[0]) * self.of(0)
         for k in range(1, self.count):
-            total.add_(self(k), alpha=float(weights[k]))
+            total.add_(self.of(k), alpha=float(weights[k]))
         return total
 
 
@@ -119,19 +118,10 @@ class Opposite(Noise):
         length = direction.norm().item()
         if not math.isfinite(length):
             raise DivergedError("validation gradient", step, run.steps)
-        return _Along(direction, self.sigma) if length > 0 else outcome
-
-
-class _Along(Perturbations):
-    """Both ways along a direction, shape (P,), not zero."""
-
-    count = 2
-
-    def __init__(self, direction: Tensor, sigma: float):
-        self._noise, self.power = direction * (sigma / direction.norm()), sigma**2
-
-    def __call__(self, k: int) -> Tensor:
-        return -self._noise if k else self._noise.clone()
+        if length == 0:
+            return outcome
+        noise = direction * (self.sigma / direction.norm())
+        return Perturbations(2, self.sigma**2, lambda k: -noise if k else noise.clone())
 
 
 @dataclass(frozen=True)
@@ -170,7 +160,17 @@ class Drawn(Noise):
         self, run: Run, parameters: Tensor, step: int, probes: Probes, mask: Tensor | None
     ) -> Perturbations | Outcome:
         del parameters, probes
-        return _Random(self, run, step, mask)
+
+        def noise(k: int) -> Tensor:
+            number, opposite = divmod(k, 2) if self.antithetic else (k, 0)
+            source, size = generator(run.seed, COPIES, step, number), sum(run.module.sizes)
+            normal = torch.randn(size, generator=source, dtype=run.dtype)
+            made = self.draw(normal).mul_(-self.sigma if opposite else self.sigma)
+            made = made.to(run.task.device)
+            return made if mask is None else made * mask
+
+        share = 1.0 if self.antithetic else (self.copies - 1) / self.copies
+        return Perturbations(self.copies, self.sigma**2 * share, noise)
 
     @abc.abstractmethod
     def draw(self, normal: Tensor) -> Tensor:
@@ -195,32 +195,8 @@ class Gaussian(Drawn):
         return normal
 
 
-class _Random(Perturbations):
-    """Noise of copies that is drawn from a generator."""
-
-    def __init__(self, noise: Drawn, run: Run, step: int, mask: Tensor | None):
-        self._noise, self._run, self._step, self._mask = noise, run, step, mask
-        self.count = noise.copies
-        paired = 1.0 if noise.antithetic else (noise.copies - 1) / noise.copies
-        self.power = noise.sigma**2 * paired
-
-    def __call__(self, k: int) -> Tensor:
-        number, opposite = divmod(k, 2) if self._noise.antithetic else (k, 0)
-        source = generator(self._run.seed, COPIES, self._step, number)
-        size, sigma = sum(self._run.module.sizes), self._noise.sigma
-        normal = torch.randn(size, generator=source, dtype=self._run.dtype)
-        noise = self._noise.draw(normal).mul_(-sigma if opposite else sigma)
-        noise = noise.to(self._run.task.device)
-        return noise if self._mask is None else noise * self._mask
-
-
 NOISES: dict[str, type[Noise]] = {
     "validation_gradient": Opposite,
     "rademacher": Rademacher,
     "gaussian": Gaussian,
 }
-
-
-def noise_from(noise: str | Noise) -> Noise:
-    """A noise, or that of a short name."""
-    return leaf_from("noise", noise, Noise, NOISES)

@@ -18,10 +18,11 @@ from ..schedules import Schedule
 from ._adjoint import AdjointSums, pull_back
 from ._engine import Engine, Hypergradient
 from ._explosion import AdjointNorms, checked_limit, shown, swept_backwards
+from ._leaf import leaf_from
 from ._progress import OnStep, ignore, progress_of
 from ._run import Run, at
 from ._runner import Rollout
-from ._store import Auto, Store, store_from
+from ._store import STORES, Auto, Store
 from ._trajectory import Trajectory
 
 SWEEP = "reverse sweep"  # name of the loop, for whoever keeps its state
@@ -70,19 +71,24 @@ class Reverse(Engine):
     growth_limit: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "store", store_from(self.store))
+        object.__setattr__(self, "store", self.place)
         checked_limit(self.growth_limit)
 
     def __repr__(self) -> str:
         return shown("Reverse", self.growth_limit, store=self.store)
 
+    @property
+    def place(self) -> Store:
+        """The store, also where its short name was given."""
+        return leaf_from("store", self.store, Store, STORES)
+
     def trajectory(self, run: Run) -> Trajectory:
         """An empty trajectory of the store."""
-        return store_from(self.store).trajectory(run)
+        return self.place.trajectory(run)
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """A gradient once more and its derivative, worth two: 3; and what the store computes again."""
-        return 3.0 + store_from(self.store).settled(run).replay_cost
+        return 3.0 + self.place.settled(run).replay_cost
 
     def differentiate(
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore

@@ -113,8 +113,8 @@ class Transported(Readable):
 
     def read(self, gradient: Tensor) -> dict[str, Tensor]:
         products = self._tangents[:, 0] @ gradient
-        found = dict(zip(self._learn, products, strict=True))
-        return _checked(found, self._step, self._run.steps)
+        derivatives = dict(zip(self._learn, products, strict=True))
+        return _checked(derivatives, self._step, self._run.steps)
 
 
 def is_direct(run: Run, learn: Iterable[str]) -> bool:
@@ -122,9 +122,9 @@ def is_direct(run: Run, learn: Iterable[str]) -> bool:
     return set(learn) <= set(run.optimizer.learnable)
 
 
-def _checked(found: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
+def _checked(derivatives: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
     """The derivatives, if all are finite."""
-    for name, value in found.items():
+    for name, value in derivatives.items():
         if not bool(value.isfinite().all()):
             raise DivergedError(f"greedy hypergradient (of {name})", step, steps)
-    return found
+    return derivatives

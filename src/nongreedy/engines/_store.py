@@ -14,7 +14,6 @@ import torch
 
 from ..errors import check_whole
 from ..schedules import Value
-from ._leaf import leaf_from
 from ._run import Run
 from ._trajectory import Checkpointed, InMemory, OnDisk, Trajectory, need_space
 
@@ -163,11 +162,6 @@ STORES: dict[str, type[Store]] = {
     "disk": Disk,
     "checkpoint": Checkpoints,
 }
-
-
-def store_from(store: str | Store) -> Store:
-    """A store, or that of a short name."""
-    return leaf_from("store", store, Store, STORES)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -178,7 +178,7 @@ def numbers(started: Iterable[int]) -> list[int]:
 def limbs(reversal: Reversal) -> int:
     """Which a whole run spills: each factor n/d loses log2(d/n) bits at each step."""
     spilled = 0
-    for n, d in reversal.state.plan.fractions.values():
+    for n, d in reversal.state.factors.fractions.values():
         capacity = 62 - math.log2(max(int(d.max()), 1))
         spilled += int((d.double() / n).log2().sum().item() / capacity)
     return spilled

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..schedules import Linear
-from ..statistics._signal import CLEAR
+from ..statistics import CLEAR
 from ..trust import Trust
 from ._figure import number
 from ._page_parts.markup import table, text

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...errors import DivergedError, ReplayError
 from ...task._data_plan import checksum
 from .._trajectory import CAUSES, Replay, Trajectory
-from .buffer import Memory
+from .buffer import BufferSizes
 from .state import IntegerState
 
 
@@ -68,10 +68,10 @@ class Reversal(Trajectory):
             raise _differs(f"step {step} left the run's own way. {error}") from error
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> BufferSizes:
         """What is held now."""
         integers, buffers = self.state.integers, self.state.buffers.values()
-        return Memory(
+        return BufferSizes(
             parameters=integers.shape[1],
             state_bytes=integers.nbytes,
             limbs=sum(buffer.limbs for buffer in buffers),
