@@ -315,6 +315,11 @@ def test_short_names_spell_leaves():
     assert ng.EvoGrad("rademacher", execution="vectorized") == ng.EvoGrad(
         engines.Rademacher(), execution=engines.Vectorized()
     )
+    assert engines.engine_from("implicit:cg") == ng.Implicit("cg")
+    assert engines.engine_from("evograd:gaussian") == ng.EvoGrad(engines.Gaussian())
+    for name in ("reverse:dsk", "greedy:disk", "auto:disk"):
+        with pytest.raises(ValueError, match="Unknown"):
+            engines.engine_from(name)
     assert ng.Reverse(engines.Checkpoints(2)) != ng.Reverse(engines.Checkpoints(3))
 
 

@@ -31,23 +31,25 @@ _NAMED = {
     "implicit": Implicit,
 }
 
+# Those whose first setting is a leaf with a short name.
+_BRANCHING = {"reverse": Reverse, "evograd": EvoGrad, "implicit": Implicit}
 _TABLES: tuple[Mapping[str, type], ...] = (_NAMED, STORES, SOLVERS, NOISES, EXECUTIONS)
 _KINDS = {kind.__name__: kind for table in _TABLES for kind in table.values()}
 
 
 def engine_from(engine: str | Engine) -> Engine:
-    """An engine, or the engine of a name such as ``"auto"``, ``"forward"``, ``"reverse:disk"``.
+    """An engine, or the engine of a name such as ``"auto"``, ``"reverse:disk"``, ``"implicit:cg"``.
 
     ``"auto"`` is `Reverse`, which keeps its states where they fit: for callers that ask no planner.
     """
     if isinstance(engine, Engine):
         return engine
-    name, _, store = str(engine).partition(":")
-    if name == "auto" and not store:
+    name, _, leaf = str(engine).partition(":")
+    if name == "auto" and not leaf:
         return Reverse()
-    if name == "reverse" and store:
-        return Reverse(store)
-    if name not in _NAMED or store:
+    if leaf and name in _BRANCHING:
+        return _BRANCHING[name](leaf)
+    if name not in _NAMED or leaf:
         raise ValueError(f"Unknown engine {engine!r}." + nearest_name(name, [*_NAMED, "auto"]))
     return _NAMED[name]()
 
