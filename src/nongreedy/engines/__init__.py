@@ -13,7 +13,7 @@ from ._linear_solver import ConjugateGradients, LinearSolver, Neumann, Nystrom
 from ._linearized import Linearized
 from ._named import engine_from, engine_from_json
 from ._online import OnlineEngine
-from ._perturbation import Gaussian, Noise, Opposite, Perturbations, Rademacher
+from ._perturbation import Drawn, Gaussian, Noise, Opposite, Perturbations, Rademacher
 from ._probes import Probes
 from ._problem import Problem
 from ._progress import Progress, progress_of
@@ -27,7 +27,7 @@ from ._store import Auto, Checkpoints, Device, Disk, Host, Store
 from ._trajectory import Trajectory
 
 __all__ = [
-    "AdjointSums", "Auto", "Checkpoints", "ConjugateGradients", "Device", "Disk", "Engine",
+    "AdjointSums", "Auto", "Checkpoints", "ConjugateGradients", "Device", "Disk", "Drawn", "Engine",
     "EvoGrad", "Execution", "FiniteDifference", "Forward", "Gaussian", "Greedy", "Host",
     "Hypergradient", "Implicit", "LinearSolver", "Linearized", "Neumann", "Noise", "Nystrom",
     "OnlineEngine", "Opposite", "Outcome", "Perturbations", "Probes", "Problem", "Progress",

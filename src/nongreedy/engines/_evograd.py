@@ -100,7 +100,7 @@ class EvoGrad(OnlineEngine):
     first derivatives, which is its virtue.
 
     Example:
-        >>> EvoGrad(Rademacher(), rescale=False).every  # the paper's
+        >>> EvoGrad("rademacher", rescale=False).every  # the paper's
         1
     """
 

@@ -180,7 +180,7 @@ class Drawn(Noise):
 @final
 @dataclass(frozen=True)
 class Rademacher(Drawn):
-    """Signs, as in the paper: sigma * sign(normal)."""
+    """Signs, as in the paper: sigma * sign(normal). Settings as in :class:`Drawn`."""
 
     def draw(self, normal: Tensor) -> Tensor:
         return torch.sign(normal)
@@ -189,7 +189,7 @@ class Rademacher(Drawn):
 @final
 @dataclass(frozen=True)
 class Gaussian(Drawn):
-    """Normal numbers: sigma * normal."""
+    """Normal numbers: sigma * normal. Settings as in :class:`Drawn`."""
 
     def draw(self, normal: Tensor) -> Tensor:
         return normal

@@ -8,18 +8,8 @@ from ._signal import CLEAR, Signal, signal_of
 from ._splitting import LEVEL, cuts
 
 __all__ = [
-    "CLEAR",
-    "LEVEL",
-    "Growth",
-    "Sharing",
-    "Signal",
-    "block_variance",
-    "cuts",
-    "error_of_mean",
-    "growth_of",
-    "measured_error",
-    "on_basis",
-    "signal_of",
-]
+    "CLEAR", "LEVEL", "Growth", "Sharing", "Signal", "block_variance", "cuts", "error_of_mean",
+    "growth_of", "measured_error", "on_basis", "signal_of",
+]  # fmt: skip
 
 export(globals())
