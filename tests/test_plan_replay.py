@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy.engines import _store, _trajectory
+from nongreedy.engines import Checkpoints, _store, _trajectory
 from nongreedy.engines._run import at
 from nongreedy.planning._peak import watched
 from nongreedy.task import DataPlan, Examples
@@ -173,7 +173,11 @@ def rolled_out(store, steps, model="conv_net"):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 9, 10, 11, 17])
-@pytest.mark.parametrize("store", ["host", "disk", "checkpoint"])
+@pytest.mark.parametrize(
+    "store",
+    ["host", "disk", "checkpoint", Checkpoints(1), Checkpoints(4), Checkpoints(50)],
+    ids=str,
+)
 def test_every_store_gives_back_every_state_bit_for_bit(store, steps):
     def replay(state, t):
         return done.run.step(state, at(done.run.values(done.schedule), t), t)[0]
@@ -298,6 +302,20 @@ def test_free_bytes_are_those_of_the_machine_or_its_group():
 def temporary(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
+
+
+def test_disk_store_takes_a_directory_that_exists(temporary, tmp_path):
+    folder = tmp_path / "elsewhere"
+    with pytest.raises(FileNotFoundError):
+        rolled_out(ng.engines.Disk(str(folder)), 5)
+    folder.mkdir()
+    done = rolled_out(ng.engines.Disk(str(folder)), 5)
+    assert len(list(done.trajectory.backwards(done.final, None))) == 5
+
+
+def test_an_interval_is_at_least_one():
+    with pytest.raises(ValueError, match="`interval` must be a whole number of at least 1 or None"):
+        Checkpoints(0)
 
 
 def test_disk_store_removes_its_file(temporary):
