@@ -30,7 +30,7 @@ from ._cost_turns import Body, Timing, take_turns
 COUNTS = (1, 9, 100, 10_000)
 DEAR = 8.0  # plain runs: what costs more takes one turn
 # These runs do not end at a minimum, so that the equation needs damping. It does not change the cost.
-_IMPLICIT = ng.Implicit(scale=0.001, damping=100.0)
+_IMPLICIT = ng.Implicit(ng.engines.Neumann(scale=0.001), damping=100.0)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import nongreedy as ng
 from nongreedy.engines import Rollout, Trajectory
 from nongreedy.engines._integers import Reversal
 from nongreedy.engines._run import at
-from nongreedy.engines._trajectory import Checkpoints, Replay
+from nongreedy.engines._trajectory import Checkpointed, Replay
 
 
 class IntegerCheckpoints(Trajectory):
@@ -26,7 +26,7 @@ class IntegerCheckpoints(Trajectory):
     """
 
     def __init__(self, reversal: Reversal):
-        self._reversal, self.kept = reversal, Checkpoints(reversal.state.steps)
+        self._reversal, self.kept = reversal, Checkpointed(reversal.state.steps)
 
     def append(self, state: Tensor) -> None:
         del state
@@ -63,7 +63,7 @@ def checkpointed_integers(run: ng.Run, schedule: ng.Schedule) -> Rollout:
     """The run that `Reversible` makes, step by step, kept as checkpoints."""
     reversal = ng.Reversible(verify=False).reversal(run, run.values(schedule))
     trajectory, losses = IntegerCheckpoints(reversal), []
-    rational = {name: v.to(run.dtype) for name, v in reversal.state.plan.values.items()}
+    rational = {name: v.to(run.dtype) for name, v in reversal.state.factors.values.items()}
     values = {**run.values(schedule), **rational}
     state = reversal.state.floats()
     with run.isolated():

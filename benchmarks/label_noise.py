@@ -63,7 +63,11 @@ class Method:
 def drawn(copies: int, **settings: object) -> ng.EvoGrad:
     """EvoGrad as in the paper, in Meta-Weight-Net's order."""
     return ng.EvoGrad(
-        copies, "rademacher", order="before", batch=100, execution="together", **settings
+        ng.engines.Rademacher(copies=copies),
+        order="before",
+        batch=100,
+        execution="together",
+        **settings,
     )
 
 
@@ -154,7 +158,7 @@ def accuracies(data: Data, method: Method, seed: int) -> list[float]:
     fixed = run.values(ng.Schedule.initial({**BASE.hyperparameters(STEPS), **own}))
     present = OnlineValues(own, method.rate, method.outer_optimizer) if method.engine else None
     sensitivity = method.engine.sensitivity(run, list(own)) if method.engine else None
-    looks = method.engine.looks(run) if method.engine else None
+    probes = method.engine.probes(run) if method.engine else None
 
     def now(t: int) -> dict[str, Tensor]:
         moved = {n: v.to(run.dtype) for n, v in present.now.items()} if present else {}
@@ -166,12 +170,12 @@ def accuracies(data: Data, method: Method, seed: int) -> list[float]:
             if sensitivity is None:
                 state, _ = run.step(state, now(t), t)
             else:
-                first = method.engine.looks_first
+                first = method.engine.probes_before
                 if first:
-                    present.move(sensitivity.look(looks, state, now(t), t)[1])
+                    present.move(sensitivity.probe(probes, state, now(t), t)[1])
                 state = sensitivity.advance(state, now(t), t)
                 if not first and t + 1 < STEPS:
-                    present.move(sensitivity.look(looks, state, now(t), t)[1])
+                    present.move(sensitivity.probe(probes, state, now(t), t)[1])
             if (t + 1) % EPOCH == 0:
                 with torch.no_grad():
                     right = run.module(state[0], images, False).argmax(1) == labels
@@ -209,10 +213,10 @@ def cosines(data: Data, copies: int | None, draws: int) -> list[float]:
     state, sensitivity = run.initial(at(values, 0)), engine.sensitivity(run, list(own))
     with run.isolated():
         for t in range(draws):
-            now, sight = at(values, t), engine.looks(run)
-            _, direction = sight.gradient(state[0], t)
+            now, probes = at(values, t), engine.probes(run)
+            _, direction = probes.gradient(state[0], t)
             _, exact = run.linearize(state[0], t, now, list(own)).pull_back(-direction)
-            _, estimate = sensitivity.look(sight, state, now, t)
+            _, estimate = sensitivity.probe(probes, state, now, t)
             pair = [
                 torch.cat([part[n].double().reshape(-1) for n in own]) for part in (estimate, exact)
             ]

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 import nongreedy as ng
 from nongreedy.engines import Rollout
 from nongreedy.engines._integers import Reversal
-from nongreedy.engines._trajectory import Checkpoints
+from nongreedy.engines._trajectory import Checkpointed
 from nongreedy.planning._peak import peak_memory
 
 from ._integer_checkpoints import IntegerCheckpoints, checkpointed_integers
@@ -98,7 +98,7 @@ def kept(rollout: Rollout) -> Kept:
         buffers = memory.parameters * memory.buffer_bytes_per_parameter
         return Kept(0, memory.state_bytes + buffers + memory.checksum_bytes)
     checkpoints = trajectory.kept if isinstance(trajectory, IntegerCheckpoints) else trajectory
-    assert isinstance(checkpoints, Checkpoints)
+    assert isinstance(checkpoints, Checkpointed)
     states = len(checkpoints.kept) + checkpoints.interval
     return Kept(states, states * checkpoints.kept[0].nbytes)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import nongreedy as ng
+from nongreedy.engines import Rademacher
 
 from . import mnist
 
@@ -32,8 +33,8 @@ Network = Callable[[], nn.Module]
 
 ENGINES = {
     "upright images": None,
-    "EvoGrad, K = 2": ng.EvoGrad(2, "rademacher", batch=BATCH, execution="vectorized"),
-    "EvoGrad, K = 8": ng.EvoGrad(8, "rademacher", batch=BATCH, execution="vectorized"),
+    "EvoGrad, K = 2": ng.EvoGrad(Rademacher(copies=2), batch=BATCH, execution="vectorized"),
+    "EvoGrad, K = 8": ng.EvoGrad(Rademacher(copies=8), batch=BATCH, execution="vectorized"),
     "EvoGrad along the validation gradient": ng.EvoGrad(batch=BATCH, execution="vectorized"),
 }
 

@@ -32,7 +32,7 @@ from torch import Tensor
 
 import nongreedy as ng
 from nongreedy.reports._palette import FAINT, INK, PAPER, RETURNED
-from nongreedy.statistics._sharing import measured
+from nongreedy.statistics import measured_error
 
 from ._work import Scale, Work, begun, conduct
 
@@ -83,7 +83,7 @@ def widths(steps: int) -> list[int]:
 def tell(whole: Tensor, greedy: Tensor) -> dict[str, Any]:
     """Print the table; what the figure shows."""
     steps, all_, four = whole.shape[1], advised(whole), advised(whole[:4])
-    errors = {width: measured(whole, steps // width) for width in widths(steps)}
+    errors = {width: measured_error(whole, steps // width) for width in widths(steps)}
     best = min(errors, key=errors.__getitem__)
     print(
         f"\n{len(whole)} seeds. MSE_1 {errors[1]:.4g}; least MSE {errors[best]:.4g} at W = {best}"

@@ -13,7 +13,7 @@ from nongreedy.schedules import Schedule
 from nongreedy.search import Budget
 from nongreedy.search.rules import _agreement as agreement
 from nongreedy.search.rules import _evidence as evidence
-from nongreedy.statistics._noise import block_variance
+from nongreedy.statistics import block_variance
 
 STEPS = 64
 
@@ -335,7 +335,7 @@ def test_hypergradients_are_pooled_until_the_schedule_moves(monkeypatch):
     states, reports = search(Analytic(0.03, tilt=1.0), 1e-3)
     assert len(reports) > 3
     for state, report in zip(states[1:], reports, strict=True):
-        assert not (report.accepted and state.found)
+        assert not (report.accepted and state.sweeps)
 
 
 class WithoutSteps(Analytic):

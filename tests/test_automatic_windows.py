@@ -11,7 +11,7 @@ from benchmarks import trust as study
 from benchmarks._noisy import NoisyQuadratic, Walk
 from nongreedy.reports import schedule_figure
 from nongreedy.search.rules._rungs import cut
-from nongreedy.statistics._splitting import LEVEL, cuts
+from nongreedy.statistics import LEVEL, cuts
 from nongreedy.testing import tiny_task
 
 from .test_agreement import Analytic, WithoutSteps, search

@@ -176,12 +176,12 @@ def test_every_key_in_a_docstring_has_its_entry():
 @pytest.mark.parametrize(
     ("described", "same"),
     [
-        ({"kind": "Reverse", "store": "checkpoint"}, ng.Reverse("checkpoint")),
-        ({"kind": "Greedy", "mu": 0.5}, ng.Greedy(mu=0.5)),
-        ({"kind": "Greedy"}, ng.Greedy()),
-        ({"kind": "Implicit", "solver": {"kind": "Nystrom", "rank": 3}}, ng.Implicit("nystrom")),
+        ({"class": "Reverse", "store": {"class": "Checkpoints"}}, ng.Reverse("checkpoint")),
+        ({"class": "Greedy", "mu": 0.5}, ng.Greedy(mu=0.5)),
+        ({"class": "Greedy"}, ng.Greedy()),
+        ({"class": "Implicit", "solver": {"class": "Nystrom", "rank": 3}}, ng.Implicit("nystrom")),
         (
-            {"kind": "Grouped", "base": {"kind": "SGD", "momentum": {"kind": "Windows"}}},
+            {"class": "Grouped", "base": {"class": "SGD", "momentum": {"class": "Windows"}}},
             ng.Grouped(ng.SGD(momentum=ng.Windows(1)), {"vectors": {"weight_decay": 0.0}}),
         ),
     ],
@@ -216,7 +216,7 @@ class Unknown:
     """Cites :cite:`nobody1900nothing`."""
 
 
-@pytest.mark.parametrize("thing", [Mine, {"kind": "Mine"}, {"kind": f"{__name__}.Mine"}], ids=str)
+@pytest.mark.parametrize("thing", [Mine, {"class": "Mine"}, {"class": f"{__name__}.Mine"}], ids=str)
 def test_a_class_of_ones_own_is_cited_with_what_it_holds(thing):
     inner = ["maclaurin2015gradient", "baydin2018online"]
     assert keys(ng.cite(thing)) == ["stranger2030mine", *inner]
@@ -231,4 +231,4 @@ def test_a_key_without_an_entry_is_refused():
 
 def test_what_is_written_down_under_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match="Nothing is known to cite for 'Elsewhere'"):
-        ng.cite({"kind": "Elsewhere"})
+        ng.cite({"class": "Elsewhere"})

@@ -198,7 +198,7 @@ def test_windows_may_be_found_by_evidence(tmp_path):
                  "--no-compare", "--out", tmp_path)  # fmt: skip
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "history.json").read_text())
-    assert "count='auto'" in content["settings"]["optimizer"]
+    assert content["settings"]["optimizer"]["learning_rate"]["count"] == "auto"
     assert len(content["rows"][0]["values"]["learning_rate"]) == 1
 
 
@@ -268,7 +268,7 @@ def test_interrupt_in_a_pipe_keeps_what_was_found_in_plain_lines(tmp_path, envir
     assert process.returncode == 130, rest + errors
     assert errors == ""
     assert "\x1b" not in "".join(head) + rest
-    chosen = "engine: Reverse(store='device') (chosen by the planner: its states take "
+    chosen = "engine: Reverse(store=Device()) (chosen by the planner: its states take "
     assert head[1].startswith(chosen) and head[2].split()[0] == "outer"
     assert head[3].split()[0] == "0"
     assert head[4].split()[0] == "1"

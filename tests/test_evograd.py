@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy.engines._copies import EXECUTIONS
+from nongreedy.engines import Gaussian, Opposite, Perturbations, Rademacher
+from nongreedy.engines._copies import EXECUTIONS, Copies
 from nongreedy.engines._evolution import evolve
-from nongreedy.engines._perturbation import Perturbations
 
 from .helpers import assert_same, at
 from .own_hypers import drawn, task_of, weighted
@@ -24,7 +24,6 @@ DOUBLE = {"seed": 6, "dtype": torch.float64}
 STEPS = 3
 KINDS = ["label_smoothing", "example_weights", "group_penalties", "loss_network", "training_images",
          "augmentation_strength"]  # fmt: skip
-PAPER = {"noise": "rademacher", "rescale": False}
 
 
 def started(task, steps=STEPS, optimizer=None):
@@ -41,7 +40,7 @@ def looked(engine, run, values, theta, step=0):
     learn, state = list(run.task.learnable), run.optimizer.init(theta)
     with run.isolated():
         sensitivity = engine.sensitivity(run, learn)
-        return sensitivity.look(engine.looks(run), state, at(values, step), step)
+        return sensitivity.probe(engine.probes(run), state, at(values, step), step)
 
 
 def flat(table):
@@ -70,7 +69,7 @@ def through_the_softmax(run, values, theta, noise, temperature, step=0):
     own = {name: now[name].clone().requires_grad_() for name in run.task.learnable}
     inputs, targets = run.task.validation.source
     with run.isolated():
-        moved = [theta + noise(k) for k in range(noise.count)]
+        moved = [theta + noise.of(k) for k in range(noise.count)]
         losses = torch.stack([run.training_loss(m, step, {**now, **own}) for m in moved])
         weights = torch.softmax(-losses / temperature, 0)
         mean = sum(w * m for w, m in zip(weights, moved, strict=True))
@@ -81,16 +80,16 @@ def through_the_softmax(run, values, theta, noise, temperature, step=0):
 
 NOISES = {
     # At the paper's sigma of 1e-3, rounding alone parts two equal formulas by up to 5e-10.
-    "rademacher": {"noise": "rademacher", "copies": 5, "sigma": 0.02},
-    "gaussian": {"noise": "gaussian", "copies": 4, "sigma": 0.2},
-    "antithetic": {"noise": "gaussian", "copies": 4, "antithetic": True, "sigma": 0.3},
-    "validation_gradient": {"sigma": 0.1},
+    "rademacher": Rademacher(sigma=0.02, copies=5),
+    "gaussian": Gaussian(sigma=0.2, copies=4),
+    "antithetic": Gaussian(sigma=0.3, copies=4, antithetic=True),
+    "validation_gradient": Opposite(sigma=0.1),
 }
 
 
 def noise_of(engine, run, theta):
     with run.isolated():
-        return engine.sensitivity(run, list(run.task.learnable))._noise(engine.looks(run), theta, 0)
+        return engine.sensitivity(run, list(run.task.learnable)).noise(engine.probes(run), theta, 0)
 
 
 @pytest.mark.parametrize("model", ["mlp", "conv_net"])
@@ -98,12 +97,12 @@ def noise_of(engine, run, theta):
 @pytest.mark.parametrize("noise", NOISES)
 def test_evo_1_closed_form_equals_autograd_through_the_softmax(noise, kind, model):
     run, values, theta = started(task_of(kind, model))
-    engine = ng.EvoGrad(**NOISES[noise], rescale=False, temperature=0.1)
+    engine = ng.EvoGrad(NOISES[noise], rescale=False, temperature=0.1)
     made = noise_of(engine, run, theta)
     coefficients, expected = through_the_softmax(run, values, theta, made, 0.1)
     with run.isolated():
-        copies = EXECUTIONS["streaming"](run, theta, at(values, 0), 0, list(expected), made)
-        found = evolve(copies, theta, engine.looks(run), 0, 0.1, False)
+        copies = Copies(run, theta, at(values, 0), 0, list(expected), made)
+        found = evolve(copies, engine.execution, theta, engine.probes(run), 0.1, False)
     torch.testing.assert_close(found.coefficients, coefficients, rtol=1e-10, atol=1e-15)
     assert abs(found.coefficients.sum()) < 1e-12 * found.coefficients.abs().max()
     assert_same(looked(engine, run, values, theta)[1], expected, 1e-10)
@@ -111,11 +110,11 @@ def test_evo_1_closed_form_equals_autograd_through_the_softmax(noise, kind, mode
 
 def test_the_temperature_may_follow_the_scatter_of_the_losses():
     run, values, theta = started(task_of("example_weights", "mlp"))
-    settings = {"noise": "gaussian", "copies": 6, "sigma": 0.3, "rescale": False}
+    settings = {"noise": Gaussian(sigma=0.3, copies=6), "rescale": False}
     losses = []
     made = noise_of(ng.EvoGrad(**settings), run, theta)
     with run.isolated():
-        losses = [run.training_loss(theta + made(k), 0, at(values, 0)) for k in range(6)]
+        losses = [run.training_loss(theta + made.of(k), 0, at(values, 0)) for k in range(6)]
     scatter = torch.stack(losses).std().item()
     relative = looked(ng.EvoGrad(**settings, temperature=0.7, relative=True), run, values, theta)[1]
     absolute = looked(ng.EvoGrad(**settings, temperature=0.7 * scatter), run, values, theta)[1]
@@ -145,25 +144,25 @@ def linear(parameters):
 
 
 @functools.cache
-def draws(parameters, count, **settings):
+def draws(parameters, count, noise, rescale=False):
     """Hypergradients of so many independent draws, shape (count, H), and T1-T2, shape (H,)."""
     run, values, theta = linear(parameters)
-    engine = ng.EvoGrad(**{**PAPER, "execution": "together", **settings})
+    engine = ng.EvoGrad(noise, rescale=rescale, execution="together")
     found = [flat(looked(engine, run, values, theta, step)[1]) for step in range(count)]
     return torch.stack(found), one_step(run, values, theta)
 
 
 @pytest.mark.parametrize(
-    ("settings", "size"),
+    ("noise", "size"),
     [
-        ((("copies", 16),), 15 / 16),
-        ((("copies", 16), ("noise", "gaussian")), 15 / 16),
-        ((("copies", 2), ("antithetic", True)), 1.0),
+        (Rademacher(copies=16), 15 / 16),
+        (Gaussian(copies=16), 15 / 16),
+        (Rademacher(copies=2, antithetic=True), 1.0),
     ],
     ids=["rademacher", "gaussian", "antithetic_pair"],
 )
-def test_evo_2_the_mean_is_the_effective_step_times_t1_t2(settings, size):
-    found, exact = draws(25, 400, **dict(settings))
+def test_evo_2_the_mean_is_the_effective_step_times_t1_t2(noise, size):
+    found, exact = draws(25, 400, noise)
     slope = (found.mean(0) @ exact / (exact @ exact)).item()
     assert 0.8 < slope / (1e-6 / 0.05 * size) < 1.2
 
@@ -171,7 +170,9 @@ def test_evo_2_the_mean_is_the_effective_step_times_t1_t2(settings, size):
 @pytest.mark.parametrize("copies", [2, 16, 64])
 @pytest.mark.parametrize("parameters", INPUTS)
 def test_evo_3_the_relative_error_is_the_root_of_parameters_over_copies(parameters, copies):
-    found, exact = draws(parameters, 80 if copies < 64 else 30, copies=copies, rescale=True)
+    found, exact = draws(
+        parameters, 80 if copies < 64 else 30, Rademacher(copies=copies), rescale=True
+    )
     error = ((found - exact).square().sum(1).mean().sqrt() / exact.norm()).item()
     assert 0.5 < error / math.sqrt(parameters / (copies - 1)) < 2
 
@@ -191,7 +192,7 @@ def test_evo_4_the_validation_gradient_leaves_no_variance(kind, model):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_t1_t2_is_greedy_with_plain_sgd(kind):
-    # EvoGrad's T1-T2 looks at theta_t, Greedy at theta_{t+1}: equal as the step goes to zero.
+    # EvoGrad's T1-T2 probes theta_t, Greedy theta_{t+1}: equal as the step goes to zero.
     task, rate = task_of(kind, "conv_net"), 1e-6
     run, values, theta = started(task)
     settings = {"steps": STEPS, **DOUBLE}
@@ -200,11 +201,11 @@ def test_t1_t2_is_greedy_with_plain_sgd(kind):
         now, state = at(values, 0), torch.stack([theta, torch.zeros_like(theta)])
         sensitivity = ng.Greedy().sensitivity(run, list(task.learnable))
         following = sensitivity.advance(state, {**now, "learning_rate": theta.new_tensor(rate)}, 0)
-        step = sensitivity.look(ng.Greedy().looks(run), following, now, 0)[1]
+        step = sensitivity.probe(ng.Greedy().probes(run), following, now, 0)[1]
     torch.testing.assert_close(
         flat(step) / rate, one_step(run, values, theta), rtol=1e-4, atol=1e-7
     )
-    evograd = ng.EvoGrad(order="before", sigma=1e-3)
+    evograd = ng.EvoGrad(Opposite(1e-3), order="before")
     ours = ng.hypergradient(task, ng.SGD(rate), engine=evograd, **settings)
     assert_same({n: rate * g for n, g in ours.gradients.items()}, greedy.gradients, 1e-4)
 
@@ -218,22 +219,12 @@ def test_t1_t2_is_greedy_with_plain_sgd(kind):
 def test_evo_5_every_execution_finds_the_same(kind, model, noise):
     found = {}
     for execution in EXECUTIONS:
-        engine = ng.EvoGrad(**NOISES[noise], execution=execution)
+        engine = ng.EvoGrad(NOISES[noise], execution=execution)
         settings = {"engine": engine, "steps": STEPS, **DOUBLE}
         found[execution] = ng.hypergradient(task_of(kind, model), ng.SGD(0.3), **settings)
     for execution in ("together", "vectorized"):
         assert_same(found[execution].gradients, found["streaming"].gradients, 1e-11)
     assert all(bool(g.any()) for g in found["streaming"].gradients.values())
-
-
-class Silent(Perturbations):
-    """Copies that stand where the network stands."""
-
-    def __init__(self, parameters, count):
-        self.count, self.power, self._noise = count, 1.0, torch.zeros_like(parameters)
-
-    def __call__(self, k):
-        return self._noise
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
@@ -243,9 +234,13 @@ def test_evo_6_copies_share_dropout_and_augmentation(execution):
 
     task = task_of("augmentation_strength", "conv_net", augment=jittered)  # has dropout, and draws
     run, values, theta = started(task)
-    copies = EXECUTIONS[execution](run, theta, at(values, 0), 0, ["strength"], Silent(theta, 4))
+    silent = Perturbations(4, 1.0, lambda k: torch.zeros_like(theta))  # where the network stands
+    copies = Copies(run, theta, at(values, 0), 0, ["strength"], silent)
     with run.isolated():
-        losses, next_step = copies.losses(), run.training_loss(theta, 2, at(values, 0))
+        losses, next_step = (
+            EXECUTIONS[execution]().losses(copies)[0],
+            run.training_loss(theta, 2, at(values, 0)),
+        )
     assert len(losses) == 4 and len(losses.unique()) == 1
     assert losses[0] != next_step  # step 2 has the batch's size, another order and another dropout
 
@@ -254,7 +249,7 @@ def test_evo_6_copies_share_dropout_and_augmentation(execution):
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-@pytest.mark.parametrize("noise", ["validation_gradient", "rademacher"])
+@pytest.mark.parametrize("noise", [Opposite(), Rademacher(copies=7)], ids=repr)
 def test_evo_9_no_graph_of_the_network_behind_hyperparameters_of_loss_values(
     noise, execution, monkeypatch
 ):
@@ -270,8 +265,8 @@ def test_evo_9_no_graph_of_the_network_behind_hyperparameters_of_loss_values(
 
     original = torch.autograd.grad
     run, values, theta = started(task_of("example_weights", "mlp", loss=loss))
-    copies = 2 if noise == "validation_gradient" else 7
-    engine = ng.EvoGrad(copies=copies, noise=noise, execution=execution)
+    engine = ng.EvoGrad(noise, execution=execution)
+    copies = engine.noise.copies
     monkeypatch.setattr(torch.autograd, "grad", grad)
     looked(engine, run, values, theta)
     calls = {"streaming": 2 * copies, "together": copies, "vectorized": 1}[execution]
@@ -293,7 +288,7 @@ def test_evo_9_memory_of_the_streaming_form_does_not_grow_with_the_copies(kind):
             most[0] = max(most[0], sum(held.values()))
             return kept
 
-        engine = ng.EvoGrad(copies=copies, noise="rademacher", execution=execution)
+        engine = ng.EvoGrad(Rademacher(copies=copies), execution=execution)
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
             looked(engine, run, values, theta)
         return most[0]

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 import nongreedy as ng
 from benchmarks import label_noise, mnist, rotation
+from nongreedy.engines import Gaussian
 
 from .data_files import shared
 from .test_evograd import flat, looked, started
@@ -109,8 +110,8 @@ def test_the_papers_toy_with_drawn_copies_scatters_less_with_more_of_them():
     run, values, theta = started(toy(0.3, 0.9), steps=200)
     scatters = []
     for copies, count in ((2, 200), (10, 100), (100, 50)):
-        settings = {"sigma": 0.01, "temperature": 0.5, "execution": "vectorized"}
-        engine = ng.EvoGrad(copies=copies, noise="gaussian", **settings)
+        noise = Gaussian(sigma=0.01, copies=copies)
+        engine = ng.EvoGrad(noise, temperature=0.5, execution="vectorized")
         found = torch.cat([flat(looked(engine, run, values, theta, t)[1]) for t in range(count)])
         scatters.append(found.std().item())
         assert found.mean().item() == pytest.approx(-2 * (0.9 - 0.5) * 2 * 0.9, rel=0.25)

@@ -8,7 +8,7 @@ import torch
 import nongreedy as ng
 from experiments import figure1, figure2, figure3
 from experiments._work import Scale, Stopped, begun, mine
-from nongreedy.statistics._sharing import measured
+from nongreedy.statistics import measured_error
 
 TINY = {"cpu": Scale("mlp", 64, 32, 16, steps=12, seeds=1)}
 
@@ -79,7 +79,9 @@ def test_figure_2_tells_the_measured_errors_and_what_is_advised(tmp_path, monkey
             shown.study.note(f"{kind}|{seed}", {"per_step": row.tolist()})
     figure2.show(shown, tmp_path / "figure.png")
     said = capsys.readouterr().out
-    assert f"least MSE {measured(noise, 1):.4g} at W = 16" in said  # a flat mean: share over all
+    assert (
+        f"least MSE {measured_error(noise, 1):.4g} at W = 16" in said
+    )  # a flat mean: share over all
     assert "Of 8 seeds: advised width 16" in said
     bias = (4.0 - noise.mean(0)).square().mean().item()
     assert f"of which bias {bias:.4g}; the sign of its mean is the true one at 0%" in said

@@ -154,8 +154,8 @@ def test_the_limit_can_be_moved():
 @pytest.mark.parametrize(
     ("engine", "text"),
     [
-        (ng.Reverse(), "Reverse(store='auto')"),
-        (ng.Reverse(growth_limit=math.inf), "Reverse(store='auto', growth_limit=inf)"),
+        (ng.Reverse(), "Reverse(store=Auto())"),
+        (ng.Reverse(growth_limit=math.inf), "Reverse(store=Auto(), growth_limit=inf)"),
         (ng.Reversible(), "Reversible(denominator=1000, fraction_bits=52, verify=True)"),
     ],
 )

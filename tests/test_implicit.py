@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
+from nongreedy.engines import ConjugateGradients, Neumann, Nystrom
 
 from .helpers import assert_same, at, tiny_task
 from .own_hypers import KINDS, task_of
@@ -52,9 +53,9 @@ PENALTIES = {
 }
 # Name -> (engine, largest relative error). Nystrom's damping both biases and, when small, rounds.
 EXACT = {
-    "neumann": (ng.Implicit("neumann", iterations=300, scale=0.2), 1e-12),
-    "cg": (ng.Implicit("cg", tolerance=1e-14), 1e-12),
-    "nystrom": (ng.Implicit("nystrom", rank=WEIGHTS, damping=1e-7), 2e-7),
+    "neumann": (ng.Implicit(Neumann(iterations=300, scale=0.2)), 1e-12),
+    "cg": (ng.Implicit(ConjugateGradients(tolerance=1e-14)), 1e-12),
+    "nystrom": (ng.Implicit(Nystrom(rank=WEIGHTS), damping=1e-7), 2e-7),
 }
 CONVERGED = {"steps": 300, **DOUBLE}
 
@@ -94,16 +95,16 @@ def test_it_drives_a_search_by_name():
     task, settings = ridge(ng.Constant(initial=1.0)), {"steps": 60, "dtype": torch.float64}
     result = ng.tune(task, ng.SGD(learning_rate=0.02), outer_steps=4, engine="implicit", **settings)
     assert result.validation_loss < 0.9 * result.history[0].validation_loss
-    assert "Implicit(solver='neumann'" in result.settings["engine"]
+    assert result.settings["engine"] == ng.Implicit().to_json()
 
 
 # ---- Dense solves on networks ---------------------------------------------------------------------
 
 DAMPING, STEPS = 2.0, 4
 SOLVERS = {
-    "neumann": {"iterations": 60, "scale": 0.35},
-    "cg": {"tolerance": 1e-13},
-    "nystrom": {"rank": 1000},
+    "neumann": Neumann(iterations=60, scale=0.35),
+    "cg": ConjugateGradients(tolerance=1e-13),
+    "nystrom": Nystrom(rank=1000),
 }
 
 
@@ -149,7 +150,7 @@ def test_equals_the_dense_solve(solver, kind, model, batches):
     hessian, _, per_step = dense(kind, model, batches)
     lowest = torch.linalg.eigvalsh(hessian)[0].item()
     assert lowest > -DAMPING  # positive definite once damped, as `cg` and `neumann` need
-    engine = ng.Implicit(solver, batches=batches, damping=DAMPING, **SOLVERS[solver])
+    engine = ng.Implicit(SOLVERS[solver], batches=batches, damping=DAMPING)
     task, optimizer = task_of(kind, model), ng.SGD(learning_rate=0.3)
     found = ng.hypergradient(task, optimizer, engine=engine, steps=STEPS, **DOUBLE)
     expected = {}
@@ -169,7 +170,7 @@ def test_equals_the_dense_solve(solver, kind, model, batches):
 @pytest.mark.parametrize("iterations", [1, 5, 20])
 def test_a_truncated_series_keeps_its_residual(iterations):
     hessian, gradient, _ = dense("example_weights", "mlp", 2)
-    engine = ng.Implicit(batches=2, damping=DAMPING, iterations=iterations, scale=0.05)
+    engine = ng.Implicit(Neumann(iterations, scale=0.05), batches=2, damping=DAMPING)
     task = task_of("example_weights", "mlp")
     found = ng.hypergradient(task, ng.SGD(learning_rate=0.3), engine=engine, steps=STEPS, **DOUBLE)
     shrink = torch.eye(len(gradient)).double() * (1 - 0.05 * DAMPING) - 0.05 * hessian
@@ -181,7 +182,7 @@ def test_a_truncated_series_keeps_its_residual(iterations):
 def test_a_low_rank_keeps_what_it_misses():
     residuals = []
     for rank in (5, 20, 43):
-        engine = ng.Implicit("nystrom", rank=rank, damping=DAMPING)
+        engine = ng.Implicit(Nystrom(rank), damping=DAMPING)
         task = task_of("example_weights", "mlp")
         found = ng.hypergradient(
             task, ng.SGD(learning_rate=0.3), engine=engine, steps=STEPS, **DOUBLE
@@ -199,7 +200,7 @@ def test_a_level_validation_loss_has_no_derivative():
 
 
 def test_one_seed_is_one_solution():
-    task, engine = task_of("example_weights", "mlp"), ng.Implicit("nystrom", rank=5, damping=1.0)
+    task, engine = task_of("example_weights", "mlp"), ng.Implicit(Nystrom(5), damping=1.0)
     first, again, other = (
         ng.hypergradient(task, ng.SGD(learning_rate=0.3), engine=engine, steps=3, seed=seed)
         for seed in (0, 0, 1)
@@ -211,9 +212,7 @@ def test_one_seed_is_one_solution():
 def test_costs_are_counted_whole():
     task, optimizer = task_of("example_weights", "mlp"), ng.SGD(learning_rate=0.3)
     schedule = ng.Schedule.initial(task.hyperparameters())
-    cost = ng.Implicit(iterations=8, batches=2).sweep_cost(
-        ng.Run(task, optimizer, 30), schedule, []
-    )
+    cost = ng.Implicit(Neumann(8), batches=2).sweep_cost(ng.Run(task, optimizer, 30), schedule, [])
     assert cost == pytest.approx((3 * 2 * (8 + 2) + 9 / 6) / 30)
 
 
@@ -234,11 +233,11 @@ MISTAKES = {
     "batches_many": (lambda: implicit(batches=9), ["`batches`", "3 steps", "9"]),
     "damping": (lambda: ng.Implicit(damping=-1.0), ["`damping`", "-1.0"]),
     "damping_zero": (lambda: ng.Implicit("nystrom", damping=0.0), ["`damping`", "0.0", "divides"]),
-    "iterations": (lambda: ng.Implicit(iterations=1.5), ["`iterations`", "1.5"]),
-    "scale": (lambda: ng.Implicit(scale=float("nan")), ["`scale`", "nan", "0.1 is a start"]),
-    "tolerance": (lambda: ng.Implicit("cg", tolerance=-1.0), ["`tolerance`", "-1.0"]),
-    "rank": (lambda: ng.Implicit("nystrom", rank=0), ["`rank`", "0"]),
-    "foreign": (lambda: ng.Implicit("cg", rank=5), ["`rank`", "'cg'", "5", "iterations, tolerance"]),
+    "iterations": (lambda: Neumann(iterations=1.5), ["`iterations`", "1.5"]),
+    "scale": (lambda: Neumann(scale=float("nan")), ["`scale`", "nan", "0.1 is a start"]),
+    "tolerance": (lambda: ConjugateGradients(tolerance=-1.0), ["`tolerance`", "-1.0"]),
+    "rank": (lambda: Nystrom(rank=0), ["`rank`", "0"]),
+    "no_solver": (lambda: ng.Implicit(ng.SGD()), ["`solver`", "SGD("]),
     "optimizer": (
         lambda: implicit(optimizer=ng.SGD()), ["learning_rate", "SGD", "derivative is zero", "ng.Reverse()"]
     ),
@@ -265,9 +264,12 @@ def test_mistake_is_explained(name):
 
 FAILURES = {
     "indefinite": ({"solver": "cg"}, ["curvature -", "damping=0.0", 'solver="nystrom"']),
-    "diverging": ({"scale": 50.0, "damping": 1.0}, ["'neumann'", "residual", "lower `scale`"]),
-    "overflowing": ({"scale": 50.0, "damping": 1.0, "iterations": 1000}, ["nan", "lower `scale`"]),
-    "low_rank": ({"solver": "nystrom", "rank": 1, "damping": 1e-4}, ["'nystrom'", "Raise `rank`"]),
+    "diverging": (
+        {"solver": Neumann(scale=50.0), "damping": 1.0},
+        ["Neumann(", "residual", "lower `scale`"],
+    ),
+    "overflowing": ({"solver": Neumann(1000, 50.0), "damping": 1.0}, ["nan", "lower `scale`"]),
+    "low_rank": ({"solver": Nystrom(1), "damping": 1e-4}, ["Nystrom(rank=1)", "Raise `rank`"]),
 }
 
 

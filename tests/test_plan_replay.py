@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy.engines import _trajectory
+from nongreedy.engines import Checkpoints, _store, _trajectory
 from nongreedy.planning._peak import peak_memory
 from nongreedy.task import DataPlan, Examples
 from nongreedy.task._data_plan import checksum, mix
@@ -172,7 +172,11 @@ def rolled_out(store, steps, model="conv_net"):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 9, 10, 11, 17])
-@pytest.mark.parametrize("store", ["host", "disk", "checkpoint"])
+@pytest.mark.parametrize(
+    "store",
+    ["host", "disk", "checkpoint", Checkpoints(1), Checkpoints(4), Checkpoints(50)],
+    ids=str,
+)
 def test_every_store_gives_back_every_state_bit_for_bit(store, steps):
     def replay(state, t):
         return done.run.step(state, at(done.run.values(done.schedule), t), t)[0]
@@ -188,7 +192,7 @@ def test_every_store_gives_back_every_state_bit_for_bit(store, steps):
 
 @pytest.mark.parametrize("steps", [1, 10, 100, 5000])
 def test_checkpoints_hold_about_two_square_roots_of_states(steps):
-    kept, most = _trajectory.Checkpoints(steps), 0
+    kept, most = _trajectory.Checkpointed(steps), 0
     for t in range(steps):
         kept.append(torch.tensor([t]))
     most = len(kept.kept)
@@ -196,6 +200,8 @@ def test_checkpoints_hold_about_two_square_roots_of_states(steps):
         assert state.item() == t
         most = max(most, len(kept.kept) + kept.interval)
     assert most <= 2 * steps**0.5 + 3
+    held = ng.engines.Checkpoints().states_held(SimpleNamespace(steps=steps))
+    assert held - kept.interval <= most <= held
 
 
 def test_recomputation_is_verified():
@@ -238,7 +244,7 @@ def test_a_data_set_that_differs_on_a_second_read_is_refused_at_once(name):
 
 
 @pytest.mark.parametrize(
-    "engine", [*map(ng.Reverse, _trajectory.STORES), ng.FiniteDifference()], ids=repr
+    "engine", [*map(ng.Reverse, _store.STORES), ng.FiniteDifference()], ids=repr
 )
 def test_a_data_set_that_drifts_later_is_noticed(engine):
     # Four reads at construction, six a step: the twelfth step is the first whose reading differs
@@ -279,21 +285,36 @@ def test_auto_store_takes_at_most_half_of_what_is_free(
     monkeypatch, device, device_free, host_free, states, chosen
 ):
     free = {"cpu": host_free * GIB, "cuda": device_free * GIB}
-    monkeypatch.setattr(_trajectory, "free_bytes", lambda d: free[d.type])
+    monkeypatch.setattr(_store, "free_bytes", lambda d: free[d.type])
     # 1024 states of `states` MiB: `states` GiB in all, 64 states' worth with checkpoints.
-    found = _trajectory.choose_store("auto", states * 2**20, 1024, torch.device(device))
-    assert found == chosen
-    assert _trajectory.choose_store("disk", 1, 1, torch.device(device)) == "disk"  # asked for
+    task = SimpleNamespace(device=torch.device(device))
+    run = SimpleNamespace(state_bytes=states * 2**20, steps=1024, task=task)
+    assert _store.Auto().settled(run) == _store.STORES[chosen]()
+    assert _store.Disk().settled(run) == _store.Disk()  # asked for
 
 
 def test_free_bytes_are_those_of_the_machine_or_its_group():
-    assert 2**20 < _trajectory.free_bytes(CPU) < 2**50
+    assert 2**20 < _store.free_bytes(CPU) < 2**50
 
 
 @pytest.fixture
 def temporary(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
+
+
+def test_disk_store_takes_a_directory_that_exists(temporary, tmp_path):
+    folder = tmp_path / "elsewhere"
+    with pytest.raises(FileNotFoundError):
+        rolled_out(ng.engines.Disk(str(folder)), 5)
+    folder.mkdir()
+    done = rolled_out(ng.engines.Disk(str(folder)), 5)
+    assert len(list(done.trajectory.backwards(done.final, None))) == 5
+
+
+def test_an_interval_is_at_least_one():
+    with pytest.raises(ValueError, match="`interval` must be a whole number of at least 1 or None"):
+        Checkpoints(0)
 
 
 def test_disk_store_removes_its_file(temporary):

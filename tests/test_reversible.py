@@ -8,7 +8,7 @@ from torch.nn import functional
 
 import nongreedy as ng
 from nongreedy.engines import Rollout
-from nongreedy.engines._trajectory import OnDevice
+from nongreedy.engines._trajectory import InMemory
 
 from .helpers import CLIPPINGS, MODELS, Drift, assert_same, at, classes, tiny_task
 from .reversible_runs import OPTIMIZERS, kept, made, started, undone
@@ -18,8 +18,8 @@ DTYPES = {torch.float64: "float64", torch.float32: "float32"}
 
 def with_stored_states(run, schedule):
     """The same integer run, its floating-point states stored as they are visited."""
-    reversal, trajectory = ng.Reversible().reversal(run, run.values(schedule)), OnDevice(run.steps)
-    values = {n: v.to(run.dtype) for n, v in reversal.state.plan.values.items()}
+    reversal, trajectory = ng.Reversible().reversal(run, run.values(schedule)), InMemory()
+    values = {n: v.to(run.dtype) for n, v in reversal.state.factors.values.items()}
     state = reversal.state.floats()
     with run.isolated():
         for t in range(run.steps):
@@ -173,7 +173,7 @@ def test_adam_is_as_accurate_for_small_gradients_as_for_large(scale):
 def test_a_momentum_is_rounded_to_a_fraction_and_differentiated_there():
     optimizer = made("sgd")
     rollout = kept(optimizer, 10)
-    fractions = rollout.trajectory.state.plan.fractions["momentum"]
+    fractions = rollout.trajectory.state.factors.fractions["momentum"]
     n, d = (part[-1].item() for part in fractions)
     assert d <= 1000 and 0 < abs(n / d - 0.87654321) < 1 / (1000 * d)
     assert rollout.values["momentum"][-1].item() == n / d
@@ -184,7 +184,7 @@ def test_a_momentum_is_rounded_to_a_fraction_and_differentiated_there():
         for s in (None, shifted)
     ]
     assert torch.equal(both[0].gradients["momentum"], both[1].gradients["momentum"])
-    coarse = kept(optimizer, 10, ng.Reversible(denominator=8)).trajectory.state.plan.fractions
+    coarse = kept(optimizer, 10, ng.Reversible(denominator=8)).trajectory.state.factors.fractions
     assert int(coarse["momentum"][1].max()) <= 8
 
 

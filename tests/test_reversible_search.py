@@ -23,7 +23,7 @@ def test_tune(name):
         tiny_task(), optimizer, steps=12, outer_steps=2, budget=40, engine="reversible"
     )
     assert result.validation_loss < 2.0 and len(result.history) >= 1
-    assert "Reversible" in result.settings["engine"]
+    assert result.settings["engine"] == ng.Reversible().to_json()
 
 
 def test_a_search_rejects_a_proposal_that_cannot_be_reversed():

@@ -13,8 +13,7 @@ from benchmarks import trust as study
 from benchmarks._noisy import NoisyQuadratic, Walk, exact_sharing
 from nongreedy.engines import Hypergradient
 from nongreedy.search import Objective
-from nongreedy.statistics import Growth, Sharing
-from nongreedy.statistics._sharing import measured
+from nongreedy.statistics import Growth, Sharing, measured_error
 from nongreedy.testing import tiny_task
 
 
@@ -193,7 +192,7 @@ def test_measured_error_is_that_of_the_theorem_where_it_is_tight(width):
     generator = torch.Generator().manual_seed(0)
     g = noise * torch.randn(400, 400, generator=generator).double() + drift * torch.arange(400)
     expected = noise**2 / width + drift**2 * (width**2 - 1) / 12
-    assert measured(g, 400 // width) == pytest.approx(expected, rel=0.03)
+    assert measured_error(g, 400 // width) == pytest.approx(expected, rel=0.03)
 
 
 def test_where_hypergradients_blow_up_at_the_end_the_measured_width_is_advised():
@@ -205,7 +204,7 @@ def test_where_hypergradients_blow_up_at_the_end_the_measured_width_is_advised()
     g = normal(400, mean, covariance)
     exact = {count: _error_of(mean, covariance, count) for count in (1, 2, 4, 8, 16, 32, 64, 256)}
     for count, error in exact.items():
-        assert measured(g, count) == pytest.approx(error, abs=0.15 * exact[256])
+        assert measured_error(g, count) == pytest.approx(error, abs=0.15 * exact[256])
     found, least = Sharing.of(g), steps / min(exact, key=exact.__getitem__)
     assert least / 2 <= found.best <= 2 * least and found.windows <= 4
     assert found.width < found.best / 4  # what the theorem makes of it

@@ -286,3 +286,45 @@ def test_value_itself_is_for_subclassing():
     assert hash(Mine(ONE)) == hash(Mine(ONE.clone()))
     with pytest.raises(TypeError, match="unhashable"):
         hash(Mine({1}))
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        *(ng.Reverse(store) for store in ("auto", "device", "host", "disk", "checkpoint")),
+        ng.Reverse(growth_limit=math.inf), ng.Reversible(denominator=7), ng.Forward(3),
+        ng.FiniteDifference(order=4), ng.RandomDirections(3), ng.Greedy(0.5, every=None),
+        ng.EvoGrad(parameters=("a", "b")), ng.EvoGrad("gaussian", execution="together"),
+        ng.EvoGrad(ng.engines.Rademacher(0.1, 4, True)), ng.Reverse(ng.engines.Checkpoints(50)),
+        ng.Implicit(ng.engines.Neumann(20, 0.2)), ng.Implicit("cg", batches=2),
+        ng.Implicit("nystrom", damping=0.5),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_an_engine_is_what_its_json_says(engine):
+    said = json.loads(json.dumps(engine.to_json()))
+    again = ng.engines.engine_from_json(said)
+    assert again == engine and repr(again) == repr(engine) and hash(again) == hash(engine)
+
+
+def test_short_names_spell_leaves():
+    from nongreedy import engines
+
+    assert ng.Reverse("checkpoint") == ng.Reverse(engines.Checkpoints())
+    assert ng.Implicit("cg") == ng.Implicit(engines.ConjugateGradients())
+    assert ng.EvoGrad("rademacher", execution="vectorized") == ng.EvoGrad(
+        engines.Rademacher(), execution=engines.Vectorized()
+    )
+    assert engines.engine_from("implicit:cg") == ng.Implicit("cg")
+    assert engines.engine_from("evograd:gaussian") == ng.EvoGrad(engines.Gaussian())
+    for name in ("reverse:dsk", "greedy:disk", "auto:disk"):
+        with pytest.raises(ValueError, match="Unknown"):
+            engines.engine_from(name)
+    assert ng.Reverse(engines.Checkpoints(2)) != ng.Reverse(engines.Checkpoints(3))
+
+
+def test_engines_that_differ_in_one_setting_differ():
+    engines = [ng.Reverse(), ng.Reverse("disk"), ng.Greedy(), ng.Greedy(0.5), ng.Implicit("cg")]
+    assert len(set(engines)) == len({json.dumps(e.to_json()) for e in engines}) == len(engines)
+    with pytest.raises(ValueError, match=r"'Revers'.*Did you mean 'Reverse'"):
+        ng.engines.engine_from_json({"class": "Revers"})

@@ -10,6 +10,7 @@ import torch
 from .engines import Engine, Problem
 from .errors import DivergedError, check_whole
 from .optimizers import Optimizer
+from .schedules import identity
 from .search import (
     Budget,
     BudgetSpentError,
@@ -76,6 +77,7 @@ def tune(
 
     Raises:
         ValueError: Bad settings; the message says which.
+        TypeError: An engine, rule or optimizer of your own holds what JSON cannot say.
         DivergedError: The very first run diverges and no smaller learning rate rescues it.
         StudyError: The study cannot be read or written, is held by another process, or was made with
             other settings.
@@ -119,7 +121,7 @@ def tune(
             status = _ended(end, objective, history)
         best, status = select(rule, objective, status)
         memory.finish(best.schedule, best.loss, status, objective.cost)
-    return objective.result(best, status, history, {**asked, "engine": repr(chosen.engine)})
+    return objective.result(best, status, history, {**asked, "engine": identity(chosen.engine)})
 
 
 def _ended(end: BaseException, objective: Objective, history: list[OuterStep]) -> Status:

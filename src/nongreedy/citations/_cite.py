@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from ..engines._linear_solver import SOLVERS
 from ..errors import nearest_name
 from ..search import Result
 from ..search.rules import SignDescent
@@ -64,9 +61,8 @@ def _parts(result: Result) -> Iterator[Any]:
     """The engine, the outer rule and the optimizer of a search, as they were written down."""
     for name in ("engine", "outer", "optimizer"):
         described = result.settings.get(name)
-        # An online run has no outer rule, but a torch optimizer, whose name says nothing of ours.
-        if described is not None and not str(described).startswith("online, "):
-            yield _from_text(described) if isinstance(described, str) else described
+        if isinstance(described, Mapping):  # an online run has the name of a torch optimizer
+            yield described
 
 
 def _used(value: Any) -> _Used:
@@ -75,7 +71,7 @@ def _used(value: Any) -> _Used:
         yield value, defaults(value)
         yield from _used(defaults(value))
     elif isinstance(value, Mapping):
-        kind = named(str(value.get("kind")))
+        kind = named(str(value.get("class")))
         if kind is not None:
             value = {**defaults(kind), **value}
             yield kind, value
@@ -83,33 +79,10 @@ def _used(value: Any) -> _Used:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _used(item)
-    elif isinstance(value, str):
-        yield from _spelled(value)
     else:
         yield type(value), getattr(value, "__dict__", {})
         if is_dataclass(value):
             yield from _used(vars(value))
-
-
-def _spelled(text: str) -> _Used:
-    """A solver by its short name."""
-    if text in SOLVERS:
-        yield SOLVERS[text], {}
-
-
-def _from_text(described: str) -> list[dict[str, Any]]:
-    """JSON of the objects that a text such as ``Reverse(store='checkpoint')`` names."""
-    pairs = re.findall(r"(\w+)=([\w.+-]+|'[^']*')", described)
-    settings = {name: _literal(value) for name, value in pairs}
-    kinds = re.findall(r"(\w+)\(", described) or [described]
-    return [{**settings, "kind": kind} for kind in kinds]
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text  # the name of a basis: something that is learned
 
 
 def _unknown(thing: Any) -> ValueError:
@@ -124,6 +97,6 @@ def _name(thing: Any) -> str:
     if isinstance(thing, list) and thing:
         return _name(thing[0])
     if isinstance(thing, Mapping):
-        return str(thing.get("kind"))
+        return str(thing.get("class"))
     kind = thing if isinstance(thing, type) else type(thing)
     return f"{kind.__module__}.{kind.__qualname__}"

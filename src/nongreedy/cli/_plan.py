@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import nongreedy as ng
+from nongreedy.engines._store import STORES
 from nongreedy.planning import Forecast, Plan
 from nongreedy.reports._words import duration
 
@@ -55,7 +56,8 @@ def _line(found: Plan, row: Forecast) -> str:
 
 def _label(engine: ng.Engine) -> str:
     """As ``--engine`` takes it."""
-    if isinstance(engine, ng.Reverse):
-        return f"reverse:{engine.store}"
+    for store in STORES:
+        if engine == ng.Reverse(store):
+            return f"reverse:{store}"
     words = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(engine).__name__)
     return words.removeprefix("_")

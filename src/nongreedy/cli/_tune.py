@@ -47,8 +47,10 @@ class Search:
     def settings(self) -> dict[str, Any]:
         """For the history file."""
         return {
-            **self.given, "threads": torch.get_num_threads(), "optimizer": repr(self.optimizer),
-        }  # fmt: skip
+            **self.given,
+            "threads": torch.get_num_threads(),
+            "optimizer": self.optimizer.to_json(),
+        }
 
     def run(self, screen: Display) -> ng.Result:
         """The search itself."""

@@ -13,7 +13,7 @@ import torch
 from ..engines import Engine, Problem
 from ..errors import check_whole
 from ..optimizers import Optimizer
-from ..schedules import Schedule
+from ..schedules import Schedule, identity
 from ..search import Callback, Callbacks, Memory, Request, Status
 from ..search._settings import versions
 from ..search.rules._rungs import automatic
@@ -133,7 +133,7 @@ def compare(
     _check(problem, seeds=seeds, retrain_seeds=retrain_seeds, curve_seeds=curve_seeds, seed=seed)
     chosen, skipped = settled(methods, problem, budget)
     settings = {
-        **problem.fingerprint(), "engine": str(engine), "budget": budget,
+        **problem.fingerprint(), "engine": identity(engine), "budget": budget,
         "retrain_seeds": retrain_seeds, "curve_seeds": curve_seeds,
     }  # fmt: skip
     pieces, watch = [], Callbacks(callbacks)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection
-from typing import final
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from ..errors import DivergedError, ReplayError
+from ..schedules import Value
 from ._perturbation import Perturbations
 from ._run import Run, Values
 
+PullBack = Callable[[Tensor], dict[str, Tensor]]  # c -> sum of c_k dl_k/dh by name, float64
 
-class Copies(abc.ABC):
+
+class Copies:
     r"""The training losses :math:`l_k = L_t(\theta + \epsilon_k, h)` of K copies.
 
     Every copy sees the same batch, augmentation and dropout: those are functions of (seed, step).
@@ -35,109 +39,131 @@ class Copies(abc.ABC):
         learn: Collection[str],
         noise: Perturbations,
     ):
-        self._run, self._parameters, self._step, self.noise = run, parameters, step, noise
-        self._leaves = {n: values[n].detach().clone().requires_grad_() for n in learn}
-        self._values = {**values, **self._leaves}
+        self.run, self.step, self.noise = run, step, noise
+        self.leaves = {n: values[n].detach().clone().requires_grad_() for n in learn}
+        self._parameters, self._values = parameters, {**values, **self.leaves}
 
-    def _loss(self, parameters: Tensor) -> Tensor:
-        return self._run.training_loss(parameters, self._step, self._values)
+    def __len__(self) -> int:
+        return self.noise.count
 
-    def _copy(self, k: int) -> Tensor:
-        return self._parameters + self.noise(k)
+    def __getitem__(self, k: int) -> Tensor:
+        """Parameters of copy k, shape (P,)."""
+        return self._parameters + self.noise.of(k)
 
-    @abc.abstractmethod
+    def loss(self, parameters: Tensor) -> Tensor:
+        """With the graph of the hyperparameters, shape ()."""
+        return self.run.training_loss(parameters, self.step, self._values)
+
     def losses(self) -> Tensor:
-        """l, shape (K,), float64; raises DivergedError."""
+        """One copy after the other, shape (K,)."""
+        return torch.stack([self.loss(self[k]) for k in range(len(self))])
+
+    def slopes(self, loss: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
+        """Derivatives of a loss by the hyperparameters."""
+        leaves = list(self.leaves.values())
+        if not loss.requires_grad:  # no hyperparameter takes part at this step
+            return {name: torch.zeros_like(leaf) for name, leaf in self.leaves.items()}
+        slopes = torch.autograd.grad(
+            loss, leaves, weight, allow_unused=True, materialize_grads=True
+        )
+        return dict(zip(self.leaves, slopes, strict=True))
+
+    def checked(self, losses: Tensor) -> Tensor:
+        """In float64 on the CPU; raises DivergedError."""
+        losses = losses.detach().to("cpu", torch.float64)
+        if not bool(losses.isfinite().all()):
+            raise DivergedError("training loss of a copy", self.step, self.run.steps)
+        return losses
+
+
+class Execution(Value, abc.ABC):
+    """How the copies of :class:`EvoGrad` are run: settings alone.
+
+    Class attributes:
+        copy_cost: Gradients that each copy is worth.
+    """
+
+    copy_cost: ClassVar[float] = 2 / 3  # a forward pass, and a backward one
 
     @abc.abstractmethod
-    def pull_back(self, coefficients: Tensor) -> dict[str, Tensor]:
-        r""":math:`\sum_k c_k\, dl_k/dh` by name, float64, after `losses`."""
-
-    def _slopes(self, loss: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
-        leaves = list(self._leaves.values())
-        if not loss.requires_grad:  # no hyperparameter takes part at this step
-            return {name: torch.zeros_like(leaf) for name, leaf in self._leaves.items()}
-        found = torch.autograd.grad(loss, leaves, weight, allow_unused=True, materialize_grads=True)
-        return dict(zip(self._leaves, found, strict=True))
-
-    def _checked(self, losses: Tensor) -> Tensor:
-        found = losses.detach().to("cpu", torch.float64)
-        if not bool(found.isfinite().all()):
-            raise DivergedError("training loss of a copy", self._step, self._run.steps)
-        return found
+    def losses(self, copies: Copies) -> tuple[Tensor, PullBack]:
+        """l, shape (K,), float64, and how it is differentiated; raises DivergedError."""
 
 
 @final
-class Streamed(Copies):
+@dataclass(frozen=True)
+class Streaming(Execution):
     """One copy after the other, twice: the memory of one, whatever their number.
 
     Raises:
         ReplayError: The second pass found another loss than the first.
     """
 
-    def losses(self) -> Tensor:
+    copy_cost: ClassVar[float] = 1.0
+
+    def losses(self, copies: Copies) -> tuple[Tensor, PullBack]:
         with torch.no_grad():
-            found = torch.stack([self._loss(self._copy(k)) for k in range(self.noise.count)])
-        self._seen = self._checked(found)
-        return self._seen
+            first = copies.checked(copies.losses())
 
-    def pull_back(self, coefficients: Tensor) -> dict[str, Tensor]:
-        # The coefficients sum to zero and the slopes are nearly equal: their sum needs the digits.
-        total = {n: torch.zeros_like(x, dtype=torch.float64) for n, x in self._leaves.items()}
-        for k, weight in enumerate(coefficients.tolist()):
-            loss = self._loss(self._copy(k))
-            self._check_same(loss.item(), k)
-            for name, slope in self._slopes(loss).items():
-                total[name].add_(slope, alpha=weight)
-        return total
+        def pull_back(coefficients: Tensor) -> dict[str, Tensor]:
+            # The coefficients sum to zero and the slopes are nearly equal: their sum needs the digits.
+            total = {n: torch.zeros_like(x, dtype=torch.float64) for n, x in copies.leaves.items()}
+            for k, weight in enumerate(coefficients.tolist()):
+                loss = copies.loss(copies[k])
+                _check_same(first[k].item(), loss.item(), k, copies)
+                for name, slope in copies.slopes(loss).items():
+                    total[name].add_(slope, alpha=weight)
+            return total
 
-    def _check_same(self, again: float, k: int) -> None:
-        first = self._seen[k].item()
-        # Kernels may differ in the last bits with and without a graph, but not by more.
-        tolerance = 1e3 * torch.finfo(self._run.dtype).eps * max(1.0, abs(first))
-        if not abs(again - first) <= tolerance:
-            raise ReplayError(
-                f"At step {self._step} the loss of copy {k} was {first!r} in the first pass and "
-                f"{again!r} in the second. The loss, `prepare` or the model draws random numbers "
-                "that PyTorch's default generator does not give; draw them from there, or use "
-                'execution="together".'
-            )
+        return first, pull_back
 
 
-class Kept(Copies):
+def _check_same(first: float, again: float, k: int, copies: Copies) -> None:
+    # Kernels may differ in the last bits with and without a graph, but not by more.
+    tolerance = 1e3 * torch.finfo(copies.run.dtype).eps * max(1.0, abs(first))
+    if not abs(again - first) <= tolerance:
+        raise ReplayError(
+            f"At step {copies.step} the loss of copy {k} was {first!r} in the first pass and "
+            f"{again!r} in the second. The loss, `prepare` or the model draws random numbers "
+            "that PyTorch's default generator does not give; draw them from there, or use "
+            'execution="together".'
+        )
+
+
+def _kept(copies: Copies, losses: Tensor) -> tuple[Tensor, PullBack]:
     """All graphs kept: one pass, K times the graph behind the hyperparameters in memory."""
 
-    _losses: Tensor
+    def pull_back(coefficients: Tensor) -> dict[str, Tensor]:
+        slopes = copies.slopes(losses, coefficients.to(losses))
+        return {name: slope.double() for name, slope in slopes.items()}
 
-    def pull_back(self, coefficients: Tensor) -> dict[str, Tensor]:
-        found = self._slopes(self._losses, coefficients.to(self._losses))
-        return {name: slope.double() for name, slope in found.items()}
-
-
-@final
-class Together(Kept):
-    """One copy after the other, once."""
-
-    def losses(self) -> Tensor:
-        self._losses = torch.stack([self._loss(self._copy(k)) for k in range(self.noise.count)])
-        return self._checked(self._losses)
+    return copies.checked(losses), pull_back
 
 
 @final
-class Vectorized(Kept):
+@dataclass(frozen=True)
+class Together(Execution):
+    """One copy after the other, once; the graphs behind the hyperparameters are kept."""
+
+    def losses(self, copies: Copies) -> tuple[Tensor, PullBack]:
+        return _kept(copies, copies.losses())
+
+
+@final
+@dataclass(frozen=True)
+class Vectorized(Execution):
     """All copies in one call of `torch.func.vmap`: fast where the network is small for its device.
 
     Cannot: run a model or a loss that `vmap` refuses, such as one that branches on values.
     """
 
-    def losses(self) -> Tensor:
-        stacked = torch.stack([self._copy(k) for k in range(self.noise.count)])
-        self._losses = torch.func.vmap(self._loss, randomness="same")(stacked)
-        return self._checked(self._losses)
+    def losses(self, copies: Copies) -> tuple[Tensor, PullBack]:
+        stacked = torch.stack([copies[k] for k in range(len(copies))])
+        return _kept(copies, torch.func.vmap(copies.loss, randomness="same")(stacked))
 
 
-EXECUTIONS: dict[str, type[Copies]] = {
-    "streaming": Streamed,
+EXECUTIONS: dict[str, type[Execution]] = {
+    "streaming": Streaming,
     "together": Together,
     "vectorized": Vectorized,
 }

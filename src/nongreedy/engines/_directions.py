@@ -32,10 +32,10 @@ class Axes:
 
     def by_name(self, products: Tensor) -> dict[str, Tensor]:
         """Derivatives along the rows, shape (K,) -> name -> one for each coefficient."""
-        found = {n: rows.new_zeros(rows.shape[1]) for n, rows in self.directions.items()}
+        named = {n: rows.new_zeros(rows.shape[1]) for n, rows in self.directions.items()}
         for (name, index, _), product in zip(self._table, products, strict=True):
-            found[name][index] = product
-        return found
+            named[name][index] = product
+        return named
 
 
 def columns(schedule: Schedule, learn: Iterable[str], steps: int) -> list[tuple[str, int, int]]:

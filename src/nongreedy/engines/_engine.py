@@ -47,6 +47,10 @@ class Hypergradient:
 class Engine(Runner, abc.ABC):
     """Turns a run into a hypergradient.
 
+    An engine of your own defines `differentiate` and `sweep_cost`; `trajectory` where it wants the
+    visited states (:class:`Store` makes some), `inexact_because` where it is not exact. Its public
+    attributes are its settings, by which a study tells two searches apart.
+
     A plain rollout costs 1; `sweep_cost` is what `differentiate` adds, in the same unit (the worth
     of one plain run's gradients), so that every table can count whole costs.
 

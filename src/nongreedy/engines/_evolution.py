@@ -8,57 +8,53 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._copies import Copies
-from ._looks import Looks
+from ._copies import Copies, Execution
+from ._probes import Probes
 from ._run import Outcome
 
 
 @dataclass(frozen=True)
 class Evolution:
-    r"""What one evolutionary step found.
+    r"""What one evolutionary step says.
 
     Attributes:
         outcome: Validation loss and accuracy at :math:`\theta^*`.
-        losses, weights, coefficients: l, w and c, each of shape (K,), float64.
+        coefficients: c, shape (K,), float64.
         temperature: tau.
         gradients: Name -> h, in the value's shape, float64.
     """
 
     outcome: Outcome
-    losses: Tensor
-    weights: Tensor
     coefficients: Tensor
     temperature: float
     gradients: Mapping[str, Tensor]
 
 
 def evolve(
-    copies: Copies, parameters: Tensor, looks: Looks, step: int, temperature: float, relative: bool
+    copies: Copies,
+    execution: Execution,
+    parameters: Tensor,
+    probes: Probes,
+    temperature: float,
+    relative: bool,
 ) -> Evolution:
     r"""Weigh the copies by their losses and differentiate the validation loss of their mean.
 
-    .. math:: w = \mathrm{softmax}(-l / \tau), \qquad
-              \theta^* = \theta + \sum_k w_k \epsilon_k, \qquad
-              s_k = \langle \nabla L_\mathrm{val}(\theta^*), \epsilon_k \rangle
-
-    .. math:: h = \sum_k c_k \frac{dl_k}{dh}, \qquad
-              c_k = -\frac{w_k}{\tau} \Big( s_k - \sum_j w_j s_j \Big)
-
-    First-order derivatives only: the chain through the softmax is in the K numbers c, which sum to
-    zero.
+    The formulas are those of :class:`EvoGrad`. First-order derivatives only: the chain through the
+    softmax is in the K numbers c, which sum to zero.
 
     Args:
         parameters: theta, shape (P,).
         temperature: tau, or with `relative` its ratio to the losses' standard deviation.
     """
-    losses, noise = copies.losses(), copies.noise
+    (losses, pull_back), noise, step = execution.losses(copies), copies.noise, copies.step
     tau = temperature * (_scatter(losses, step) if relative else 1.0)
     weights = torch.softmax(-losses / tau, 0)
-    outcome, gradient = looks.gradient(parameters + noise.mean(weights), step)
-    products = torch.stack([gradient @ noise(k) for k in range(noise.count)]).cpu().double()
+    outcome, gradient = probes.gradient(parameters + noise.mean(weights), step)
+    products = torch.stack([gradient @ noise.of(k) for k in range(noise.count)]).cpu().double()
     coefficients = -weights / tau * (products - weights @ products)
-    gradients = copies.pull_back(coefficients)
-    return Evolution(outcome, losses, weights, coefficients, tau, gradients)
+    gradients = pull_back(coefficients)
+    return Evolution(outcome, coefficients, tau, gradients)
 
 
 def _scatter(losses: Tensor, step: int) -> float:

@@ -90,13 +90,13 @@ class FiniteDifference(Engine):
         progress = progress_of(on_step)
         wanted = [(name, j) for name in learn for j in range(len(schedule[name]))]
         saved = progress.begin(DIFFERENCES)
-        found: list[float] = saved["found"] if saved else []
-        for name, j in wanted[len(found) :]:
-            found.append(self._one(run, schedule, name, j, progress))
+        slopes: list[float] = saved["slopes"] if saved else []
+        for name, j in wanted[len(slopes) :]:
+            slopes.append(self._one(run, schedule, name, j, progress))
             if progress.due(DIFFERENCES):
-                progress.keep(DIFFERENCES, len(found), {"found": found})
+                progress.keep(DIFFERENCES, len(slopes), {"slopes": slopes})
         gradients = {name: torch.zeros(len(schedule[name]), dtype=torch.float64) for name in learn}
-        for (name, j), slope in zip(wanted, found, strict=True):
+        for (name, j), slope in zip(wanted, slopes, strict=True):
             gradients[name][j] = slope
         return Hypergradient(rollout.outcome.loss, rollout.outcome.accuracy, gradients)
 

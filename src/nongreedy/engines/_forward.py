@@ -90,7 +90,7 @@ class Forward(TangentEngine):
 
     def __post_init__(self) -> None:
         if self.chunk is not None:
-            check_whole("chunk", self.chunk, 1, " None is allowed, too.")
+            check_whole("chunk", self.chunk, also=" or None")
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """One run for the graph and two for each column, while it is started."""

@@ -18,8 +18,8 @@ from ..schedules import Schedule
 from ._directions import Axes
 from ._engine import Hypergradient
 from ._forward import Forward
-from ._looks import Looks
-from ._online import OnlineEngine, look_along
+from ._online import OnlineEngine, probed_along
+from ._probes import Probes
 from ._progress import OnStep, ignore
 from ._run import Run
 from ._sensitivity import OneStep, Sensitivity, Transported, is_direct
@@ -31,7 +31,7 @@ class Greedy(OnlineEngine):
     r"""Biased hypergradients that judge a step by the validation loss soon after it.
 
     With :math:`A_t, B_t` the Jacobians of step t by state and by hyperparameters, and K the set of
-    states that are looked at:
+    states whose validation loss is probed:
 
     .. math:: Z_{t+1} = \mu A_t Z_t + B_t \partial_c h_t, \qquad
               G = \sum_{k \in K} \nabla L_\mathrm{val}(\theta_k) Z_k
@@ -39,22 +39,22 @@ class Greedy(OnlineEngine):
                   \nabla L_\mathrm{val}(\theta_k)\, A_{k-1} \cdots A_{t+1} B_t\, \partial_c h_t
 
     * ``mu=0``, one step: ``per_step[name][t]`` is
-      :math:`d L_\mathrm{val}(\theta_{t+1}) / d h_t` if that state is looked at, else 0, and
+      :math:`d L_\mathrm{val}(\theta_{t+1}) / d h_t` if that state is probed, else 0, and
       ``gradients`` is its projection on the basis. For an optimizer's hyperparameters it costs one
-      validation gradient per look and no Hessian; for the task's own, of any size, one
+      validation gradient per probe and no Hessian; for the task's own, of any size, one
       Hessian-vector product more (T1-T2).
-    * ``0 < mu < 1``, discounted: a look that comes d steps after a step's own counts
+    * ``0 < mu < 1``, discounted: a probe that comes d steps after a step's own counts
       :math:`\mu^d`. The bias falls and the variance grows with mu. Costs as `Forward`.
-    * ``mu=1``: every look is differentiated through the whole run so far. With ``every=None`` this
+    * ``mu=1``: every probe is differentiated through the whole run so far. With ``every=None`` this
       is :class:`Forward`, exactly.
 
-    `value` is the loss on all validation data at the end of the run, whatever was looked at.
+    `value` is the loss on all validation data at the end of the run, whatever was probed.
 
     Args:
         mu: Discount of the transport, in [0, 1].
-        every: Steps from one look to the next, counted back from the last step, which always is
-            looked at; None looks at the last step only.
-        batch: Validation examples per look, a function of (seed, step); None looks at all.
+        every: Steps from one probe to the next, counted back from the last step, which always is
+            probed; None probes the last step only.
+        batch: Validation examples per probe, a function of (seed, step); None is all.
         chunk: As in :class:`Forward`.
 
     Raises:
@@ -62,7 +62,7 @@ class Greedy(OnlineEngine):
         DataError: A batch larger than the validation data.
         DivergedError: A non-finite loss, tangent or derivative.
 
-    Source: arXiv:1703.04782 (one step; there the next training batch is looked at),
+    Source: arXiv:1703.04782 (one step; there the next training batch is probed),
     arXiv:1703.01785 (mu = 1), arXiv:1910.08525 (mu between).
 
     .. code-block:: bibtex
@@ -119,40 +119,40 @@ class Greedy(OnlineEngine):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), also=" or None")
 
-    def looks(self, run: Run) -> Looks:
-        """When and on what this run's validation loss is looked at."""
-        return Looks(run, self.every, self.batch)
+    def probes(self, run: Run) -> Probes:
+        """When and on what this run's validation loss is probed."""
+        return Probes(run, self.every, self.batch)
 
     def sensitivity(self, run: Run, learn: Iterable[str]) -> Sensitivity:
-        """What goes along with a run to be read at each look."""
+        """What goes along with a run to be read at each probe."""
         if self.mu == 0:
             return OneStep(run, learn)
         return Transported(run, learn, self.mu, self.chunk)
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str | None:
-        """Exact only with mu = 1 and one look, at the end of the run."""
+        """Exact only with mu = 1 and one probe, at the end of the run."""
         if self.mu == 1 and (self.every is None or self.every >= run.steps) and self.batch is None:
             return None
         if self.mu == 0:
             return "greedy: each step is judged by the validation loss right after it"
-        return f"greedy: discounted by mu = {self.mu}, or looked at before the end of the run"
+        return f"greedy: discounted by mu = {self.mu}, or probed before the end of the run"
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
-        """The run again, with its looks; and with tangents, if mu is not 0."""
-        learn, looks = list(learn), self.looks(run)
+        """The run again, with its probes; and with tangents, if mu is not 0."""
+        learn, probes = list(learn), self.probes(run)
         if not self._steps_alone(run, learn):
-            return Forward(self.chunk).sweep_cost(run, schedule, learn) + looks.cost
+            return Forward(self.chunk).sweep_cost(run, schedule, learn) + probes.cost
         # Through the raw gradient: once more, with its graph, and its derivative, worth two.
-        curved = 0.0 if is_direct(run, learn) else 3.0 * looks.count / run.steps
-        return 1.0 + curved + looks.cost
+        curved = 0.0 if is_direct(run, learn) else 3.0 * probes.count / run.steps
+        return 1.0 + curved + probes.cost
 
     def hypergradient(
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
-        """Train once and look ahead at every step."""
+        """Train once and probe ahead at every step."""
         learn = list(learn)
         if self._steps_alone(run, learn):
-            return look_along(self, run, schedule, learn, on_step)
+            return probed_along(self, run, schedule, learn, on_step)
         return self._transported(run, schedule, learn, on_step)
 
     def _steps_alone(self, run: Run, learn: Iterable[str]) -> bool:
@@ -162,17 +162,17 @@ class Greedy(OnlineEngine):
     def _transported(
         self, run: Run, schedule: Schedule, learn: list[str], on_step: OnStep
     ) -> Hypergradient:
-        looks, axes = self.looks(run), Axes(schedule, learn, run.steps)
+        probes, axes = self.probes(run), Axes(schedule, learn, run.steps)
         total = torch.zeros(len(axes.starts), dtype=torch.float64)
 
-        def look(t: int, state: Tensor, tangents: Tensor) -> None:
-            if looks.after(t):
-                _, gradient = looks.gradient(state[0], t)
+        def probe(t: int, state: Tensor, tangents: Tensor) -> None:
+            if probes.after(t):
+                _, gradient = probes.gradient(state[0], t)
                 total.add_((tangents[:, 0] @ gradient).double().cpu())
             # A step is linear in its tangents: discounting them before it discounts its Jacobian.
             tangents.mul_(self.mu)
 
         outcome, _ = Forward(self.chunk).push(
-            run, schedule, axes.directions, axes.starts, on_step, look
+            run, schedule, axes.directions, axes.starts, on_step, probe
         )
         return Hypergradient(outcome.loss, outcome.accuracy, axes.by_name(total))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import final
 
 import torch
 from torch import Tensor
 
-from ..errors import SolveError, check_name, check_number, check_whole
+from ..errors import SolveError, check_number, check_whole
 from ..schedules import Schedule
 from ._adjoint import AdjointSums
 from ._engine import Engine, Hypergradient
-from ._linear_solver import SOLVERS, LinearSolver, Nystrom
+from ._leaf import leaf_from
+from ._linear_solver import SOLVERS, LinearSolver, Neumann
 from ._linearized import Linearized
 from ._loss_only import refuse_initialization, refuse_settings
 from ._progress import OnStep, ignore
@@ -44,17 +45,17 @@ class Implicit(Engine):
     :math:`\| (H + d I) x - g \| / \| g \|` of the solve is kept as ``residual``.
 
     Args:
-        solver: ``"neumann"`` (settings `iterations`, `scale`), ``"cg"`` (`iterations`,
-            `tolerance`; a positive definite system only) or ``"nystrom"`` (`rank`).
+        solver: `Neumann(iterations, scale)`, `ConjugateGradients(iterations, tolerance)` for a positive
+            definite system only, `Nystrom(rank)`, or one of your own. Or a short name: ``"neumann"``,
+            ``"cg"``, ``"nystrom"``.
         batches: n; an epoch's number of steps averages over all training data.
-        damping: d, added to the Hessian; must be positive for ``"nystrom"``.
-        iterations, scale, tolerance, rank: The solver's own; None is its default (100, 0.1, 1e-10,
-            10).
+        damping: d, added to the Hessian; None is the solver's own: 0.01 for `Nystrom`, which needs a
+            positive one, else 0.
 
     Raises:
         ValueError: Bad settings; a setting of the optimizer, or a hyperparameter that enters the
             initialization; an optimizer with weight decay, whose fixed point is not L's minimum.
-        SolveError: An indefinite Hessian met by ``"cg"``, or a solution that is worse than none.
+        SolveError: An indefinite Hessian met by `ConjugateGradients`, or a solution that is worse than none.
 
     Source: arXiv:1911.02590 (Neumann), arXiv:1602.02355 (conjugate gradients), arXiv:2302.09726
     (Nystrom).
@@ -63,46 +64,30 @@ class Implicit(Engine):
     resolve when in the run a value acted.
 
     Example:
-        >>> Implicit("cg", batches=5).iterations is None  # the solver's default
-        True
+        >>> Implicit(Neumann(iterations=20, scale=0.05), batches=5).shift
+        0.0
     """
 
-    solver: str = "neumann"
+    solver: LinearSolver | str = field(default_factory=Neumann)
     batches: int = 1
     damping: float | None = None
-    iterations: int | None = None
-    scale: float | None = None
-    tolerance: float | None = None
-    rank: int | None = None
 
     def __post_init__(self) -> None:
-        check_name("solver", self.solver, SOLVERS)
+        object.__setattr__(self, "solver", self.method)
         check_whole("batches", self.batches)
-        low_rank = SOLVERS[self.solver] is Nystrom
-        why = " Nystrom divides by it." if low_rank else ""
-        check_number("damping", self.shift, why, zero=not low_rank)
-        given = {name: getattr(self, name) for name in ("iterations", "scale", "tolerance", "rank")}
-        known = {field.name for field in fields(SOLVERS[self.solver])}
-        for name, value in given.items():
-            if value is not None and name not in known:
-                raise ValueError(
-                    f"`{name}` is not a setting of solver={self.solver!r}, but got {value!r}. Its "
-                    f"settings are: {', '.join(sorted(known))}."
-                )
-        _ = self.method  # checks the solver's own settings
+        divides = self.method.divides
+        why = f" {type(self.method).__name__} divides by it." if divides else ""
+        check_number("damping", self.shift, why, zero=not divides)
+
+    @property
+    def method(self) -> LinearSolver:
+        """The solver, also where its short name was given."""
+        return leaf_from("solver", self.solver, LinearSolver, SOLVERS)
 
     @property
     def shift(self) -> float:
         """d, settled."""
-        default = 0.01 if self.solver == "nystrom" else 0.0
-        return default if self.damping is None else self.damping
-
-    @property
-    def method(self) -> LinearSolver:
-        """The solver with its settings."""
-        kind = SOLVERS[self.solver]
-        given = {field.name: getattr(self, field.name) for field in fields(kind)}
-        return kind(**{name: value for name, value in given.items() if value is not None})
+        return self.method.damping if self.damping is None else self.damping
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
         """It differentiates the minimum that training leads to, not the run."""
@@ -142,7 +127,7 @@ class Implicit(Engine):
         residual = rest.norm().item() / size
         if not residual < 1:
             raise SolveError(
-                f"solver={self.solver!r} ended with a relative residual of {residual:.3g}, no better "
+                f"{self.method!r} ended with a relative residual of {residual:.3g}, no better "
                 f"than no solution at all. {self.method.advice}"
             )
         return solution, residual

@@ -11,16 +11,25 @@ import torch
 from torch import Tensor
 
 from ..errors import SolveError, check_number, check_whole
+from ..schedules import Value
 from ..task._data_plan import COLUMNS, generator
 
 Product = Callable[[Tensor], Tensor]  # v -> H v, shapes (P,)
 
 
 @dataclass(frozen=True)
-class LinearSolver(abc.ABC):
-    """Solves a symmetric linear system. Leaves are its methods, each with its own settings."""
+class LinearSolver(Value, abc.ABC):
+    """Solves a symmetric linear system. Leaves are its methods, each with its own settings.
+
+    Class attributes:
+        advice: What to change where a solution is worse than none.
+        damping: Added to the Hessian where none is given; one that divides by it needs a positive one.
+        divides: Whether it does.
+    """
 
     advice: ClassVar[str]
+    damping: ClassVar[float] = 0.0
+    divides: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -168,6 +177,8 @@ class Nystrom(LinearSolver):
 
     rank: int = 10
 
+    damping: ClassVar[float] = 0.01
+    divides: ClassVar[bool] = True
     advice: ClassVar[str] = "Raise `rank`, or `damping`: what the columns miss is divided by it."
 
     def __post_init__(self) -> None:

@@ -70,11 +70,11 @@ class Linearized:
     @functools.cached_property
     def _slopes(self) -> dict[str, Tensor]:
         """Derivatives of the loss by the hyperparameters, with their graph: one for all tangents."""
-        found = torch.autograd.grad(
+        slopes = torch.autograd.grad(
             self.loss,
             list(self.hypers.values()),
             create_graph=True,
             allow_unused=True,
             materialize_grads=True,
         )
-        return dict(zip(self.hypers, found, strict=True))
+        return dict(zip(self.hypers, slopes, strict=True))

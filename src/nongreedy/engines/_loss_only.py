@@ -32,7 +32,7 @@ def refuse_initialization(run: Run, values: Values, learn: Iterable[str], advice
     start = run.initial_parameters({**values, **leaves})
     if not leaves or not start.requires_grad:
         return
-    found = torch.autograd.grad(start.sum(), list(leaves.values()), allow_unused=True)
-    names = [name for name, slope in zip(leaves, found, strict=True) if slope is not None]
+    slopes = torch.autograd.grad(start.sum(), list(leaves.values()), allow_unused=True)
+    names = [name for name, slope in zip(leaves, slopes, strict=True) if slope is not None]
     if names:
         raise ValueError(f"{', '.join(names)}: enters the initialization. {advice}")

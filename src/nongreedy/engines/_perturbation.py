@@ -3,95 +3,200 @@
 from __future__ import annotations
 
 import abc
-from typing import final
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
+from ..errors import DivergedError, check_number, check_whole
+from ..schedules import Value
 from ..task._data_plan import COPIES, generator
-from ._run import Run
-
-VALIDATION_GRADIENT = "validation_gradient"
-DRAWS = {"rademacher": torch.sign, "gaussian": lambda normal: normal}
-NOISES = (*DRAWS, VALIDATION_GRADIENT)
+from ._probes import Probes
+from ._run import Outcome, Run
 
 
-class Perturbations(abc.ABC):
+@dataclass(frozen=True)
+class Perturbations:
     r"""The noise :math:`\epsilon_k`, shape (P,), of copy k: made anew at each call, never stored.
 
     Attributes:
         count: K.
         power: :math:`\eta_\mathrm{eff} \tau`: what the one-step hypergradient at unit learning rate
             is multiplied by, times the temperature.
+        of: The noise of copy k.
     """
 
     count: int
     power: float
-
-    @abc.abstractmethod
-    def __call__(self, k: int) -> Tensor:
-        """The noise of copy k."""
+    of: Callable[[int], Tensor]
 
     def mean(self, weights: Tensor) -> Tensor:
         r""":math:`\sum_k w_k \epsilon_k`, one copy after the other."""
-        total = float(weights[0]) * self(0)
+        total = float(weights[0]) * self.of(0)
         for k in range(1, self.count):
-            total.add_(self(k), alpha=float(weights[k]))
+            total.add_(self.of(k), alpha=float(weights[k]))
         return total
 
 
+class Noise(Value, abc.ABC):
+    """How the copies of :class:`EvoGrad` are perturbed: settings alone.
+
+    Attributes:
+        sigma: Size of the noise.
+        copies: K.
+
+    Class attributes:
+        gradients: Of the validation loss, which each probe takes to draw the copies.
+    """
+
+    sigma: float
+    copies: int
+    gradients: ClassVar[int] = 0
+
+    @abc.abstractmethod
+    def around(
+        self, run: Run, parameters: Tensor, step: int, probes: Probes, mask: Tensor | None
+    ) -> Perturbations | Outcome:
+        """The copies' noise at these parameters, shape (P,).
+
+        Args:
+            mask: Ones where parameters are perturbed, shape (P,), or None for all.
+
+        Returns:
+            Where the validation loss is level, so that every derivative is zero, the outcome there.
+        """
+
+
 @final
-class Drawn(Perturbations):
+@dataclass(frozen=True)
+class Opposite(Noise):
+    r"""Both ways along the validation gradient: :math:`\epsilon = \pm \sigma\, g / |g|`.
+
+    The two copies see exactly what the one-step hypergradient asks for: DARTS' central difference in
+    evolutionary form, exact to second order in sigma.
+
+    Args:
+        sigma: Length of the whole vector.
+
+    Raises:
+        ValueError: A sigma that is not a positive finite number.
+
+    Source: arXiv:1806.09055.
+
+    .. code-block:: bibtex
+
+        @inproceedings{liu2019darts,
+          author    = {Liu, Hanxiao and Simonyan, Karen and Yang, Yiming},
+          title     = {{DARTS}: Differentiable Architecture Search},
+          booktitle = {International Conference on Learning Representations},
+          year      = {2019}, eprint = {1806.09055}, archivePrefix = {arXiv}
+        }
+
+    Cannot: do without a second validation gradient per probe.
+
+    Example:
+        >>> Opposite(sigma=0.1)
+        Opposite(sigma=0.1)
+    """
+
+    sigma: float = 1e-2
+    copies: int = field(default=2, init=False, repr=False, compare=False)
+
+    gradients: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_number("sigma", self.sigma)
+
+    def around(
+        self, run: Run, parameters: Tensor, step: int, probes: Probes, mask: Tensor | None
+    ) -> Perturbations | Outcome:
+        outcome, direction = probes.gradient(parameters, step)
+        direction = direction if mask is None else direction * mask
+        length = direction.norm().item()
+        if not math.isfinite(length):
+            raise DivergedError("validation gradient", step, run.steps)
+        if length == 0:
+            return outcome
+        noise = direction * (self.sigma / direction.norm())
+        return Perturbations(2, self.sigma**2, lambda k: -noise if k else noise.clone())
+
+
+@dataclass(frozen=True)
+class Drawn(Noise):
     r"""Random noise, a function of (seed, step, k).
 
     .. math:: E[h] = \frac{\sigma^2 (K - 1)}{K \tau} h_\mathrm{T1T2}, \qquad
               \frac{\sigma^2}{\tau} h_\mathrm{T1T2} \text{ for antithetic pairs}
 
     Args:
-        kind: A name in `DRAWS`.
-        mask: Ones where parameters are perturbed, shape (P,), or None for all.
+        sigma: Size of each entry.
+        copies: K, at least 2.
         antithetic: Copies come in pairs of opposite noise, so that their mean is zero exactly.
+
+    Raises:
+        ValueError: A sigma that is not a positive finite number; fewer than two copies; an odd number of
+            antithetic ones.
+
+    Source: arXiv:2106.10575.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        step: int,
-        kind: str,
-        count: int,
-        sigma: float,
-        mask: Tensor | None,
-        antithetic: bool,
-    ):
-        self._run, self._step, self._draw, self._sigma = run, step, DRAWS[kind], sigma
-        self._mask, self._antithetic, self.count = mask, antithetic, count
-        self.power = sigma**2 * (1.0 if antithetic else (count - 1) / count)
+    sigma: float = 1e-3
+    copies: int = 2
+    antithetic: bool = False
 
-    def __call__(self, k: int) -> Tensor:
-        number, opposite = divmod(k, 2) if self._antithetic else (k, 0)
-        source = generator(self._run.seed, COPIES, self._step, number)
-        size = sum(self._run.module.sizes)
-        normal = torch.randn(size, generator=source, dtype=self._run.dtype)
-        noise = self._draw(normal).mul_(-self._sigma if opposite else self._sigma)
-        noise = noise.to(self._run.task.device)
-        return noise if self._mask is None else noise * self._mask
+    def __post_init__(self) -> None:
+        check_number("sigma", self.sigma)
+        check_whole("copies", self.copies, 2)
+        if self.antithetic and self.copies % 2:
+            raise ValueError(
+                f"Antithetic copies come in pairs, but got copies={self.copies}. "
+                f"Use {self.copies + 1}, or antithetic=False."
+            )
+
+    def around(
+        self, run: Run, parameters: Tensor, step: int, probes: Probes, mask: Tensor | None
+    ) -> Perturbations | Outcome:
+        del parameters, probes
+
+        def noise(k: int) -> Tensor:
+            number, opposite = divmod(k, 2) if self.antithetic else (k, 0)
+            source, size = generator(run.seed, COPIES, step, number), sum(run.module.sizes)
+            normal = torch.randn(size, generator=source, dtype=run.dtype)
+            made = self.draw(normal).mul_(-self.sigma if opposite else self.sigma)
+            made = made.to(run.task.device)
+            return made if mask is None else made * mask
+
+        share = 1.0 if self.antithetic else (self.copies - 1) / self.copies
+        return Perturbations(self.copies, self.sigma**2 * share, noise)
+
+    @abc.abstractmethod
+    def draw(self, normal: Tensor) -> Tensor:
+        """Entries of size one, from standard normal ones."""
 
 
 @final
-class Opposite(Perturbations):
-    r"""Both ways along one direction: :math:`\epsilon = \pm \delta\, g / |g|`.
+@dataclass(frozen=True)
+class Rademacher(Drawn):
+    """Signs, as in the paper: sigma * sign(normal). Settings as in :class:`Drawn`."""
 
-    Along the validation gradient the copies see exactly what the one-step hypergradient asks for:
-    DARTS' central difference in evolutionary form (arXiv:1806.09055).
+    def draw(self, normal: Tensor) -> Tensor:
+        return torch.sign(normal)
 
-    Args:
-        direction: g, shape (P,), not zero.
-    """
 
-    count = 2
+@final
+@dataclass(frozen=True)
+class Gaussian(Drawn):
+    """Normal numbers: sigma * normal. Settings as in :class:`Drawn`."""
 
-    def __init__(self, direction: Tensor, delta: float):
-        self._noise, self.power = direction * (delta / direction.norm()), delta**2
+    def draw(self, normal: Tensor) -> Tensor:
+        return normal
 
-    def __call__(self, k: int) -> Tensor:
-        return -self._noise if k else self._noise.clone()
+
+NOISES: dict[str, type[Noise]] = {
+    "validation_gradient": Opposite,
+    "rademacher": Rademacher,
+    "gaussian": Gaussian,
+}

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import nearest_name
 from ..optimizers import Optimizer
-from ..schedules import Default, Hyperparameter, Schedule
+from ..schedules import Default, Hyperparameter, Schedule, identity
 from ..schedules._hyperparameter import learned
 from ..task import Task
 from ..task._data_plan import checksum
@@ -142,12 +142,12 @@ class Problem:
         return replace(self, task=task)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What a repetition needs, as JSON: settings in names and numbers, data and model by a checksum."""
+        """What a repetition needs, as JSON: settings by identity, data and model by a checksum."""
         task = self.task
         batch = task.plan.batch(0, 0, torch.device("cpu"), torch.float32)
         judged = task.validation.fetch(outer_slices(task.validation.count)[0])
         return {
-            "optimizer": repr(self.optimizer),
+            "optimizer": identity(self.optimizer),
             "steps": self.steps,
             "dtype": str(self.dtype),
             "device": str(task.device),

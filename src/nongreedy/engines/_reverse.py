@@ -18,10 +18,12 @@ from ..schedules import Schedule
 from ._adjoint import AdjointSums, pull_back
 from ._engine import Engine, Hypergradient
 from ._explosion import AdjointNorms, checked_limit, shown, swept_backwards
+from ._leaf import leaf_from
 from ._progress import OnStep, ignore, progress_of
 from ._run import Run, at
 from ._runner import Rollout
-from ._trajectory import STORES, Trajectory, checked_store, choose_store, states_held
+from ._store import STORES, Auto, Store
+from ._trajectory import Trajectory
 
 SWEEP = "reverse sweep"  # name of the loop, for whoever keeps its state
 
@@ -40,9 +42,10 @@ class Reverse(Engine):
     hyperparameter or a hundred thousand.
 
     Args:
-        store: ``"device"``, ``"host"``, ``"disk"`` keep all T states; ``"checkpoint"`` keeps
-            :math:`2\sqrt T` and computes the others again (one more run); ``"auto"`` picks by the
-            bytes that are free.
+        store: `Device()`, `Host()`, `Disk()` keep all T states; `Checkpoints()` keeps
+            :math:`2\sqrt T` and computes the others again (one more run); `Auto()` picks by the bytes
+            that are free. Or a short name: ``"device"``, ``"host"``, ``"disk"``, ``"checkpoint"``,
+            ``"auto"``.
         growth_limit: How many times as large as the gradient of the outer loss the adjoint of the
             weights may become before it ends the sweep; None is what the precision bears
             (:mod:`nongreedy.engines._explosion`), 8e6 in float32 and 5e15 in float64. ``math.inf``
@@ -56,48 +59,40 @@ class Reverse(Engine):
     Source: arXiv:2007.07869, section 3, the problem (:cite:`micaelli2021gradient`);
     arXiv:1703.01785, algorithm 1 (:cite:`franceschi2017forward`).
 
-    .. code-block:: bibtex
-        :caption: if store == "checkpoint"
-
-        @misc{engstrom2025optimizing,
-          author    = {Engstrom, Logan and Ilyas, Andrew and Chen, Benjamin and Feldmann, Axel
-                       and Moses, William and Madry, Aleksander},
-          title     = {Optimizing {ML} Training with Metagradient Descent},
-          year      = {2025}, eprint = {2503.13751}, archivePrefix = {arXiv}
-        }
-
     Cannot: stop early with a partial hypergradient; differentiate kernels that lack a second
     derivative.
 
     Example:
-        >>> Reverse(store="checkpoint")
-        Reverse(store='checkpoint')
+        >>> Reverse("auto") == Reverse(Auto())
+        True
     """
 
-    store: str = "auto"
+    store: Store | str = field(default_factory=Auto)
     growth_limit: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        checked_store(self.store)
+        object.__setattr__(self, "store", self.place)
         checked_limit(self.growth_limit)
 
     def __repr__(self) -> str:
         return shown("Reverse", self.growth_limit, store=self.store)
 
-    def _chosen(self, run: Run) -> str:
-        return choose_store(self.store, run.state_bytes, run.steps, run.task.device)
+    @property
+    def place(self) -> Store:
+        """The store, also where its short name was given."""
+        return leaf_from("store", self.store, Store, STORES)
 
     def trajectory(self, run: Run) -> Trajectory:
-        """An empty trajectory of the chosen store."""
-        return STORES[self._chosen(run)](run.steps)
+        """An empty trajectory of the store."""
+        return self.place.trajectory(run)
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
-        """A gradient once more and its derivative, worth two: 3. From checkpoints also the step: 4."""
-        return 4.0 if self._chosen(run) == "checkpoint" else 3.0
+        """A gradient once more and its derivative, worth two: 3; and what the store computes again."""
+        return 3.0 + self.place.settled(run).replay_cost
 
     def states_held(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """Those that the store keeps on the device."""
-        return states_held(self._chosen(run), run.state_bytes, run.steps)
+        return self.place.states_held(run)
 
     def differentiate(
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore

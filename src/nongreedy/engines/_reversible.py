@@ -18,7 +18,7 @@ from ._engine import Engine, Hypergradient
 from ._explosion import checked_limit, shown
 from ._integers import Reversal, program_for
 from ._integers.fixed_point import DEFAULT_BITS
-from ._integers.state import IntegerState, Plan
+from ._integers.state import Factors, IntegerState
 from ._progress import OnState, OnStep, ignore
 from ._reverse import Reverse
 from ._run import Run, at
@@ -126,7 +126,7 @@ class Reversible(Engine):
         """Train once, in integers."""
         given = run.values(schedule)
         reversal = self.reversal(run, given)
-        rational = {n: v.to(run.dtype) for n, v in reversal.state.plan.values.items()}
+        rational = {n: v.to(run.dtype) for n, v in reversal.state.factors.values.items()}
         values = {**given, **rational}
         state, losses = reversal.state.floats(), []
         with run.isolated():
@@ -157,8 +157,10 @@ class Reversible(Engine):
             )
         program = program_for(run.optimizer)
         settings = {n: v.double() for n, v in values.items() if n not in run.task.learnable}
-        plan, first = Plan.settle(program, settings, self.denominator), at(values, 0)
-        state = IntegerState(program, plan, run.optimizer, run.initial(first), self.fraction_bits)
+        factors, first = Factors.settle(program, settings, self.denominator), at(values, 0)
+        state = IntegerState(
+            program, factors, run.optimizer, run.initial(first), self.fraction_bits
+        )
 
         def gradient_at(parameters: Tensor, step: int) -> Tensor:
             return run.gradient(parameters, step, at(values, step))[1]

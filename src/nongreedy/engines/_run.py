@@ -103,10 +103,10 @@ class Run:
         start = self.initial_parameters({**values, **own})
         if not start.requires_grad:
             return {}
-        found = torch.autograd.grad(
+        slopes = torch.autograd.grad(
             start, list(own.values()), adjoint, allow_unused=True, materialize_grads=True
         )
-        return dict(zip(own, found, strict=True))
+        return dict(zip(own, slopes, strict=True))
 
     def push_initial(self, values: Values, moved: Values) -> Tensor:
         """Tangents of theta_0, shape (K, P), where the task's hyperparameters have tangents `moved`.

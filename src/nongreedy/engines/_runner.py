@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..schedules import Schedule
+from ..schedules import Schedule, Value
 from ._progress import OnState, OnStep, ignore, progress_of
 from ._run import Outcome, Run, at
 from ._trajectory import Trajectory
@@ -43,10 +43,12 @@ class Rollout:
         return self.final
 
 
-class Runner:
+class Runner(Value):
     """Trains once under a schedule, by the steps of the run. Leaves train in other ways.
 
-    Knows nothing of derivatives; an :class:`Engine` is a runner that also differentiates.
+    Knows nothing of derivatives; an :class:`Engine` is a runner that also differentiates. A runner is a
+    value: two of one class and the same settings, which are its public attributes, are equal, and a
+    study tells those apart whose settings differ.
 
     Example:
         >>> import torch, nongreedy as ng

@@ -13,7 +13,7 @@ from ..errors import DivergedError
 from ..schedules import Variable
 from ._adjoint import pull_back
 from ._forward import Forward
-from ._looks import Looks
+from ._probes import Probes
 from ._run import Outcome, Run
 
 Values = Mapping[str, Tensor]
@@ -27,8 +27,8 @@ class Sensitivity(abc.ABC):
         """The next state, shape (slots, P); takes note of how it depends on `values`."""
 
     @abc.abstractmethod
-    def look(
-        self, looks: Looks, state: Tensor, values: Values, step: int
+    def probe(
+        self, probes: Probes, state: Tensor, values: Values, step: int
     ) -> tuple[Outcome, dict[str, Tensor]]:
         """What validation says at this state, and name -> derivative, in the value's shape."""
 
@@ -36,10 +36,10 @@ class Sensitivity(abc.ABC):
 class Readable(Sensitivity):
     """A sensitivity of the present theta: of the validation loss it needs the gradient there."""
 
-    def look(
-        self, looks: Looks, state: Tensor, values: Values, step: int
+    def probe(
+        self, probes: Probes, state: Tensor, values: Values, step: int
     ) -> tuple[Outcome, dict[str, Tensor]]:
-        outcome, gradient = looks.gradient(state[0], step)
+        outcome, gradient = probes.gradient(state[0], step)
         return outcome, self.read(gradient)
 
     @abc.abstractmethod
@@ -113,8 +113,8 @@ class Transported(Readable):
 
     def read(self, gradient: Tensor) -> dict[str, Tensor]:
         products = self._tangents[:, 0] @ gradient
-        found = dict(zip(self._learn, products, strict=True))
-        return _checked(found, self._step, self._run.steps)
+        derivatives = dict(zip(self._learn, products, strict=True))
+        return _checked(derivatives, self._step, self._run.steps)
 
 
 def is_direct(run: Run, learn: Iterable[str]) -> bool:
@@ -122,9 +122,9 @@ def is_direct(run: Run, learn: Iterable[str]) -> bool:
     return set(learn) <= set(run.optimizer.learnable)
 
 
-def _checked(found: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
+def _checked(derivatives: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
     """The derivatives, if all are finite."""
-    for name, value in found.items():
+    for name, value in derivatives.items():
         if not bool(value.isfinite().all()):
             raise DivergedError(f"greedy hypergradient (of {name})", step, steps)
-    return found
+    return derivatives

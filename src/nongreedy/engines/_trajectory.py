@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import abc
 import math
-import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..errors import ReplayError, nearest_name
+from ..errors import ReplayError
 
 Replay = Callable[[Tensor, int], Tensor]  # (s_t, t) -> s_{t+1}, bit for bit
 CAUSES = (
@@ -35,28 +33,14 @@ class Trajectory(abc.ABC):
         """Yield (t, s_t) for t = T-1 .. 0."""
 
 
-class OnDevice(Trajectory):
-    """Every state, where it was made."""
+class InMemory(Trajectory):
+    """Every state, where it was made, or copied to the host."""
 
-    def __init__(self, steps: int):
-        self.states: list[Tensor] = []
-
-    def append(self, state: Tensor) -> None:
-        self.states.append(state)
-
-    def backwards(self, final: Tensor, replay: Replay) -> Iterator[tuple[int, Tensor]]:
-        for t in reversed(range(len(self.states))):
-            yield t, self.states[t]
-
-
-class OnHost(Trajectory):
-    """Every state, in host memory."""
-
-    def __init__(self, steps: int):
-        self.states: list[Tensor] = []
+    def __init__(self, on_host: bool = False):
+        self._on_host, self.states = on_host, list[Tensor]()
 
     def append(self, state: Tensor) -> None:
-        self.states.append(state.to("cpu", copy=True))
+        self.states.append(state.to("cpu", copy=True) if self._on_host else state)
 
     def backwards(self, final: Tensor, replay: Replay) -> Iterator[tuple[int, Tensor]]:
         for t in reversed(range(len(self.states))):
@@ -96,7 +80,7 @@ def _memory(state: Tensor) -> memoryview:
     return state.detach().view(-1).view(torch.uint8).numpy().data
 
 
-class Checkpoints(Trajectory):
+class Checkpointed(Trajectory):
     """Every k-th state, k about the square root of T; the others are computed again.
 
     Peak memory is about ``2 sqrt(T)`` states and the cost one more run. The end of each replayed
@@ -106,6 +90,7 @@ class Checkpoints(Trajectory):
     def __init__(self, steps: int, interval: int | None = None):
         self.interval = interval or max(1, math.isqrt(max(steps - 1, 1)) + 1)
         self.kept: list[Tensor] = []
+        self.most = self.interval + -(-steps // self.interval)  # states at once
         self.count = 0
 
     def append(self, state: Tensor) -> None:
@@ -133,68 +118,6 @@ def _check_equal(replayed: Tensor, expected: Tensor, start: int, stop: int) -> N
             f"Computing steps {start} to {stop} a second time gave a different state (largest "
             f"difference {worst:.3g}). {CAUSES} Reverse(store='device') does not recompute."
         )
-
-
-STORES: dict[str, Callable[[int], Trajectory]] = {
-    "device": OnDevice,
-    "host": OnHost,
-    "disk": OnDisk,
-    "checkpoint": Checkpoints,
-}
-
-
-def checked_store(store: str) -> str:
-    """The name of a store, or an error that gives the nearest one."""
-    if store != "auto" and store not in STORES:
-        raise ValueError(f"Unknown store {store!r}." + nearest_name(store, [*STORES, "auto"]))
-    return store
-
-
-def choose_store(store: str, state_bytes: int, steps: int, device: torch.device) -> str:
-    """Settle ``"auto"``: all states on the device, on the host, checkpoints, else the disk.
-
-    A choice may use half of the bytes that are free where it would live.
-    """
-    if store != "auto":
-        return checked_store(store)
-    total = state_bytes * steps
-    device_free, host_free = free_bytes(device), free_bytes(torch.device("cpu"))
-    if total <= device_free / 2:
-        return "device"
-    if device.type != "cpu" and total <= host_free / 2:
-        return "host"
-    return "checkpoint" if 2 * state_bytes * math.isqrt(steps) <= device_free / 2 else "disk"
-
-
-def states_held(store: str, state_bytes: int, steps: int) -> int:
-    """The most states on the device: those on the host or disk pass through.
-
-    Raises:
-        OSError: Host or disk have no room for all.
-    """
-    if store == "host" and steps * state_bytes > free_bytes(torch.device("cpu")) / 2:
-        raise OSError("All states would take more than half of the host's free memory.")
-    if store == "disk":
-        need_space(steps * state_bytes, tempfile.gettempdir())
-    interval = Checkpoints(steps).interval
-    return {"device": steps, "checkpoint": interval + -(-steps // interval)}.get(store, 2)
-
-
-def free_bytes(device: torch.device) -> int:
-    """Bytes that can still be allocated on a device (on a CPU: available, within the cgroup)."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    meminfo, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-    if meminfo.exists():
-        rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        limits.append(int(rows["MemAvailable"].split()[0]) * 1024)
-    try:
-        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
-        limits.append(int(limit) - int(used))
-    except (OSError, ValueError):
-        pass  # no memory cgroup, or no limit in it
-    return max(min(limits), 0)
 
 
 def need_space(size: int, directory: str) -> None:

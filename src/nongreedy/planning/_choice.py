@@ -9,15 +9,14 @@ from dataclasses import dataclass
 import torch
 
 from ..engines import Engine, FiniteDifference, Problem, Reverse, engine_from
-from ..engines._trajectory import STORES, free_bytes
-from ..errors import NongreedyError, nearest_name
+from ..engines._store import free_bytes
+from ..errors import NongreedyError
 from ..schedules import Schedule
 from ._forecast import Forecast, engines_for, forecast
 from ._short_runs import ShortRuns
 
 _SLOWER = 1.5  # than a later engine: so slow must a disk be to be passed over
 _DISK = Reverse("disk")
-_OTHERS = ("reversible", "forward", "finite_difference")
 _SAMPLE = 4  # steps of the longer run, where a choice has to be measured
 _UNMEASURED = "by sizes alone, because nothing could be measured: "
 
@@ -53,15 +52,6 @@ def choose(rows: Iterable[Forecast], takes: Callable[[Forecast], bool]) -> Choic
             gain = first.seconds / best.seconds
             return Choice(best.engine, f"predicted {gain:.1f} times as fast as {_DISK}")
     return Choice(first.engine, "the first that fits in half of the free memory")
-
-
-def recognized(text: str) -> Engine:
-    """The engine of a `repr`, among those that are chosen from."""
-    known = [*(Reverse(store) for store in ("auto", *STORES)), *(engine_from(n) for n in _OTHERS)]
-    found = {repr(engine): engine for engine in known}
-    if text not in found:
-        raise ValueError(f"Unknown engine {text!r}." + nearest_name(text, found))
-    return found[text]
 
 
 def settle(engine: str | Engine, problem: Problem, schedule: Schedule, seed: int = 0) -> Choice:

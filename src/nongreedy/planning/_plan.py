@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..engines import Engine, Problem, engine_from
-from ..engines._trajectory import free_bytes
+from ..engines._store import free_bytes
 from ..errors import NongreedyError, check_whole
 from ..optimizers import Optimizer
 from ..task import Task

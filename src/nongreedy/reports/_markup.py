@@ -9,6 +9,7 @@ from typing import Any
 
 from plotly.utils import PlotlyJSONEncoder
 
+from ..schedules import spelled
 from ._palette import twin
 
 
@@ -85,6 +86,8 @@ def _shown(value: object) -> str:
     """A JSON value for people."""
     if isinstance(value, str):
         return value
+    if isinstance(value, Mapping) and "class" in value:
+        return spelled(value)
     return "none" if value is None else json.dumps(value, default=str)
 
 

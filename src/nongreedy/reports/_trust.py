@@ -9,7 +9,7 @@ import torch
 
 from ..engines import Hypergradient
 from ..schedules import Linear
-from ..statistics._signal import CLEAR, signal_of
+from ..statistics import CLEAR, signal_of
 from ..trust import Trust
 from ._markup import section, table, text
 from ._record import Record, Step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from ..schedules import spelled
 from ._document import settings
 from ._markup import pairs, section, text
 from ._record import Record
@@ -39,7 +40,7 @@ def code(record: Record) -> str:
 def asked(record: Record) -> str:
     """What was asked for."""
     rows = {"study": record.place, **record.settings}
-    if engine := [str(record.engine[k]) for k in ("engine", "reason") if record.engine.get(k)]:
+    if engine := [spelled(record.engine[k]) for k in ("engine", "reason") if record.engine.get(k)]:
         rows["engine that was used"] = ": ".join(engine)
     command = ""
     if record.command:

@@ -6,7 +6,7 @@ from ._export import export
 from ._hyperparameter import Default, Hyperparameter
 from ._schedule import Schedule, cosine_schedule
 from ._scheduler import ScheduleLR, Setting
-from ._value import Value, identity
+from ._value import Value, identity, spelled
 from ._variable import Variable
 from ._windows import PerStep, Windows
 
@@ -27,6 +27,7 @@ __all__ = [
     "Windows",
     "cosine_schedule",
     "identity",
+    "spelled",
 ]
 
 export(globals())

@@ -13,7 +13,7 @@ from ..errors import ScheduleFileError
 from ._basis import Basis, Constant, Linear, TimeBasis
 from ._value import Value
 from ._variable import Variable
-from ._windows import Windows
+from ._windows import PerStep, Windows
 
 _LARGEST = torch.finfo(torch.float64).max
 _LISTED = 50  # more coefficients than this are summarized
@@ -102,8 +102,10 @@ def as_row(like: Curve, values: Sequence[float], edges: Sequence[float] | None) 
         basis: Basis = like.basis
     elif isinstance(like.basis, Linear) and count > 1:
         basis = Linear(count)
-    else:
+    elif isinstance(like.basis, (Windows, Linear, PerStep, Constant)):
         basis = Windows(edges=edges) if edges else Windows(count)
+    else:  # a stranger's, or a rung of its ladder
+        basis = next(rung for rung in like.basis.ladder() if rung.size(count) == count)
     return Curve(basis, coefficients, like.owner)
 
 

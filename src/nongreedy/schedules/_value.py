@@ -111,6 +111,25 @@ def identity(value: Any, place: str = "") -> Any:
     return _named(value, _settings(value), place)
 
 
+def spelled(said: Any) -> str:
+    """What :func:`identity` said, as a line for people.
+
+    Example:
+        >>> spelled({"class": "Greedy", "mu": 0.5, "every": None})
+        'Greedy(mu=0.5, every=None)'
+    """
+    return said if isinstance(said, str) else _spelled(said)
+
+
+def _spelled(said: Any) -> str:
+    if isinstance(said, Mapping) and "class" in said:
+        rest = (f"{name}={_spelled(x)}" for name, x in said.items() if name != "class")
+        return f"{said['class'].rpartition('.')[2]}({', '.join(rest)})"
+    if isinstance(said, Mapping):
+        return f"{{{', '.join(f'{name!r}: {_spelled(x)}' for name, x in said.items())}}}"
+    return f"[{', '.join(map(_spelled, said))}]" if isinstance(said, list) else repr(said)
+
+
 def _settings(value: object) -> dict[str, Any]:
     """The compared fields of a dataclass; of a class that is none itself, all public attributes."""
     kind, found = type(value), dict[str, Any]()

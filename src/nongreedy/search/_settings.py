@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from ..engines import Engine, Problem
+from ..engines import Engine, Problem, engine_from, engine_from_json
 from ..planning import Choice, settle
-from ..planning._choice import recognized
+from ..schedules import identity
 from ..schedules._version import __version__
 from ._memory import Memory
 from .rules import OuterRule
@@ -22,12 +22,16 @@ def settings_of(
     seed: int,
     budget: float | None,
 ) -> dict[str, Any]:
-    """What was asked for, as plain JSON values: part of every schedule file and study."""
+    """What was asked for, as plain JSON values: part of every schedule file and study.
+
+    Raises:
+        TypeError: An engine or a rule holds what JSON cannot say.
+    """
     return {
         **versions(),
         **problem.fingerprint(),
-        "engine": engine if isinstance(engine, str) else repr(engine),
-        "outer": repr(rule),
+        "engine": engine if engine == "auto" else identity(engine_from(engine)),
+        "outer": identity(rule),
         "outer_steps": outer_steps,
         "seed": seed,
         "budget": budget,
@@ -47,7 +51,7 @@ def settled(engine: str | Engine, problem: Problem, seed: int, memory: Memory) -
     """The engine, which a search that goes on keeps: other free memory may suggest another now."""
     noted = memory.noted("engine")
     if noted is not None and engine == "auto":
-        return Choice(recognized(noted["engine"]), noted["reason"])
+        return Choice(engine_from_json(noted["engine"]), noted["reason"])
     chosen = settle(engine, problem, problem.initial, seed)
-    memory.note("engine", {"engine": repr(chosen.engine), "reason": chosen.reason})
+    memory.note("engine", {"engine": identity(chosen.engine), "reason": chosen.reason})
     return chosen

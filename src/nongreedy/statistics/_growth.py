@@ -76,7 +76,7 @@ def _relative(norms: Tensor) -> Tensor:
     return norms / last if last > 0 else torch.ones_like(norms)
 
 
-def growth_of(found: Sequence[Hypergradient]) -> Growth | None:
+def growth_of(sweeps: Sequence[Hypergradient]) -> Growth | None:
     """Of hypergradients; None where an engine has no adjoints."""
-    norms = [h.adjoint_norms for h in found if h.adjoint_norms is not None]
+    norms = [h.adjoint_norms for h in sweeps if h.adjoint_norms is not None]
     return Growth.of(norms) if norms else None

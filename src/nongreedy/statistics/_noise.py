@@ -13,40 +13,42 @@ from ..schedules import Basis, TimeBasis
 _BLOCKS = 32  # pieces of a run whose scatter estimates the noise of a sum over its steps
 
 
-def on_basis(found: Hypergradient, name: str, basis: Basis, steps: int) -> Tensor:
+def on_basis(hypergradient: Hypergradient, name: str, basis: Basis, steps: int) -> Tensor:
     """The same hypergradient on a finer basis, where every per-step derivative is known."""
-    if name not in found.per_step:
-        return found.gradients[name]
-    return basis.project(found.per_step[name], steps)
+    if name not in hypergradient.per_step:
+        return hypergradient.gradients[name]
+    return basis.project(hypergradient.per_step[name], steps)
 
 
 def error_of_mean(
-    found: Sequence[Hypergradient], name: str, basis: Basis, steps: int
+    sweeps: Sequence[Hypergradient], name: str, basis: Basis, steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean over the seeds of a hypergradient, its standard error over them, and the greater of that
     and the error that the seeds state of themselves: each of the shape of the coefficients.
 
     One seed has no scatter; where it states no error either, that is zero.
     """
-    gradients = torch.stack([on_basis(h, name, basis, steps) for h in found])
+    gradients = torch.stack([on_basis(h, name, basis, steps) for h in sweeps])
     average, scatter = gradients.mean(0), torch.zeros_like(gradients[0])
-    if len(found) > 1:
-        scatter = gradients.std(0) / len(found) ** 0.5
-    known = [_own_variance(h, name, basis, steps) for h in found]
+    if len(sweeps) > 1:
+        scatter = gradients.std(0) / len(sweeps) ** 0.5
+    known = [_own_variance(h, name, basis, steps) for h in sweeps]
     variances = [variance for variance in known if variance is not None]
     if not variances:
         return average, scatter, scatter
-    stated = torch.stack(variances).sum(0).sqrt() / len(found)
+    stated = torch.stack(variances).sum(0).sqrt() / len(sweeps)
     return average, scatter, torch.maximum(scatter, stated)
 
 
-def _own_variance(found: Hypergradient, name: str, basis: Basis, steps: int) -> Tensor | None:
+def _own_variance(
+    hypergradient: Hypergradient, name: str, basis: Basis, steps: int
+) -> Tensor | None:
     """What one seed says of its own noise: an estimating engine's error, or the scatter of its steps."""
-    if name in found.standard_error:
-        return found.standard_error[name].square()
-    if name not in found.per_step or not isinstance(basis, TimeBasis):
+    if name in hypergradient.standard_error:
+        return hypergradient.standard_error[name].square()
+    if name not in hypergradient.per_step or not isinstance(basis, TimeBasis):
         return None
-    return block_variance(found.per_step[name], basis, steps)
+    return block_variance(hypergradient.per_step[name], basis, steps)
 
 
 def block_variance(per_step: Tensor, basis: TimeBasis, steps: int) -> Tensor:

@@ -106,7 +106,7 @@ class Sharing:
         return min(max(round(self.steps / self.best), 1), self.steps)
 
 
-def measured(g: Tensor, count: int) -> float:
+def measured_error(g: Tensor, count: int) -> float:
     """MSE_W of `count` windows, estimated without bias from K seeds, shape (K, T): of small errors it may
     be negative."""
     seeds, steps = g.shape
@@ -120,7 +120,7 @@ def _least(g: Tensor) -> float:
     """The width whose measured error is least: the widest of those that are as good."""
     steps = g.shape[1]
     counts = [2**halvings for halvings in range(steps.bit_length())]
-    best = min(counts, key=lambda count: measured(g, count))
+    best = min(counts, key=lambda count: measured_error(g, count))
     return steps / best
 
 

@@ -51,7 +51,7 @@ def cuts(per_step: Tensor, basis: Windows, level: float = LEVEL) -> list[float]:
     seeds, steps = per_step.shape
     if seeds < 2:
         return []
-    width, found = Sharing.of(per_step).width, list[float]()
+    width, positions = Sharing.of(per_step).width, list[float]()
     waiting = list(itertools.pairwise(basis.borders()))
     while waiting:
         begin, end = waiting.pop()
@@ -62,9 +62,9 @@ def cuts(per_step: Tensor, basis: Windows, level: float = LEVEL) -> list[float]:
         contrast = per_step[:, half:high].mean(1) - per_step[:, low:half].mean(1)
         chance = _chance(contrast, float(per_step[:, low:high].abs().mean()))
         if chance < level * (high - low) / steps:
-            found.append(middle)
+            positions.append(middle)
             waiting += [(begin, middle), (middle, end)]
-    return sorted(found)
+    return sorted(positions)
 
 
 def _chance(differences: Tensor, size: float) -> float:

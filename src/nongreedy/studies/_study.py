@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ..engines import Problem
 from ..errors import StudyError
-from ..schedules import Hyperparameter
+from ..schedules import Hyperparameter, spelled
 from ..schedules._files import plain
 from ..search import Memory
 from ._address import Address
@@ -210,6 +210,11 @@ def remembering(
     return Study.of(study).session(settings, problem.learned, problem.steps)
 
 
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    value = settings.get(key)
+    return spelled(value) if isinstance(value, Mapping) else repr(value)
+
+
 def _check(storage: Storage, settings: Mapping[str, Any]) -> None:
     """Write the settings of a new study; refuse others for an old one."""
     before = storage.read("settings")
@@ -217,7 +222,7 @@ def _check(storage: Storage, settings: Mapping[str, Any]) -> None:
         storage.write("settings", dict(settings))
         return
     lines = {
-        key: f"{key}: {before.get(key)!r} in the study, {settings.get(key)!r} now"
+        key: f"{key}: {_shown(before, key)} in the study, {_shown(settings, key)} now"
         for key in sorted({*before, *settings})
         if before.get(key) != settings.get(key)
     }

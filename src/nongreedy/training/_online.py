@@ -10,7 +10,7 @@ import torch
 from ..engines import Engine, OnlineEngine, Problem, engine_from
 from ..errors import DivergedError
 from ..optimizers import Optimizer
-from ..schedules import Constant, Curve, Hyperparameter, PerStep, Schedule, TimeBasis
+from ..schedules import Constant, Curve, Hyperparameter, PerStep, Schedule, TimeBasis, identity
 from ..search import Callback, Callbacks, Result, Status
 from ..search._settings import versions
 from ..task import Task
@@ -52,17 +52,17 @@ def train_online(
         steps: its length in steps.
         engine: :class:`Greedy`, as in the formula, or :class:`EvoGrad`, which estimates the
             derivative for the hyperparameters of the training loss and data; their `every` and
-            `batch` say when and on what to look.
+            `batch` say when and on what to probe the validation loss.
         outer_learning_rate: beta, in units of the coordinate; one for all or name -> one.
         outer_optimizer: Moves the coordinates, given ``torch.optim`` parameter groups that have their
             ``lr``: ``torch.optim.SGD`` is the formula above.
-        seed: Decides initialization, order, augmentation, dropout and the looks.
+        seed: Decides initialization, order, augmentation, dropout and the probes.
         dtype: Of the run.
-        callbacks: Who watches; each look is an outer step.
+        callbacks: Who watches; each probe is an outer step.
 
     Returns:
         A result whose `schedule` holds the values that were followed, step by step, and whose
-        `history` has one row per look. Its `validation_loss` is that of the network trained here; on
+        `history` has one row per probe. Its `validation_loss` is that of the network trained here; on
         the same seed a plain run of the schedule ends there, too, to the last bit for mu = 0 and
         EvoGrad and to rounding otherwise. Of a variable the schedule has the last values alone, which
         no earlier step had; rows leave out variables of more than 50 entries. `parameters` is the
@@ -76,7 +76,7 @@ def train_online(
     Source: arXiv:1703.04782 (one step), arXiv:1703.01785 section 3.3 (real-time), arXiv:2106.10575
     (EvoGrad).
 
-    Cannot: see beyond the looks: learning rates end too small (arXiv:1803.02021). The schedule suits
+    Cannot: see beyond the probes: learning rates end too small (arXiv:1803.02021). The schedule suits
     this seed's run; `retrain` says what it is worth on others.
 
     Example:
@@ -123,7 +123,7 @@ def train_online(
     settings = {
         **versions(),
         **problem.fingerprint(),
-        "engine": repr(online),
+        "engine": identity(online),
         "outer": f"online, {getattr(outer_optimizer, '__name__', repr(outer_optimizer))}",
         "outer_learning_rate": dict(rate) if isinstance(rate, Mapping) else rate,
         "seed": seed,
@@ -147,7 +147,7 @@ def _online(engine: str | Engine) -> OnlineEngine:
     found = engine_from(engine)
     if not isinstance(found, OnlineEngine):
         raise ValueError(
-            f"An online run follows an engine that looks on the way, but got {found!r}. Use "
+            f"An online run follows an engine that probes on the way, but got {found!r}. Use "
             "engine=ng.Greedy(mu=...) or ng.EvoGrad(), or `tune` for hypergradients of whole runs."
         )
     return found

@@ -1,4 +1,4 @@
-"""The run that `train_online` follows: its steps, its looks, and one row of history for each."""
+"""The run that `train_online` follows: its steps, its probes, and one row of history for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LISTED = 50  # entries of a variable that a row of the history has room for
 
 
 class Log:
-    """One row of the history per look."""
+    """One row of the history per probe."""
 
     def __init__(self, watch: Callback, cost: float, steps: int):
         self.watch, self._cost, self._steps = watch, cost, steps
@@ -58,30 +58,30 @@ def follow(
     """Train once; theta_T, shape (P,), and what was followed over time: name -> shape (T,), float64."""
     over_time = [n for n in present.now if isinstance(start.curves[n].basis, TimeBasis)]
     followed = {name: torch.zeros(run.steps).double() for name in over_time}
-    looks, fixed = engine.looks(run), run.values(start)
-    when = "before" if engine.looks_first else "after"
+    probes, fixed = engine.probes(run), run.values(start)
+    when = "before" if engine.probes_before else "after"
 
     def now(t: int) -> dict[str, Tensor]:
         moving = {n: v.to(run.task.device, run.dtype) for n, v in present.now.items()}
         return {**at(fixed, t), **moving}
 
-    def look(state: Tensor, t: int) -> None:
-        if not looks.after(t):
+    def probe(state: Tensor, t: int) -> None:
+        if not probes.after(t):
             return
-        outcome, found = sensitivity.look(looks, state, now(t), t)
+        outcome, gradients = sensitivity.probe(probes, state, now(t), t)
         part = (t + 1) / run.steps
-        log.add(f"{when} step {t} of {run.steps}", part, outcome, present.now, found)
-        if engine.looks_first or t + 1 < run.steps:
-            present.move(found)
+        log.add(f"{when} step {t} of {run.steps}", part, outcome, present.now, gradients)
+        if engine.probes_before or t + 1 < run.steps:
+            present.move(gradients)
 
     state = run.initial(now(0))
     for t in range(run.steps):
-        if engine.looks_first:
-            look(state, t)
+        if engine.probes_before:
+            probe(state, t)
         for name in followed:
             followed[name][t] = present.now[name]
         state = sensitivity.advance(state, now(t), t)
-        if not engine.looks_first:
-            look(state, t)
+        if not engine.probes_before:
+            probe(state, t)
         log.watch.on_inner_step(t, run.steps)
     return state[0], followed

@@ -10,9 +10,7 @@ import torch
 
 from ..engines import Hypergradient
 from ..schedules import Curve, Schedule, TimeBasis
-from ..statistics import Sharing
-from ..statistics._growth import growth_of
-from ..statistics._signal import signal_of
+from ..statistics import Sharing, growth_of, signal_of
 from ._measured import Measured
 from ._smoothness import Smoothness
 from ._verdict import Verdict, advise, judge

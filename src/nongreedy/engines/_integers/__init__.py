@@ -1,5 +1,5 @@
 """Training in exact integer arithmetic, which can be run backwards (arXiv:1502.03492)."""
 
-from .buffer import Memory as Memory
+from .buffer import BufferSizes as BufferSizes
 from .program import program_for as program_for
 from .reversal import Reversal as Reversal

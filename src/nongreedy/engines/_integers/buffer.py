@@ -13,7 +13,7 @@ from .multiplier import Multiplier
 
 
 @dataclass(frozen=True)
-class Memory:
+class BufferSizes:
     """Bytes that a reversible run holds in order to go back.
 
     Attributes:

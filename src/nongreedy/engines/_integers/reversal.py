@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import DivergedError, ReplayError
 from ...task._data_plan import checksum
 from .._trajectory import CAUSES, Replay, Trajectory
-from .buffer import Memory
+from .buffer import BufferSizes
 from .state import IntegerState
 
 
@@ -72,16 +72,16 @@ class Reversal(Trajectory):
     def spilled_bytes(self) -> int:
         """Which the whole run will add: each factor n/d loses log2(d/n) bits at each step."""
         limbs = 0
-        for n, d in self.state.plan.fractions.values():
+        for n, d in self.state.factors.fractions.values():
             capacity = 62 - math.log2(max(int(d.max()), 1))
             limbs += int((d.double() / n).log2().sum().item() / capacity)
         return limbs * self.state.integers[0].nbytes + self.checksums.nbytes
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> BufferSizes:
         """What is held now."""
         integers, buffers = self.state.integers, self.state.buffers.values()
-        return Memory(
+        return BufferSizes(
             parameters=integers.shape[1],
             state_bytes=integers.nbytes,
             limbs=sum(buffer.limbs for buffer in buffers),

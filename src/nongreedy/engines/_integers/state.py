@@ -17,7 +17,7 @@ from .program import Operation, Program, Reading, Scale, Shift
 
 
 @dataclass(frozen=True)
-class Plan:
+class Factors:
     """What multiplies and moves at each step: every value and every fraction.
 
     Attributes:
@@ -29,7 +29,7 @@ class Plan:
     fractions: Mapping[str, Fractions]
 
     @classmethod
-    def settle(cls, program: Program, values: Values, denominator: int) -> Plan:
+    def settle(cls, program: Program, values: Values, denominator: int) -> Factors:
         """Round every factor of a program to fractions."""
         fractions = {}
         for scale in program.scales:
@@ -50,12 +50,22 @@ class IntegerState:
     """
 
     def __init__(
-        self, program: Program, plan: Plan, optimizer: Optimizer, start: Tensor, fraction_bits: int
+        self,
+        program: Program,
+        factors: Factors,
+        optimizer: Optimizer,
+        start: Tensor,
+        fraction_bits: int,
     ):
-        self.program, self.plan, self.optimizer, self.dtype = program, plan, optimizer, start.dtype
+        self.program, self.factors, self.optimizer, self.dtype = (
+            program,
+            factors,
+            optimizer,
+            start.dtype,
+        )
         self.names, self.fraction_bits = program.slots, fraction_bits
         self.formats = [FixedPoint(fraction_bits)] * len(program.slots)
-        self.steps = len(plan.values["step"])
+        self.steps = len(factors.values["step"])
         self.integers = self.encode(start)
         self.buffers = {
             scale.factor.name: Buffer(
@@ -109,12 +119,12 @@ class IntegerState:
 
     def _reading(self, step: int, gradient: Tensor | None = None) -> Reading:
         clipped = None if gradient is None else self.optimizer.clip(gradient).double()
-        values = {name: value[step] for name, value in self.plan.values.items()}
+        values = {name: value[step] for name, value in self.factors.values.items()}
         return Reading(self.slot, values, clipped)
 
     def _fraction(self, scale: Scale, step: int) -> tuple[Buffer, int, int]:
         name = scale.factor.name
-        n, d = self.plan.fractions[name]
+        n, d = self.factors.fractions[name]
         return self.buffers[name], int(n[step]), int(d[step])
 
     def _amount(self, shift: Shift, reading: Reading, step: int) -> Tensor:

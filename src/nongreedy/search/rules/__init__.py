@@ -7,11 +7,7 @@ from ._rule import OuterRule, OuterState
 from ._sign_descent import SignDescent
 
 __all__ = [
-    "AgreementSearch",
-    "OuterRule",
-    "OuterState",
-    "SignDescent",
-    "outer_from",
-]
+    "AgreementSearch", "OuterRule", "OuterState", "SignDescent", "outer_from",
+]  # fmt: skip
 
 export(globals())

@@ -53,7 +53,7 @@ class AgreementSearch(OuterRule[SearchState]):
 
     With ``Windows("auto")`` there is no such timetable, and windows may end up of unequal width. It
     stays with one window until Student's t-test over the seeds of a schedule, at a level of 5 %
-    (:func:`nongreedy.statistics._splitting.cuts`), finds halves whose hypergradients differ; or until
+    (:func:`nongreedy.statistics.cuts`), finds halves whose hypergradients differ; or until
     plain runs call for a cooler last half, or quarter, of the last window. What is split is kept if
     following it pays by `margin`, and is never narrower than the width :math:`W^*` at which
     hypergradients are least wrong (:class:`nongreedy.statistics.Sharing`).
@@ -119,12 +119,12 @@ class AgreementSearch(OuterRule[SearchState]):
                     state, best, {}, ", ".join(notes)
                 )
         try:
-            found = (*state.found, *(objective.differentiate(r) for r in base.rollouts))
+            sweeps = (*state.sweeps, *(objective.differentiate(r) for r in base.rollouts))
         except DivergedError as error:
             return self._cooled(state, base, search, error)
         if state.automatic:
-            state = replace(state, width=advised(found, COOLED) or state.width)
-        state = replace(state, found=found)
+            state = replace(state, width=advised(sweeps, COOLED) or state.width)
+        state = replace(state, sweeps=sweeps)
         best, length, signs, split = self._followed(state, base, search)
         notes = [*split, f"step length {length:g}" if length else "no proposal was better"]
         outcome = _outcome(state, best, signs, ", ".join(notes), accepted=length > 0)
@@ -144,14 +144,14 @@ class AgreementSearch(OuterRule[SearchState]):
         """
         steps, moving = search.objective.steps, state.hyperparameters
         if not state.scaling:
-            finer, split = refined(base.schedule, moving, state.found, steps)
+            finer, split = refined(base.schedule, moving, state.sweeps, steps)
             if split:
-                evidence = weigh(state.found, finer, moving, steps)
+                evidence = weigh(state.sweeps, finer, moving, steps)
                 move = ray(finer, moving, evidence.direction(finer, moving))
                 best, length = search.along(Point(finer, base.rollouts), move, _SPLIT)
                 if length:
                     return best, length, evidence.signs(), split
-        evidence = weigh(state.found, base.schedule, moving, steps)
+        evidence = weigh(state.sweeps, base.schedule, moving, steps)
         move = ray(base.schedule, moving, evidence.direction(base.schedule, moving))
         best, length = search.along(base, move, _SCALE if state.scaling else _SHAPE)
         return best, length, evidence.signs(), []
@@ -166,12 +166,12 @@ class AgreementSearch(OuterRule[SearchState]):
         note = f"no derivative ({error.quantity}, step {error.step}): {done}"
         outcome = _outcome(state, best, {}, note, accepted=length > 0)
         if state.scaling and length:  # there may be a derivative now, and the scale is still open
-            return replace(state, schedule=best.schedule, index=state.index + 1, found=()), outcome
+            return replace(state, schedule=best.schedule, index=state.index + 1, sweeps=()), outcome
         return self._next(state, best, length, search.objective), outcome
 
     def _changed(self, state: SearchState, best: Point, cooled: bool, steps: int) -> SearchState:
         """A finite move helped. Where the ramp did, climb: there is nothing to differentiate."""
-        state = replace(state, schedule=best.schedule, index=state.index + 1, failures=0, found=())
+        state = replace(state, schedule=best.schedule, index=state.index + 1, failures=0, sweeps=())
         return state.on_level(state.level + 1, steps) if cooled else state
 
     def _next(
@@ -181,13 +181,13 @@ class AgreementSearch(OuterRule[SearchState]):
         steps = objective.steps
         state = replace(state, schedule=best.schedule, index=state.index + 1)
         if length:
-            state = replace(state, found=(), tried=False)
+            state = replace(state, sweeps=(), tried=False)
         if state.scaling:
             if length >= _SCALE.longest:
                 return state
             return self._shaping(replace(state, scaling=False), objective)
         # Where windows are split by evidence, a few more seeds may yet call for it.
-        few = state.automatic and 0 < len(state.found) < _POOLED
+        few = state.automatic and 0 < len(state.sweeps) < _POOLED
         done = not (length or few or state.level + 1 < state.rungs)
         failures = state.failures + 1 if done else 0 if length else state.failures
         status = Status.stalled if failures >= self.patience else None
@@ -236,5 +236,5 @@ def _first_point(
                 raise
             down = {COOLED: -torch.ones_like(state.schedule[COOLED])}
             cooler = moved(state.schedule, state.hyperparameters, down, 1.0)
-            state = replace(state, schedule=cooler, found=())
+            state = replace(state, schedule=cooler, sweeps=())
     raise AssertionError("unreachable: the last attempt returns or raises")

@@ -10,10 +10,8 @@ from torch import Tensor
 
 from ...engines import Hypergradient
 from ...schedules import Hyperparameter, Schedule
-from ...statistics._noise import error_of_mean
+from ...statistics import CLEAR, error_of_mean
 from ._rule import sign_text
-
-_CLEAR = 2.0  # standard errors at which a coefficient moves its whole step
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Evidence:
         before noisy ones, and those that matter before those that do not.
         """
         trusted = {
-            name: torch.where(self.agreed[name], (z / _CLEAR).clamp(-1, 1), 0.0)
+            name: torch.where(self.agreed[name], (z / CLEAR).clamp(-1, 1), 0.0)
             for name, z in self.score.items()
         }
         for name, hyper in hyperparameters.items():
@@ -67,7 +65,7 @@ class Evidence:
 
 
 def weigh(
-    found: Sequence[Hypergradient],
+    sweeps: Sequence[Hypergradient],
     schedule: Schedule,
     hyperparameters: Mapping[str, Hyperparameter],
     steps: int,
@@ -76,7 +74,7 @@ def weigh(
     mean, score, agreed = {}, {}, {}
     for name, hyper in hyperparameters.items():
         value, basis = schedule[name], schedule.curves[name].basis
-        average, scatter, error = error_of_mean(found, name, basis, steps)
+        average, scatter, error = error_of_mean(sweeps, name, basis, steps)
         agreed[name] = average.abs() > scatter
         score[name] = torch.where(average == 0, 0.0, average / error.clamp(min=1e-300))
         mean[name] = hyper.gradient_in_coordinate(value, average) * hyper.outer_step

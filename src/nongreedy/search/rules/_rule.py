@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...errors import check_whole
-from ...schedules import Default, Hyperparameter, Schedule
+from ...schedules import Default, Hyperparameter, Schedule, Value
 from .._objective import Objective
 from .._result import Status, StepOutcome
 
@@ -33,8 +33,10 @@ class OuterState:
     status: Status | None = None
 
 
-class OuterRule(abc.ABC, Generic[S]):
+class OuterRule(Value, abc.ABC, Generic[S]):
     """Improves schedules, one outer step at a time.
+
+    A rule is a value, as an engine is: its public attributes are its settings.
 
     Attributes:
         defaults: Where the search begins and in which coordinate it moves, by hyperparameter name;

@@ -9,8 +9,7 @@ import torch
 
 from ...engines import Hypergradient
 from ...schedules import Basis, Curve, Hyperparameter, Schedule, TimeBasis, Windows
-from ...statistics import Sharing
-from ...statistics._splitting import cuts
+from ...statistics import Sharing, cuts
 
 Hyperparameters = Mapping[str, Hyperparameter]
 
@@ -49,13 +48,13 @@ def on_rung(
 def refined(
     schedule: Schedule,
     hyperparameters: Hyperparameters,
-    found: Sequence[Hypergradient],
+    sweeps: Sequence[Hypergradient],
     steps: int,
 ) -> tuple[Schedule, list[str]]:
     """The same values on automatic windows that are halved where seeds call for it, and which were.
 
     Args:
-        found: Hypergradients of this schedule, one for each seed (:func:`cuts`).
+        sweeps: Hypergradients of this schedule, one for each seed (:func:`cuts`).
 
     Raises:
         ValueError: Automatic windows, but no per-step hypergradients.
@@ -65,13 +64,13 @@ def refined(
         curve = curves[name]
         if not automatic(hyper.basis) or not isinstance(curve.basis, Windows):
             continue
-        if any(name not in h.per_step for h in found):
+        if any(name not in h.per_step for h in sweeps):
             raise ValueError(
                 f"{name}=Windows('auto') is split by per-step hypergradients, which this engine does "
                 "not give. Use Reverse or Reversible, or a number of windows such as Windows(4)."
             )
         values = curve.basis.expand(curve.coefficients, steps)
-        slopes = [hyper.gradient_in_coordinate(values, h.per_step[name]) for h in found]
+        slopes = [hyper.gradient_in_coordinate(values, h.per_step[name]) for h in sweeps]
         positions = cuts(torch.stack(slopes), curve.basis)
         if positions:
             curves[name] = cut(curve, positions)
@@ -89,8 +88,8 @@ def cut(curve: Curve, positions: Sequence[float]) -> Curve:
     return replace(curve, basis=basis, coefficients=curve.coefficients[old])
 
 
-def advised(found: Sequence[Hypergradient], name: str) -> float:
+def advised(sweeps: Sequence[Hypergradient], name: str) -> float:
     """W*, the width of windows with the least error, in steps; 0 where too little is known."""
-    if len(found) < 2 or any(name not in h.per_step for h in found):
+    if len(sweeps) < 2 or any(name not in h.per_step for h in sweeps):
         return 0.0
-    return Sharing.of(torch.stack([h.per_step[name] for h in found])).width
+    return Sharing.of(torch.stack([h.per_step[name] for h in sweeps])).width

@@ -21,7 +21,7 @@ class SearchState(OuterState):
         scaling: Still looking for the scale: one coefficient each, one seed.
         level: Rung of the ladder of bases, from coarse to fine.
         failures: Outer steps in a row without an improvement on the finest rung.
-        found: Hypergradients of this very schedule from earlier outer steps, on other seeds.
+        sweeps: Hypergradients of this very schedule from earlier outer steps, on other seeds.
         tried: Whether the moves that need no derivative were tried from this schedule.
         hurried: Whether the budget is too small for the whole ladder.
         width: W* of automatic windows of the learning rate, in steps; 0 until it is known.
@@ -31,7 +31,7 @@ class SearchState(OuterState):
     scaling: bool = True
     level: int = 0
     failures: int = 0
-    found: tuple[Hypergradient, ...] = ()
+    sweeps: tuple[Hypergradient, ...] = ()
     tried: bool = False
     hurried: bool = False
     width: float = 0.0
@@ -52,6 +52,6 @@ class SearchState(OuterState):
         schedule = on_rung(self.schedule, self.hyperparameters, level, steps)
         climbed = level != self.level
         # Only per-step derivatives can be projected on the new bases.
-        found = tuple(h for h in self.found if h.per_step or not climbed)
+        sweeps = tuple(h for h in self.sweeps if h.per_step or not climbed)
         tried = self.tried and not climbed
-        return replace(self, level=level, schedule=schedule, found=found, tried=tried)
+        return replace(self, level=level, schedule=schedule, sweeps=sweeps, tried=tried)

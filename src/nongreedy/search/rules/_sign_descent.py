@@ -134,18 +134,18 @@ class SignDescent(OuterRule[SignState]):
     def _differentiate(
         self, state: SignState, objective: Objective
     ) -> tuple[list[float], list[float | None], dict[str, Tensor]]:
-        found = []
+        sweeps = []
         for seed in objective.seeds(state.index, self.seeds):
-            found.append(
+            sweeps.append(
                 objective.differentiate(objective.rollout(state.schedule, seed, keep=True))
             )
         gradients = {
-            n: torch.stack([h.gradients[n] for h in found]).mean(0) for n in state.hyperparameters
+            n: torch.stack([h.gradients[n] for h in sweeps]).mean(0) for n in state.hyperparameters
         }
         for name, gradient in gradients.items():
             if not bool(gradient.isfinite().all()):
                 raise DivergedError(f"hypergradient of {name}", 0, objective.steps)
-        return [h.value for h in found], [h.accuracy for h in found], gradients
+        return [h.value for h in sweeps], [h.accuracy for h in sweeps], gradients
 
     def update(self, state: SignState, gradients: Mapping[str, Tensor]) -> SignState:
         """One accepted step; pure."""

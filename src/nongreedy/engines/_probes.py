@@ -1,4 +1,4 @@
-"""Looks: when, and on which examples, a greedy method consults the validation loss."""
+"""Probes: when, and on which examples, a greedy method consults the validation loss."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..task._data_plan import LOOKS, mix
 from ._run import Outcome, Run
 
 
-class Looks:
-    """The looks of one run.
+class Probes:
+    """The validation gradients that one run is asked for on its way.
 
     Args:
-        run: Whose validation loss is looked at.
-        every: Steps from one look to the next, counted back from the last step, which always is
-            looked at; None looks at the last step only.
-        batch: Validation examples per look, drawn by (seed, step); None looks at all of them.
+        run: Whose validation loss is consulted.
+        every: Steps from one probe to the next, counted back from the last step, which always is
+            probed; None probes the last step only.
+        batch: Validation examples per probe, drawn by (seed, step); None is all of them.
 
     Raises:
         DataError: A batch larger than the validation data.
@@ -28,7 +28,7 @@ class Looks:
         self._plan = None if batch is None else DataPlan(run.task.validation, batch)
 
     def after(self, step: int) -> bool:
-        """Whether the state that this step leads to is looked at."""
+        """Whether the state that this step leads to is probed."""
         return (self._run.steps - 1 - step) % self._every == 0
 
     def gradient(self, parameters: Tensor, step: int) -> tuple[Outcome, Tensor]:
@@ -50,6 +50,6 @@ class Looks:
 
     @property
     def cost(self) -> float:
-        """Gradients of all looks together, in plain runs."""
+        """Gradients of all probes together, in plain runs."""
         task, steps = self._run.task, self._run.steps
         return self.count * (self._batch or task.validation.count) / (steps * task.batch_size)
