@@ -333,7 +333,7 @@ def test_all_of_them_in_a_comparison(tmp_path):
         compared(study, callbacks=[KillAt(40)])
     again = compared(study)
     assert measured(again) == measured(whole)
-    with pytest.raises(ValueError, match="other settings .*engine"):
+    with pytest.raises(ValueError, match=r"other settings .*engine"):
         compared(study, Truncated(4))
 
 
