@@ -40,11 +40,11 @@ class Trust:
     Cannot: compare with what another engine or another schedule would say.
 
     Example:
-        >>> import torch
+        >>> import torch, nongreedy as ng
         >>> rise = [torch.linspace(-1, 2, 40).double() + 0.1 * k for k in range(4)]
-        >>> found = [Hypergradient(1.0, None, {"learning_rate": g.sum()[None]},
+        >>> found = [ng.Hypergradient(1.0, None, {"learning_rate": g.sum()[None]},
         ...                        {"learning_rate": g}) for g in rise]
-        >>> Trust.of(found, Schedule.of(learning_rate=0.1), steps=40).verdict.name
+        >>> ng.Trust.of(found, ng.Schedule.of(learning_rate=0.1), steps=40).verdict.name
         'trustworthy'
     """
 
