@@ -43,9 +43,9 @@ def cuts(per_step: Tensor, basis: Windows, level: float = LEVEL) -> list[float]:
     Cannot: find what fewer than about four seeds are too noisy to show.
 
     Example:
-        >>> import torch
+        >>> import torch, nongreedy as ng
         >>> rise = torch.linspace(-1, 1, 40).double() + 0.1 * torch.randn(6, 40).double()
-        >>> 0.5 in cuts(rise, Windows(1))
+        >>> 0.5 in cuts(rise, ng.Windows(1))
         True
     """
     seeds, steps = per_step.shape
