@@ -11,6 +11,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -96,25 +97,27 @@ OPTIMIZER = ng.SGD(
 
 
 def agreement(bench: Bench) -> Iterator[str]:
-    """1, 2: every optimizer and model on the device against the CPU, in float64."""
+    """1, 2: every optimizer and model on the device against differences there, in float64."""
+    engines = (ng.Reverse("device"), ng.Reverse("checkpoint"), ng.Forward())
     for model in testing.MODELS:
         worst, where, failed = 0.0, "", []
         for name, optimizer in testing.OPTIMIZERS.items():
-            for engine in (ng.Reverse("device"), ng.Reverse("checkpoint"), ng.Forward()):
-                try:
-                    there, here = (
-                        ng.hypergradient(
-                            testing.tiny_task(model, device=device), optimizer, steps=5,
-                            engine=engine, dtype=FLOAT64,
-                        )
-                        for device in (bench.device, "cpu")
-                    )  # fmt: skip
-                except Exception as error:
-                    failed.append(f"{name}: {type(error).__name__} {error}".split("\n")[0][:150])
-                    continue
-                off = relative(there.gradients, here.gradients)
-                if off >= worst:
-                    worst, where = off, f"{name}, {engine!r}"
+            task = testing.tiny_task(model, device=bench.device)
+
+            def at(
+                engine: ng.Engine, task: ng.Task = task, optimizer: ng.Optimizer = optimizer
+            ) -> dict:
+                given = {"steps": 5, "engine": engine, "dtype": FLOAT64}
+                return ng.hypergradient(task, optimizer, **given).gradients
+
+            try:
+                judge = at(ng.FiniteDifference(order=4, step=1e-4))
+                for engine in engines:
+                    off = relative(at(engine), judge)
+                    if off >= worst:
+                        worst, where = off, f"{name}, {engine!r}"
+            except Exception as error:
+                failed.append(f"{name}: {type(error).__name__} {error}".split("\n")[0][:150])
         said = f"; failed {len(failed)}, first: {failed[0]}" if failed else ""
         yield f"{model}: largest relative difference {worst:.1e} ({where}){said}"
 
@@ -127,78 +130,62 @@ def repeated_gradients(bench: Bench) -> Iterator[str]:
         "text": bench.text(),
     }
     for name, task in tasks.items():
-        found = {}
-        for deterministic in (False, True):
-            torch.backends.cudnn.deterministic = deterministic
-            run = bench.run(task, 4)
-            start = run.initial()[0]
-            with run.isolated():
+        run = bench.run(task, 8)
+        start = run.initial()[0]
+        for label, block in {"PyTorch as it is": nullcontext, "within a run": run.isolated}.items():
+            with block():
                 rows = [run.gradient(start, 1) for _ in range(4 if bench.small else 20)]
                 spent = [
-                    bench.seconds(lambda run=run, start=start: run.gradient(start, 1))
-                    for _ in range(10)
+                    bench.seconds(lambda run=run, start=start: run.gradient(start, 1)) for _ in rows
                 ]
             losses, gradients = {loss for loss, _ in rows}, [g for _, g in rows]
             same = sum(torch.equal(gradients[0], g) for g in gradients)
-            found[deterministic] = statistics.median(spent)
             yield (
-                f"{name}, cudnn.deterministic={deterministic}: {same} of {len(gradients)} gradients of equal "
-                f"bits, {len(losses)} different losses, {1e3 * found[deterministic]:.2f} ms each"
+                f"{name}, {label}: {same} of {len(gradients)} gradients of equal bits, {len(losses)} "
+                f"different losses, {1e3 * statistics.median(spent):.2f} ms each"
             )
-        torch.backends.cudnn.deterministic = False
 
 
 def stores(bench: Bench) -> Iterator[str]:
     """5: every store gives the same bits."""
-    task = bench.images("wrn-16-1")
-    for deterministic in (False, True):
-        torch.backends.cudnn.deterministic = deterministic
-        found = {}
-        for store in ("device", "host", "disk", "checkpoint"):
-            try:
-                found[store] = bench.hypergradient(
-                    task, max(8, bench.steps // 3), ng.Reverse(store)
-                ).gradients
-            except ng.ReplayError as error:
-                yield f"{store}: ReplayError {str(error)[:120]}"
-        first = found.pop("device")
-        equal = {s: all(torch.equal(g[n], first[n]) for n in g) for s, g in found.items()}
-        off = {s: f"{relative(g, first):.1e}" for s, g in found.items()}
-        yield f"cudnn.deterministic={deterministic}: same bits as device: {equal}; off by {off}"
-    torch.backends.cudnn.deterministic = False
+    task, found = bench.images("wrn-16-1"), {}
+    for store in ("device", "host", "disk", "checkpoint"):
+        try:
+            steps = max(8, bench.steps // 3)
+            found[store] = bench.hypergradient(task, steps, ng.Reverse(store)).gradients
+        except ng.ReplayError as error:
+            yield f"{store}: ReplayError {str(error)[:120]}"
+    first = found.pop("device")
+    equal = {s: all(torch.equal(g[n], first[n]) for n in g) for s, g in found.items()}
+    yield f"same bits as on the device: {equal}"
 
 
 def reversible(bench: Bench) -> Iterator[str]:
     """6: integer runs are undone."""
-    rates = {"momentum": ng.Windows(1, initial=0.9, bounds=(0.1, 0.99))}
+    momentum = ng.Windows(1, initial=0.9, bounds=(0.1, 0.99))
     kinds = {
-        "SGD": ng.SGD(ng.Windows(2, initial=0.01), **rates),
+        "SGD": ng.SGD(ng.Windows(2, initial=0.01), momentum),
         "AdamW": ng.AdamW(ng.Windows(2, initial=1e-3)),
     }
     for name, optimizer in kinds.items():
-        for deterministic in (False, True):
-            torch.backends.cudnn.deterministic = deterministic
-            try:
-                there, stored = (
-                    ng.hypergradient(
-                        bench.images("wrn-16-1"),
-                        optimizer,
-                        steps=max(8, bench.steps // 3),
-                        engine=engine,
-                    )
-                    for engine in (ng.Reversible(), ng.Reverse("device"))
-                )
-                said = f"undone; {relative(there.gradients, stored.gradients):.1e} from a run in float32"
-            except ng.NongreedyError as error:
-                said = f"{type(error).__name__}: {str(error)[:120]}"
-            yield f"{name}, cudnn.deterministic={deterministic}: {said}"
-    torch.backends.cudnn.deterministic = False
+        try:
+            given = {"steps": max(8, bench.steps // 3)}
+            there, stored = (
+                ng.hypergradient(bench.images("wrn-16-1"), optimizer, engine=engine, **given)
+                for engine in (ng.Reversible(), ng.Reverse("device"))
+            )
+            said = (
+                f"undone; {relative(there.gradients, stored.gradients):.1e} from a run in float32"
+            )
+        except ng.NongreedyError as error:
+            said = f"{type(error).__name__}: {str(error)[:120]}"
+        yield f"{name}: {said}"
 
 
 def tensor_float(bench: Bench) -> Iterator[str]:
     """7: float32 with and without TF32 against float64."""
     for name in ("lenet", "wrn-16-1"):
-        for steps in (5, max(8, bench.steps // 2)):
+        for steps in (8, max(8, bench.steps // 2)):
             task = bench.images(name)
             exact = bench.hypergradient(task, steps, ng.Reverse("device"), FLOAT64).gradients
             for allowed in (True, False):
@@ -213,7 +200,7 @@ def memory(bench: Bench) -> Iterator[str]:
     """8: what is free before and after, which store is chosen, and what the planner predicts."""
     problem = ng.Problem(bench.images("lenet"), OPTIMIZER, bench.steps)
     run = problem.run(1)
-    from nongreedy.engines._trajectory import free_bytes
+    from nongreedy.engines._store import free_bytes
 
     before = free_bytes(torch.device(bench.device))
     price = ng.Reverse().sweep_cost(run, problem.initial, list(problem.learned))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -227,12 +228,28 @@ class Run:
 
     @contextlib.contextmanager
     def isolated(self) -> Iterator[None]:
-        """Leave the caller's random state alone, and select attention with second derivatives.
+        """Leave the caller's random state alone; select attention with second derivatives, and kernels
+        that repeat themselves bit for bit.
 
-        Both are the whole process's, so that threads take turns (:func:`default_generator`).
+        All are the whole process's, so that threads take turns (:func:`default_generator`).
         """
-        with default_generator(self.task.device), sdpa_kernel(SDPBackend.MATH):
+        device = self.task.device
+        with default_generator(device), sdpa_kernel(SDPBackend.MATH), _repeatable(device):
             yield
+
+
+@contextlib.contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """cuDNN's deterministic kernels: without them a step that is computed again is another one, and
+    adjoints are swept through gradients that the run never had."""
+    cudnn: Any = torch.backends.cudnn
+    cuda = device.type == "cuda"
+    before = cudnn.deterministic, cudnn.benchmark
+    try:
+        cudnn.deterministic, cudnn.benchmark = (True, False) if cuda else before
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def _add_known(total: float | None, more: float | None) -> float | None:

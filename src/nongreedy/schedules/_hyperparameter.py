@@ -157,7 +157,7 @@ def _checked_bounds(
 
 
 def _initial_values(name: str, initial: object, basis: Basis, steps: int | None) -> Tensor:
-    values = torch.as_tensor(initial, dtype=torch.float64).reshape(-1)
+    values = torch.as_tensor(initial, dtype=torch.float64, device="cpu").reshape(-1)
     size = basis.size(steps if steps is not None else max(len(values), 1))
     if len(values) == 1:
         values = values.expand(size).clone()

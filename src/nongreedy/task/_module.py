@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -102,10 +103,17 @@ class FlatModule:
         watched = self._constant if self._checked else self._buffers
         copies = {name: self._buffers[name].clone() for name in watched}
         given = {**self.unflatten(flat), **copies}
-        output = functional_call(self.module, given, *_call_arguments(inputs), tie_weights=True)
+        with self._kernels(flat.device):
+            output = functional_call(self.module, given, *_call_arguments(inputs), tie_weights=True)
         if not self._checked:
             self._check_unchanged(given)
         return output
+
+    def _kernels(self, device: torch.device) -> AbstractContextManager[object]:
+        """PyTorch's own recurrent layers: cuDNN's have no second derivative, and keep random state."""
+        recurrent = any(isinstance(part, nn.RNNBase) for part in self.module.modules())
+        own = recurrent and device.type == "cuda"
+        return torch.backends.cudnn.flags(enabled=False) if own else nullcontext()
 
     def _check_unchanged(self, given: Mapping[str, Tensor]) -> None:
         for name, old in self._buffers.items():

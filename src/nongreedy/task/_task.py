@@ -199,7 +199,13 @@ def checked_device(device: str | torch.device) -> torch.device:
     kind = str(device).split(":")[0]
     if kind not in found:
         raise ValueError(f"Device {str(device)!r} is not available." + nearest_name(kind, found))
-    return torch.device(device)
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"Device {str(device)!r} is not available: there are {torch.cuda.device_count()}, from "
+            "'cuda:0' on."
+        )
+    return chosen
 
 
 def _split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
