@@ -174,3 +174,21 @@ def test_a_callback_that_trains_neither_waits_nor_changes_anything():
     assert result.validation_loss == plain.validation_loss
     once = ng.hypergradient(task(), optimizer(), steps=5, seed=7).gradients["learning_rate"]
     assert len(watch.seen) > 2 and all(torch.equal(once, found) for found in watch.seen)
+
+
+def test_a_run_leaves_the_processs_kernels_as_they_were():
+    from torch.backends import mha
+
+    run = ng.Run(ng.testing.tiny_task("transformer"), ng.SGD(), 2)
+    before = mha.get_fastpath_enabled()
+    with run.isolated():
+        assert not mha.get_fastpath_enabled()
+    assert mha.get_fastpath_enabled() == before
+
+
+def test_what_is_judged_is_what_is_differentiated():
+    # PyTorch's encoder layer has a fused path that it takes where nothing is differentiated.
+    run = ng.Run(ng.testing.tiny_task("transformer"), ng.SGD(), 2)
+    theta = run.initial()[0]
+    with run.isolated():
+        assert run.outer_loss(theta) == run.outer_gradient(theta)[0]

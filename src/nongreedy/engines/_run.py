@@ -7,7 +7,6 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -240,16 +239,26 @@ class Run:
 
 @contextlib.contextmanager
 def _repeatable(device: torch.device) -> Iterator[None]:
-    """cuDNN's deterministic kernels: without them a step that is computed again is another one, and
-    adjoints are swept through gradients that the run never had."""
-    cudnn: Any = torch.backends.cudnn
-    cuda = device.type == "cuda"
-    before = cudnn.deterministic, cudnn.benchmark
+    """One path for what is judged, differentiated and computed again, in full precision.
+
+    cuDNN's other kernels give other bits at every call, so that adjoints would be swept through
+    gradients that the run never had; TF32 leaves three digits of a convolution's gradient; and the
+    fast path of ``nn.TransformerEncoderLayer``, taken where nothing is differentiated, is another
+    function than the layer (off by 4e-3 in a hypergradient on CUDA).
+    """
+    cudnn, attention = torch.backends.cudnn, torch.backends.mha
+    wanted = {"deterministic": True, "benchmark": False, "allow_tf32": False}
+    before = {name: getattr(cudnn, name) for name in wanted} if device.type == "cuda" else {}
+    fast = attention.get_fastpath_enabled()
     try:
-        cudnn.deterministic, cudnn.benchmark = (True, False) if cuda else before
+        attention.set_fastpath_enabled(False)
+        for name in before:
+            setattr(cudnn, name, wanted[name])
         yield
     finally:
-        cudnn.deterministic, cudnn.benchmark = before
+        attention.set_fastpath_enabled(fast)
+        for name, value in before.items():
+            setattr(cudnn, name, value)
 
 
 def _add_known(total: float | None, more: float | None) -> float | None:
