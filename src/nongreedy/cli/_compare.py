@@ -60,7 +60,7 @@ def compare(
     """
     given = dict(locals())
     with reported():
-        _output.prepared(out)
+        _output.prepare(out)
         chosen, optimizer, steps = options.settled(given)
         screen = Display()
         screen.say(

@@ -59,9 +59,7 @@ def settled(given: Mapping[str, Any]) -> tuple[_load.Target, Optimizer, int]:
     _set_threads(given["threads"], small=not given["target"] and given["data"] in (None, DATA))
     target = _own_target(given) if given["target"] else _named_target(given)
     optimizer = target.optimizer or ng.SGD(
-        learning_rate=_learning_rate(given),
-        momentum=ng.Windows(1),
-        weight_decay=ng.Windows(1),
+        learning_rate=_learning_rate(given), momentum=ng.Windows(1), weight_decay=ng.Windows(1)
     )
     return target, optimizer, target.task.steps_for(given["epochs"], None)
 
