@@ -56,7 +56,10 @@ Threads = Annotated[
 
 def settled(given: Mapping[str, Any]) -> tuple[_load.Target, Optimizer, int]:
     """The task, the optimizer and the number of steps that a command's options ask for."""
-    _set_threads(given["threads"], small=not given["target"] and given["data"] in (None, DATA))
+    # Tiny images gain nothing from a second thread, and lose much where a core is shared.
+    small = not given["target"] and given["data"] in (None, DATA)
+    if given["threads"] is not None or small:
+        torch.set_num_threads(given["threads"] or 1)
     target = _own_target(given) if given["target"] else _named_target(given)
     optimizer = target.optimizer or ng.SGD(
         learning_rate=_learning_rate(given), momentum=ng.Windows(1), weight_decay=ng.Windows(1)
@@ -65,26 +68,16 @@ def settled(given: Mapping[str, Any]) -> tuple[_load.Target, Optimizer, int]:
 
 
 def _learning_rate(given: Mapping[str, Any]) -> Basis:
-    windows, knots = _windows(given["windows"]), given["knots"]
+    windows, knots = given["windows"], given["knots"]
+    if windows not in (None, "auto"):
+        if not (windows.isdecimal() and int(windows) >= 1):
+            raise Mistake(f"--windows takes a number of at least 1, or auto, but got {windows!r}.")
+        windows = int(windows)
     if windows and knots:
         raise Mistake(f"--windows {windows} and --knots {knots} exclude each other: give one.")
     if windows or (given.get("outer") == "paper" and not knots):
         return ng.Windows(windows or WINDOWS)
     return ng.Linear(knots or KNOTS)
-
-
-def _windows(given: str | None) -> str | int | None:
-    if given is None or given == "auto":
-        return given
-    if given.isdecimal() and int(given) >= 1:
-        return int(given)
-    raise Mistake(f"--windows takes a number of at least 1, or auto, but got {given!r}.")
-
-
-def _set_threads(threads: int | None, small: bool) -> None:
-    """Tiny images gain nothing from a second thread, and lose much where a core is shared."""
-    if threads is not None or small:
-        torch.set_num_threads(threads or 1)
 
 
 def _own_target(given: Mapping[str, Any]) -> _load.Target:
@@ -101,10 +94,17 @@ def _own_target(given: Mapping[str, Any]) -> _load.Target:
 
 
 def _named_target(given: Mapping[str, Any]) -> _load.Target:
-    return _load.from_names(
-        given["data"] or DATA,
-        given["model"] or MODEL,
-        batch_size=given["batch_size"] or BATCH_SIZE,
+    """One of our data sets, or a folder or file of data, and one of our models."""
+    name = given["model"] or MODEL
+    ng.models.build(name, (3, 32, 32), 10)  # a misspelt name shows before large data are read
+    splits = ng.data.load(given["data"] or DATA, train_examples=given["train_examples"])
+    inputs, _ = splits.train
+    channels, height, width = inputs.shape[1:]
+    task = ng.Task(
+        ng.models.build(name, (channels, height, width), len(splits.classes)),
+        torch.nn.functional.cross_entropy,
+        splits.train, splits.validation, splits.test,
+        batch_size=min(given["batch_size"] or BATCH_SIZE, len(inputs)),
         device=given["device"] or "cpu",
-        train_examples=given["train_examples"],
-    )
+    )  # fmt: skip
+    return _load.Target(f"{splits.name}, {name}", task)

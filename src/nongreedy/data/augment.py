@@ -67,8 +67,7 @@ class RandomCrop(Augmentation):
         _check_fits("padding", self.padding, min(height, width) - 1, inputs, self)
         pad = self.padding
         offsets = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=generator)
-        rows = offsets[0] + torch.arange(height)
-        columns = offsets[1] + torch.arange(width)
+        rows, columns = offsets[0] + torch.arange(height), offsets[1] + torch.arange(width)
         # One gather on flattened pixels: 3x faster on a CPU than indexing sliding windows.
         pixels = rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]
         index = pixels.flatten(1)[:, None].to(inputs.device).expand(-1, channels, -1)
