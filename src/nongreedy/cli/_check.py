@@ -75,10 +75,10 @@ def check(
             raise typer.Exit(INTERRUPTED)
 
 
-def _table(target: str | None, given: Mapping[str, Names], quick: bool) -> Table:
+def _table(target: str | None, only: Mapping[str, Names], quick: bool) -> Table:
     """The table of these names, each checked before anything is computed."""
     parts = dict[str, dict[str, Any]]()
-    for kind, names in given.items():
+    for kind, names in only.items():
         chosen = list(names or (QUICK if quick else WHOLE)[kind])
         for name in chosen:
             if name not in KNOWN[kind]:
@@ -87,7 +87,7 @@ def _table(target: str | None, given: Mapping[str, Names], quick: bool) -> Table
     if target is not None:
         name, own = _load.own_part(target)
         kind = "engine" if isinstance(own, ng.Engine) else "optimizer"
-        if given[kind]:
+        if only[kind]:
             raise Mistake(f"--{kind} does not apply to {target!r}, which is the {kind} itself.")
         parts[kind] = {name: own}
     return Table(parts["engine"], parts["optimizer"], list(parts["model"]))

@@ -58,10 +58,10 @@ def compare(
     Writes compare.html, compare.json and compare.png to --out, and keeps its study there, compare.db.
     The same command goes on where it was stopped or killed, also in the middle of a search.
     """
-    given = dict(locals())
+    settings = dict(locals())
     with reported():
         _output.prepare(out)
-        chosen, optimizer, steps = options.settled(given)
+        chosen, optimizer, steps = options.settled(settings)
         screen = Display()
         screen.say(
             f"Comparing on {chosen.name}: {steps} steps per run, {budget:g} plain runs per search, "
@@ -69,7 +69,7 @@ def compare(
         )
         started = time.perf_counter()
         try:
-            comparison = _run(chosen.task, optimizer, steps, given, screen)
+            comparison = _run(chosen.task, optimizer, steps, settings, screen)
         except KeyboardInterrupt:
             _write(ng.Comparison.load(out / STUDY), out, screen)
             screen.say("Interrupted: the same command goes on from here.")
@@ -79,17 +79,17 @@ def compare(
 
 
 def _run(
-    task: ng.Task, optimizer: ng.Optimizer, steps: int, given: Mapping[str, Any], screen: Display
+    task: ng.Task, optimizer: ng.Optimizer, steps: int, settings: Mapping[str, Any], screen: Display
 ) -> ng.Comparison:
-    names = [name.strip() for name in given["methods"].split(",")]
-    count = (len(METHODS) if names == ["all"] else len(names)) * given["seeds"]
+    names = [name.strip() for name in settings["methods"].split(",")]
+    count = (len(METHODS) if names == ["all"] else len(names)) * settings["seeds"]
     forwarded = ("budget", "seeds", "retrain_seeds", "curve_seeds", "seed")
     with screen.bar(count) as started:
         return ng.compare(
             task, optimizer, steps=steps, methods="all" if names == ["all"] else names,
-            study=given["out"] / STUDY, started=started,
+            study=settings["out"] / STUDY, started=started,
             finished=lambda piece: screen.say(_line(piece)),
-            **{name: given[name] for name in forwarded},
+            **{name: settings[name] for name in forwarded},
         )  # fmt: skip
 
 

@@ -29,9 +29,9 @@ def plan(
     sample: Annotated[int, typer.Option(min=1, help="Steps of the longer measured run.")] = 8,
 ) -> None:
     """Predict time and memory of one hypergradient for every engine, from two short runs."""
-    given = dict(locals())
+    settings = dict(locals())
     with reported():
-        chosen, optimizer, steps = options.settled(given)
+        chosen, optimizer, steps = options.settled(settings)
         forecast = ng.plan(chosen.task, optimizer, steps=steps, sample=sample)
         print(
             f"{chosen.name}: {steps} steps. A plain run takes {duration(forecast.plain_seconds)}; "

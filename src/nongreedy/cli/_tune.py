@@ -62,10 +62,10 @@ def tune(
     Writes schedule.json, history.json and schedule.png to --out. Whatever is computed is kept in a
     study at once: after Ctrl-C or a kill, `nongreedy resume` goes on.
     """
-    given = dict(locals())
+    settings = dict(locals())
     with reported():
         _output.prepare(out)
-        Search(given, _study.begun(study or out / _study.FILE)).conduct()
+        Search(settings, _study.begun(study or out / _study.FILE)).conduct()
 
 
 def resume(
@@ -82,62 +82,62 @@ def resume(
     """
     with reported():
         unfinished = _study.unfinished(study, name)
-        given = _same(_study.command(unfinished), target)
-        _output.prepare(given["out"])
-        Search(given, unfinished).conduct()
+        settings = _same(_study.command(unfinished), target)
+        _output.prepare(settings["out"])
+        Search(settings, unfinished).conduct()
 
 
-def _same(given: dict[str, Any], target: str | None) -> dict[str, Any]:
+def _same(settings: dict[str, Any], target: str | None) -> dict[str, Any]:
     """The options of the first command. A study is data: the code to run is named by who resumes."""
-    unknown = sorted(set(given) ^ (tune.__annotations__.keys() - {"return"}))
+    unknown = sorted(set(settings) ^ (tune.__annotations__.keys() - {"return"}))
     if unknown:
         raise Mistake(
             f"The study was begun with other options of `nongreedy tune` ({', '.join(unknown)}) than "
             "this release has. Install the release that began it."
         )
-    if given["target"] != target:
-        again = f"it again: nongreedy resume STUDY {given['target']}" if given["target"] else "none"
-        raise Mistake(f"The study is of target {given['target']!r}, not {target!r}. Give {again}.")
-    return {**given, "out": Path(given["out"])}
+    if (begun := settings["target"]) != target:
+        again = f"it again: nongreedy resume STUDY {begun}" if begun else "none"
+        raise Mistake(f"The study is of target {begun!r}, not {target!r}. Give {again}.")
+    return {**settings, "out": Path(settings["out"])}
 
 
 class Search:
     """A search in a study that is new or goes on; its `out` is known to be writable.
 
     Args:
-        given: The options of `nongreedy tune`.
+        settings: The options of `nongreedy tune`.
         study: Where it is kept.
 
     Raises:
         ValueError: A bad name, before anything is loaded or computed.
     """
 
-    def __init__(self, given: Mapping[str, Any], study: ng.Study):
-        engine_from(given["engine"])
-        self.outer = outer_from(given["outer"])
-        self.target, self.optimizer, self.steps = options.settled(given)
-        self.given, self.study, self.out = given, study, given["out"]
+    def __init__(self, settings: Mapping[str, Any], study: ng.Study):
+        engine_from(settings["engine"])
+        self.outer = outer_from(settings["outer"])
+        self.target, self.optimizer, self.steps = options.settled(settings)
+        self.settings, self.study, self.out = settings, study, settings["out"]
         # What is learned rather than fixed, and its number of coefficients.
         values = self.optimizer.given().items()
         self.sizes = {name: b.size(self.steps) for name, b in values if isinstance(b, Basis)}
-        self.screen = Display(self.sizes, given["outer_steps"])
+        self.screen = Display(self.sizes, settings["outer_steps"])
         self.say = self.screen.say
 
     def conduct(self) -> None:
         """Search, judge and write."""
-        _study.keep_command(self.study, self.given)
+        _study.keep_command(self.study, self.settings)
         started = time.perf_counter()
         result = self._run()
         seconds = time.perf_counter() - started
         interrupted = result.status is ng.Status.interrupted
         try:
             self._announce(result, seconds)
-            if self.given["compare"] and not interrupted:
+            if self.settings["compare"] and not interrupted:
                 self._compare(result)
         except KeyboardInterrupt:
             interrupted = True
-        kept = self.study.address.shown
-        self.say("\n" + _output.summary(self.out, self.steps, interrupted, kept))
+        place = self.study.address.shown
+        self.say("\n" + _output.summary(self.out, self.steps, interrupted, place))
         if interrupted:
             self.say("\n" + _study.how_to_resume(self.study))
             raise typer.Exit(INTERRUPTED)
@@ -146,13 +146,14 @@ class Search:
         """Search under a display, and write the outcome at once."""
         self.say(
             f"Tuning {', '.join(map(spaced, self.sizes))} for {self.target.name}: {self.steps} steps per "
-            f"run, up to {self.given['outer_steps']} outer steps."
+            f"run, up to {self.settings['outer_steps']} outer steps."
         )
-        settings = {name: self.given[name] for name in ("outer_steps", "engine", "seed", "budget")}
+        forwarded = ("outer_steps", "engine", "seed", "budget")
         with self.screen:
             result = ng.tune(
                 self.target.task, self.optimizer, steps=self.steps, outer=self.outer,
-                study=self.study, callbacks=[self.screen], **settings,
+                study=self.study, callbacks=[self.screen],
+                **{name: self.settings[name] for name in forwarded},
             )  # fmt: skip
         with uninterrupted():
             result.schedule.save(self.out / _output.SCHEDULE)
@@ -165,7 +166,7 @@ class Search:
         self, result: ng.Result, comparison: Sequence[Mapping[str, Any]] = ()
     ) -> None:
         threads, optimizer = torch.get_num_threads(), self.optimizer.to_json()
-        settings = {**self.given, "threads": threads, "optimizer": optimizer}
+        settings = {**self.settings, "threads": threads, "optimizer": optimizer}
         _output.write_history(self.out, result, self.steps, settings, comparison)
 
     def _announce(self, result: ng.Result, seconds: float) -> None:
@@ -180,7 +181,7 @@ class Search:
         if not isinstance(self.optimizer, ng.SGD):
             self.say("\nNo comparison: the hand-tuned schedules are for SGD.")
             return
-        seeds = _judge.fresh_seeds(self.given["seed"], self.given["compare_seeds"])
+        seeds = _judge.fresh_seeds(self.settings["seed"], self.settings["compare_seeds"])
         trainings = f"{len(seeds)} fresh trainings of {self.steps} steps each"
         self.say(f"\n{trainings}, mean ± standard error:")
         train = partial(ng.retrain, self.target.task, steps=self.steps, optimizer=self.optimizer)

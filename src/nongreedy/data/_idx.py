@@ -32,8 +32,7 @@ def read_idx_folder(path: Path) -> Parts:
     """Read a directory of image and label files; a lone pair of either kind is returned as train.
 
     Raises:
-        DataError: If a label file is missing, a file is broken, or several data sets share the
-            directory.
+        DataError: If a label file is missing, a file is broken, or several data sets share the directory.
     """
     # Of each prefix, the unpacked file wins over its ``.gz``.
     matches = (_IMAGES.fullmatch(file.name) for file in sorted(path.iterdir(), reverse=True))

@@ -3,10 +3,9 @@ r"""Augmentations: pure functions of a batch and a CPU generator.
 Each is called as ``augmentation(inputs, generator)`` with ``inputs`` of shape ``(B, C, H, W)`` in
 any floating dtype and on any device, and returns a new batch of the same shape, dtype and device.
 
-The draws are made on the CPU, and only their results move to the device of the batch. So one
-generator seed gives the same augmented batch on every device, which is what lets a step be
-replayed bit for bit. Each augmentation is linear in ``inputs`` for fixed draws, hence
-differentiable as often as wanted.
+The draws are made on the CPU, and only their results move to the device of the batch. So one generator
+seed gives the same augmented batch on every device, which is what lets a step be replayed bit for bit.
+Each augmentation is linear in ``inputs`` for fixed draws, hence differentiable as often as wanted.
 
 Example:
     >>> augment = Compose(RandomCrop(padding=4), HorizontalFlip())
