@@ -3,8 +3,6 @@
 from ..schedules._export import export
 from ._cite import cite
 
-__all__ = [
-    "cite",
-]
+__all__ = ["cite"]
 
 export(globals())

@@ -63,10 +63,8 @@ def _below(*kinds: type) -> Iterator[type]:
 
 def named(name: str) -> type | None:
     """The class of a name, with or without its module's."""
-    for kind in known():
-        if name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}"):
-            return kind
-    return None
+    names = {k: (k.__name__, f"{k.__module__}.{k.__qualname__}") for k in known()}
+    return next((kind for kind in names if name in names[kind]), None)
 
 
 def public() -> list[str]:
@@ -77,10 +75,10 @@ def public() -> list[str]:
 
 def defaults(kind: type) -> dict[str, Any]:
     """The settings of a class of which nothing else is known."""
-    given = {}
+    settings = {}
     for field in fields(kind) if is_dataclass(kind) else ():
         if field.default is not MISSING:
-            given[field.name] = field.default
+            settings[field.name] = field.default
         elif field.default_factory is not MISSING:
-            given[field.name] = field.default_factory()
-    return given
+            settings[field.name] = field.default_factory()
+    return settings

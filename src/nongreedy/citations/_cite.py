@@ -40,33 +40,27 @@ def cite(*things: Any) -> str:
         >>> print(cite(Adam()).splitlines()[0])
         @inproceedings{kingma2015adam,
     """
-    found = [entry for thing in things or (SignDescent,) for entry in _entries(thing)]
-    return "\n\n".join(dict.fromkeys(found)) + "\n"
-
-
-# Classes with their settings.
-_Used = Iterator[tuple[type, Mapping[str, Any]]]
+    entries = [entry for thing in things or (SignDescent,) for entry in _entries(thing)]
+    return "\n\n".join(dict.fromkeys(entries)) + "\n"
 
 
 def _entries(thing: Any) -> list[str]:
     if isinstance(thing, Result):
-        return [entry for part in _parts(thing) for entry in _entries(part)]
-    found = [entry for kind, settings in _used(thing) for entry in written(kind, settings)]
-    if not found:
-        raise _unknown(thing)
-    return found
+        parts = [thing.settings.get(name) for name in ("engine", "outer", "optimizer")]
+        # An online run has the name of a torch optimizer.
+        return [e for part in parts if isinstance(part, Mapping) for e in _entries(part)]
+    entries = [entry for kind, settings in _used(thing) for entry in written(kind, settings)]
+    if entries:
+        return entries
+    name = _name(thing)
+    raise ValueError(
+        f"Nothing is known to cite for {name!r}: no docstring of it has BibTeX. A Result can be cited, "
+        f"and objects of these.{nearest_name(name.rpartition('.')[2], public())}"
+    )
 
 
-def _parts(result: Result) -> Iterator[Any]:
-    """The engine, the outer rule and the optimizer of a search, as they were written down."""
-    for name in ("engine", "outer", "optimizer"):
-        described = result.settings.get(name)
-        if isinstance(described, Mapping):  # an online run has the name of a torch optimizer
-            yield described
-
-
-def _used(value: Any) -> _Used:
-    """Of an object, of a class, or of an object's JSON; then of what is among its settings."""
+def _used(value: Any) -> Iterator[tuple[type, Mapping[str, Any]]]:
+    """Class and settings of an object, a class, or an object's JSON; then of what is in these settings."""
     if isinstance(value, type):
         yield value, defaults(value)
         yield from _used(defaults(value))
@@ -83,14 +77,6 @@ def _used(value: Any) -> _Used:
         yield type(value), getattr(value, "__dict__", {})
         if is_dataclass(value):
             yield from _used(vars(value))
-
-
-def _unknown(thing: Any) -> ValueError:
-    shown = _name(thing)
-    return ValueError(
-        f"Nothing is known to cite for {shown!r}: no docstring of it has BibTeX. A Result can be cited, "
-        f"and objects of these.{nearest_name(shown.rpartition('.')[2], public())}"
-    )
 
 
 def _name(thing: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import textwrap
 
 import typer
 
@@ -11,11 +12,9 @@ import nongreedy as ng
 
 from ._check import check
 from ._compare import compare
-from ._datasets import datasets
 from ._plan import plan
-from ._report import report
-from ._resume import resume
-from ._tune import tune
+from ._study import report
+from ._tune import resume, tune
 
 app = typer.Typer(
     name="nongreedy",
@@ -25,13 +24,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(tune)
-app.command()(resume)
-app.command()(report)
-app.command()(plan)
-app.command()(compare)
-app.command()(check)
-app.command()(datasets)
+
+
+def datasets() -> None:
+    """List the data that --data takes, by name or by path."""
+    for name, recognised_by in ng.data.describe():
+        print(name)
+        print(textwrap.fill(recognised_by, 76, initial_indent="    ", subsequent_indent="    "))
+
+
+for command in (tune, resume, report, plan, compare, check, datasets):
+    app.command()(command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
@@ -22,7 +22,13 @@ from ._check_report import print_report
 from ._console import in_terminal, make_console
 from ._exit import FAILED, INTERRUPTED, Mistake, reported
 
-# What --quick keeps where nothing else is asked for: each kind of state, data and dropout once.
+KNOWN = {
+    "engine": testing.ENGINES,
+    "optimizer": testing.OPTIMIZERS,
+    "model": {**testing.MODELS, **testing.EDGE_MODELS},
+}
+# What is checked where nothing else is asked for; --quick has each kind of state, data and dropout once.
+WHOLE = {**KNOWN, "model": testing.MODELS}
 QUICK = {
     "engine": ["forward", "reverse", "reverse:checkpoint", "greedy", "random_directions"],
     "optimizer": ["sgd", "adamw"],
@@ -33,8 +39,7 @@ Names = list[str] | None
 
 def check(
     target: Annotated[
-        str | None,
-        typer.Argument(help="Your engine or optimizer, such as my_file.py:MyEngine()."),
+        str | None, typer.Argument(help="Your engine or optimizer, such as my_file.py:MyEngine().")
     ] = None,
     engine: Annotated[Names, typer.Option(help="Only this engine; may be repeated.")] = None,
     optimizer: Annotated[Names, typer.Option(help="Only this optimizer; likewise.")] = None,
@@ -50,51 +55,42 @@ def check(
     with reported():
         table = _table(target, {"engine": engine, "optimizer": optimizer, "model": model}, quick)
         console = make_console(width=110)
-        every = table.cells()
+        planned = table.cells()
         console.print(
-            f"Checking {len(every)} cells: {len(table.engines)} engines x {len(table.optimizers)} "
+            f"Checking {len(planned)} cells: {len(table.engines)} engines x {len(table.optimizers)} "
             f"optimizers x {len(table.models)} models x their hyperparameters."
         )
         torch.set_num_threads(1)  # the runs are tiny
-        started, found = time.perf_counter(), list[Finding]()
+        started, findings = time.perf_counter(), list[Finding]()
+        shown = {"console": console, "transient": True, "disable": not in_terminal()}
         try:
-            for cell in track(
-                every, "", console=console, transient=True, disable=not in_terminal()
-            ):
-                found.append(_checked(table, cell))
+            for cell in track(planned, "", **shown):
+                findings.append(_checked(table, cell))
         except KeyboardInterrupt:
             console.print("Interrupted: what was found so far.")
-        print_report(console, table, found, cells, duration(time.perf_counter() - started))
-        if not all(finding.passed for finding in found):
+        print_report(console, table, findings, cells, duration(time.perf_counter() - started))
+        if not all(finding.passed for finding in findings):
             raise typer.Exit(FAILED)
-        if len(found) < len(every):
+        if len(findings) < len(planned):
             raise typer.Exit(INTERRUPTED)
 
 
-def _table(target: str | None, given: Mapping[str, Names], quick: bool) -> Table:
-    """The table that was asked for, every name checked before anything is computed."""
-    asked = {kind: names or (QUICK[kind] if quick else None) for kind, names in given.items()}
-    engines = _chosen("engine", testing.ENGINES, asked["engine"])
-    optimizers = _chosen("optimizer", testing.OPTIMIZERS, asked["optimizer"])
-    known = {**testing.MODELS, **testing.EDGE_MODELS}
-    models = list(_chosen("model", known, asked["model"] or list(testing.MODELS)))
+def _table(target: str | None, only: Mapping[str, Names], quick: bool) -> Table:
+    """The table of these names, each checked before anything is computed."""
+    parts = dict[str, dict[str, Any]]()
+    for kind, names in only.items():
+        chosen = list(names or (QUICK if quick else WHOLE)[kind])
+        for name in chosen:
+            if name not in KNOWN[kind]:
+                raise Mistake(f"No {kind} is called {name!r}.{nearest_name(name, KNOWN[kind])}")
+        parts[kind] = {name: KNOWN[kind][name] for name in chosen}
     if target is not None:
         name, own = _load.own_part(target)
         kind = "engine" if isinstance(own, ng.Engine) else "optimizer"
-        if given[kind]:
+        if only[kind]:
             raise Mistake(f"--{kind} does not apply to {target!r}, which is the {kind} itself.")
-        if isinstance(own, ng.Engine):
-            engines = {name: own}
-        else:
-            optimizers = {name: own}
-    return Table(engines, optimizers, models)
-
-
-def _chosen(kind: str, known: Mapping[str, Any], names: Iterable[str] | None) -> dict[str, Any]:
-    for name in names or ():
-        if name not in known:
-            raise Mistake(f"No {kind} is called {name!r}.{nearest_name(name, known)}")
-    return {name: known[name] for name in (names or known)}
+        parts[kind] = {name: own}
+    return Table(parts["engine"], parts["optimizer"], list(parts["model"]))
 
 
 def _checked(table: Table, cell: Cell) -> Finding:

@@ -16,23 +16,22 @@ MOST = 20  # wrong cells that are listed one by one
 
 
 def print_report(
-    console: Console, table: Table, found: Sequence[Finding], cells: bool, seconds: str
+    console: Console, table: Table, findings: Sequence[Finding], cells: bool, seconds: str
 ) -> None:
     """Print the table, why cells were skipped, what is wrong, and the sum of it all."""
     reasons = list[str]()
-    console.print(_grid(table, found, cells, reasons))
+    console.print(_grid(table, findings, cells, reasons))
     for number, reason in enumerate(reasons, start=1):
         console.print(f"({number}) Skipped: {escape(reason.rstrip('.'))}.")
-    wrong = [finding for finding in found if not finding.passed]
+    wrong = [finding for finding in findings if not finding.passed]
     for finding in wrong[:MOST]:
         console.print(f"WRONG  {escape(str(finding))}", style="red")
     if len(wrong) > MOST:
         console.print(f"... and {len(wrong) - MOST} more.", style="red")
-    counts = collections.Counter(finding.grade.name for finding in found)
-    named = ", ".join(
-        f"{counts[v.name]} {v.name}" for v in Grade if counts[v.name] or v.name == "wrong"
-    )
-    console.print(f"\n{len(found)} cells in {seconds}: {named}.")
+    counts = collections.Counter(finding.grade.name for finding in findings)
+    grades = [grade.name for grade in Grade if counts[grade.name] or grade is Grade.wrong]
+    summary = ", ".join(f"{counts[name]} {name}" for name in grades)
+    console.print(f"\n{len(findings)} cells in {seconds}: {summary}.")
     console.print(
         f"Numbers are the largest relative errors against finite differences (at most {TOLERANCE:.0e});"
         " with s.e., of an estimate, in its own standard errors (at most 5)."
@@ -41,22 +40,21 @@ def print_report(
 
 def _footnotes(findings: Iterable[Finding], reasons: list[str]) -> str:
     """`` (1)`` for each reason for which one of these was skipped, numbered as they come."""
-    given = dict.fromkeys(f.reason for f in findings if f.grade is Grade.skipped)
-    reasons += [reason for reason in given if reason not in reasons]
-    return "".join(f" ({reasons.index(reason) + 1})" for reason in given)
+    skipped = dict.fromkeys(f.reason for f in findings if f.grade is Grade.skipped)
+    reasons += [reason for reason in skipped if reason not in reasons]
+    return "".join(f" ({reasons.index(reason) + 1})" for reason in skipped)
 
 
-def _grid(table: Table, found: Sequence[Finding], cells: bool, reasons: list[str]) -> Grid:
+def _grid(table: Table, findings: Sequence[Finding], cells: bool, reasons: list[str]) -> Grid:
     """A section for each engine, a row for each optimizer, a column for each model."""
-    grid = Grid(box=box.SIMPLE_HEAD)
-    for title in ["engine", "optimizer", *(["hyperparameter"] if cells else [])]:
-        grid.add_column(title)
+    titles = ["engine", "optimizer", *(["hyperparameter"] if cells else [])]
+    grid = Grid(*titles, box=box.SIMPLE_HEAD)
     for model in table.models:
         grid.add_column(model, justify="right")
     for engine in table.engines:
-        rows = _rows([finding for finding in found if finding.cell.engine == engine], cells)
-        for place, (names, findings) in enumerate(rows.items()):
-            by_model = [[f for f in findings if f.cell.model == model] for model in table.models]
+        rows = _rows([f for f in findings if f.cell.engine == engine], cells)
+        for place, (names, row) in enumerate(rows.items()):
+            by_model = [[f for f in row if f.cell.model == model] for model in table.models]
             numbers = [_number(part, reasons) for part in by_model]
             grid.add_row(engine if not place else "", *names, *numbers)
         grid.add_section()

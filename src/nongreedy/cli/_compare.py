@@ -58,10 +58,10 @@ def compare(
     Writes compare.html, compare.json and compare.png to --out, and keeps its study there, compare.db.
     The same command goes on where it was stopped or killed, also in the middle of a search.
     """
-    given = dict(locals())
+    settings = dict(locals())
     with reported():
-        _output.prepared(out)
-        chosen, optimizer, steps = options.settled(given)
+        _output.prepare(out)
+        chosen, optimizer, steps = options.settled(settings)
         screen = Display()
         screen.say(
             f"Comparing on {chosen.name}: {steps} steps per run, {budget:g} plain runs per search, "
@@ -69,59 +69,53 @@ def compare(
         )
         started = time.perf_counter()
         try:
-            found = _run(chosen.task, optimizer, steps, given, screen)
+            comparison = _run(chosen.task, optimizer, steps, settings, screen)
         except KeyboardInterrupt:
             _write(ng.Comparison.load(out / STUDY), out, screen)
             screen.say("Interrupted: the same command goes on from here.")
             raise typer.Exit(INTERRUPTED) from None
-        _write(found, out, screen)
+        _write(comparison, out, screen)
         screen.say(f"It took {duration(time.perf_counter() - started)}.")
 
 
 def _run(
-    task: ng.Task, optimizer: ng.Optimizer, steps: int, given: Mapping[str, Any], screen: Display
+    task: ng.Task, optimizer: ng.Optimizer, steps: int, settings: Mapping[str, Any], screen: Display
 ) -> ng.Comparison:
-    names = [name.strip() for name in given["methods"].split(",")]
-    count = (len(METHODS) if names == ["all"] else len(names)) * given["seeds"]
-    asked = ("budget", "seeds", "retrain_seeds", "curve_seeds", "seed")
+    names = [name.strip() for name in settings["methods"].split(",")]
+    count = (len(METHODS) if names == ["all"] else len(names)) * settings["seeds"]
+    forwarded = ("budget", "seeds", "retrain_seeds", "curve_seeds", "seed")
     with screen.bar(count) as started:
         return ng.compare(
             task, optimizer, steps=steps, methods="all" if names == ["all"] else names,
-            study=given["out"] / STUDY, started=started,
+            study=settings["out"] / STUDY, started=started,
             finished=lambda piece: screen.say(_line(piece)),
-            **{name: given[name] for name in asked},
+            **{name: settings[name] for name in forwarded},
         )  # fmt: skip
 
 
 def _line(piece: Piece) -> str:
     """One search in a line, as it is finished."""
-    what = "nothing found"
+    score = "nothing found"
     if measure := next(iter(piece.fresh), ""):
-        score = shown(piece.score(measure), measure.endswith("accuracy"))
-        what = worded(score, measure)
+        score = worded(shown(piece.score(measure), measure.endswith("accuracy")), measure)
     cost = f"{piece.cost:.1f} plain runs, {duration(piece.seconds)}"
-    return f"  {piece.method:<26} seed {piece.seed}  {what}  ({cost})"
+    return f"  {piece.method:<26} seed {piece.seed}  {score}  ({cost})"
 
 
-def _write(found: ng.Comparison, out: Path, screen: Display) -> None:
-    """The table on the screen, the files in the directory."""
-    if not found.pieces:
+def _write(comparison: ng.Comparison, out: Path, screen: Display) -> None:
+    """The table on the screen, the methods best first; the files in the directory."""
+    if not comparison.pieces:
         screen.say("No search was finished.")
         return
     with uninterrupted():
-        files = found.save(out)
+        files = comparison.save(out)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, title in enumerate(comparison.head()):
+        table.add_column(title, justify="right" if number else "left")
+    for cells in comparison.cells():
+        table.add_row(*cells, style="bold" if cells[0] in ("default", "paper") else "")
     screen.say()
-    make_console(width=140).print(table(found))
-    for name, reason in found.skipped.items():
+    make_console(width=140).print(table)
+    for name, reason in comparison.skipped.items():
         screen.say(f"Left out: {name} ({reason}).")
     screen.say("Written:\n" + "\n".join(f"  {p.as_posix()}" for p in (*files, out / STUDY)))
-
-
-def table(found: ng.Comparison) -> Table:
-    """The methods, best first."""
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for number, title in enumerate(found.head()):
-        drawn.add_column(title, justify="right" if number else "left")
-    for cells in found.cells():
-        drawn.add_row(*cells, style="bold" if cells[0] in ("default", "paper") else "")
-    return drawn

@@ -11,18 +11,12 @@ from contextlib import contextmanager
 from typing import Any, Self, final
 
 from rich.console import Console
-from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 import nongreedy as ng
-from nongreedy.reports._words import duration, number
+from nongreedy.integrations._row import texts
+from nongreedy.reports._words import duration, number, spaced
 
 REFRESH = 0.1  # seconds between two redrawings; a callback in between must cost next to nothing
 
@@ -46,8 +40,7 @@ class Columns:
     def __init__(self, sizes: Mapping[str, int]):
         self.names = list(sizes)
         # Of at most six characters each: the values, then one sign per value.
-        needed = {name: 8 * min(count, 8) for name, count in sizes.items()}
-        values = [max(len(name), needed[name]) for name in self.names]
+        values = [max(len(name), 8 * min(count, 8)) for name, count in sizes.items()]
         columns = [">5", ">6", ">6", *(f"<{width}" for width in values), ">5"]
         room, width = shutil.get_terminal_size((200, 24)).columns, 22 + sum(values)
         gap = "  " if width + 2 * len(columns) <= room else " "
@@ -55,23 +48,17 @@ class Columns:
 
     def header(self) -> str:
         """Titles; the signs are those of the hypergradients."""
-        names = [name.replace("_", " ") for name in self.names]
-        return self.form.format("outer", "loss", "acc.", *names, "sec.").rstrip()
+        return self.form.format("outer", "loss", "acc.", *map(spaced, self.names), "sec.").rstrip()
 
     def line(self, row: ng.OuterStep) -> str:
         """One outer step."""
-        accuracy = row.validation_accuracy
-        return self.form.format(
-            row.index,
-            number(row.validation_loss, digits=3),
-            "-" if accuracy is None else f"{100 * accuracy:.1f}%",
-            *(self._values(row, name) for name in self.names),
-            f"{row.seconds:.1f}",
-        ).rstrip()
-
-    def _values(self, row: ng.OuterStep, name: str) -> str:
-        values = " ".join(number(value) for value in row.values.get(name, ()))
-        return f"{values} {row.signs.get(name, '')}".rstrip()
+        loss, accuracy = number(row.validation_loss, digits=3), row.validation_accuracy
+        percent = "-" if accuracy is None else f"{100 * accuracy:.1f}%"
+        values = (
+            f"{' '.join(map(number, row.values.get(name, ())))} {row.signs.get(name, '')}".rstrip()
+            for name in self.names
+        )
+        return self.form.format(row.index, loss, percent, *values, f"{row.seconds:.1f}").rstrip()
 
 
 @final
@@ -89,16 +76,13 @@ class Display(ng.Callback):
     def __init__(self, sizes: Mapping[str, int] | None = None, outer_steps: int = 0):
         self.columns, self.outer_steps, self.done = Columns(sizes or {}), outer_steps, 0
         self.console, self.live = make_console(width=200), in_terminal()
-        self.progress = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            TextColumn("[dim]{task.fields[left]}"),
-            console=self.console,
-        )
-        self.work = self.progress.add_task("starting", total=None, left="")
+        columns = TextColumn("[bold]{task.description}"), BarColumn(16), MofNCompleteColumn()
         # Redrawn from the callbacks alone: a second thread would compete with the training.
-        self.line = Live(self.progress, console=self.console, auto_refresh=False, transient=True)
+        self.progress = Progress(
+            *columns, TextColumn("[dim]{task.fields[left]}"),
+            console=self.console, transient=True, disable=not self.live, auto_refresh=False,
+        )  # fmt: skip
+        self.work = self.progress.add_task("starting", total=None, left="")
         self.begun = self.outer_begun = self.drawn = time.monotonic()
 
     def say(self, text: str = "") -> None:
@@ -113,18 +97,20 @@ class Display(ng.Callback):
         ended = self.done >= self.outer_steps
         where = "last comparison" if ended else f"outer step {self.done} of {self.outer_steps}"
         title = f"{where}, {label}"
+        self.drawn = time.monotonic()
         self.progress.reset(self.work, total=steps, description=title, left=self._left())
-        self._draw()
 
     def on_inner_step(self, step: int, steps: int) -> None:
         if time.monotonic() - self.drawn >= REFRESH:
-            self.progress.update(self.work, completed=step + 1, total=steps, left=self._left())
-            self._draw()
+            self.drawn = time.monotonic()
+            self.progress.update(
+                self.work, completed=step + 1, total=steps, left=self._left(), refresh=True
+            )
 
     def on_outer_step(self, row: ng.OuterStep) -> None:
         self.done += 1
         self.outer_begun = time.monotonic()
-        note = row.note or ("" if row.accepted else "no improvement")
+        note = texts(row)["note"]
         between = f"\n{'':7}" if self.live and note else "  "
         line = Text(self.columns.line(row), "" if row.accepted else "dim")
         line.append(f"{between}{note}".rstrip(), "dim")
@@ -133,19 +119,17 @@ class Display(ng.Callback):
     @contextmanager
     def bar(self, total: int) -> Iterator[Callable[[str], None]]:
         """Show which of `total` pieces of work is being done: call it with each one's name."""
-        parts = TextColumn("{task.description}"), BarColumn(bar_width=16), TimeRemainingColumn()
+        columns = TextColumn("{task.description}"), BarColumn(16), TimeRemainingColumn()
         # The same console, so that what is said meanwhile appears above the bar.
-        progress = Progress(
-            *parts, console=self.console, transient=True, refresh_per_second=2,
+        with Progress(
+            *columns,
+            console=self.console,
+            transient=True,
             disable=not self.live,
-        )  # fmt: skip
-        with progress:
+            refresh_per_second=2,
+        ) as progress:
             work = progress.add_task("", total=total + 1)
             yield lambda name: progress.update(work, description=name, advance=1)
-
-    def _draw(self) -> None:
-        self.drawn = time.monotonic()
-        self.line.refresh()
 
     def _left(self) -> str:
         """Time left if the outer steps to come cost as much as those behind us."""
@@ -158,9 +142,8 @@ class Display(ng.Callback):
 
     def __enter__(self) -> Self:
         self.begun = self.outer_begun = time.monotonic()
-        if self.live:
-            self.line.start()
+        self.progress.start()
         return self
 
     def __exit__(self, *what: Any) -> None:
-        self.line.stop()
+        self.progress.stop()

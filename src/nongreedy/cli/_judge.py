@@ -26,15 +26,13 @@ def fresh_seeds(seed: int, count: int) -> list[int]:
 
 def piece(name: str, seed: int, trained: ng.Retrained) -> Piece:
     """One fresh training; if it diverged, it counts with the class that it guesses."""
-    diverged = not math.isfinite(trained.validation_loss)
-    return Piece(
-        name, seed, 1.0, trained.validation_loss, measured([measures(trained)]), None, [], [],
-        runs=1, unfinished=int(diverged), seconds=0.0,
-    )  # fmt: skip
+    loss, fresh = trained.validation_loss, measured([measures(trained)])
+    diverged = int(not math.isfinite(loss))
+    return Piece(name, seed, 1.0, loss, fresh, None, [], [], runs=1, unfinished=diverged, seconds=0)
 
 
 def judge(
-    found: ng.Schedule,
+    schedule: ng.Schedule,
     train: Callable[..., ng.Retrained],
     seeds: Sequence[int],
     screen: Display,
@@ -43,17 +41,17 @@ def judge(
     """Train afresh with a schedule and with hand-tuned ones, each on the same fresh seeds.
 
     Args:
-        found: The schedule.
+        schedule: What the search found.
         train: One training from scratch: ``train(schedule, seed=...)``.
         pieces: Each training is added at once, so that an interrupted comparison keeps what it has.
     """
     cosines = {f"cosine, peak {peak}": ng.cosine_schedule(peak) for peak in PEAKS}
-    table = {FOUND: found, **cosines}
-    with screen.bar(len(table) * len(seeds)) as started:
-        for name, schedule in table.items():
+    schedules = {FOUND: schedule, **cosines}
+    with screen.bar(len(schedules) * len(seeds)) as started:
+        for name, trained in schedules.items():
             for number, seed in enumerate(seeds, start=1):
                 started(f"{name}, training {number} of {len(seeds)}")
-                pieces.append(piece(name, seed, train(schedule, seed=seed)))
+                pieces.append(piece(name, seed, train(trained, seed=seed)))
             screen.say(line(pieces[-len(seeds) :]))
     screen.say(verdict(pieces))
 
@@ -86,33 +84,33 @@ def records(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
             "mean": scale * rows[name].mean,
             "standard_error": scale * rows[name].standard_error,
         }
-        for name in dict.fromkeys(each.method for each in pieces)
+        for name in dict.fromkeys(piece.method for piece in pieces)
     ]
 
 
 def verdict(pieces: Sequence[Piece]) -> str:
     """Where the schedule found stands among the others, plainly."""
     compared = ng.Comparison(pieces)
-    found = next(row for row in compared.rows() if row.method == FOUND)
+    ours = next(row for row in compared.rows() if row.method == FOUND)
     best = next(row for row in compared.rows() if row.method != FOUND)
-    if found.unfinished:
-        failed = f"{_diverged(found)} of {len(found.scores)} trainings diverged"
+    if ours.unfinished:
+        failed = f"{_diverged(ours)} of {len(ours.scores)} trainings diverged"
         return f"The schedule found is unreliable: {failed}."
     if not compared.measure.endswith("accuracy"):
-        word = "below" if found.mean < best.mean else "not below"
+        word = "below" if ours.mean < best.mean else "not below"
         return f"The loss of the schedule found is {word} that of the best cosine ({best.method})."
-    return _verdict_on_accuracy(found, best)
+    return _verdict_on_accuracy(ours, best)
 
 
-def _verdict_on_accuracy(found: Row, best: Row) -> str:
-    ahead, rival = 100 * (found.mean - best.mean), f"the best hand-tuned one ({best.method})"
+def _verdict_on_accuracy(ours: Row, best: Row) -> str:
+    ahead, rival = 100 * (ours.mean - best.mean), f"the best hand-tuned one ({best.method})"
     if ahead >= 0:
         place = f"is at or above {rival}: +{ahead:.2f} points"
     elif ahead > -TOLERANCE:
         place = f"is less than {TOLERANCE} points below {rival}: {ahead:.2f}"
     else:
         place = f"falls short of {rival} by {-ahead:.2f} points, {TOLERANCE} or more"
-    errors = (found.standard_error, best.standard_error)
+    errors = (ours.standard_error, best.standard_error)
     unsure = 100 * math.hypot(*(0.0 if math.isnan(error) else error for error in errors))
     return f"The schedule found {place} (standard error of the difference: {unsure:.2f})."
 

@@ -1,4 +1,4 @@
-"""From what was typed to a task, an engine or an optimizer: ``my_task.py:task``, or by its name."""
+"""From what was typed to a task, an engine or an optimizer of the user's own: ``my_task.py:task``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-
-import torch
 
 import nongreedy as ng
 from nongreedy.errors import nearest_name
@@ -31,27 +30,26 @@ class Target:
 
 def own_task(target: str) -> Target:
     """Load ``FILE.py:NAME`` or ``package.module:NAME``; without a name, ``task``."""
-    module, name, task = _object(target, "task", ng.Task)
-    if not isinstance(task, ng.Task):
-        raise Mistake(
-            f"{target!r} is {type(task).__name__!r}, not a nongreedy.Task. Write "
-            f"`{name} = ng.Task(...)`, or a function without arguments that returns one."
-        )
+    advice = (
+        "not a nongreedy.Task. Write `{} = ng.Task(...)`, or a function without arguments that "
+        "returns one."
+    )
+    module, _, task = _object(target, "task", (ng.Task,), advice)
     return Target(target, task, getattr(module, "optimizer", None))
 
 
 def own_part(target: str) -> tuple[str, ng.Engine | ng.Optimizer]:
     """The name of an engine or optimizer, and the object."""
-    _, name, found = _object(target, "", ng.Engine, ng.Optimizer)
-    if not isinstance(found, (ng.Engine, ng.Optimizer)):
-        raise Mistake(
-            f"{target!r} is {type(found).__name__!r}, neither a nongreedy.Engine nor a "
-            "nongreedy.Optimizer. Name an object, such as my_file.py:MyEngine()."
-        )
-    return name, found
+    advice = (
+        "neither a nongreedy.Engine nor a nongreedy.Optimizer. Name an object, such as "
+        "my_file.py:MyEngine()."
+    )
+    return _object(target, "", (ng.Engine, ng.Optimizer), advice)[1:]
 
 
-def _object(target: str, default: str, *kinds: type) -> tuple[ModuleType, str, Any]:
+def _object(
+    target: str, default: str, kinds: tuple[type, ...], advice: str
+) -> tuple[ModuleType, str, Any]:
     """Module, name and object: given by name, by a call, or as what makes it without arguments."""
     place, expression = _split(target, default)
     name = _first_name(expression, target)
@@ -59,10 +57,12 @@ def _object(target: str, default: str, *kinds: type) -> tuple[ModuleType, str, A
     if not hasattr(module, name):
         public = [key for key in vars(module) if not key.startswith("_")]
         raise Mistake(f"{place!r} has no {name!r}.{nearest_name(name, public)}")
-    found = _guarded(lambda: eval(expression, vars(module)), target)
-    if callable(found) and not isinstance(found, kinds):
-        found = _guarded(found, target)
-    return module, name, found
+    value = _guarded(lambda: eval(expression, vars(module)), target)
+    if callable(value) and not isinstance(value, kinds):
+        value = _guarded(value, target)
+    if not isinstance(value, kinds):
+        raise Mistake(f"{target!r} is {type(value).__name__!r}, {advice.format(name)}")
+    return module, name, value
 
 
 def _split(target: str, default: str) -> tuple[str, str]:
@@ -91,8 +91,8 @@ def _first_name(expression: str, target: str) -> str:
 def _import_file(place: str) -> ModuleType:
     path = Path(place)
     if not path.is_file():
-        found = [str(file.relative_to(path.parent)) for file in path.parent.glob("*.py")]
-        hint = nearest_name(path.name, found) if found else " Give the path of a Python file."
+        beside = [file.name for file in path.parent.glob("*.py")]
+        hint = nearest_name(path.name, beside) if beside else " Give the path of a Python file."
         raise Mistake(f"No file {place!r}.{hint}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None  # a path that ends in .py has a loader
@@ -107,11 +107,10 @@ def _import_file(place: str) -> ModuleType:
 
 def _import_module(place: str) -> ModuleType:
     sys.path.insert(0, "")
-    try:
-        found = importlib.util.find_spec(place) is not None
-    except (ImportError, ValueError):
-        found = False
-    if not found:
+    spec = None
+    with suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(place)
+    if spec is None:
         raise Mistake(
             f"No module {place!r}. Give a file and a name in it, my_task.py:task, or a module that "
             "Python can import from here."
@@ -131,23 +130,3 @@ def _guarded(action: Any, place: str) -> Any:
             f"{place} raised {type(error).__name__}: {error} ({frame.filename}, line "
             f"{frame.lineno}). Run it by itself with `python` to see the whole traceback."
         ) from error
-
-
-def from_names(
-    data: str, model: str, *, batch_size: int, device: str, train_examples: int | None
-) -> Target:
-    """One of our data sets, or a folder or file of data, and one of our models."""
-    ng.models.build(model, (3, 32, 32), 10)  # a misspelt name shows before large data are read
-    splits = ng.data.load(data, train_examples=train_examples)
-    inputs, _ = splits.train
-    channels, height, width = inputs.shape[1:]
-    task = ng.Task(
-        model=ng.models.build(model, (channels, height, width), len(splits.classes)),
-        loss=torch.nn.functional.cross_entropy,
-        train=splits.train,
-        validation=splits.validation,
-        test=splits.test,
-        batch_size=min(batch_size, len(inputs)),
-        device=device,
-    )
-    return Target(f"{splits.name}, {model}", task)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 import nongreedy as ng
-from nongreedy.reports import schedule_figure
 from nongreedy.schedules._files import make_writable, plain, replace_file
 
 from ._exit import Mistake
@@ -19,23 +18,12 @@ from ._exit import Mistake
 SCHEDULE, HISTORY, FIGURE = "schedule.json", "history.json", "schedule.png"
 
 
-def prepared(directory: Path) -> Path:
+def prepare(directory: Path) -> None:
     """Create the directory and write in it before anything is computed."""
     try:
         make_writable(directory, "to --out")
     except OSError as error:
         raise Mistake(str(error)) from error
-    return directory
-
-
-def write_result(
-    directory: Path, result: ng.Result, steps: int, settings: Mapping[str, Any]
-) -> None:
-    """Write the schedule, the history and the picture of a search."""
-    result.schedule.save(directory / SCHEDULE)
-    write_history(directory, result, steps, settings)
-    figure = schedule_figure(result.schedule, result.history, steps)
-    figure.savefig(directory / FIGURE, dpi=200)
 
 
 def write_history(
@@ -43,18 +31,15 @@ def write_history(
     result: ng.Result,
     steps: int,
     settings: Mapping[str, Any],
-    comparison: Sequence[Mapping[str, Any]] = (),
+    comparison: Sequence[Mapping[str, Any]],
 ) -> None:
     """Write everything that the search knows: settings, versions, every row, the comparison."""
+    versions = {"nongreedy": ng.__version__, "torch": torch.__version__}
     content = {
         "format": "nongreedy.history",
         "version": 1,
         "settings": dict(settings),
-        "versions": {
-            "nongreedy": ng.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": {**versions, "python": platform.python_version()},
         "steps": steps,
         "status": result.status.name,
         "cost_in_plain_runs": result.cost,

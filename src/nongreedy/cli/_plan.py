@@ -8,7 +8,7 @@ import typer
 
 import nongreedy as ng
 from nongreedy.engines._store import STORES
-from nongreedy.planning import Forecast, Plan
+from nongreedy.planning import Plan
 from nongreedy.reports._words import duration
 
 from . import _target as options
@@ -29,29 +29,28 @@ def plan(
     sample: Annotated[int, typer.Option(min=1, help="Steps of the longer measured run.")] = 8,
 ) -> None:
     """Predict time and memory of one hypergradient for every engine, from two short runs."""
-    given = dict(locals())
+    settings = dict(locals())
     with reported():
-        chosen, optimizer, steps = options.settled(given)
-        found = ng.plan(chosen.task, optimizer, steps=steps, sample=sample)
+        chosen, optimizer, steps = options.settled(settings)
+        forecast = ng.plan(chosen.task, optimizer, steps=steps, sample=sample)
         print(
-            f"{chosen.name}: {steps} steps. A plain run takes {duration(found.plain_seconds)}; "
-            f"{found.free_bytes / 2**30:.1f} GiB are free. One hypergradient:\n"
+            f"{chosen.name}: {steps} steps. A plain run takes {duration(forecast.plain_seconds)}; "
+            f"{forecast.free_bytes / 2**30:.1f} GiB are free. One hypergradient:\n"
         )
-        print("\n".join(_lines(found)))
-        print(f"\nRecommended: --engine {_label(found.recommended)} ({found.choice.reason})")
+        _print_table(forecast)
+        print(f"\nRecommended: --engine {_label(forecast.recommended)} ({forecast.choice.reason})")
 
 
-def _lines(found: Plan) -> list[str]:
-    """A table of the engines, then why others cannot be used."""
-    heading = "engine              seconds  plain runs  peak memory  seconds ="
-    usable = [_line(found, row) for row in found.forecasts if not row.refused]
-    others = [f"\n{_label(row.engine)}: {row.refused}" for row in found.forecasts if row.refused]
-    return [heading, *usable, *others]
-
-
-def _line(found: Plan, row: Forecast) -> str:
-    runs, memory = row.seconds / found.plain_seconds, f"{row.bytes / 2**20:.0f} MiB"
-    return f"{_label(row.engine):<18} {row.seconds:>8.3g}  {runs:>10.1f}  {memory:>11}  {row.arithmetic}"
+def _print_table(forecast: Plan) -> None:
+    """The engines, then why others cannot be used."""
+    print("engine              seconds  plain runs  peak memory  seconds =")
+    for row in sorted(forecast.forecasts, key=lambda row: bool(row.refused)):
+        if row.refused:
+            print(f"\n{_label(row.engine)}: {row.refused}")
+            continue
+        runs, memory = row.seconds / forecast.plain_seconds, f"{row.bytes / 2**20:.0f} MiB"
+        numbers = f"{row.seconds:>8.3g}  {runs:>10.1f}  {memory:>11}"
+        print(f"{_label(row.engine):<18} {numbers}  {row.arithmetic}")
 
 
 def _label(engine: ng.Engine) -> str:

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 import nongreedy as ng
 
-from ._exit import Mistake
+from ._exit import Mistake, reported
 
 FILE = "study.db"
 _STEM = "search-"
 _COMMAND = "command"
 
+# What every command that works on a study takes.
+Argument = Annotated[str, typer.Argument(help="SQLite file or database URL of the study.")]
+
+
+def report(
+    study: Argument,
+    name: Annotated[
+        str | None, typer.Option(help="Of the study.", show_default="the newest")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for the report.", show_default="beside the study")
+    ] = None,
+) -> None:
+    """Write report.html, one page that works offline, and report.png and report.svg for papers.
+
+    Schedules over training and how they grew, losses, hypergradients with their noise, cost, settings.
+    """
+    with reported():
+        newest = ng.Study(study, _names(study)[-1] if name is None else name)
+        try:
+            page = ng.report(newest, out)
+        except OSError as error:
+            raise Mistake(str(error)) from error
+        print(f"Written: {page.as_posix()} (report.png and report.svg beside it)")
+
 
 def begun(storage: str | Path) -> ng.Study:
     """A study for a new search, beside those of earlier ones; if the last is unfinished, it says so."""
-    taken = ng.Study.names(storage)
-    earlier = _searches(taken)
+    names = ng.Study.names(storage)
+    earlier = _searches(names)
     if earlier and not (last := ng.Study(storage, earlier[-1])).finished:
         print(f"{last.name} in {last.address.shown} is unfinished. {how_to_resume(last)}\n")
-    number = len(taken) + 1
-    while f"{_STEM}{number}" in taken:
+    number = len(names) + 1
+    while f"{_STEM}{number}" in names:
         number += 1
     return ng.Study(storage, f"{_STEM}{number}")
 
@@ -33,29 +60,13 @@ def _searches(names: list[str]) -> list[str]:
     return [name for name in names if name.startswith(_STEM)]
 
 
-def keep_command(study: ng.Study, settings: Mapping[str, Any]) -> None:
-    """Write down what was asked, so that it can be asked again."""
-    if _COMMAND not in study.notes():
-        study.note(_COMMAND, json.loads(json.dumps(dict(settings), default=str)))
-
-
-def keep_judged(study: ng.Study, table: Sequence[Mapping[str, Any]]) -> None:
-    """Write down what fresh trainings gave, for the report."""
-    study.note("judged", list(table))
-
-
-def found(storage: str, name: str | None) -> ng.Study:
+def unfinished(storage: str, name: str | None) -> ng.Study:
     """The named study; else the newest that is unfinished; else the newest."""
     names = _names(storage)
     if name is not None:
         return ng.Study(storage, name)
-    studies = [ng.Study(storage, each) for each in reversed(_searches(names) or names)]
+    studies = [ng.Study(storage, search) for search in reversed(_searches(names) or names)]
     return next((study for study in studies if not study.finished), studies[0])
-
-
-def newest(storage: str, name: str | None) -> ng.Study:
-    """The named study, else the newest."""
-    return ng.Study(storage, _names(storage)[-1] if name is None else name)
 
 
 def _names(storage: str) -> list[str]:
@@ -65,15 +76,21 @@ def _names(storage: str) -> list[str]:
     return names
 
 
+def keep_command(study: ng.Study, options: Mapping[str, Any]) -> None:
+    """Write down the options, so that the search can go on with the same."""
+    if _COMMAND not in study.notes():
+        study.note(_COMMAND, json.loads(json.dumps(dict(options), default=str)))
+
+
 def command(study: ng.Study) -> dict[str, Any]:
-    """What was asked when the study was begun."""
-    asked = study.read(f"note:{_COMMAND}")
-    if not isinstance(asked, dict):
+    """The options with which the study was begun."""
+    options = study.read(f"note:{_COMMAND}")
+    if not isinstance(options, dict):
         raise Mistake(
             f"Study {study.name!r} in {study.address.shown!r} was not begun by `nongreedy tune`. Go on "
             "with it by what began it, with the same settings: ng.tune(..., study=...), or a comparison."
         )
-    return asked
+    return options
 
 
 def how_to_resume(study: ng.Study) -> str:

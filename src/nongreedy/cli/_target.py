@@ -54,59 +54,57 @@ Threads = Annotated[
 ]
 
 
-def settled(given: Mapping[str, Any]) -> tuple[_load.Target, Optimizer, int]:
+def settled(settings: Mapping[str, Any]) -> tuple[_load.Target, Optimizer, int]:
     """The task, the optimizer and the number of steps that a command's options ask for."""
-    _set_threads(given["threads"], small=not given["target"] and given["data"] in (None, DATA))
-    target = _own_target(given) if given["target"] else _named_target(given)
+    # Tiny images gain nothing from a second thread, and lose much where a core is shared.
+    small = not settings["target"] and settings["data"] in (None, DATA)
+    if settings["threads"] is not None or small:
+        torch.set_num_threads(settings["threads"] or 1)
+    target = _own_target(settings) if settings["target"] else _named_target(settings)
     optimizer = target.optimizer or ng.SGD(
-        learning_rate=_learning_rate(given),
-        momentum=ng.Windows(1),
-        weight_decay=ng.Windows(1),
+        learning_rate=_learning_rate(settings), momentum=ng.Windows(1), weight_decay=ng.Windows(1)
     )
-    return target, optimizer, target.task.steps_for(given["epochs"], None)
+    return target, optimizer, target.task.steps_for(settings["epochs"], None)
 
 
-def _learning_rate(given: Mapping[str, Any]) -> Basis:
-    windows, knots = _windows(given["windows"]), given["knots"]
+def _learning_rate(settings: Mapping[str, Any]) -> Basis:
+    windows, knots = settings["windows"], settings["knots"]
+    if windows not in (None, "auto"):
+        if not (windows.isdecimal() and int(windows) >= 1):
+            raise Mistake(f"--windows takes a number of at least 1, or auto, but got {windows!r}.")
+        windows = int(windows)
     if windows and knots:
         raise Mistake(f"--windows {windows} and --knots {knots} exclude each other: give one.")
-    if windows or (given.get("outer") == "paper" and not knots):
+    if windows or (settings.get("outer") == "paper" and not knots):
         return ng.Windows(windows or WINDOWS)
     return ng.Linear(knots or KNOTS)
 
 
-def _windows(given: str | None) -> str | int | None:
-    if given is None or given == "auto":
-        return given
-    if given.isdecimal() and int(given) >= 1:
-        return int(given)
-    raise Mistake(f"--windows takes a number of at least 1, or auto, but got {given!r}.")
-
-
-def _set_threads(threads: int | None, small: bool) -> None:
-    """Tiny images gain nothing from a second thread, and lose much where a core is shared."""
-    if threads is not None or small:
-        torch.set_num_threads(threads or 1)
-
-
-def _own_target(given: Mapping[str, Any]) -> _load.Target:
+def _own_target(settings: Mapping[str, Any]) -> _load.Target:
     """The user's task, which answers by itself what these options would ask."""
-    target = _load.own_task(given["target"])
+    target = _load.own_task(settings["target"])
     fixed = ["data", "model", "batch_size", "train_examples", "device"]
     bases = ["knots", "windows"] if target.optimizer is not None else []
     for option in [*fixed, *bases]:
-        if given[option] is not None:
+        if settings[option] is not None:
             where = "its `optimizer`" if option in bases else "its ng.Task"
             flag = "--" + option.replace("_", "-")
-            raise Mistake(f"{flag} does not apply to {given['target']!r}: set it in {where}.")
+            raise Mistake(f"{flag} does not apply to {settings['target']!r}: set it in {where}.")
     return target
 
 
-def _named_target(given: Mapping[str, Any]) -> _load.Target:
-    return _load.from_names(
-        given["data"] or DATA,
-        given["model"] or MODEL,
-        batch_size=given["batch_size"] or BATCH_SIZE,
-        device=given["device"] or "cpu",
-        train_examples=given["train_examples"],
-    )
+def _named_target(settings: Mapping[str, Any]) -> _load.Target:
+    """One of our data sets, or a folder or file of data, and one of our models."""
+    name = settings["model"] or MODEL
+    ng.models.build(name, (3, 32, 32), 10)  # a misspelt name shows before large data are read
+    splits = ng.data.load(settings["data"] or DATA, train_examples=settings["train_examples"])
+    inputs, _ = splits.train
+    channels, height, width = inputs.shape[1:]
+    task = ng.Task(
+        ng.models.build(name, (channels, height, width), len(splits.classes)),
+        torch.nn.functional.cross_entropy,
+        splits.train, splits.validation, splits.test,
+        batch_size=min(settings["batch_size"] or BATCH_SIZE, len(inputs)),
+        device=settings["device"] or "cpu",
+    )  # fmt: skip
+    return _load.Target(f"{splits.name}, {name}", task)

@@ -1,10 +1,9 @@
-"""``nongreedy tune``: search for a schedule, judge it, write it down."""
+"""``nongreedy tune`` and ``resume``: search for a schedule, judge it, write it down."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,50 +14,15 @@ import typer
 import nongreedy as ng
 from nongreedy.comparison import Piece
 from nongreedy.engines import engine_from
-from nongreedy.optimizers import Optimizer
-from nongreedy.reports._words import duration, number
+from nongreedy.reports import schedule_figure
+from nongreedy.reports._words import duration, number, spaced
 from nongreedy.schedules import Basis
-from nongreedy.search.rules import OuterRule, outer_from
+from nongreedy.search.rules import outer_from
 
-from . import _judge, _load, _output, _study
+from . import _judge, _output, _study
 from . import _target as options
 from ._console import Display
-from ._exit import INTERRUPTED, reported, uninterrupted
-
-
-@dataclass(frozen=True)
-class Search:
-    """Everything that `nongreedy tune` was asked to do, checked; `given` are its options."""
-
-    target: _load.Target
-    optimizer: Optimizer
-    outer: OuterRule
-    steps: int
-    study: ng.Study
-    given: Mapping[str, Any]
-
-    @property
-    def learned(self) -> dict[str, int]:
-        """What is learned rather than fixed, and its number of coefficients."""
-        given = self.optimizer.given().items()
-        return {name: basis.size(self.steps) for name, basis in given if isinstance(basis, Basis)}
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """For the history file."""
-        return {
-            **self.given,
-            "threads": torch.get_num_threads(),
-            "optimizer": self.optimizer.to_json(),
-        }
-
-    def run(self, screen: Display) -> ng.Result:
-        """The search itself."""
-        given = {name: self.given[name] for name in ("outer_steps", "engine", "seed", "budget")}
-        return ng.tune(
-            self.target.task, self.optimizer, steps=self.steps, outer=self.outer,
-            study=self.study, callbacks=[screen], **given,
-        )  # fmt: skip
+from ._exit import INTERRUPTED, Mistake, reported, uninterrupted
 
 
 def tune(
@@ -70,7 +34,7 @@ def tune(
     batch_size: options.BatchSize = None,
     engine: Annotated[
         str, typer.Option(help="auto, forward, reverse, reverse:checkpoint, reversible.")
-    ] = ("auto"),
+    ] = "auto",
     outer: Annotated[
         str, typer.Option(help="Outer rule: default, or paper (sign steps from zero).")
     ] = "default",
@@ -100,80 +64,132 @@ def tune(
     """
     settings = dict(locals())
     with reported():
-        _output.prepared(out)
-        kept = _study.begun(study or out / _study.FILE)
-        conduct(settings, kept)
+        _output.prepare(out)
+        Search(settings, _study.begun(study or out / _study.FILE)).conduct()
 
 
-def conduct(settings: Mapping[str, Any], study: ng.Study) -> None:
-    """Search, judge and write, in a study that is new or goes on; --out is known to be writable."""
-    out, outer_steps = settings["out"], settings["outer_steps"]
+def resume(
+    study: _study.Argument,
+    target: options.Argument = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the study.", show_default="the newest unfinished one")
+    ] = None,
+) -> None:
+    """Go on with a search where it was interrupted or killed, to the same result.
+
+    A search of your own task names no code by itself: give the task again, as in
+    `nongreedy resume runs/latest/study.db my_task.py:task`.
+    """
     with reported():
-        search = _checked(settings, study)
-        _study.keep_command(study, settings)
-        screen = Display(search.learned, outer_steps)
+        unfinished = _study.unfinished(study, name)
+        settings = _same(_study.command(unfinished), target)
+        _output.prepare(settings["out"])
+        Search(settings, unfinished).conduct()
+
+
+def _same(settings: dict[str, Any], target: str | None) -> dict[str, Any]:
+    """The options of the first command. A study is data: the code to run is named by who resumes."""
+    unknown = sorted(set(settings) ^ (tune.__annotations__.keys() - {"return"}))
+    if unknown:
+        raise Mistake(
+            f"The study was begun with other options of `nongreedy tune` ({', '.join(unknown)}) than "
+            "this release has. Install the release that began it."
+        )
+    if (begun := settings["target"]) != target:
+        again = f"it again: nongreedy resume STUDY {begun}" if begun else "none"
+        raise Mistake(f"The study is of target {begun!r}, not {target!r}. Give {again}.")
+    return {**settings, "out": Path(settings["out"])}
+
+
+class Search:
+    """A search in a study that is new or goes on; its `out` is known to be writable.
+
+    Args:
+        settings: The options of `nongreedy tune`.
+        study: Where it is kept.
+
+    Raises:
+        ValueError: A bad name, before anything is loaded or computed.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], study: ng.Study):
+        engine_from(settings["engine"])
+        self.outer = outer_from(settings["outer"])
+        self.target, self.optimizer, self.steps = options.settled(settings)
+        self.settings, self.study, self.out = settings, study, settings["out"]
+        # What is learned rather than fixed, and its number of coefficients.
+        values = self.optimizer.given().items()
+        self.sizes = {name: b.size(self.steps) for name, b in values if isinstance(b, Basis)}
+        self.screen = Display(self.sizes, settings["outer_steps"])
+        self.say = self.screen.say
+
+    def conduct(self) -> None:
+        """Search, judge and write."""
+        _study.keep_command(self.study, self.settings)
         started = time.perf_counter()
-        result = _search(search, screen, out)
+        result = self._run()
         seconds = time.perf_counter() - started
         interrupted = result.status is ng.Status.interrupted
         try:
-            _announce(result, seconds, screen)
-            if settings["compare"] and not interrupted:
-                _compare(search, result, screen, out)
+            self._announce(result, seconds)
+            if self.settings["compare"] and not interrupted:
+                self._compare(result)
         except KeyboardInterrupt:
             interrupted = True
-        kept = study.address.shown
-        screen.say("\n" + _output.summary(out, search.steps, interrupted, kept))
+        place = self.study.address.shown
+        self.say("\n" + _output.summary(self.out, self.steps, interrupted, place))
         if interrupted:
-            screen.say("\n" + _study.how_to_resume(study))
+            self.say("\n" + _study.how_to_resume(self.study))
             raise typer.Exit(INTERRUPTED)
 
-
-def _checked(given: Mapping[str, Any], study: ng.Study) -> Search:
-    """Every name, before anything is loaded or computed."""
-    engine_from(given["engine"])
-    outer = outer_from(given["outer"])
-    target, optimizer, steps = options.settled(given)
-    return Search(target, optimizer, outer, steps, study, given)
-
-
-def _search(search: Search, screen: Display, out: Path) -> ng.Result:
-    """Run the search under a display, and write its outcome at once."""
-    names = [name.replace("_", " ") for name in search.learned]
-    screen.say(
-        f"Tuning {', '.join(names)} for {search.target.name}: {search.steps} steps per run, "
-        f"up to {search.given['outer_steps']} outer steps."
-    )
-    with screen:
-        result = search.run(screen)
-    with uninterrupted():
-        _output.write_result(out, result, search.steps, search.settings)
-    return result
-
-
-def _announce(result: ng.Result, seconds: float, screen: Display) -> None:
-    status = result.status.name.replace("_", " ").capitalize()
-    screen.say(f"\n{status}. {result.status.value}")
-    screen.say(
-        f"Validation loss {number(result.validation_loss, digits=3)}. The search took "
-        f"{duration(seconds)} and cost as much as {result.cost:.1f} plain training runs."
-    )
-
-
-def _compare(search: Search, result: ng.Result, screen: Display, out: Path) -> None:
-    """Compare with hand-tuned schedules; what is known of it is written whatever happens."""
-    if not isinstance(search.optimizer, ng.SGD):
-        screen.say("\nNo comparison: the hand-tuned schedules are for SGD.")
-        return
-    seeds = _judge.fresh_seeds(search.given["seed"], search.given["compare_seeds"])
-    shown = f"{len(seeds)} fresh trainings of {search.steps} steps each"
-    screen.say(f"\n{shown}, mean ± standard error:")
-    train = partial(ng.retrain, search.target.task, steps=search.steps, optimizer=search.optimizer)
-    pieces = list[Piece]()
-    try:
-        _judge.judge(result.schedule, train, seeds, screen, pieces)
-    finally:
-        rows = _judge.records(pieces)
+    def _run(self) -> ng.Result:
+        """Search under a display, and write the outcome at once."""
+        self.say(
+            f"Tuning {', '.join(map(spaced, self.sizes))} for {self.target.name}: {self.steps} steps per "
+            f"run, up to {self.settings['outer_steps']} outer steps."
+        )
+        forwarded = ("outer_steps", "engine", "seed", "budget")
+        with self.screen:
+            result = ng.tune(
+                self.target.task, self.optimizer, steps=self.steps, outer=self.outer,
+                study=self.study, callbacks=[self.screen],
+                **{name: self.settings[name] for name in forwarded},
+            )  # fmt: skip
         with uninterrupted():
-            _output.write_history(out, result, search.steps, search.settings, rows)
-            _study.keep_judged(search.study, rows)
+            result.schedule.save(self.out / _output.SCHEDULE)
+            self._write_history(result)
+            figure = schedule_figure(result.schedule, result.history, self.steps)
+            figure.savefig(self.out / _output.FIGURE, dpi=200)
+        return result
+
+    def _write_history(
+        self, result: ng.Result, comparison: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        threads, optimizer = torch.get_num_threads(), self.optimizer.to_json()
+        settings = {**self.settings, "threads": threads, "optimizer": optimizer}
+        _output.write_history(self.out, result, self.steps, settings, comparison)
+
+    def _announce(self, result: ng.Result, seconds: float) -> None:
+        self.say(f"\n{spaced(result.status.name).capitalize()}. {result.status.value}")
+        self.say(
+            f"Validation loss {number(result.validation_loss, digits=3)}. The search took "
+            f"{duration(seconds)} and cost as much as {result.cost:.1f} plain training runs."
+        )
+
+    def _compare(self, result: ng.Result) -> None:
+        """Compare with hand-tuned schedules; what is known of it is written whatever happens."""
+        if not isinstance(self.optimizer, ng.SGD):
+            self.say("\nNo comparison: the hand-tuned schedules are for SGD.")
+            return
+        seeds = _judge.fresh_seeds(self.settings["seed"], self.settings["compare_seeds"])
+        trainings = f"{len(seeds)} fresh trainings of {self.steps} steps each"
+        self.say(f"\n{trainings}, mean ± standard error:")
+        train = partial(ng.retrain, self.target.task, steps=self.steps, optimizer=self.optimizer)
+        pieces = list[Piece]()
+        try:
+            _judge.judge(result.schedule, train, seeds, self.screen, pieces)
+        finally:
+            rows = _judge.records(pieces)
+            with uninterrupted():
+                self._write_history(result, rows)
+                self.study.note("judged", rows)

@@ -23,7 +23,7 @@ _CLASSES = (
 
 
 def is_cifar_folder(path: Path) -> bool:
-    return path.is_dir() and bool(_batches(path) or (_inside(path) / "test_batch.bin").is_file())
+    return path.is_dir() and any(_batches(path).values())
 
 
 def read_cifar_folder(path: Path) -> Parts:
@@ -32,22 +32,16 @@ def read_cifar_folder(path: Path) -> Parts:
     Raises:
         DataError: If a file is empty, or its size is no multiple of 3,073 bytes.
     """
-    train, test = _batches(path), _inside(path) / "test_batch.bin"
-    if not test.is_file():
-        return Parts(_source(train), _CLASSES)
-    if not train:
-        return Parts(_source([test]), _CLASSES)
-    return Parts(_source(train), _CLASSES, test=_source([test]))
+    sources = {split: _source(files) for split, files in _batches(path).items() if files}
+    return Parts.of(sources, _CLASSES)
 
 
-def _inside(path: Path) -> Path:
-    """Return the directory that holds the batches: ``path``, or what the archive unpacks to."""
+def _batches(path: Path) -> dict[str, list[Path]]:
+    """The files of each split, in ``path`` or in what the archive unpacks to."""
     unpacked = path / "cifar-10-batches-bin"
-    return unpacked if unpacked.is_dir() else path
-
-
-def _batches(path: Path) -> list[Path]:
-    return sorted(_inside(path).glob("data_batch_*.bin"))
+    folder = unpacked if unpacked.is_dir() else path
+    test = [file for file in [folder / "test_batch.bin"] if file.is_file()]
+    return {"train": sorted(folder.glob("data_batch_*.bin")), "test": test}
 
 
 def _source(files: Sequence[Path]) -> Source:

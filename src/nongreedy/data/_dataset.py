@@ -39,20 +39,6 @@ def in_memory(dataset) -> tuple[Tensor, Tensor]:
         >>> inputs.shape, targets.dtype
         (torch.Size([5, 2]), torch.int64)
     """
-    count = _length(dataset)
-    first = _item(dataset, 0)
-    inputs, targets = (torch.empty((count, *v.shape), dtype=v.dtype) for v in first)
-    stacks = inputs, targets
-    for index in range(count):
-        item = _item(dataset, index)
-        for stack, value in zip(stacks, item, strict=True):
-            _check_alike(dataset, index, value, stack)
-            stack[index] = value
-    _check_second_read(dataset, stacks)
-    return stacks
-
-
-def _length(dataset) -> int:
     by_index = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
     # A stream inherits __getitem__ from Dataset, and may announce a length.
     if not by_index or isinstance(dataset, IterableDataset):
@@ -60,9 +46,17 @@ def _length(dataset) -> int:
             f"{_name(dataset)} has no length or no items by index. Give a map-style Dataset, or "
             f"collect a stream into tensors (inputs, targets) first."
         )
-    if len(dataset) == 0:
+    count = len(dataset)
+    if count == 0:
         raise DataError(f"{_name(dataset)} is empty. Give a data set with at least one item.")
-    return len(dataset)
+    first = _item(dataset, 0)
+    inputs, targets = (torch.empty((count, *v.shape), dtype=v.dtype) for v in first)
+    for index in range(count):
+        for stack, value in zip((inputs, targets), _item(dataset, index), strict=True):
+            _check_alike(dataset, index, value, stack)
+            stack[index] = value
+    _check_second_read(dataset, (inputs, targets))
+    return inputs, targets
 
 
 def _item(dataset, index: int) -> tuple[Tensor, Tensor]:
@@ -102,10 +96,8 @@ def _check_second_read(dataset, stacks: tuple[Tensor, Tensor]) -> None:
     count = len(stacks[0])
     for index in sorted({position * count // _READ_TWICE for position in range(_READ_TWICE)}):
         for stack, value in zip(stacks, _item(dataset, index), strict=True):
-            same = torch.allclose(
-                stack[index].double(), value.double().cpu(), rtol=0, atol=0, equal_nan=True
-            )
-            if not same:
+            before, now = stack[index].double(), value.double().cpu()
+            if not torch.allclose(before, now, rtol=0, atol=0, equal_nan=True):
                 raise DataError(
                     f"{_name(dataset)} returns different items on a second read (item {index}), "
                     f"so a run could not be replayed. Move random transforms to `augment=`, "

@@ -32,22 +32,20 @@ def read_idx_folder(path: Path) -> Parts:
     """Read a directory of image and label files; a lone pair of either kind is returned as train.
 
     Raises:
-        DataError: If a label file is missing, a file is broken, or several data sets share the
-            directory.
+        DataError: If a label file is missing, a file is broken, or several data sets share the directory.
     """
-    pairs: dict[str, Source] = {}
-    for prefix, images in _image_files(path).items():
+    # Of each prefix, the unpacked file wins over its ``.gz``.
+    matches = (_IMAGES.fullmatch(file.name) for file in sorted(path.iterdir(), reverse=True))
+    sources: dict[str, Source] = {}
+    for prefix, images in {m["prefix"]: path / m.string for m in matches if m}.items():
         split = "test" if prefix.endswith(("t10k", "test")) else "train"
-        if split in pairs:
+        if split in sources:
             raise DataError(
-                f"{path} holds several {split} sets: {pairs[split].name} and {images}. Keep one "
+                f"{path} holds several {split} sets: {sources[split].name} and {images}. Keep one "
                 f"data set per directory."
             )
-        pairs[split] = _read_pair(images)
-    classes = counted_classes(str(path), *(source.targets for source in pairs.values()))
-    if "train" not in pairs:
-        return Parts(pairs["test"], classes)
-    return Parts(pairs["train"], classes, test=pairs.get("test"))
+        sources[split] = _read_pair(images)
+    return Parts.of(sources, counted_classes(str(path), sources.values()))
 
 
 def read_idx(path: Path) -> Tensor:
@@ -77,12 +75,6 @@ def read_idx(path: Path) -> Tensor:
         )
     values = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return torch.from_numpy(values.astype(dtype.newbyteorder("=")))  # astype copies: writable
-
-
-def _image_files(path: Path) -> dict[str, Path]:
-    """Map the prefix of each image file to it; the unpacked file wins over its ``.gz``."""
-    names = (_IMAGES.fullmatch(file.name) for file in sorted(path.iterdir(), reverse=True))
-    return {match["prefix"]: path / match.string for match in names if match}
 
 
 def _read_pair(images_path: Path) -> Source:

@@ -12,13 +12,8 @@ from ..errors import DataError, nearest_name
 from ._image_files import SUFFIXES, ImageFiles, has_image_files, open_image_files
 from ._source import Parts, Source
 
-_SPLITS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+_SPLITS = {"train": "train", "test": "test"}
+_SPLITS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 
 
 def is_image_folder(path: Path) -> bool:
@@ -44,7 +39,7 @@ def read_image_folder(path: Path) -> Parts:
     labelled = _labelled(files)
     classes = tuple(sorted({label for _, label in labelled["train"]}))
     sources = {split: _source(files, split, labelled[split], classes) for split in labelled}
-    return Parts(classes=classes, **sources)
+    return Parts.of(sources, classes)
 
 
 def _labelled(files: ImageFiles) -> dict[str, list[tuple[str, str]]]:
@@ -92,32 +87,24 @@ def _source(
                 f"{files.root} has the class {label!r} in its {split} images but not under "
                 f"train/.{nearest_name(label, classes)}"
             )
-    targets = torch.tensor([number[label] for label in labels])
 
     def fetch(indices: torch.Tensor) -> torch.Tensor:
-        return _decoded(files, [names[index] for index in indices.tolist()], reference=names[0])
+        # The first of all, not of the selection: whether a size is an error must not depend on the seed.
+        shape = files.pixels(names[0]).shape
+        images = np.empty((len(indices), *shape), dtype=np.uint8)
+        for row, index in enumerate(indices.tolist()):
+            pixels = files.pixels(names[index])
+            if pixels.shape != shape:
+                raise DataError(
+                    f"All images in {files.root} must have one size, but {names[0]} is "
+                    f"{_described(shape)} and {names[index]} is {_described(pixels.shape)}. Resize "
+                    f"or convert them to the same."
+                )
+            images[row] = pixels
+        return torch.from_numpy(images)
 
+    targets = torch.tensor([number[label] for label in labels])
     return Source(f"{files.root} ({split})", targets, fetch)
-
-
-def _decoded(files: ImageFiles, names: list[str], reference: str) -> torch.Tensor:
-    """Decode images into one uint8 tensor; ``reference`` names the one that sets the size.
-
-    The reference is the first of all, not of the selection: whether a size is an error must not
-    depend on the seed.
-    """
-    shape = files.pixels(reference).shape
-    images = np.empty((len(names), *shape), dtype=np.uint8)
-    for row, name in enumerate(names):
-        pixels = files.pixels(name)
-        if pixels.shape != shape:
-            raise DataError(
-                f"All images in {files.root} must have one size, but {reference} is "
-                f"{_described(shape)} and {name} is {_described(pixels.shape)}. Resize or "
-                f"convert them to the same."
-            )
-        images[row] = pixels
-    return torch.from_numpy(images)
 
 
 def _described(shape: tuple[int, ...]) -> str:

@@ -6,18 +6,18 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import DataError, nearest_name
 from ._cifar import is_cifar_folder, read_cifar_folder
-from ._digits import read_digits
 from ._idx import is_idx_folder, read_idx_folder
 from ._image_folder import is_image_folder, read_image_folder
 from ._npz import is_npz, read_npz
 from ._select import select
-from ._source import Parts, Source
+from ._source import Parts, Source, stored
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,18 @@ class Format:
     read: Callable[[Path], Parts]
 
 
-EMBEDDED: dict[str, Callable[[], Parts]] = {"digits": read_digits}
+def _digits() -> Parts:
+    """1,797 images of shape ``(1, 8, 8)``, values 0 to 16; the source makes no split of its own."""
+    # Here, not at the top: scikit-learn takes a second to import, and other formats do without.
+    from sklearn.datasets import load_digits
+
+    bunch: Any = load_digits()
+    images = torch.as_tensor(bunch.images, dtype=torch.float32)[:, None] / 16
+    classes = tuple(str(name) for name in bunch.target_names)
+    return Parts(stored("digits", images, torch.as_tensor(bunch.target)), classes)
+
+
+EMBEDDED: dict[str, Callable[[], Parts]] = {"digits": _digits}
 NAMES = tuple(EMBEDDED)
 
 # Ordered: what has telling file names comes before the general image folder.
@@ -73,7 +84,7 @@ FORMATS = (
 def describe() -> list[tuple[str, str]]:
     """Return rows ``(format, how it is recognised)`` of everything that `load` reads."""
     embedded = [(name, "by this name; ships with scikit-learn") for name in NAMES]
-    return embedded + [(each.name, each.recognised_by) for each in FORMATS]
+    return embedded + [(format.name, format.recognised_by) for format in FORMATS]
 
 
 def load(
@@ -125,16 +136,16 @@ def load(
 
 
 def _parts(name_or_path: str | os.PathLike) -> tuple[str, Parts]:
-    """Return the source's name and what its reader found."""
+    """The name of the data, and what its reader gave."""
     if isinstance(name_or_path, str) and name_or_path in EMBEDDED:
         return name_or_path, EMBEDDED[name_or_path]()
     path = Path(name_or_path).expanduser()
     try:
         if not path.exists():
             raise DataError(_missing(os.fspath(name_or_path)))
-        for each in FORMATS:
-            if each.accepts(path):
-                return path.stem if path.is_file() else path.resolve().name, each.read(path)
+        for format in FORMATS:
+            if format.accepts(path):
+                return path.stem if path.is_file() else path.resolve().name, format.read(path)
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error}. Check its permissions.") from error
     raise DataError(_unrecognised(path))
@@ -150,16 +161,14 @@ def _missing(value: str) -> str:
 
 
 def _unrecognised(path: Path) -> str:
-    formats = "; ".join(f"{each.name}: {each.recognised_by}" for each in FORMATS)
-    pickled = any(
-        (path / below / "data_batch_1").is_file() for below in ("", "cifar-10-batches-py")
-    )
+    formats = "; ".join(f"{format.name}: {format.recognised_by}" for format in FORMATS)
+    pickled = any((path / at / "data_batch_1").is_file() for at in ("", "cifar-10-batches-py"))
     hint = " For CIFAR-10 get the binary version: pickles can run code, so they are not read."
     return f"{path} is in no known format.{hint if pickled else ''} Known are: {formats}."
 
 
 def _fetched(name: str, split: str, source: Source) -> Tensor:
-    images = source.fetch(torch.arange(source.count))
+    images = source.fetch(torch.arange(len(source)))
     # The sum of squares too, which the standard deviation will need.
     if images.is_floating_point() and not images.square().sum().isfinite():
         raise DataError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -29,18 +28,14 @@ def read_npz(path: Path) -> Parts:
     """
     advice = "Write it with np.savez(path, x_train=..., y_train=...), with numeric arrays."
     # The file is opened here because np.load leaves it open when the archive is broken.
-    with reading(path, advice), path.open("rb") as file, _opened(file) as archive:
-        sources = _sources(path, archive)
-    classes = counted_classes(str(path), *(each.targets for each in sources.values()))
-    return Parts(classes=classes, **sources)
-
-
-def _opened(file: BinaryIO) -> np.lib.npyio.NpzFile:
-    # Without pickle: a data file must not be able to run code.
-    archive = np.load(file, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError("it holds a single array, as np.save writes")
-    return archive
+    with reading(path, advice), path.open("rb") as file:
+        # Without pickle: a data file must not be able to run code.
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array, as np.save writes")
+        with archive:
+            sources = _sources(path, archive)
+    return Parts.of(sources, counted_classes(str(path), sources.values()))
 
 
 def _sources(path: Path, archive) -> dict[str, Source]:
@@ -61,14 +56,10 @@ def _sources(path: Path, archive) -> dict[str, Source]:
                 f"other, or leave both out."
             )
         if present:
-            sources[split] = _source(path, archive, inputs, targets)
+            images = _images(f"{path}[{inputs}]", archive[inputs])
+            labels = _labels(f"{path}[{targets}]", archive[targets])
+            sources[split] = stored(f"{path}[{inputs}, {targets}]", images, labels)
     return sources
-
-
-def _source(path: Path, archive, inputs: str, targets: str) -> Source:
-    images = _images(f"{path}[{inputs}]", archive[inputs])
-    labels = _labels(f"{path}[{targets}]", archive[targets])
-    return stored(f"{path}[{inputs}, {targets}]", images, labels)
 
 
 def _images(name: str, array: np.ndarray) -> torch.Tensor:

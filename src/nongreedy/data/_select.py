@@ -24,33 +24,34 @@ def select(
             number or exceeds what there is, or a split would be empty.
     """
     for name, fraction in (("validation", validation), ("test", test)):
-        _check_fraction(name, fraction)
-    rest = _shuffled(parts.train, seed)
-    chosen = {}
-    for split, own, fraction in (
-        ("test", parts.test, test),
-        ("validation", parts.validation, validation),
-    ):
-        if own is not None:
-            chosen[split] = _shuffled(own, seed)
+        if not 0 < fraction < 1:  # also refuses NaN
+            raise DataError(
+                f"`0 < {name} < 1` must hold, but got {name}={fraction!r}. It is a fraction; to cap "
+                f"a number of examples use {name}_examples."
+            )
+    rest, chosen = _shuffled(parts.train, seed), {}
+    own = {"test": (parts.test, test), "validation": (parts.validation, validation)}
+    for split, (source, fraction) in own.items():
+        if source is not None:
+            chosen[split] = _shuffled(source, seed)
         else:
             chosen[split], rest = rest.split(_size(rest, split, fraction))
     chosen["train"] = rest
-    return {split: _capped(each, split, caps[split]) for split, each in chosen.items()}
+    return {split: _capped(source, split, caps[split]) for split, source in chosen.items()}
 
 
 def _shuffled(source: Source, seed: int) -> Source:
-    order = torch.randperm(source.count, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(source), generator=torch.Generator().manual_seed(seed))
     return source.take(order)
 
 
 def _size(source: Source, split: str, fraction: float) -> int:
     """How many examples this fraction is, at least one."""
-    size = max(1, round(fraction * source.count))
-    if size >= source.count:
+    size = max(1, round(fraction * len(source)))
+    if size >= len(source):
         raise DataError(
             f"{source.name} leaves no examples for training: {split}={fraction} takes "
-            f"{size} of {source.count}. Lower `{split}`, or use more data."
+            f"{size} of {len(source)}. Lower `{split}`, or use more data."
         )
     return size
 
@@ -63,17 +64,9 @@ def _capped(source: Source, split: str, cap: int | None) -> Source:
             f"`{split}_examples` must be a positive whole number, or None for all, but got "
             f"{split}_examples={cap!r}."
         )
-    if cap > source.count:
+    if cap > len(source):
         raise DataError(
-            f"{split}_examples={cap} exceeds the {source.count} {split} examples of "
+            f"{split}_examples={cap} exceeds the {len(source)} {split} examples of "
             f"{source.name}. Lower it, or change the fractions `validation` and `test`."
         )
     return source.split(cap)[0]
-
-
-def _check_fraction(name: str, fraction: float) -> None:
-    if not 0 < fraction < 1:  # also refuses NaN
-        raise DataError(
-            f"`0 < {name} < 1` must hold, but got {name}={fraction!r}. It is a fraction; to cap a "
-            f"number of examples use {name}_examples."
-        )

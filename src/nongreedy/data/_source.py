@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +28,7 @@ class Source:
     targets: Tensor
     fetch: Callable[[Tensor], Tensor]
 
-    @property
-    def count(self) -> int:
+    def __len__(self) -> int:
         return len(self.targets)
 
     def take(self, indices: Tensor) -> Source:
@@ -38,13 +37,13 @@ class Source:
 
     def split(self, size: int) -> tuple[Source, Source]:
         """The first `size` examples, and the others."""
-        indices = torch.arange(self.count)
+        indices = torch.arange(len(self))
         return self.take(indices[:size]), self.take(indices[size:])
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a reader found: the splits that the source itself makes, and the names of classes."""
+    """What a reader gives: the splits that the source itself makes, and the names of classes."""
 
     train: Source
     classes: tuple[str, ...]
@@ -54,7 +53,14 @@ class Parts:
     def __post_init__(self):
         for source in (self.train, self.validation, self.test):
             if source is not None:
-                check_targets(source, self.classes)
+                _check_targets(source, self.classes)
+
+    @classmethod
+    def of(cls, sources: Mapping[str, Source], classes: tuple[str, ...]) -> Parts:
+        """From the sources by their splits; a lone one is train."""
+        if len(sources) == 1:
+            sources = {"train": next(iter(sources.values()))}
+        return cls(classes=classes, **sources)
 
 
 @contextmanager
@@ -82,7 +88,7 @@ def stored(name: str, images: Tensor, targets: Tensor) -> Source:
     return Source(name, targets.long(), lambda indices: images[indices])
 
 
-def check_targets(source: Source, classes: tuple[str, ...]) -> None:
+def _check_targets(source: Source, classes: tuple[str, ...]) -> None:
     """Raise ``DataError`` unless there are labels and each is the position of a class."""
     low, high = _range(source.name, source.targets)
     if low < 0 or high >= len(classes):
@@ -93,13 +99,13 @@ def check_targets(source: Source, classes: tuple[str, ...]) -> None:
         )
 
 
-def counted_classes(name: str, *targets: Tensor) -> tuple[str, ...]:
+def counted_classes(name: str, sources: Iterable[Source]) -> tuple[str, ...]:
     """Name classes by number, ``("0", "1", ...)``, up to the largest label.
 
     Raises:
         DataError: If the largest label is so large that labels cannot be class numbers.
     """
-    labels = torch.cat([each.reshape(-1) for each in targets])
+    labels = torch.cat([source.targets for source in sources])
     _, high = _range(name, labels)
     if high >= len(labels):
         raise DataError(

@@ -43,11 +43,8 @@ def characters(
     number = {character: index for index, character in enumerate(classes)}
     numbers = torch.tensor([number[character] for character in text], dtype=torch.int64)
     edges = [round(len(text) * part) for part in (1 - validation - test, 1 - test)]
-    pieces = numbers.tensor_split(edges)
-    train, held_out, last = (
-        _sequences(piece, context, name)
-        for piece, name in zip(pieces, ("train", "validation", "test"), strict=True)
-    )
+    pieces = zip(numbers.tensor_split(edges), ("train", "validation", "test"), strict=True)
+    train, held_out, last = (_sequences(piece, context, name) for piece, name in pieces)
     return Splits("characters", train, held_out, last, classes)
 
 

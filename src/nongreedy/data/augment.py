@@ -3,10 +3,9 @@ r"""Augmentations: pure functions of a batch and a CPU generator.
 Each is called as ``augmentation(inputs, generator)`` with ``inputs`` of shape ``(B, C, H, W)`` in
 any floating dtype and on any device, and returns a new batch of the same shape, dtype and device.
 
-The draws are made on the CPU, and only their results move to the device of the batch. So one
-generator seed gives the same augmented batch on every device, which is what lets a step be
-replayed bit for bit. Each augmentation is linear in ``inputs`` for fixed draws, hence
-differentiable as often as wanted.
+The draws are made on the CPU, and only their results move to the device of the batch. So one generator
+seed gives the same augmented batch on every device, which is what lets a step be replayed bit for bit.
+Each augmentation is linear in ``inputs`` for fixed draws, hence differentiable as often as wanted.
 
 Example:
     >>> augment = Compose(RandomCrop(padding=4), HorizontalFlip())
@@ -67,8 +66,7 @@ class RandomCrop(Augmentation):
         _check_fits("padding", self.padding, min(height, width) - 1, inputs, self)
         pad = self.padding
         offsets = torch.randint(0, 2 * pad + 1, (2, batch, 1), generator=generator)
-        rows = offsets[0] + torch.arange(height)
-        columns = offsets[1] + torch.arange(width)
+        rows, columns = offsets[0] + torch.arange(height), offsets[1] + torch.arange(width)
         # One gather on flattened pixels: 3x faster on a CPU than indexing sliding windows.
         pixels = rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]
         index = pixels.flatten(1)[:, None].to(inputs.device).expand(-1, channels, -1)

@@ -13,16 +13,16 @@ def numbers(row: OuterStep) -> dict[str, float]:
     More than 50 values of one hyperparameter are told by ``/min``, ``/mean`` and ``/max``. What has no
     meaning, such as the accuracy of a regression, is left out.
     """
-    found = {"validation_loss": row.validation_loss, "cost": row.cost, "seconds": row.seconds}
+    scalars = {"validation_loss": row.validation_loss, "cost": row.cost, "seconds": row.seconds}
     if row.validation_accuracy is not None:
-        found["validation_accuracy"] = row.validation_accuracy
+        scalars["validation_accuracy"] = row.validation_accuracy
     for name, values in row.values.items():
         if len(values) <= _LISTED:
-            found.update((f"{name}/{i}", value) for i, value in enumerate(values))
+            scalars.update((f"{name}/{i}", value) for i, value in enumerate(values))
         else:
-            mean = sum(values) / len(values)
-            found |= {f"{name}/min": min(values), f"{name}/mean": mean, f"{name}/max": max(values)}
-    return found
+            low, mean, high = min(values), sum(values) / len(values), max(values)
+            scalars |= {f"{name}/min": low, f"{name}/mean": mean, f"{name}/max": high}
+    return scalars
 
 
 def texts(row: OuterStep) -> dict[str, str]:

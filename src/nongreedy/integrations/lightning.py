@@ -10,8 +10,8 @@ from typing import Any
 from torch.optim import Optimizer
 
 from ..schedules import Schedule, ScheduleLR
-from ._given import schedule_from
 from ._optional import optional
+from ._schedule import schedule_from
 
 # A Trainer of either package takes callbacks of the other: they have the same hooks.
 _Callback: Any = optional("lightning.pytorch", "pytorch_lightning", extra="lightning").Callback

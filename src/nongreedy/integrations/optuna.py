@@ -84,7 +84,7 @@ def optuna_objective(
         >>> ng.Schedule.from_json(study.best_trial.user_attrs["schedule"])["learning_rate"].shape
         torch.Size([1])
     """
-    watching = list(callbacks)
+    watchers = list(callbacks)
 
     def objective(trial: Trial) -> float:
         from optuna import TrialPruned
@@ -94,18 +94,10 @@ def optuna_objective(
         trial.set_user_attr("steps", total)
         try:
             result = tune(
-                task,
-                optimizer,
-                steps=total,
-                outer_steps=outer_steps,
-                engine=engine,
-                outer=outer,
-                seeds=seeds,
-                seed=seed,
-                budget=budget,
-                dtype=dtype,
-                callbacks=[*watching, _Reporter(trial)],
-            )
+                task, optimizer, steps=total, outer_steps=outer_steps, engine=engine, outer=outer,
+                seeds=seeds, seed=seed, budget=budget, dtype=dtype,
+                callbacks=[*watchers, _Reporter(trial)],
+            )  # fmt: skip
         except DivergedError as error:
             trial.set_user_attr("diverged", str(error))
             raise TrialPruned(str(error)) from error

@@ -10,8 +10,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..schedules import Schedule, ScheduleLR
 from ..schedules._scheduler import initial_weight_decays
-from ._given import schedule_from
 from ._optional import optional
+from ._schedule import schedule_from
 
 _Callback: Any = optional("transformers", extra="transformers").TrainerCallback
 
@@ -52,26 +52,18 @@ class ScheduleCallback(_Callback):
         self.schedule = schedule_from(schedule)
         self._scheduler: ScheduleLR | None = None
 
-    def on_train_begin(
-        self,
-        args: Any,
-        state: Any,
-        control: Any,
-        optimizer: Any = None,
-        lr_scheduler: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        optimizer = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
+    def on_train_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        # Accelerate wraps both.
+        optimizer = getattr(parts["optimizer"], "optimizer", parts["optimizer"])
+        lr_scheduler = parts["lr_scheduler"]
         _refuse_other_scheduler(args, state.max_steps, lr_scheduler)
         _refuse_unknown_groups(self.schedule, optimizer)
         self._scheduler = self.schedule.attach(optimizer, total_steps=state.max_steps)
         self._move_to(state.global_step, lr_scheduler)
 
-    def on_step_end(
-        self, args: Any, state: Any, control: Any, lr_scheduler: Any = None, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
         # Trainer calls this after its own scheduler, and before it logs, saves and evaluates.
-        self._move_to(state.global_step, lr_scheduler)
+        self._move_to(state.global_step, parts["lr_scheduler"])
 
     def _move_to(self, step: int, lr_scheduler: Any) -> None:
         assert self._scheduler is not None

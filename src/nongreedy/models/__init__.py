@@ -9,15 +9,6 @@ from ..schedules._export import export
 from ._build import NAMES, WideBlock, build, convnet, lenet, mlp, wrn
 from ._transformer import CharTransformer
 
-__all__ = [
-    "NAMES",
-    "CharTransformer",
-    "WideBlock",
-    "build",
-    "convnet",
-    "lenet",
-    "mlp",
-    "wrn",
-]
+__all__ = ["NAMES", "CharTransformer", "WideBlock", "build", "convnet", "lenet", "mlp", "wrn"]
 
 export(globals())

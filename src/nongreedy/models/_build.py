@@ -1,9 +1,4 @@
-"""Models: those that the examples and benchmarks train.
-
-Four families of `build` see images: a shape is ``(C, H, W)``, and they map ``(B, C, H, W)`` to
-logits ``(B, classes)``. `CharTransformer` sees text. None uses an in-place operation, so that each
-can be differentiated twice and under `torch.func`.
-"""
+"""Models of images: multilayer perceptrons, convolutional networks, LeNet, Wide ResNets."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..errors import check_whole, nearest_name
+from ..errors import is_whole, nearest_name
 
 Shape = tuple[int, int, int]
 
@@ -26,8 +21,7 @@ def build(name: str, shape: Shape, classes: int) -> Callable[[], nn.Module]:
     """Return a picklable callable that makes a freshly initialised model.
 
     Args:
-        name: One of `NAMES`, or ``"wrn-D-K"`` for a Wide ResNet of depth D = 6n + 4, widened
-            K times.
+        name: One of `NAMES`, or ``"wrn-D-K"`` for a Wide ResNet of depth D = 6n + 4, widened K times.
         shape: ``(C, H, W)`` of one image.
         classes: Number of logits.
 
@@ -41,20 +35,17 @@ def build(name: str, shape: Shape, classes: int) -> Callable[[], nn.Module]:
         175066
     """
     _check_shape(shape, classes)
-    make = _maker(name, shape, classes)
+    if name == "mlp":
+        make = functools.partial(mlp, math.prod(shape), classes)
+    elif name in ("convnet", "lenet"):
+        make = functools.partial(convnet if name == "convnet" else lenet, shape, classes)
+    elif match := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
+        make = functools.partial(wrn, int(match[1]), int(match[2]), shape, classes)
+    else:
+        raise ValueError(f"Unknown model {name!r}.{nearest_name(name, (*NAMES, 'wrn-D-K'))}")
     with torch.device("meta"):  # checks every argument; spends neither memory nor random numbers
         make()
     return make
-
-
-def _maker(name: str, shape: Shape, classes: int) -> Callable[[], nn.Module]:
-    if name == "mlp":
-        return functools.partial(mlp, math.prod(shape), classes)
-    if name in _ON_IMAGES:
-        return functools.partial(_ON_IMAGES[name], shape, classes)
-    if match := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
-        return functools.partial(wrn, int(match[1]), int(match[2]), shape, classes)
-    raise ValueError(f"Unknown model {name!r}.{nearest_name(name, (*NAMES, 'wrn-D-K'))}")
 
 
 def mlp(inputs: int, classes: int, width: int = 128, depth: int = 1) -> nn.Sequential:
@@ -85,17 +76,17 @@ def convnet(shape: Shape, classes: int, width: int = 16) -> nn.Sequential:
     pixels or more: 32x32 becomes 16, 8, 4; and 8x8 becomes 4, 4, 4.
     """
     _check_shape(shape, classes)
-    check_whole("width", width, advice=" The default is 16.")
+    if not is_whole(width):
+        raise ValueError(
+            f"`width` must be a whole number of at least 1, but got {width=}. The default is 16."
+        )
     channels, side = shape[0], min(shape[1:])
     layers: list[nn.Module] = []
     for filters in (width, 2 * width, 4 * width):
         stride = 2 if (side + 1) // 2 >= 4 else 1
         # No bias: BatchNorm would subtract it again.
-        layers += [
-            nn.Conv2d(channels, filters, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(filters),
-            nn.ReLU(),
-        ]
+        convolution = nn.Conv2d(channels, filters, 3, stride=stride, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(filters), nn.ReLU()]
         channels, side = filters, (side + stride - 1) // stride
     model = nn.Sequential(*layers, MeanOverPixels(), nn.Linear(channels, classes))
     return _initialised(model, _kaiming)
@@ -117,7 +108,7 @@ def lenet(shape: Shape, classes: int) -> nn.Sequential:
             f"LeNet needs images of at least 16x16 pixels, but got {height}x{width}. Use "
             f"'convnet', or enlarge the images."
         )
-    features = 16 * _lenet_side(height) * _lenet_side(width)
+    features = 16 * math.prod(((side - 4) // 2 - 4) // 2 for side in (height, width))
     # relu(maxpool(x)) == maxpool(relu(x)), on a quarter of the pixels.
     model = nn.Sequential(
         *(nn.Conv2d(channels, 6, 5), nn.MaxPool2d(2), nn.ReLU()),
@@ -128,10 +119,6 @@ def lenet(shape: Shape, classes: int) -> nn.Sequential:
         nn.Linear(84, classes),
     )
     return _initialised(model, nn.init.xavier_normal_)
-
-
-def _lenet_side(side: int) -> int:
-    return ((side - 4) // 2 - 4) // 2
 
 
 def wrn(depth: int, widen: int, shape: Shape, classes: int, dropout: float = 0.0) -> nn.Sequential:
@@ -153,7 +140,17 @@ def wrn(depth: int, widen: int, shape: Shape, classes: int, dropout: float = 0.0
     Source: arXiv:1605.07146; initialised as in arXiv:2007.07869 (Xavier).
     """
     _check_shape(shape, classes)
-    _check_wrn(depth, widen, dropout)
+    if depth < 10 or (depth - 4) % 6:
+        nearest = max(10, 6 * round((depth - 4) / 6) + 4)
+        raise ValueError(
+            f"The depth of a Wide ResNet must be 6n + 4 (10, 16, 22, 28, 34, 40, ...), but got "
+            f"{depth=}. The nearest is {nearest}."
+        )
+    if widen < 1 or not 0 <= dropout < 1:
+        raise ValueError(
+            f"`widen >= 1` and `0 <= dropout < 1` must hold, but got {widen=}, {dropout=}. The "
+            f"plainest are widen=1, dropout=0.0."
+        )
     channels = 16
     layers: list[nn.Module] = [nn.Conv2d(shape[0], channels, 3, padding=1, bias=False)]
     for filters, stride in ((16 * widen, 1), (32 * widen, 2), (64 * widen, 2)):
@@ -162,9 +159,6 @@ def wrn(depth: int, widen: int, shape: Shape, classes: int, dropout: float = 0.0
             channels = filters
     layers += [nn.BatchNorm2d(channels), nn.ReLU(), MeanOverPixels(), nn.Linear(channels, classes)]
     return _initialised(nn.Sequential(*layers), nn.init.xavier_normal_)
-
-
-_ON_IMAGES = {"convnet": convnet, "lenet": lenet}
 
 
 class MeanOverPixels(nn.Module):
@@ -196,22 +190,7 @@ class WideBlock(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         active = self.first(inputs)
-        direct = inputs if self.shortcut is None else self.shortcut(active)
-        return direct + self.branch(active)
-
-
-def _check_wrn(depth: int, widen: int, dropout: float) -> None:
-    if depth < 10 or (depth - 4) % 6:
-        nearest = max(10, 6 * round((depth - 4) / 6) + 4)
-        raise ValueError(
-            f"The depth of a Wide ResNet must be 6n + 4 (10, 16, 22, 28, 34, 40, ...), but got "
-            f"{depth=}. The nearest is {nearest}."
-        )
-    if widen < 1 or not 0 <= dropout < 1:
-        raise ValueError(
-            f"`widen >= 1` and `0 <= dropout < 1` must hold, but got {widen=}, {dropout=}. The "
-            f"plainest are widen=1, dropout=0.0."
-        )
+        return (inputs if self.shortcut is None else self.shortcut(active)) + self.branch(active)
 
 
 def _check_shape(shape: Shape, classes: int) -> None:

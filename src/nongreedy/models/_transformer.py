@@ -48,8 +48,7 @@ class CharTransformer(nn.Module):
     Raises:
         ValueError: If an argument is below 1, or `heads` does not divide `width`.
 
-    Source: arXiv:1706.03762; Radford et al., "Language models are unsupervised multitask
-    learners", 2019.
+    Source: arXiv:1706.03762; Radford et al., "Language models are unsupervised multitask learners", 2019.
 
     Example:
         >>> CharTransformer(65)(torch.zeros(2, 10, dtype=torch.int64)).shape
