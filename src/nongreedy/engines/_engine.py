@@ -71,7 +71,6 @@ class Engine(Runner, abc.ABC):
         finite differences, and everything else is skipped for this reason. An engine that refuses
         some runs, by a ValueError, gives the reason here, too.
         """
-        del run, schedule, learn
         return None
 
     @abc.abstractmethod
@@ -87,7 +86,6 @@ class Engine(Runner, abc.ABC):
         Raises:
             OSError: There is no room for them outside the device.
         """
-        del run, schedule, learn
         return None
 
     @abc.abstractmethod

@@ -159,8 +159,6 @@ class Drawn(Noise):
     def around(
         self, run: Run, parameters: Tensor, step: int, probes: Probes, mask: Tensor | None
     ) -> Perturbations | Outcome:
-        del parameters, probes
-
         def noise(k: int) -> Tensor:
             number, opposite = divmod(k, 2) if self.antithetic else (k, 0)
             source, size = generator(run.seed, COPIES, step, number), sum(run.module.sizes)

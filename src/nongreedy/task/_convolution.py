@@ -36,11 +36,11 @@ class Geometry(NamedTuple):
 
     def gradient(self, gy: Tensor, x: Tensor, w: Tensor, of_input: bool) -> Tensor:
         """I(gy, w), of which x gives the shape, or W(gy, x), of which w does."""
-        found = torch.ops.aten.convolution_backward(
+        gradients = torch.ops.aten.convolution_backward(
             gy, x, w, None, *self[:3], False, [0] * len(self.stride), self[3],
             [of_input, not of_input, False],
         )  # fmt: skip
-        return found[0] if of_input else found[1]
+        return gradients[0] if of_input else gradients[1]
 
 
 class _Convolve(torch.autograd.Function):
