@@ -20,7 +20,7 @@ from ._perturbation import NOISES, Noise, Opposite, Perturbations
 from ._probes import Probes
 from ._progress import OnStep, ignore
 from ._run import Outcome, Run, Values, at
-from ._sensitivity import Sensitivity, checked
+from ._sensitivity import Judged, Sensitivity, checked
 
 _ADVICE = (
     "EvoGrad sees hyperparameters of the training loss and data only. Give a fixed number, or use "
@@ -164,9 +164,7 @@ class Evolutionary(Sensitivity):
     def advance(self, state: Tensor, values: Values, step: int) -> Tensor:
         return self._run.step(state, values, step)[0]
 
-    def probe(
-        self, probes: Probes, state: Tensor, values: Values, step: int
-    ) -> tuple[Outcome, dict[str, Tensor]]:
+    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
         noise = self.noise(probes, state[0], step)
         if isinstance(noise, Outcome):  # the validation loss is level: every derivative is zero
             return noise, {n: torch.zeros_like(values[n]).double() for n in self._learn}

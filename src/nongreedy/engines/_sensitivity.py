@@ -16,6 +16,9 @@ from ._forward import Forward
 from ._probes import Probes
 from ._run import Outcome, Run, Values
 
+# What validation says, and name -> derivative, in the value's shape.
+Judged = tuple[Outcome, dict[str, Tensor]]
+
 
 class Sensitivity(abc.ABC):
     """Goes along with a run and can be asked for derivatives at any step."""
@@ -25,10 +28,8 @@ class Sensitivity(abc.ABC):
         """The next state, shape (slots, P); takes note of how it depends on `values`."""
 
     @abc.abstractmethod
-    def probe(
-        self, probes: Probes, state: Tensor, values: Values, step: int
-    ) -> tuple[Outcome, dict[str, Tensor]]:
-        """What validation says at this state, and name -> derivative, in the value's shape."""
+    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
+        """What validation says at this state, and the derivatives of that."""
 
 
 @final
@@ -51,9 +52,7 @@ class OneStep(Sensitivity):
         self._last = state, gradient, values
         return self._run.optimizer.advance(state, gradient, values)
 
-    def probe(
-        self, probes: Probes, state: Tensor, values: Values, step: int
-    ) -> tuple[Outcome, dict[str, Tensor]]:
+    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
         adjoint, (before, raw, used) = torch.zeros_like(state), self._last
         outcome, adjoint[0] = probes.gradient(state[0], step)
         if is_direct(self._run, self._learn):
@@ -95,9 +94,7 @@ class Transported(Sensitivity):
         self._tangents.mul_(self._mu)
         return self._forward.push_step(self._run, state, values, step, self._tangents, self._seeds)
 
-    def probe(
-        self, probes: Probes, state: Tensor, values: Values, step: int
-    ) -> tuple[Outcome, dict[str, Tensor]]:
+    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
         outcome, gradient = probes.gradient(state[0], step)
         products = dict(zip(self._learn, self._tangents[:, 0] @ gradient, strict=True))
         return outcome, checked(products, "greedy", step, self._run.steps)
