@@ -98,5 +98,5 @@ class Engine(Runner, abc.ABC):
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
         """Train once and differentiate."""
-        kept = self.rollout(run, schedule, keep=True, on_step=on_step)
-        return self.differentiate(kept, learn, on_step)
+        rollout = self.rollout(run, schedule, keep=True, on_step=on_step)
+        return self.differentiate(rollout, learn, on_step)

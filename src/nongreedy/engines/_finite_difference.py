@@ -98,7 +98,7 @@ class FiniteDifference(Engine):
             slopes.append(self.slope(run, schedule, name, direction, width, progress))
             if progress.due(DIFFERENCES):
                 progress.keep(DIFFERENCES, len(slopes), {"slopes": slopes})
-        gradients = {name: torch.zeros(len(schedule[name]), dtype=torch.float64) for name in learn}
+        gradients = {name: torch.zeros(len(schedule[name])).double() for name in learn}
         for (name, j), slope in zip(entries, slopes, strict=True):
             gradients[name][j] = slope
         return Hypergradient(rollout.outcome.loss, rollout.outcome.accuracy, gradients)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,15 +17,13 @@ def leaves_of(values: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, T
 
 def derivatives(
     output: Tensor, leaves: Iterable[Tensor], weight: Tensor | None = None, graph: bool = False
-) -> list[Tensor]:
+) -> Sequence[Tensor]:
     """Of a weighted output by each leaf: zeros where it does not depend on one."""
     leaves = list(leaves)
     if not leaves or not output.requires_grad:
         return [torch.zeros_like(leaf) for leaf in leaves]
-    return list(
-        torch.autograd.grad(
-            output, leaves, weight, create_graph=graph, allow_unused=True, materialize_grads=True
-        )
+    return torch.autograd.grad(
+        output, leaves, weight, create_graph=graph, allow_unused=True, materialize_grads=True
     )
 
 

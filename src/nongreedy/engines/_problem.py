@@ -81,13 +81,13 @@ class Problem:
         Raises:
             ValueError: Also where nothing is learned.
         """
-        made = cls(task, optimizer, task.steps_for(epochs, steps), dtype, defaults or {})
-        if not made.learned:
+        problem = cls(task, optimizer, task.steps_for(epochs, steps), dtype, defaults or {})
+        if not problem.learned:
             raise ValueError(
                 f"Nothing to learn: every setting of {optimizer} is a fixed number. Give one of them a "
                 "basis, such as learning_rate=ng.Constant()."
             )
-        return made
+        return problem
 
     @cached_property
     def hyperparameters(self) -> dict[str, Hyperparameter]:

@@ -118,8 +118,8 @@ class Reverse(Engine):
                 sums.add(pulled, t)
                 grown.add(adjoint[0], t)
                 if progress.due(SWEEP):
-                    kept = {"adjoint": adjoint, "norms": grown.norms, **sums.tables}
-                    progress.keep(SWEEP, t - 1, kept)
+                    parts = {"adjoint": adjoint, "norms": grown.norms, **sums.tables}
+                    progress.keep(SWEEP, t - 1, parts)
                 progress(t)
             if not bool(adjoint.isfinite().all()):
                 raise DivergedError("adjoint", 0, run.steps, swept=swept_backwards(0, run.steps))

@@ -106,8 +106,8 @@ class Run:
         """
         own = {name: values[name] for name in moved}
 
-        def start(given: Values) -> Tensor:
-            return self.initial_parameters({**values, **given})
+        def start(inputs: Values) -> Tensor:
+            return self.initial_parameters({**values, **inputs})
 
         rows = [dict(zip(moved, row, strict=True)) for row in zip(*moved.values(), strict=True)]
         return torch.stack([torch.func.jvp(start, (own,), (row,))[1] for row in rows])

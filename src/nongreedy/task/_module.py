@@ -24,13 +24,13 @@ def build(model: nn.Module | Callable[[], nn.Module], seed: int) -> nn.Module:
         return copy.deepcopy(model)
     with default_generator():
         torch.manual_seed(mix(seed, INITIAL))
-        made = model()
-    if not isinstance(made, nn.Module):
+        network = model()
+    if not isinstance(network, nn.Module):
         raise TypeError(
-            f"`model` returned {type(made).__name__}; it must be an nn.Module or a zero-argument "
+            f"`model` returned {type(network).__name__}; it must be an nn.Module or a zero-argument "
             "callable that returns one."
         )
-    return made
+    return network
 
 
 class FlatModule:
