@@ -14,8 +14,7 @@ from torch.nn import functional
 
 import nongreedy as ng
 from nongreedy.engines import Gaussian, Opposite, Perturbations, Rademacher
-from nongreedy.engines._copies import EXECUTIONS, Copies
-from nongreedy.engines._evolution import evolve
+from nongreedy.engines._copies import EXECUTIONS, Copies, evolve
 
 from .helpers import assert_same, at
 from .own_hypers import drawn, task_of, weighted
@@ -102,7 +101,7 @@ def test_evo_1_closed_form_equals_autograd_through_the_softmax(noise, kind, mode
     coefficients, expected = through_the_softmax(run, values, theta, made, 0.1)
     with run.isolated():
         copies = Copies(run, theta, at(values, 0), 0, list(expected), made)
-        found = evolve(copies, engine.execution, theta, engine.probes(run), 0.1, False)
+        found = evolve(copies, engine.execution, engine.probes(run), 0.1, False)
     torch.testing.assert_close(found.coefficients, coefficients, rtol=1e-10, atol=1e-15)
     assert abs(found.coefficients.sum()) < 1e-12 * found.coefficients.abs().max()
     assert_same(looked(engine, run, values, theta)[1], expected, 1e-10)

@@ -7,7 +7,7 @@ import torch
 
 import nongreedy as ng
 from nongreedy.engines._integers.buffer import Buffer
-from nongreedy.engines._integers.factor import DecoupledDecay, Momentum
+from nongreedy.engines._integers.factor import DecoupledDecay, Retention
 from nongreedy.engines._integers.fixed_point import FixedPoint, in_range
 from nongreedy.engines._integers.multiplier import LIMIT, Dense, Fine, Multiplier
 from nongreedy.engines._integers.rational import convergents, proper_fractions
@@ -202,7 +202,7 @@ def columns(**values):
 
 
 def test_momentum_becomes_the_fraction_that_is_used():
-    settled, (n, d) = Momentum("momentum").settle(columns(momentum=[0.9, 0.91234]), 1000)
+    settled, (n, d) = Retention("momentum").settle(columns(momentum=[0.9, 0.91234]), 1000)
     assert (n[0], d[0]) == (9, 10) and int(d[1]) <= 1000
     assert torch.equal(settled["momentum"], n.double() / d)
     assert settled["momentum"][1] != 0.91234
@@ -221,8 +221,8 @@ def test_decoupled_decay_becomes_the_fraction_that_is_used():
 @pytest.mark.parametrize(
     ("factor", "values", "words"),
     [
-        (Momentum("momentum"), {"momentum": [0.9, 0.0]}, "momentum is 0 at step 1"),
-        (Momentum("beta1"), {"beta1": [1.0]}, "beta1 is 1 at step 0"),
+        (Retention("momentum"), {"momentum": [0.9, 0.0]}, "momentum is 0 at step 1"),
+        (Retention("beta1"), {"beta1": [1.0]}, "beta1 is 1 at step 0"),
         (
             DecoupledDecay("decay"),
             {"learning_rate": [2.0], "weight_decay": [0.5]},

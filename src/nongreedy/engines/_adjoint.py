@@ -51,12 +51,8 @@ class AdjointSums:
 
     def gradients(self) -> dict[str, Tensor]:
         """Of the coefficients."""
-        return {
-            name: self.total[name]
-            if name in self.total
-            else basis.project(self.per_step[name], self.steps)
-            for name, basis in self.bases.items()
-        }
+        projected = {n: self.bases[n].project(row, self.steps) for n, row in self.per_step.items()}
+        return {name: (projected | self.total)[name] for name in self.bases}
 
 
 def pull_back(

@@ -1,9 +1,9 @@
-"""Copies: perturbed networks whose training losses depend on hyperparameters, and how they are run."""
+"""Copies: perturbed networks whose training losses depend on hyperparameters, and what they say."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from ..errors import DivergedError, ReplayError
 from ..schedules import Value
+from ._linearized import derivatives, leaves_of
 from ._perturbation import Perturbations
-from ._run import Run, Values
+from ._probes import Probes
+from ._run import Outcome, Run, Values
 
 PullBack = Callable[[Tensor], dict[str, Tensor]]  # c -> sum of c_k dl_k/dh by name, float64
 
@@ -40,15 +42,15 @@ class Copies:
         noise: Perturbations,
     ):
         self.run, self.step, self.noise = run, step, noise
-        self.leaves = {n: values[n].detach().clone().requires_grad_() for n in learn}
-        self._parameters, self._values = parameters, {**values, **self.leaves}
+        self.leaves = leaves_of(values, learn)
+        self.parameters, self._values = parameters, {**values, **self.leaves}
 
     def __len__(self) -> int:
         return self.noise.count
 
     def __getitem__(self, k: int) -> Tensor:
         """Parameters of copy k, shape (P,)."""
-        return self._parameters + self.noise.of(k)
+        return self.parameters + self.noise.of(k)
 
     def loss(self, parameters: Tensor) -> Tensor:
         """With the graph of the hyperparameters, shape ()."""
@@ -60,12 +62,7 @@ class Copies:
 
     def slopes(self, loss: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
         """Derivatives of a loss by the hyperparameters."""
-        leaves = list(self.leaves.values())
-        if not loss.requires_grad:  # no hyperparameter takes part at this step
-            return {name: torch.zeros_like(leaf) for name, leaf in self.leaves.items()}
-        slopes = torch.autograd.grad(
-            loss, leaves, weight, allow_unused=True, materialize_grads=True
-        )
+        slopes = derivatives(loss, self.leaves.values(), weight)
         return dict(zip(self.leaves, slopes, strict=True))
 
     def checked(self, losses: Tensor) -> Tensor:
@@ -167,3 +164,43 @@ EXECUTIONS: dict[str, type[Execution]] = {
     "together": Together,
     "vectorized": Vectorized,
 }
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """What one evolutionary step says."""
+
+    outcome: Outcome  # at theta*
+    coefficients: Tensor  # c, shape (K,), float64
+    temperature: float  # tau
+    gradients: Mapping[str, Tensor]  # name -> h, in the value's shape, float64
+
+
+def evolve(
+    copies: Copies, execution: Execution, probes: Probes, temperature: float, relative: bool
+) -> Evolution:
+    r"""Weigh the copies by their losses and differentiate the validation loss of their mean.
+
+    The formulas are those of :class:`EvoGrad`. First-order derivatives only: the chain through the
+    softmax is in the K numbers c, which sum to zero.
+
+    Args:
+        temperature: tau, or with `relative` its ratio to the losses' standard deviation.
+    """
+    (losses, pull_back), noise, step = execution.losses(copies), copies.noise, copies.step
+    tau = temperature * (_scatter(losses, step) if relative else 1.0)
+    weights = torch.softmax(-losses / tau, 0)
+    outcome, gradient = probes.gradient(copies.parameters + noise.mean(weights), step)
+    products = torch.stack([gradient @ noise.of(k) for k in range(noise.count)]).cpu().double()
+    coefficients = -weights / tau * (products - weights @ products)
+    return Evolution(outcome, coefficients, tau, pull_back(coefficients))
+
+
+def _scatter(losses: Tensor, step: int) -> float:
+    scatter = losses.std().item()
+    if not scatter > 0:
+        raise ValueError(
+            f"At step {step} all copies have the loss {losses[0].item()!r}, so that no temperature "
+            "is relative to their scatter. Raise `sigma`, or use relative=False."
+        )
+    return scatter

@@ -54,13 +54,10 @@ def injected_by(
     injected = {}
     for name, rows in directions.items():
         basis = schedule.curves[name].basis
-        if isinstance(basis, TimeBasis):
-            table = torch.stack([basis.expand(row, run.steps) for row in rows], 1)
-            injected[name] = table.to(run.task.device, run.dtype)
-        else:
-            once = torch.stack([basis.expand(row, 1)[0] for row in rows])
-            once = once.to(run.task.device, run.dtype)
-            injected[name] = once.expand(run.steps, *once.shape)
+        steps = run.steps if isinstance(basis, TimeBasis) else 1  # a variable is the same at all
+        table = torch.stack([basis.expand(row, steps) for row in rows], 1)
+        table = table.to(run.task.device, run.dtype)
+        injected[name] = table.expand(run.steps, *table.shape[1:])
     return injected
 
 

@@ -71,7 +71,6 @@ class Engine(Runner, abc.ABC):
         finite differences, and everything else is skipped for this reason. An engine that refuses
         some runs, by a ValueError, gives the reason here, too.
         """
-        del run, schedule, learn
         return None
 
     @abc.abstractmethod
@@ -87,7 +86,6 @@ class Engine(Runner, abc.ABC):
         Raises:
             OSError: There is no room for them outside the device.
         """
-        del run, schedule, learn
         return None
 
     @abc.abstractmethod
@@ -100,5 +98,5 @@ class Engine(Runner, abc.ABC):
         self, run: Run, schedule: Schedule, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
         """Train once and differentiate."""
-        kept = self.rollout(run, schedule, keep=True, on_step=on_step)
-        return self.differentiate(kept, learn, on_step)
+        rollout = self.rollout(run, schedule, keep=True, on_step=on_step)
+        return self.differentiate(rollout, learn, on_step)

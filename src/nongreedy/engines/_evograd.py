@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
-from ..errors import DivergedError, check_name, check_number, check_whole, nearest_name
+from ..errors import check_name, check_number, nearest_name
 from ..schedules import Schedule
-from ._copies import EXECUTIONS, Copies, Execution, Streaming
+from ._copies import EXECUTIONS, Copies, Execution, Streaming, evolve
 from ._engine import Hypergradient
-from ._evolution import evolve
-from ._leaf import leaf_from
+from ._leaf import Leaf, check_counts
 from ._loss_only import refuse_initialization, refuse_settings
 from ._online import OnlineEngine, probed_along
 from ._perturbation import NOISES, Noise, Opposite, Perturbations
 from ._probes import Probes
 from ._progress import OnStep, ignore
 from ._run import Outcome, Run, Values, at
-from ._sensitivity import Sensitivity
+from ._sensitivity import Judged, Sensitivity, checked
 
 _ADVICE = (
     "EvoGrad sees hyperparameters of the training loss and data only. Give a fixed number, or use "
@@ -104,57 +103,39 @@ class EvoGrad(OnlineEngine):
         1
     """
 
-    noise: Noise | str = field(default_factory=Opposite)
+    noise: Leaf[Noise] = Leaf(Opposite, Noise, NOISES)
     temperature: float = 0.05
     relative: bool = False
     rescale: bool = True
     order: str = "after"
-    execution: Execution | str = field(default_factory=Streaming)
+    execution: Leaf[Execution] = Leaf(Streaming, Execution, EXECUTIONS)
     every: int | None = 1
     batch: int | None = None
     parameters: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "noise", self.perturbation)
-        object.__setattr__(self, "execution", self.method)
         check_name("order", self.order, ORDERS)
         check_number("temperature", self.temperature)
-        for name in ("every", "batch"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), also=" or None")
-
-    @property
-    def perturbation(self) -> Noise:
-        """The noise, also where its short name was given."""
-        return leaf_from("noise", self.noise, Noise, NOISES)
-
-    @property
-    def method(self) -> Execution:
-        """The execution, likewise."""
-        return leaf_from("execution", self.execution, Execution, EXECUTIONS)
+        check_counts(self, "every", "batch")
 
     @property
     def probes_before(self) -> bool:
-        """Whether a step's state is probed before it is taken, with the values that then move."""
         return self.order == "before"
 
     def probes(self, run: Run) -> Probes:
-        """When and on what this run's validation loss is probed."""
         return Probes(run, self.every, self.batch)
 
     def sensitivity(self, run: Run, learn: Iterable[str]) -> Sensitivity:
-        """What goes along with a run to be asked at each probe."""
         return Evolutionary(self, run, learn)
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
         """It judges one step, from a few noisy copies."""
-        del run, schedule, learn
-        return f"{self.perturbation.copies} noisy copies per probe judge a step by the loss soon after it"
+        return f"{self.noise.copies} noisy copies per probe judge a step by the loss soon after it"
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """The run again; at each probe the passes of the copies and validation gradients."""
-        probes, noise = self.probes(run), self.perturbation
-        copies = self.method.copy_cost * noise.copies * probes.count / run.steps
+        probes, noise = self.probes(run), self.noise
+        copies = self.execution.copy_cost * noise.copies * probes.count / run.steps
         return 1.0 + copies + (1 + noise.gradients) * probes.cost
 
     def hypergradient(
@@ -175,7 +156,7 @@ class Evolutionary(Sensitivity):
         refuse_settings(run, self._learn, _ADVICE)
         if torch.finfo(run.dtype).bits < 32:
             raise ValueError(
-                f"{run.dtype} does not resolve perturbations of {engine.perturbation.sigma:g}. Use "
+                f"{run.dtype} does not resolve perturbations of {engine.noise.sigma:g}. Use "
                 "dtype=torch.float32."
             )
         self._mask = None if engine.parameters is None else _mask(run, engine.parameters)
@@ -183,27 +164,20 @@ class Evolutionary(Sensitivity):
     def advance(self, state: Tensor, values: Values, step: int) -> Tensor:
         return self._run.step(state, values, step)[0]
 
-    def probe(
-        self, probes: Probes, state: Tensor, values: Values, step: int
-    ) -> tuple[Outcome, dict[str, Tensor]]:
+    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
         noise = self.noise(probes, state[0], step)
         if isinstance(noise, Outcome):  # the validation loss is level: every derivative is zero
             return noise, {n: torch.zeros_like(values[n]).double() for n in self._learn}
         copies = Copies(self._run, state[0], values, step, self._learn, noise)
         engine = self._engine
-        evolution = evolve(
-            copies, engine.method, state[0], probes, engine.temperature, engine.relative
-        )
+        evolution = evolve(copies, engine.execution, probes, engine.temperature, engine.relative)
         power = noise.power / evolution.temperature if engine.rescale else 1.0
         gradients = {name: slope / power for name, slope in evolution.gradients.items()}
-        for name, slope in gradients.items():
-            if not bool(slope.isfinite().all()):
-                raise DivergedError(f"EvoGrad hypergradient (of {name})", step, self._run.steps)
-        return evolution.outcome, gradients
+        return evolution.outcome, checked(gradients, "EvoGrad", step, self._run.steps)
 
     def noise(self, probes: Probes, parameters: Tensor, step: int) -> Perturbations | Outcome:
         """The copies' noise; where its direction vanishes, the outcome there."""
-        return self._engine.perturbation.around(self._run, parameters, step, probes, self._mask)
+        return self._engine.noise.around(self._run, parameters, step, probes, self._mask)
 
 
 def _mask(run: Run, beginnings: tuple[str, ...]) -> Tensor:

@@ -11,6 +11,8 @@ contract, or grow by a few powers of ten where training starts in a saddle.
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,20 +25,21 @@ def growth_limit(dtype: torch.dtype) -> float:
     return 1.0 / torch.finfo(dtype).eps
 
 
-def checked_limit(limit: float | None) -> float | None:
-    """A limit of growth, or None, which is that of the precision."""
+def check_limit(limit: float | None) -> None:
+    """Raise ValueError unless this can be a limit of growth, or None, which is that of the precision."""
     if limit is not None and not limit > 1:
         raise ValueError(
             f"`growth_limit` must be more than 1, or None for what the precision bears, but got "
             f"{limit!r}. Use math.inf to sweep on in chaotic runs."
         )
-    return limit
 
 
-def shown(name: str, limit: float | None, **settings: object) -> str:
+def shown(engine: Any) -> str:
     """An engine as text: the limit only where it was given."""
-    given = settings if limit is None else {**settings, "growth_limit": limit}
-    return f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+    settings = {row.name: getattr(engine, row.name) for row in fields(engine)}
+    if settings["growth_limit"] is None:
+        del settings["growth_limit"]
+    return f"{type(engine).__name__}({', '.join(f'{n}={v!r}' for n, v in settings.items())})"
 
 
 def size(vector: Tensor) -> float:

@@ -88,23 +88,20 @@ class FiniteDifference(Engine):
         """Differences around a finished rollout."""
         run, schedule, learn = rollout.run, rollout.schedule, list(learn)
         progress = progress_of(on_step)
-        wanted = [(name, j) for name in learn for j in range(len(schedule[name]))]
+        entries = [(name, j) for name in learn for j in range(len(schedule[name]))]
         saved = progress.begin(DIFFERENCES)
         slopes: list[float] = saved["slopes"] if saved else []
-        for name, j in wanted[len(slopes) :]:
-            slopes.append(self._one(run, schedule, name, j, progress))
+        for name, j in entries[len(slopes) :]:
+            direction = torch.zeros_like(schedule[name])
+            direction[j] = 1.0
+            width = self.step * max(abs(schedule[name][j].item()), self.floor)
+            slopes.append(self.slope(run, schedule, name, direction, width, progress))
             if progress.due(DIFFERENCES):
                 progress.keep(DIFFERENCES, len(slopes), {"slopes": slopes})
-        gradients = {name: torch.zeros(len(schedule[name]), dtype=torch.float64) for name in learn}
-        for (name, j), slope in zip(wanted, slopes, strict=True):
+        gradients = {name: torch.zeros(len(schedule[name])).double() for name in learn}
+        for (name, j), slope in zip(entries, slopes, strict=True):
             gradients[name][j] = slope
         return Hypergradient(rollout.outcome.loss, rollout.outcome.accuracy, gradients)
-
-    def _one(self, run: Run, schedule: Schedule, name: str, j: int, on_step: OnStep) -> float:
-        direction = torch.zeros_like(schedule[name])
-        direction[j] = 1.0
-        width = self.step * max(abs(schedule[name][j].item()), self.floor)
-        return self.slope(run, schedule, name, direction, width, on_step)
 
     def slope(
         self,

@@ -14,11 +14,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ..errors import DivergedError, check_whole
+from ..errors import DivergedError
 from ..schedules import Schedule
 from ._directions import Axes, columns, injected_by, scales_of
 from ._engine import Engine, Hypergradient
 from ._explosion import check_tangents, swept_forwards
+from ._leaf import check_counts
 from ._progress import OnStep, ignore, progress_of
 from ._run import Outcome, Run, at
 from ._runner import Rollout
@@ -89,8 +90,7 @@ class Forward(TangentEngine):
     chunk: int | None = None
 
     def __post_init__(self) -> None:
-        if self.chunk is not None:
-            check_whole("chunk", self.chunk, also=" or None")
+        check_counts(self, "chunk")
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """One run for the graph and two for each column, while it is started."""
@@ -170,14 +170,10 @@ class Forward(TangentEngine):
         for low in range(0, len(tangents), size):
             part = tangents[low : low + size]
             rows = {name: seed[low : low + len(part)] for name, seed in seeds.items()}
-            curved = torch.stack(
-                [
-                    point.push(z, {name: rows[name][k] for name in point.hypers})
-                    for k, z in enumerate(part[:, 0])
-                ]
-            )
+            thetas = enumerate(part[:, 0])
+            curved = [point.push(z, {n: rows[n][k] for n in point.hypers}) for k, z in thetas]
             moved = {name: rows[name] for name in rows if name in settings}
-            run.optimizer.push_forward(state, frozen, values, part, curved, moved)
+            run.optimizer.push_forward(state, frozen, values, part, torch.stack(curved), moved)
         if not bool(tangents[:, 0].sum().isfinite()):
             raise DivergedError("tangent", step, run.steps, swept=swept_forwards(step, run.steps))
         return run.optimizer.advance(state, frozen, values)

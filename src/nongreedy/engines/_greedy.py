@@ -13,11 +13,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ..errors import check_whole
 from ..schedules import Schedule
 from ._directions import Axes
 from ._engine import Hypergradient
 from ._forward import Forward
+from ._leaf import check_counts
 from ._online import OnlineEngine, probed_along
 from ._probes import Probes
 from ._progress import OnStep, ignore
@@ -115,16 +115,12 @@ class Greedy(OnlineEngine):
                 f"`mu` must be in [0, 1], but got {self.mu!r}. Use 0 for one step, 1 for the whole "
                 "run so far."
             )
-        for name in ("every", "batch", "chunk"):
-            if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), also=" or None")
+        check_counts(self, "every", "batch", "chunk")
 
     def probes(self, run: Run) -> Probes:
-        """When and on what this run's validation loss is probed."""
         return Probes(run, self.every, self.batch)
 
     def sensitivity(self, run: Run, learn: Iterable[str]) -> Sensitivity:
-        """What goes along with a run to be read at each probe."""
         if self.mu == 0:
             return OneStep(run, learn)
         return Transported(run, learn, self.mu, self.chunk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -13,7 +13,7 @@ from ..errors import SolveError, check_number, check_whole
 from ..schedules import Schedule
 from ._adjoint import AdjointSums
 from ._engine import Engine, Hypergradient
-from ._leaf import leaf_from
+from ._leaf import Leaf
 from ._linear_solver import SOLVERS, LinearSolver, Neumann
 from ._linearized import Linearized
 from ._loss_only import refuse_initialization, refuse_settings
@@ -68,35 +68,28 @@ class Implicit(Engine):
         0.0
     """
 
-    solver: LinearSolver | str = field(default_factory=Neumann)
+    solver: Leaf[LinearSolver] = Leaf(Neumann, LinearSolver, SOLVERS)
     batches: int = 1
     damping: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "solver", self.method)
         check_whole("batches", self.batches)
-        divides = self.method.divides
-        why = f" {type(self.method).__name__} divides by it." if divides else ""
+        divides = self.solver.divides
+        why = f" {type(self.solver).__name__} divides by it." if divides else ""
         check_number("damping", self.shift, why, zero=not divides)
-
-    @property
-    def method(self) -> LinearSolver:
-        """The solver, also where its short name was given."""
-        return leaf_from("solver", self.solver, LinearSolver, SOLVERS)
 
     @property
     def shift(self) -> float:
         """d, settled."""
-        return self.method.damping if self.damping is None else self.damping
+        return self.solver.damping if self.damping is None else self.damping
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str:
         """It differentiates the minimum that training leads to, not the run."""
-        del run, schedule, learn
         return "it holds at a minimum of the training loss, not at the end of a short run"
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """Three gradients per batch for each product, the residual and the mixed derivative."""
-        products = 3.0 * self.batches * (self.method.products + 2)
+        products = 3.0 * self.batches * (self.solver.products + 2)
         return (products + run.task.validation.count / run.task.batch_size) / run.steps
 
     def differentiate(
@@ -122,13 +115,13 @@ class Implicit(Engine):
         size = right.norm().item()
         if size == 0:  # the validation loss is level here
             return torch.zeros_like(right), 0.0
-        solution = self.method.solve(system.product, right, self.shift, system.run.seed)
+        solution = self.solver.solve(system.product, right, self.shift, system.run.seed)
         rest = system.product(solution) + self.shift * solution - right
         residual = rest.norm().item() / size
         if not residual < 1:
             raise SolveError(
-                f"{self.method!r} ended with a relative residual of {residual:.3g}, no better "
-                f"than no solution at all. {self.method.advice}"
+                f"{self.solver!r} ended with a relative residual of {residual:.3g}, no better "
+                f"than no solution at all. {self.solver.advice}"
             )
         return solution, residual
 

@@ -191,18 +191,13 @@ class Nystrom(LinearSolver):
     def solve(self, product: Product, right: Tensor, damping: float, seed: int) -> Tensor:
         order = torch.randperm(len(right), generator=generator(seed, COLUMNS))
         chosen = order[: self.rank].to(right.device)
-        columns = torch.stack([product(_unit(right, int(i))) for i in chosen], 1).double()
+        zeros = torch.zeros_like(right)
+        columns = torch.stack([product(zeros.index_fill(0, i, 1.0)) for i in chosen], 1).double()
         # Singular wherever columns depend on each other, hence the pseudoinverse.
         core = damping * columns[chosen] + columns.T @ columns
         inverse = torch.linalg.pinv((core + core.T) / 2, hermitian=True)
         share = columns @ (inverse @ (columns.T @ right.double()))
         return ((right - share) / damping).to(right.dtype)
-
-
-def _unit(like: Tensor, index: int) -> Tensor:
-    vector = torch.zeros_like(like)
-    vector[index] = 1.0
-    return vector
 
 
 SOLVERS: dict[str, type[LinearSolver]] = {

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+
+def leaves_of(values: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """Those of the values that derivatives shall be taken by."""
+    return {name: values[name].detach().clone().requires_grad_() for name in names}
+
+
+def derivatives(
+    output: Tensor, leaves: Iterable[Tensor], weight: Tensor | None = None, graph: bool = False
+) -> Sequence[Tensor]:
+    """Of a weighted output by each leaf: zeros where it does not depend on one."""
+    leaves = list(leaves)
+    if not leaves or not output.requires_grad:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    return torch.autograd.grad(
+        output, leaves, weight, create_graph=graph, allow_unused=True, materialize_grads=True
+    )
 
 
 @dataclass(frozen=True)
@@ -32,13 +49,8 @@ class Linearized:
         Args:
             vector: Adjoint of the gradient, shape (P,).
         """
-        leaves = [self.parameters, *self.hypers.values()]
-        if not self.gradient.requires_grad:  # a linear loss
-            product, *rest = (torch.zeros_like(leaf) for leaf in leaves)
-        else:
-            product, *rest = torch.autograd.grad(
-                self.gradient, leaves, vector, allow_unused=True, materialize_grads=True
-            )
+        leaves = self.parameters, *self.hypers.values()
+        product, *rest = derivatives(self.gradient, leaves, vector)
         return product, dict(zip(self.hypers, rest, strict=True))
 
     def push(self, tangent: Tensor, moved: Mapping[str, Tensor]) -> Tensor:
@@ -51,30 +63,16 @@ class Linearized:
             tangent: z, shape (P,).
             moved: e by name, each in its hyperparameter's shape.
         """
-        outputs, directions = [self.gradient], [tangent]
-        for name in moved:
-            outputs.append(self._slopes[name])
-            directions.append(moved[name])
-        pairs = [(o, d) for o, d in zip(outputs, directions, strict=True) if o.requires_grad]
+        pairs = [(self.gradient, tangent), *((self._slopes[name], moved[name]) for name in moved)]
+        pairs = [(output, direction) for output, direction in pairs if output.requires_grad]
         if not pairs:
             return torch.zeros_like(tangent)
-        (product,) = torch.autograd.grad(
-            [output for output, _ in pairs],
-            self.parameters,
-            [direction for _, direction in pairs],
-            retain_graph=True,
-            allow_unused=True,
-        )
-        return torch.zeros_like(tangent) if product is None else product
+        outputs, directions = zip(*pairs, strict=True)
+        options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+        return torch.autograd.grad(outputs, self.parameters, directions, **options)[0]
 
     @functools.cached_property
     def _slopes(self) -> dict[str, Tensor]:
         """Derivatives of the loss by the hyperparameters, with their graph: one for all tangents."""
-        slopes = torch.autograd.grad(
-            self.loss,
-            list(self.hypers.values()),
-            create_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        slopes = derivatives(self.loss, self.hypers.values(), graph=True)
         return dict(zip(self.hypers, slopes, strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
+from ._linearized import leaves_of
 from ._run import Run, Values
 
 
@@ -27,8 +28,7 @@ def refuse_initialization(run: Run, values: Values, learn: Iterable[str], advice
     """
     if run.task.initialize is None:
         return
-    own = [name for name in learn if name in run.task.learnable]
-    leaves = {name: values[name].detach().clone().requires_grad_() for name in own}
+    leaves = leaves_of(values, [name for name in learn if name in run.task.learnable])
     start = run.initial_parameters({**values, **leaves})
     if not leaves or not start.requires_grad:
         return

@@ -67,12 +67,12 @@ def engine_from_json(said: Mapping[str, Any]) -> Engine:
     return _built(said)
 
 
-def _built(said: Any) -> Any:
-    if isinstance(said, Mapping):
-        name = said["class"]
+def _built(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        name = value["class"]
         if name not in _KINDS:
             raise ValueError(f"Unknown class {name!r} of an engine." + nearest_name(name, _KINDS))
-        return _KINDS[name](**{key: _built(value) for key, value in said.items() if key != "class"})
-    if isinstance(said, list):
-        return tuple(map(_built, said))
-    return float(said) if said in ("inf", "-inf", "nan") else said
+        return _KINDS[name](**{key: _built(item) for key, item in value.items() if key != "class"})
+    if isinstance(value, list):
+        return tuple(map(_built, value))
+    return float(value) if value in ("inf", "-inf", "nan") else value

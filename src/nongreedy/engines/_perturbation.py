@@ -159,15 +159,13 @@ class Drawn(Noise):
     def around(
         self, run: Run, parameters: Tensor, step: int, probes: Probes, mask: Tensor | None
     ) -> Perturbations | Outcome:
-        del parameters, probes
-
         def noise(k: int) -> Tensor:
             number, opposite = divmod(k, 2) if self.antithetic else (k, 0)
             source, size = generator(run.seed, COPIES, step, number), sum(run.module.sizes)
             normal = torch.randn(size, generator=source, dtype=run.dtype)
-            made = self.draw(normal).mul_(-self.sigma if opposite else self.sigma)
-            made = made.to(run.task.device)
-            return made if mask is None else made * mask
+            drawn = self.draw(normal).mul_(-self.sigma if opposite else self.sigma)
+            drawn = drawn.to(run.task.device)
+            return drawn if mask is None else drawn * mask
 
         share = 1.0 if self.antithetic else (self.copies - 1) / self.copies
         return Perturbations(self.copies, self.sigma**2 * share, noise)

@@ -18,7 +18,7 @@ from ..task import Task
 from ..task._data_plan import checksum
 from ..task._module import build
 from ..task._task import outer_slices
-from ._run import Run
+from ._run import Run, refuse_clash
 
 
 @final
@@ -63,12 +63,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         self.task.steps_for(None, self.steps)  # checks them
-        clash = sorted({*self.optimizer.learnable, "step"} & set(self.task.learnable))
-        if clash:
-            raise ValueError(
-                f"The task and {type(self.optimizer).__name__} both have a hyperparameter called "
-                f"{clash[0]!r}. Rename the task's."
-            )
+        refuse_clash(self.task, self.optimizer)
 
     @classmethod
     def of(
@@ -86,13 +81,13 @@ class Problem:
         Raises:
             ValueError: Also where nothing is learned.
         """
-        made = cls(task, optimizer, task.steps_for(epochs, steps), dtype, defaults or {})
-        if not made.learned:
+        problem = cls(task, optimizer, task.steps_for(epochs, steps), dtype, defaults or {})
+        if not problem.learned:
             raise ValueError(
                 f"Nothing to learn: every setting of {optimizer} is a fixed number. Give one of them a "
                 "basis, such as learning_rate=ng.Constant()."
             )
-        return made
+        return problem
 
     @cached_property
     def hyperparameters(self) -> dict[str, Hyperparameter]:

@@ -17,8 +17,8 @@ from ..errors import DivergedError
 from ..schedules import Schedule
 from ._adjoint import AdjointSums, pull_back
 from ._engine import Engine, Hypergradient
-from ._explosion import AdjointNorms, checked_limit, shown, swept_backwards
-from ._leaf import leaf_from
+from ._explosion import AdjointNorms, check_limit, shown, swept_backwards
+from ._leaf import Leaf
 from ._progress import OnStep, ignore, progress_of
 from ._run import Run, at
 from ._runner import Rollout
@@ -67,32 +67,25 @@ class Reverse(Engine):
         True
     """
 
-    store: Store | str = field(default_factory=Auto)
+    store: Leaf[Store] = Leaf(Auto, Store, STORES)
     growth_limit: float | None = field(default=None, kw_only=True)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "store", self.place)
-        checked_limit(self.growth_limit)
-
     def __repr__(self) -> str:
-        return shown("Reverse", self.growth_limit, store=self.store)
+        return shown(self)
 
-    @property
-    def place(self) -> Store:
-        """The store, also where its short name was given."""
-        return leaf_from("store", self.store, Store, STORES)
+    def __post_init__(self) -> None:
+        check_limit(self.growth_limit)
 
     def trajectory(self, run: Run) -> Trajectory:
-        """An empty trajectory of the store."""
-        return self.place.trajectory(run)
+        return self.store.trajectory(run)
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """A gradient once more and its derivative, worth two: 3; and what the store computes again."""
-        return 3.0 + self.place.settled(run).replay_cost
+        return 3.0 + self.store.settled(run).replay_cost
 
     def states_held(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """Those that the store keeps on the device."""
-        return self.place.states_held(run)
+        return self.store.states_held(run)
 
     def differentiate(
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
@@ -125,8 +118,8 @@ class Reverse(Engine):
                 sums.add(pulled, t)
                 grown.add(adjoint[0], t)
                 if progress.due(SWEEP):
-                    kept = {"adjoint": adjoint, "norms": grown.norms, **sums.tables}
-                    progress.keep(SWEEP, t - 1, kept)
+                    parts = {"adjoint": adjoint, "norms": grown.norms, **sums.tables}
+                    progress.keep(SWEEP, t - 1, parts)
                 progress(t)
             if not bool(adjoint.isfinite().all()):
                 raise DivergedError("adjoint", 0, run.steps, swept=swept_backwards(0, run.steps))

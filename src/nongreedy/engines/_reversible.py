@@ -6,7 +6,7 @@ momentum); Adam and AdamW, which that paper conjectures, by the same means.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import final
 
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ..schedules import Schedule
 from ._engine import Engine, Hypergradient
-from ._explosion import checked_limit, shown
+from ._explosion import check_limit, shown
 from ._integers import Reversal, program_for
 from ._integers.fixed_point import DEFAULT_BITS
 from ._integers.state import Factors, IntegerState
 from ._progress import OnState, OnStep, ignore
 from ._reverse import Reverse
-from ._run import Run, at
+from ._run import Run, Values, at
 from ._runner import Rollout
 
 _LIMITS = {"denominator": (2, 2**20), "fraction_bits": (24, 54)}
@@ -85,21 +85,19 @@ class Reversible(Engine):
     growth_limit: float | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
-        settings = {name: getattr(self, name) for name in (*_LIMITS, "verify")}
-        return shown("Reversible", self.growth_limit, **settings)
+        return shown(self)
 
     def __post_init__(self) -> None:
-        checked_limit(self.growth_limit)
+        check_limit(self.growth_limit)
         for name, (low, high) in _LIMITS.items():
-            given = getattr(self, name)
-            if not (isinstance(given, int) and low <= given <= high):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and low <= value <= high):
                 raise ValueError(
-                    f"`{name}` must be a whole number from {low} to {high}, but got {given!r}."
+                    f"`{name}` must be a whole number from {low} to {high}, but got {value!r}."
                 )
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str | None:
         """What cannot be reversed is refused; the rest is exact at the fractions of the run."""
-        del learn
         try:
             self.reversal(run, run.values(schedule))
         except ValueError as error:
@@ -124,10 +122,10 @@ class Reversible(Engine):
         on_state: OnState | None = None,
     ) -> Rollout:
         """Train once, in integers."""
-        given = run.values(schedule)
-        reversal = self.reversal(run, given)
+        values = run.values(schedule)
+        reversal = self.reversal(run, values)
         rational = {n: v.to(run.dtype) for n, v in reversal.state.factors.values.items()}
-        values = {**given, **rational}
+        values = {**values, **rational}
         state, losses = reversal.state.floats(), []
         with run.isolated():
             for t in range(run.steps):
@@ -140,8 +138,7 @@ class Reversible(Engine):
                 losses.append(loss)
                 on_step(t)
             outcome = run.outer_loss(state[0])
-        kept = reversal if keep else None
-        return Rollout(run, schedule, values, outcome, losses, state, kept)
+        return Rollout(run, schedule, values, outcome, losses, state, reversal if keep else None)
 
     def differentiate(
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
@@ -149,7 +146,8 @@ class Reversible(Engine):
         """Sweep backwards, undoing the run."""
         return Reverse(growth_limit=self.growth_limit).differentiate(rollout, learn, on_step)
 
-    def reversal(self, run: Run, values: Mapping[str, Tensor]) -> Reversal:
+    def reversal(self, run: Run, values: Values) -> Reversal:
+        """The integers at the start of a run, and what goes back from its end."""
         if run.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 f"Reversible derives float32 or float64 states from its integers, not {run.dtype}. "

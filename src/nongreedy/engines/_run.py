@@ -21,7 +21,7 @@ from ..task._default_generator import default_generator, seed_default
 from ..task._double_backward import cheap_double_backward
 from ..task._module import build
 from ..task._task import accuracy_count, checked_loss, outer_slices
-from ._linearized import Linearized
+from ._linearized import Linearized, derivatives, leaves_of
 
 Values = Mapping[str, Tensor]  # of the hyperparameters, by name
 
@@ -66,12 +66,7 @@ class Run:
         layout = tuple(zip(self.module.names, shapes, strict=True))
         self.optimizer = optimizer.bound_to(layout, task.device)
         self._guard = ReplayGuard(task.train)
-        clash = sorted({*optimizer.learnable, "step"} & set(task.learnable))
-        if clash:
-            raise ValueError(
-                f"The task and {type(optimizer).__name__} both have a hyperparameter called "
-                f"{clash[0]!r}. Rename the task's."
-            )
+        refuse_clash(task, optimizer)
 
     @property
     def state_bytes(self) -> int:
@@ -101,12 +96,7 @@ class Run:
         if self.task.initialize is None or not own:
             return {}
         start = self.initial_parameters({**values, **own})
-        if not start.requires_grad:
-            return {}
-        slopes = torch.autograd.grad(
-            start, list(own.values()), adjoint, allow_unused=True, materialize_grads=True
-        )
-        return dict(zip(own, slopes, strict=True))
+        return dict(zip(own, derivatives(start, own.values(), adjoint), strict=True))
 
     def push_initial(self, values: Values, moved: Values) -> Tensor:
         """Tangents of theta_0, shape (K, P), where the task's hyperparameters have tangents `moved`.
@@ -116,17 +106,14 @@ class Run:
         """
         own = {name: values[name] for name in moved}
 
-        def start(given: Values) -> Tensor:
-            return self.initial_parameters({**values, **given})
+        def start(inputs: Values) -> Tensor:
+            return self.initial_parameters({**values, **inputs})
 
-        def push(directions: Values) -> Tensor:
-            return torch.func.jvp(start, (own,), (dict(directions),))[1]
-
-        return torch.stack([push({n: m[k] for n, m in moved.items()}) for k in range(_rows(moved))])
+        rows = [dict(zip(moved, row, strict=True)) for row in zip(*moved.values(), strict=True)]
+        return torch.stack([torch.func.jvp(start, (own,), (row,))[1] for row in rows])
 
     def _leaves(self, values: Values, learn: Collection[str]) -> dict[str, Tensor]:
-        own = [name for name in learn if name in self.task.learnable]
-        return {name: values[name].detach().clone().requires_grad_() for name in own}
+        return leaves_of(values, [name for name in learn if name in self.task.learnable])
 
     def values(self, schedule: Schedule) -> dict[str, Tensor]:
         """Every hyperparameter at every step: name -> shape (T, ...), the run's dtype and device.
@@ -208,7 +195,7 @@ class Run:
     def _outer(
         self, parameters: Tensor, total: Tensor | None, chosen: Tensor | None = None
     ) -> Outcome:
-        examples, right, loss_sum = self.task.validation, 0.0, 0.0
+        examples, rights, loss_sum = self.task.validation, list[float | None](), 0.0
         count = examples.count if chosen is None else len(chosen)
         for part in outer_slices(count):
             weight = (part.stop - part.start) / count
@@ -220,10 +207,11 @@ class Run:
             loss_sum += weight * loss.item()
             if total is not None:
                 total += weight * torch.autograd.grad(loss, leaf)[0]
-            right = _add_known(right, accuracy_count(output, targets))
+            rights.append(accuracy_count(output, targets))
         if not math.isfinite(loss_sum):
             raise DivergedError("validation loss", self.steps, self.steps)
-        return Outcome(loss_sum, None if right is None else right / count)
+        known = [right for right in rights if right is not None]
+        return Outcome(loss_sum, sum(known) / count if len(known) == len(rights) else None)
 
     @contextlib.contextmanager
     def isolated(self) -> Iterator[None]:
@@ -261,12 +249,14 @@ def _repeatable(device: torch.device) -> Iterator[None]:
             setattr(cudnn, name, value)
 
 
-def _add_known(total: float | None, more: float | None) -> float | None:
-    return None if total is None or more is None else total + more
-
-
-def _rows(moved: Values) -> int:
-    return len(next(iter(moved.values())))
+def refuse_clash(task: Task, optimizer: Optimizer) -> None:
+    """Raise ValueError where both have a hyperparameter of one name."""
+    clash = sorted({*optimizer.learnable, "step"} & set(task.learnable))
+    if clash:
+        raise ValueError(
+            f"The task and {type(optimizer).__name__} both have a hyperparameter called "
+            f"{clash[0]!r}. Rename the task's."
+        )
 
 
 def at(values: Values, step: int) -> dict[str, Tensor]:

@@ -63,7 +63,6 @@ class Runner(Value):
 
     def trajectory(self, run: Run) -> Trajectory | None:
         """An empty place for the states that a sweep will want, or None."""
-        del run
         return None
 
     def rollout(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import final
 
 import torch
@@ -14,9 +14,10 @@ from ..schedules import Variable
 from ._adjoint import pull_back
 from ._forward import Forward
 from ._probes import Probes
-from ._run import Outcome, Run
+from ._run import Outcome, Run, Values
 
-Values = Mapping[str, Tensor]
+# What validation says, and name -> derivative, in the value's shape.
+Judged = tuple[Outcome, dict[str, Tensor]]
 
 
 class Sensitivity(abc.ABC):
@@ -27,28 +28,12 @@ class Sensitivity(abc.ABC):
         """The next state, shape (slots, P); takes note of how it depends on `values`."""
 
     @abc.abstractmethod
-    def probe(
-        self, probes: Probes, state: Tensor, values: Values, step: int
-    ) -> tuple[Outcome, dict[str, Tensor]]:
-        """What validation says at this state, and name -> derivative, in the value's shape."""
-
-
-class Readable(Sensitivity):
-    """A sensitivity of the present theta: of the validation loss it needs the gradient there."""
-
-    def probe(
-        self, probes: Probes, state: Tensor, values: Values, step: int
-    ) -> tuple[Outcome, dict[str, Tensor]]:
-        outcome, gradient = probes.gradient(state[0], step)
-        return outcome, self.read(gradient)
-
-    @abc.abstractmethod
-    def read(self, gradient: Tensor) -> dict[str, Tensor]:
-        """Name -> derivative of a function of the present theta with this gradient."""
+    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
+        """What validation says at this state, and the derivatives of that."""
 
 
 @final
-class OneStep(Readable):
+class OneStep(Sensitivity):
     r"""The last step alone: :math:`\langle \nabla L(\theta_{t+1}), \partial_h U_t \rangle`.
 
     One vector-Jacobian product of the update gives it for every setting of the optimizer: the raw
@@ -64,22 +49,21 @@ class OneStep(Readable):
 
     def advance(self, state: Tensor, values: Values, step: int) -> Tensor:
         _, gradient = self._run.gradient(state[0], step, values)
-        self._last = state, gradient, values, step
+        self._last = state, gradient, values
         return self._run.optimizer.advance(state, gradient, values)
 
-    def read(self, gradient: Tensor) -> dict[str, Tensor]:
-        state, raw, values, step = self._last
-        adjoint = torch.zeros_like(state)
-        adjoint[0] = gradient
+    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
+        adjoint, (before, raw, used) = torch.zeros_like(state), self._last
+        outcome, adjoint[0] = probes.gradient(state[0], step)
         if is_direct(self._run, self._learn):
-            _, _, pulled = self._run.optimizer.pull_back(state, raw, values, adjoint, self._learn)
+            *_, pulled = self._run.optimizer.pull_back(before, raw, used, adjoint, self._learn)
         else:
-            _, pulled = pull_back(self._run, state, values, step, adjoint, self._learn)
-        return _checked(pulled, step, self._run.steps)
+            _, pulled = pull_back(self._run, before, used, step, adjoint, self._learn)
+        return outcome, checked(pulled, "greedy", step, self._run.steps)
 
 
 @final
-class Transported(Readable):
+class Transported(Sensitivity):
     r"""Every step so far, discounted: :math:`Z_{t+1} = \mu A_t Z_t + B_t`, one tangent per name.
 
     A hyperparameter counts as the same number at every step, as in real-time recurrent learning:
@@ -106,15 +90,14 @@ class Transported(Readable):
     def advance(self, state: Tensor, values: Values, step: int) -> Tensor:
         if step == 0:
             self._tangents = state.new_zeros(len(self._learn), *state.shape)
-        self._step = step
         # A step is linear in its tangents: discounting them before it discounts its Jacobian.
         self._tangents.mul_(self._mu)
         return self._forward.push_step(self._run, state, values, step, self._tangents, self._seeds)
 
-    def read(self, gradient: Tensor) -> dict[str, Tensor]:
-        products = self._tangents[:, 0] @ gradient
-        derivatives = dict(zip(self._learn, products, strict=True))
-        return _checked(derivatives, self._step, self._run.steps)
+    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
+        outcome, gradient = probes.gradient(state[0], step)
+        products = dict(zip(self._learn, self._tangents[:, 0] @ gradient, strict=True))
+        return outcome, checked(products, "greedy", step, self._run.steps)
 
 
 def is_direct(run: Run, learn: Iterable[str]) -> bool:
@@ -122,9 +105,9 @@ def is_direct(run: Run, learn: Iterable[str]) -> bool:
     return set(learn) <= set(run.optimizer.learnable)
 
 
-def _checked(derivatives: dict[str, Tensor], step: int, steps: int) -> dict[str, Tensor]:
-    """The derivatives, if all are finite."""
-    for name, value in derivatives.items():
+def checked(gradients: dict[str, Tensor], by: str, step: int, steps: int) -> dict[str, Tensor]:
+    """The hypergradients, if all are finite."""
+    for name, value in gradients.items():
         if not bool(value.isfinite().all()):
-            raise DivergedError(f"greedy hypergradient (of {name})", step, steps)
-    return derivatives
+            raise DivergedError(f"{by} hypergradient (of {name})", step, steps)
+    return gradients

@@ -12,8 +12,8 @@ from typing import ClassVar, final
 
 import torch
 
-from ..errors import check_whole
 from ..schedules import Value
+from ._leaf import check_counts
 from ._run import Run
 from ._trajectory import Checkpointed, InMemory, OnDisk, Trajectory, need_space
 
@@ -46,7 +46,6 @@ class Store(Value, abc.ABC):
 
     def settled(self, run: Run) -> Store:
         """The store that this one means for a run: itself, where it leaves nothing open."""
-        del run
         return self
 
 
@@ -56,7 +55,6 @@ class Device(Store):
     """All states where they are made."""
 
     def trajectory(self, run: Run) -> Trajectory:
-        del run
         return InMemory()
 
     def states_held(self, run: Run) -> int:
@@ -69,7 +67,6 @@ class Host(Store):
     """All states in the host's memory."""
 
     def trajectory(self, run: Run) -> Trajectory:
-        del run
         return InMemory(on_host=True)
 
     def states_held(self, run: Run) -> int:
@@ -122,8 +119,7 @@ class Checkpoints(Store):
     replay_cost: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        if self.interval is not None:
-            check_whole("interval", self.interval, also=" or None")
+        check_counts(self, "interval")
 
     def trajectory(self, run: Run) -> Trajectory:
         return Checkpointed(run.steps, self.interval)

@@ -105,19 +105,15 @@ class Checkpointed(Trajectory):
             segment = [self.kept.pop()]
             for t in range(start, stop):
                 segment.append(replay(segment[-1], t))
-            _check_equal(segment.pop(), expected, start, stop)
+            if not torch.equal(replayed := segment.pop(), expected):
+                worst = (replayed - expected).abs().max().item()
+                raise ReplayError(
+                    f"Computing steps {start} to {stop} a second time gave a different state (largest "
+                    f"difference {worst:.3g}). {CAUSES} Reverse(store='device') does not recompute."
+                )
             stop, expected = start, segment[0]
             for t in reversed(range(start, start + len(segment))):
                 yield t, segment.pop()
-
-
-def _check_equal(replayed: Tensor, expected: Tensor, start: int, stop: int) -> None:
-    if not torch.equal(replayed, expected):
-        worst = (replayed - expected).abs().max().item()
-        raise ReplayError(
-            f"Computing steps {start} to {stop} a second time gave a different state (largest "
-            f"difference {worst:.3g}). {CAUSES} Reverse(store='device') does not recompute."
-        )
 
 
 def need_space(size: int, directory: str) -> None:

@@ -6,12 +6,6 @@ from ._hypers import Hypers
 from ._module import FlatModule
 from ._task import Task
 
-__all__ = [
-    "DataPlan",
-    "Examples",
-    "FlatModule",
-    "Hypers",
-    "Task",
-]
+__all__ = ["DataPlan", "Examples", "FlatModule", "Hypers", "Task"]
 
 export(globals())

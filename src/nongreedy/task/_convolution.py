@@ -28,65 +28,49 @@ class Geometry(NamedTuple):
     dilation: list[int]
     groups: int
 
-    def convolve(self, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-        """C(x, w) + b."""
-        return torch.ops.aten.convolution(
-            x, w, b, *self[:3], False, [0] * len(self.stride), self[3]
-        )
-
-    def gradient(self, gy: Tensor, x: Tensor, w: Tensor, of_input: bool) -> Tensor:
-        """I(gy, w), of which x gives the shape, or W(gy, x), of which w does."""
-        found = torch.ops.aten.convolution_backward(
-            gy, x, w, None, *self[:3], False, [0] * len(self.stride), self[3],
-            [of_input, not of_input, False],
-        )  # fmt: skip
-        return found[0] if of_input else found[1]
+    def partial(self, of: str, a: Tensor, b: Tensor, like: Tensor, bias: Tensor | None) -> Tensor:
+        """C(x, w) + bias of "y", I(w, gy) of "x", W(x, gy) of "w"; the last two are shaped as `like`."""
+        rest = *self[:3], False, [0] * len(self.stride), self.groups
+        if of == "y":
+            return torch.ops.aten.convolution(a, b, bias, *rest)
+        x, w = (like, a) if of == "x" else (a, like)
+        needed = [of == "x", of == "w", False]
+        gradients = torch.ops.aten.convolution_backward(b, x, w, None, *rest, needed)
+        return gradients[0] if of == "x" else gradients[1]
 
 
-class _Convolve(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(x, w)
-        ctx.geometry = geometry
-        return geometry.convolve(x, w, b)
+class _Partial(torch.autograd.Function):
+    """The derivative of <gy, C(x, w)> by one of x, w and gy: a function of the other two, in this order."""
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        (gy,), (x, w), (on_x, on_w, on_b, _) = grads, ctx.saved_tensors, ctx.needs_input_grad
-        gx = _InputGradient.apply(gy, w, x.detach(), ctx.geometry) if on_x else None
-        gw = _WeightGradient.apply(gy, x, w.detach(), ctx.geometry) if on_w else None
-        gb = gy.sum([0, *range(2, gy.dim())]) if on_b else None
-        return gx, gw, gb, None
-
-
-class _InputGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, gy: Tensor, w: Tensor, like: Tensor, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(gy, w)
-        ctx.geometry = geometry
-        return geometry.gradient(gy, like, w, of_input=True)
+    def forward(
+        ctx: Any,
+        a: Tensor,
+        b: Tensor,
+        bias: Tensor | None,
+        like: Tensor,
+        of: str,
+        geometry: Geometry,
+    ) -> Tensor:
+        ctx.save_for_backward(a, b)
+        ctx.of, ctx.geometry = of, geometry
+        return geometry.partial(of, a, b, like, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        (u,), (gy, w), (on_gy, on_w, _, _) = grads, ctx.saved_tensors, ctx.needs_input_grad
-        back = _Convolve.apply(u, w, None, ctx.geometry) if on_gy else None
-        gw = _WeightGradient.apply(gy, u, w.detach(), ctx.geometry) if on_w else None
-        return back, gw, None, None
+        (cotangent,), names = grads, [name for name in "xwy" if name != ctx.of]
+        inputs = dict(zip(names, ctx.saved_tensors, strict=True))
+        form = {**inputs, ctx.of: cotangent}
 
+        def by(name: str) -> Any:
+            a, b = (form[other] for other in "xwy" if other != name)
+            return _Partial.apply(a, b, None, inputs[name].detach(), name, ctx.geometry)
 
-class _WeightGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, gy: Tensor, x: Tensor, like: Tensor, geometry: Geometry) -> Tensor:
-        ctx.save_for_backward(gy, x)
-        ctx.geometry = geometry
-        return geometry.gradient(gy, x, like, of_input=False)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        (v,), (gy, x), (on_gy, on_x, _, _) = grads, ctx.saved_tensors, ctx.needs_input_grad
-        back = _Convolve.apply(x, v, None, ctx.geometry) if on_gy else None
-        gx = _InputGradient.apply(gy, v, x.detach(), ctx.geometry) if on_x else None
-        return back, gx, None, None
+        wanted = zip(names, ctx.needs_input_grad, strict=False)
+        of_inputs = [by(name) if needed else None for name, needed in wanted]
+        dims = [0, *range(2, cotangent.dim())]
+        of_bias = cotangent.sum(dims) if ctx.needs_input_grad[2] else None
+        return *of_inputs, of_bias, None, None, None
 
 
 def served(x: Tensor) -> bool:
@@ -117,7 +101,7 @@ def _for_dimensions(count: int) -> Any:
             return fused(input, weight, bias, stride, padding, dilation, groups)
         stride, padding, dilation = (_listed(v, count) for v in (stride, padding, dilation))
         geometry = Geometry(stride, padding, dilation, groups)
-        out: Any = _Convolve.apply(input, weight, bias, geometry)
+        out: Any = _Partial.apply(input, weight, bias, input, "y", geometry)
         return out
 
     return convolution

@@ -55,9 +55,9 @@ def to_device(batch: Any, device: torch.device, dtype: torch.dtype) -> Any:
 def checksum(value: Any) -> int:
     """A 63-bit digest of the exact bits of a nest of tensors; sensitive to order."""
     if isinstance(value, Mapping):
-        return mix(*(checksum(part) for part in value.values()))
+        value = list(value.values())
     if isinstance(value, (tuple, list)):
-        return mix(*(checksum(part) for part in value))
+        return mix(*map(checksum, value))
     if not isinstance(value, Tensor):
         return mix(*str(value).encode())
     raw = value.detach().contiguous().reshape(-1).view(torch.uint8)
@@ -90,12 +90,9 @@ class Examples:
         if self.count == 0:
             raise DataError(f"`{name}` is empty. Give it at least one example.")
         if not self.is_tensors:
-            self._probe()
-
-    def _probe(self) -> None:
-        for index in {0, self.count - 1}:
-            if checksum(self.fetch([index])) != checksum(self.fetch([index])):
-                raise ReplayError(_different_items(self.name, index))
+            for index in {0, self.count - 1}:
+                if checksum(self.fetch([index])) != checksum(self.fetch([index])):
+                    raise ReplayError(_different_items(self.name, index))
 
     def fetch(self, indices: Tensor | Sequence[int] | slice) -> tuple[Any, Any]:
         """The batch (inputs, targets) of these examples."""
@@ -182,8 +179,8 @@ class DataPlan:
 
     def index(self, seed: int, step: int) -> Tensor:
         """The same as numbers of examples, shape (batch_size,)."""
-        found = self.indices(seed, step)
-        return torch.arange(self.examples.count) if isinstance(found, slice) else found
+        chosen = self.indices(seed, step)
+        return torch.arange(self.examples.count) if isinstance(chosen, slice) else chosen
 
     def batch(self, seed: int, step: int, device: torch.device, dtype: torch.dtype) -> Any:
         """(inputs, targets) at this step, augmented, on the device."""
@@ -203,12 +200,12 @@ class ReplayGuard:
     """
 
     def __init__(self, examples: Examples):
-        self.examples, self.seen = examples, dict[int, int]()
+        self.examples, self.digests = examples, dict[int, int]()
 
     def check(self, step: int, batch: Any) -> None:
-        """Raise ReplayError if the batch of this step differs from the one seen before."""
+        """Raise ReplayError if the batch of this step differs from the one read before."""
         if self.examples.is_tensors:
             return
         digest = checksum(batch)
-        if self.seen.setdefault(step, digest) != digest:
+        if self.digests.setdefault(step, digest) != digest:
             raise ReplayError(_different_items(self.examples.name, f"batch of step {step}"))

@@ -47,12 +47,12 @@ def _patched() -> dict[Function, Function]:
     Under a mode, a replaced function that is called by its patch announces itself by its name, which
     is now the patch's. The patch has had its turn by then, and must not be called a second time.
     """
-    found, now = dict[Function, Function](), vars(functional)
+    patches, now = dict[Function, Function](), vars(functional)
     for name, own in _OWN.items():
         patch = now.get(name)
         if patch is not own and callable(patch) and not _announces_itself(patch):
-            found[patch] = _CHEAP.get(own, own)
-    return found
+            patches[patch] = _CHEAP.get(own, own)
+    return patches
 
 
 def _announces_itself(function: Function) -> bool:

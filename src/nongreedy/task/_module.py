@@ -25,13 +25,13 @@ def build(model: nn.Module | Callable[[], nn.Module], seed: int) -> nn.Module:
         return copy.deepcopy(model)
     with default_generator():
         torch.manual_seed(mix(seed, INITIAL))
-        made = model()
-    if not isinstance(made, nn.Module):
+        network = model()
+    if not isinstance(network, nn.Module):
         raise TypeError(
-            f"`model` returned {type(made).__name__}; it must be an nn.Module or a zero-argument "
+            f"`model` returned {type(network).__name__}; it must be an nn.Module or a zero-argument "
             "callable that returns one."
         )
-    return made
+    return network
 
 
 class FlatModule:
@@ -52,26 +52,21 @@ class FlatModule:
                 part.track_running_stats = False
                 part.running_mean = part.running_var = part.num_batches_tracked = None
         self.module = module
-        named = list(module.named_parameters())
-        if not any(p.requires_grad for _, p in named):
+        trainable = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        if not trainable:
             raise ValueError(
                 "The model has no parameter that requires a gradient: nothing to train."
             )
-        trainable = [(name, p) for name, p in named if p.requires_grad]
         self.names = [name for name, _ in trainable]
         self.shapes = [p.shape for _, p in trainable]
         self.sizes = [p.numel() for _, p in trainable]
         self._start = torch.cat([p.detach().reshape(-1) for _, p in trainable])
         self._buffers = dict(module.named_buffers())
-        self._constant = self._known_buffers(constant_buffers)
-        self._checked = not self._buffers
-
-    def _known_buffers(self, names: Iterable[str]) -> list[str]:
-        names = list(names)
-        for name in names:
+        self._constant = list(constant_buffers)
+        for name in self._constant:
             if name not in self._buffers:
                 raise ValueError(f"No buffer is called {name!r}; there are {list(self._buffers)}.")
-        return names
+        self._checked = not self._buffers
 
     def start(self) -> Tensor:
         """The module's own parameters, flat, shape (P,)."""
@@ -84,12 +79,12 @@ class FlatModule:
 
     def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """The inverse of :meth:`unflatten`, shape (P,); checks names and shapes."""
-        given = {name: tuple(value.shape) for name, value in parameters.items()}
-        expected = {n: tuple(s) for n, s in zip(self.names, self.shapes, strict=True)}
-        if given != expected:
+        returned = {name: value.shape for name, value in parameters.items()}
+        expected = dict(zip(self.names, self.shapes, strict=True))
+        if returned != expected:
             raise ValueError(
                 "`initialize` must return every parameter that it was given, in its shape. "
-                f"Differing: {sorted(dict(given.items() ^ expected.items()))}."
+                f"Differing: {sorted(dict(returned.items() ^ expected.items()))}."
             )
         parts = [parameters[name].reshape(-1) for name in self.names]
         return torch.cat(parts).to(self._start.device, self._start.dtype)

@@ -93,12 +93,11 @@ class Task:
             raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
         self.model, self.loss, self.augment = model, loss, augment
         self.device, self.constant_buffers = checked_device(device), tuple(constant_buffers)
-        training = Examples(train, "train")
+        self.train = Examples(train, "train")
         if isinstance(validation, float):
-            training, held_out = _split(training, validation, split_seed)
+            self.train, self.validation = _split(self.train, validation, split_seed)
         else:
-            held_out = Examples(validation, "validation")
-        self.train, self.validation = training, held_out
+            self.validation = Examples(validation, "validation")
         self.test = None if test is None else Examples(test, "test")
         self.plan = DataPlan(self.train, batch_size, augment)
         self.batch_size = batch_size
@@ -139,11 +138,11 @@ class Task:
                 "The validation loss takes `hypers`, but training is judged without them. Pass "
                 "validation_loss=, a function of (output, target)."
             )
-        for name, given in self.learnable.items():
-            if isinstance(given, Basis) and given.initial is None:
+        for name, basis in self.learnable.items():
+            if isinstance(basis, Basis) and basis.initial is None:
                 raise ValueError(
                     f"{name} has no initial value, and none is known for a task's own "
-                    f"hyperparameter: {given!r}. Pass initial=."
+                    f"hyperparameter: {basis!r}. Pass initial=."
                 )
 
     @property
@@ -216,11 +215,10 @@ def _split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Ex
             f"{examples.count - held} for training. Choose a fraction strictly between 0 and 1."
         )
     order = torch.randperm(examples.count, generator=generator(seed))
-    parts = []
-    for name, index in (("train", order[held:]), ("validation", order[:held])):
+
+    def part(name: str, index: Tensor) -> Examples:
         if examples.is_tensors:
-            source: Any = examples.fetch(index)
-        else:
-            source = torch.utils.data.Subset(examples.source, index.tolist())
-        parts.append(Examples(source, name))
-    return parts[0], parts[1]
+            return Examples(examples.fetch(index), name)
+        return Examples(torch.utils.data.Subset(examples.source, index.tolist()), name)
+
+    return part("train", order[held:]), part("validation", order[:held])

@@ -14,21 +14,13 @@ from .multiplier import Multiplier
 
 @dataclass(frozen=True)
 class BufferSizes:
-    """Bytes that a reversible run holds in order to go back.
+    """What a reversible run holds in order to go back."""
 
-    Attributes:
-        parameters: P.
-        state_bytes: The integer state itself.
-        limbs: 64-bit integers per parameter in all buffers together.
-        bits: Information in them, per parameter.
-        checksum_bytes: One int64 per step, or nothing.
-    """
-
-    parameters: int
-    state_bytes: int
-    limbs: int
-    bits: float
-    checksum_bytes: int
+    parameters: int  # P
+    state_bytes: int  # of the integer state itself
+    limbs: int  # 64-bit integers per parameter in all buffers together
+    bits: float  # information in them, per parameter
+    checksum_bytes: int  # one int64 per step, or nothing
 
     @property
     def buffer_bytes_per_parameter(self) -> int:
@@ -80,11 +72,6 @@ class Buffer:
     def empty(self) -> bool:
         """Nothing is left to undo."""
         return not self.spilled and not bool(self.limb.any())
-
-    @property
-    def limbs(self) -> int:
-        """64-bit integers per entry."""
-        return 1 + len(self.spilled)
 
     @property
     def bits(self) -> float:

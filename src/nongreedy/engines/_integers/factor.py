@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -31,7 +31,11 @@ class Factor(abc.ABC):
     """
 
     name: str
-    multiplier: ClassVar[Multiplier]
+
+    @property
+    @abc.abstractmethod
+    def multiplier(self) -> Multiplier:
+        """How the slot is multiplied."""
 
     @abc.abstractmethod
     def settle(self, values: Values, denominator: int) -> tuple[dict[str, Tensor], Fractions]:
@@ -42,49 +46,37 @@ class Factor(abc.ABC):
         """
 
 
+def _first_outside(inside: Tensor) -> int | None:
+    steps = (~inside).nonzero()
+    return int(steps[0]) if len(steps) else None
+
+
+@final
 @dataclass(frozen=True)
-class _Retention(Factor):
-    """The share of a running moment that a step retains."""
+class Retention(Factor):
+    """The share of a running moment that a step retains.
+
+    Of a velocity, 0.9 costs 0.15 bits per step, which decides the memory: dense. Of a mean of squares
+    it costs next to nothing, but the root of that sees the last bits: fine.
+    """
+
+    fine: bool = False
+
+    @property
+    def multiplier(self) -> Multiplier:
+        return Fine() if self.fine else Dense()
 
     def settle(self, values: Values, denominator: int) -> tuple[dict[str, Tensor], Fractions]:
-        given = values[self.name]
-        outside = ~((given > 0) & (given < 1))
-        if bool(outside.any()):
-            step = int(outside.nonzero()[0])
+        share = values[self.name]
+        if (step := _first_outside((share > 0) & (share < 1))) is not None:
             raise IrreversibleError(
-                f"{self.name} is {given[step].item():g} at step {step}, and Reversible needs "
+                f"{self.name} is {share[step].item():g} at step {step}, and Reversible needs "
                 f"0 < {self.name} < 1: a moment multiplied by 0 is lost. Start at a positive value "
                 f"and keep it so, as in {self.name}=Windows(1, initial=0.5, bounds=(0.05, 0.99)), "
                 "or use Reverse(store='checkpoint')."
             )
-        n, d = proper_fractions(given, self.largest(denominator))
-        return {**values, self.name: (n.double() / d).to(given.device)}, (n, d)
-
-    @abc.abstractmethod
-    def largest(self, denominator: int) -> int:
-        """The largest denominator."""
-
-
-@final
-@dataclass(frozen=True)
-class Momentum(_Retention):
-    """Of a velocity: 0.9 costs 0.15 bits per step, which decides the memory, so dense."""
-
-    multiplier: ClassVar[Multiplier] = Dense()
-
-    def largest(self, denominator: int) -> int:
-        return denominator
-
-
-@final
-@dataclass(frozen=True)
-class Smoothing(_Retention):
-    """Of a mean of squares: costs next to nothing, but its root sees the last bits, so fine."""
-
-    multiplier: ClassVar[Multiplier] = Fine()
-
-    def largest(self, denominator: int) -> int:
-        return _FINEST
+        n, d = proper_fractions(share, _FINEST if self.fine else denominator)
+        return {**values, self.name: (n.double() / d).to(share.device)}, (n, d)
 
 
 @final
@@ -96,14 +88,14 @@ class DecoupledDecay(Factor):
     weight decay becomes the one that gives n/d at the given learning rate.
     """
 
-    multiplier: ClassVar[Multiplier] = Fine()
+    @property
+    def multiplier(self) -> Multiplier:
+        return Fine()
 
     def settle(self, values: Values, denominator: int) -> tuple[dict[str, Tensor], Fractions]:
         rate, decay = values["learning_rate"], values["weight_decay"]
         lost = rate * decay
-        outside = ~((lost >= 0) & (lost < 1))
-        if bool(outside.any()):
-            step = int(outside.nonzero()[0])
+        if (step := _first_outside((lost >= 0) & (lost < 1))) is not None:
             raise IrreversibleError(
                 f"learning_rate * weight_decay is {lost[step].item():g} at step {step}, and "
                 "Reversible needs it in [0, 1): the decay then leaves something. Lower one of "

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ...optimizers import SGD, Adam, AdamW, Optimizer, safe_sqrt
-from .factor import DecoupledDecay, Factor, Momentum, Smoothing
+from .factor import DecoupledDecay, Factor, Retention
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Reading:
         return self.gradient
 
 
+Formula = Callable[[Reading], Tensor]
+
+
 @dataclass(frozen=True)
 class Scale:
     """Multiply a slot by a factor."""
@@ -51,7 +54,7 @@ class Shift:
     """Add to a slot an amount that does not depend on this slot."""
 
     slot: int
-    amount: Callable[[Reading], Tensor]
+    amount: Formula
 
 
 Operation = Scale | Shift
@@ -59,20 +62,14 @@ Operation = Scale | Shift
 
 @dataclass(frozen=True)
 class Program:
-    """One optimizer's step.
+    """One optimizer's step."""
 
-    Attributes:
-        slots: Names, in the state's order.
-        gather: Operations that may read the gradient, and leave slot 0 alone.
-        move: Operations after them, which may not.
-        squares: Slot that holds a mean of squares -> of what. Its format fits the first of them.
-        needs: Settings of the optimizer without which its step has no inverse.
-    """
-
-    slots: Sequence[str]
-    gather: Sequence[Operation]
-    move: Sequence[Operation]
-    squares: Mapping[int, Callable[[Reading], Tensor]] = field(default_factory=dict)
+    slots: Sequence[str]  # names, in the state's order
+    gather: Sequence[Operation]  # may read the gradient, and leave slot 0 alone
+    move: Sequence[Operation]  # come after them, and may not
+    # Slot that holds a mean of squares -> of what. Its format fits the first of them.
+    squares: Mapping[int, Formula] = field(default_factory=dict)
+    # Settings of the optimizer without which its step has no inverse.
     needs: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -90,12 +87,12 @@ def _against_moments(x: Reading) -> Tensor:
     return -x["learning_rate"] / (1 - x["beta1"] ** x["step"]) * x.slots(1) / size
 
 
-def _moments(gradient: Callable[[Reading], Tensor]) -> tuple[Operation, ...]:
+def _moments(gradient: Formula) -> tuple[Operation, ...]:
     """Adam's running mean of the gradient and of its square."""
     return (
-        Scale(1, Momentum("beta1")),
+        Scale(1, Retention("beta1")),
         Shift(1, lambda x: (1 - x["beta1"]) * gradient(x)),
-        Scale(2, Smoothing("beta2")),
+        Scale(2, Retention("beta2", fine=True)),
         Shift(2, lambda x: (1 - x["beta2"]) * gradient(x).square()),
     )
 
@@ -105,7 +102,7 @@ _MOMENTS = "parameters", "first moment", "second moment"
 PROGRAMS: dict[type[Optimizer], Program] = {
     SGD: Program(
         slots=("parameters", "velocity"),
-        gather=(Scale(1, Momentum("momentum")), Shift(1, lambda x: x.decayed)),
+        gather=(Scale(1, Retention("momentum")), Shift(1, lambda x: x.decayed)),
         move=(Shift(0, _against_velocity),),
         needs={"nesterov": False, "dampening": 0.0},
     ),
@@ -138,10 +135,10 @@ def program_for(optimizer: Optimizer) -> Program:
             f"Reversible cannot undo a step of {kind.__name__}. {instead}, or {names}."
         )
     for name, needed in program.needs.items():
-        given = getattr(optimizer, name)
-        if given != needed:
+        setting = getattr(optimizer, name)
+        if setting != needed:
             raise ValueError(
-                f"Reversible cannot undo a step of {kind.__name__} with {name}={given!r}. "
+                f"Reversible cannot undo a step of {kind.__name__} with {name}={setting!r}. "
                 f"{instead}, or {name}={needed!r}."
             )
     return program

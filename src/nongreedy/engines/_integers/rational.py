@@ -29,24 +29,19 @@ def convergents(values: Tensor, largest: int) -> tuple[Tensor, Tensor]:
         (tensor([ 9, 19, 71]), tensor([10, 20, 81]))
     """
     rest = values.detach().cpu().double()
-    n, n_before = torch.zeros_like(rest, dtype=torch.int64), torch.ones_like(rest).long()
-    d, d_before = n_before.clone(), n.clone()
-    going = torch.ones_like(n, dtype=torch.bool)
+    going = torch.ones_like(rest, dtype=torch.bool)
+    # Fractions as (n, d), from "infinity" = 1/0 and 0/1 on.
+    before = torch.stack([going, ~going]).long()
+    last = before.flip(0)
     while bool(going.any()):
         inverse = 1 / rest
         # A rest of zero ends the expansion: its infinite quotient passes every bound.
         quotient = inverse.clamp(max=2.0 * largest).floor().long()
-        going = going & (quotient * d + d_before <= largest)
-        n_before, n = (
-            torch.where(going, n, n_before),
-            torch.where(going, quotient * n + n_before, n),
-        )
-        d_before, d = (
-            torch.where(going, d, d_before),
-            torch.where(going, quotient * d + d_before, d),
-        )
+        following = quotient * last + before
+        going = going & (following[1] <= largest)
+        before, last = torch.where(going, last, before), torch.where(going, following, last)
         rest = torch.where(going, inverse - quotient, rest)
-    return n, d
+    return last[0], last[1]
 
 
 def proper_fractions(values: Tensor, largest: int) -> tuple[Tensor, Tensor]:

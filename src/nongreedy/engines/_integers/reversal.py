@@ -84,7 +84,7 @@ class Reversal(Trajectory):
         return BufferSizes(
             parameters=integers.shape[1],
             state_bytes=integers.nbytes,
-            limbs=sum(buffer.limbs for buffer in buffers),
+            limbs=sum(1 + len(buffer.spilled) for buffer in buffers),
             bits=sum(buffer.bits for buffer in buffers),
             checksum_bytes=self.checksums.nbytes,
         )

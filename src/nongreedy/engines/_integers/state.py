@@ -13,20 +13,15 @@ from ...optimizers import Optimizer
 from .buffer import Buffer
 from .factor import Fractions, Values
 from .fixed_point import DEFAULT_BITS, FixedPoint, in_range
-from .program import Operation, Program, Reading, Scale, Shift
+from .program import Operation, Program, Reading, Scale
 
 
 @dataclass(frozen=True)
 class Factors:
-    """What multiplies and moves at each step: every value and every fraction.
+    """What multiplies and moves at each step: every value and every fraction."""
 
-    Attributes:
-        values: Name -> shape (T,), float64; those of factors are n/d.
-        fractions: Name of a factor -> its n and d at each step.
-    """
-
-    values: Values
-    fractions: Mapping[str, Fractions]
+    values: Values  # those of factors are n/d
+    fractions: Mapping[str, Fractions]  # by name of a factor
 
     @classmethod
     def settle(cls, program: Program, values: Values, denominator: int) -> Factors:
@@ -57,34 +52,21 @@ class IntegerState:
         start: Tensor,
         fraction_bits: int,
     ):
-        self.program, self.factors, self.optimizer, self.dtype = (
-            program,
-            factors,
-            optimizer,
-            start.dtype,
-        )
-        self.names, self.fraction_bits = program.slots, fraction_bits
+        self.program, self.factors, self.optimizer = program, factors, optimizer
+        self.dtype, self.fraction_bits = start.dtype, fraction_bits
         self.formats = [FixedPoint(fraction_bits)] * len(program.slots)
         self.steps = len(factors.values["step"])
         self.integers = self.encode(start)
-        self.buffers = {
-            scale.factor.name: Buffer(
-                self.integers[scale.slot], scale.factor.multiplier, scale.factor.name
-            )
-            for scale in program.scales
-        }
+        scaled = ((scale.factor, self.integers[scale.slot]) for scale in program.scales)
+        self.buffers = {f.name: Buffer(row, f.multiplier, f.name) for f, row in scaled}
 
     def encode(self, start: Tensor) -> Tensor:
         """A floating-point state in integers."""
-        encoded = [
-            self._in_range(form.encode(row), slot, 0)
-            for slot, (form, row) in enumerate(zip(self.formats, start, strict=True))
-        ]
-        return torch.stack(encoded)
+        return torch.stack([self._encoded(row, slot, 0) for slot, row in enumerate(start)])
 
     def floats(self) -> Tensor:
         """The state in the run's dtype, shape (slots, P): a function of the integers alone."""
-        return torch.stack([self.slot(k) for k in range(len(self.names))]).to(self.dtype)
+        return torch.stack([self.slot(k) for k in range(len(self.formats))]).to(self.dtype)
 
     def slot(self, index: int) -> Tensor:
         """One slot in float64, shape (P,)."""
@@ -95,12 +77,8 @@ class IntegerState:
         """Take a step, with the raw gradient at slot 0."""
         if step == 0:
             self._fit(self._reading(step, gradient))
-        for operations, reading in (
-            (self.program.gather, self._reading(step, gradient)),
-            (self.program.move, self._reading(step)),
-        ):
-            for operation in operations:
-                self._apply(operation, reading, step)
+        self._apply(self.program.gather, self._reading(step, gradient), step)
+        self._apply(self.program.move, self._reading(step), step)
 
     @torch.no_grad()
     def retreat(self, gradient_at: Callable[[Tensor, int], Tensor], step: int) -> None:
@@ -127,18 +105,16 @@ class IntegerState:
         n, d = self.factors.fractions[name]
         return self.buffers[name], int(n[step]), int(d[step])
 
-    def _amount(self, shift: Shift, reading: Reading, step: int) -> Tensor:
-        amount = self.formats[shift.slot].encode(shift.amount(reading))
-        return self._in_range(amount, shift.slot, step)
-
-    def _apply(self, operation: Operation, reading: Reading, step: int) -> None:
-        row = self.integers[operation.slot]
-        if isinstance(operation, Scale):
-            buffer, n, d = self._fraction(operation, step)
-            buffer.multiply(row, n, d, step)
-        else:
-            row += self._amount(operation, reading, step)
-            self._in_range(row if in_range(row) else None, operation.slot, step)
+    def _apply(self, operations: Sequence[Operation], reading: Reading, step: int) -> None:
+        for operation in operations:
+            row = self.integers[operation.slot]
+            if isinstance(operation, Scale):
+                buffer, n, d = self._fraction(operation, step)
+                buffer.multiply(row, n, d, step)
+                continue
+            row += self._encoded(operation.amount(reading), operation.slot, step)
+            if not in_range(row):
+                raise self._out_of_range(operation.slot, step)
 
     def _undo(self, operations: Sequence[Operation], reading: Reading, step: int) -> None:
         for operation in reversed(operations):
@@ -147,10 +123,13 @@ class IntegerState:
                 buffer, n, d = self._fraction(operation, step)
                 buffer.divide(row, n, d, step)
             else:
-                row -= self._amount(operation, reading, step)
+                row -= self._encoded(operation.amount(reading), operation.slot, step)
 
-    def _in_range(self, integers: Tensor | None, slot: int, step: int) -> Tensor:
+    def _encoded(self, numbers: Tensor, slot: int, step: int) -> Tensor:
+        integers = self.formats[slot].encode(numbers)
         if integers is None:
-            limit = self.formats[slot].range
-            raise OutOfRangeError(self.names[slot], limit, step, self.steps)
+            raise self._out_of_range(slot, step)
         return integers
+
+    def _out_of_range(self, slot: int, step: int) -> OutOfRangeError:
+        return OutOfRangeError(self.program.slots[slot], self.formats[slot].range, step, self.steps)
