@@ -14,14 +14,7 @@ from ..engines._progress import OnState
 from ..errors import DivergedError
 from ..schedules import Schedule
 from ..schedules._files import plain
-from ..search import (
-    Budget,
-    Callback,
-    Evaluated,
-    Memory,
-    Objective,
-    Request,
-)
+from ..search import Budget, Callback, Evaluated, Memory, Objective, Request
 from ..search._finalists import rematch
 from ..search.rules import AgreementSearch
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from ..engines import Problem
 from ..errors import nearest_name
-from ._black_box import BlackBox
-from ._fidelity import Cut, Stretched, Whole
+from ._black_box import BlackBox, cut, stretched, whole
 from ._method import Method
 from ._online import HypergradientDescent
 from ._ours import DEFAULT, PAPER
@@ -18,10 +17,10 @@ from ._schedule_free import ScheduleFree
 _CUT = "TPE, runs cut by Hyperband at a 27th, a ninth, a third"
 _STRETCHED = "as BOHB: TPE, Hyperband over runs of a 27th, a ninth, a third, all of the steps"
 _NAMED = {
-    "random": ("random search", "RandomSampler", Whole()),
-    "tpe": ("tree-structured Parzen estimator", "TPESampler", Whole()),
-    "tpe-hyperband": (_CUT, "TPESampler", Cut()),
-    "bohb": (_STRETCHED, "TPESampler", Stretched()),
+    "random": ("random search", "RandomSampler", whole),
+    "tpe": ("tree-structured Parzen estimator", "TPESampler", whole),
+    "tpe-hyperband": (_CUT, "TPESampler", cut),
+    "bohb": (_STRETCHED, "TPESampler", stretched),
 }
 
 

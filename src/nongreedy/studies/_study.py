@@ -149,10 +149,7 @@ class Study:
 
     @contextmanager
     def session(
-        self,
-        settings: Mapping[str, Any],
-        hyperparameters: Mapping[str, Hyperparameter],
-        steps: int,
+        self, settings: Mapping[str, Any], hyperparameters: Mapping[str, Hyperparameter], steps: int
     ) -> Iterator[Memory]:
         """Hold the study while a search with these settings runs."""
         from ._holder import Lease, locked
