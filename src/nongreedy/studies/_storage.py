@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StudyError
-from ._address import Address
+from ._address import Address, NoStudyError
 from ._quiet import quiet
 
 VERSION = 2
@@ -26,10 +26,6 @@ _PATIENCE = 20  # seconds for another program's transaction to end
 # What a database says where another process makes the tables at the same moment.
 _MADE_MEANWHILE = ("already exists", "UNIQUE constraint", "duplicate key")
 _HOPELESS = "Put that right, or name another place; what was written before is kept."
-
-
-class NoStudyError(StudyError):
-    """There is no such study yet."""
 
 
 class Storage:
@@ -130,8 +126,8 @@ class Storage:
     def holder(self) -> dict[str, Any]:
         """Who works on the study, as they say themselves; read anew."""
         self.refresh()
-        found = self._records.get(_HOLDER)
-        return found if isinstance(found, dict) else {}
+        holder = self._records.get(_HOLDER)
+        return holder if isinstance(holder, dict) else {}
 
     def hold(self, who: dict[str, Any]) -> None:
         """Say who works on it; nobody, if empty."""
