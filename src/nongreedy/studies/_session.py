@@ -14,7 +14,7 @@ from ..errors import StudyError
 from ..schedules import Schedule, spelled
 from ..search import Answer, Memory, OuterStep, Ran, Request, Status
 from ._answers import decoded, encoded, thinned
-from ._savepoints import Savepoints
+from ._savepoints import Keeper, Savepoints
 from ._storage import Storage
 from ._trials import Parameters, final_trial, step_trial
 
@@ -80,7 +80,7 @@ class Session(Memory):
             self._alive()
             progress(index)
 
-        return self.savepoints.follow(request.key, step)
+        return Keeper(self.savepoints, request.key, step)
 
     def settle(self, row: OuterStep, schedule: Schedule) -> OuterStep:
         if row.index in self._rows:
