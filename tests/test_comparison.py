@@ -12,8 +12,7 @@ from torch import nn
 
 import nongreedy as ng
 from nongreedy.comparison import METHODS, Meter, Method, Piece, _methods
-from nongreedy.comparison._black_box import quiet, run_trials
-from nongreedy.comparison._fidelity import rungs
+from nongreedy.comparison._black_box import run_trials, rungs
 from nongreedy.comparison._ours import _schedule as schedule_of
 from nongreedy.comparison._peaks import grid, one_cycle
 from nongreedy.comparison._regret import reached, regrets
@@ -401,19 +400,18 @@ def test_a_run_that_diverges_is_paid_for_up_to_there():
 
 
 def test_trials_that_diverge_are_told_as_pruned_and_the_budget_ends_them():
-    import optuna
-
+    meter = Meter(ng.Problem.of(task(), OPTIMIZER, steps=STEPS), BUDGET, seed=0)
     left = [ng.DivergedError("training loss", 1, 9), None, None]
 
     def evaluate(trial):
         trial.suggest_float("x", 0.0, 1.0)
         if (error := left.pop(0)) is not None:
             raise error
+        if not left:
+            meter.charge(BUDGET)
         return 1.0
 
-    with quiet():
-        study = optuna.create_study()
-        run_trials(study, evaluate, lambda: bool(left))
+    study = run_trials(evaluate, meter)
     assert [trial.state.name for trial in study.trials] == ["PRUNED", "COMPLETE", "COMPLETE"]
 
 

@@ -285,21 +285,24 @@ def test_a_lease_holds_between_machines_until_its_holder_is_silent(monkeypatch):
 
     now = [1000.0]
     monkeypatch.setattr(holder.time, "time", lambda: now[0])
-    lease = holder.Lease(lambda: dict(record), write)
-    with lease.held("s", 0.0):
+
+    def leased():
+        return holder.leased(lambda: dict(record), write, "s", 0.0)
+
+    with leased() as renew:
         assert record["process"] == os.getpid()
         now[0] += 31
-        lease.renew()
+        renew()
         assert record["alive"] == now[0]
     assert record == {}
     write({"host": "elsewhere", "process": 7, "program": "train", "since": "now", "alive": now[0]})
-    with pytest.raises(ng.StudyError, match="held by process 7 on elsewhere"), lease.held("s", 0.0):
+    with pytest.raises(ng.StudyError, match="held by process 7 on elsewhere"), leased():
         pass
     now[0] += 301  # a dead machine renews nothing
-    with lease.held("s", 0.0):
+    with leased():
         assert record["process"] == os.getpid()
     write({**holder.identity(), "process": 2**22 + 1, "alive": now[0]})  # died on this machine
-    with lease.held("s", 0.0):
+    with leased():
         assert record["process"] == os.getpid()
 
 

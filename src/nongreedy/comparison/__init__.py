@@ -9,15 +9,6 @@ from ._methods import METHODS
 from ._piece import MEASURES, Piece
 from ._table import Row
 
-__all__ = [
-    "MEASURES",
-    "METHODS",
-    "Comparison",
-    "Meter",
-    "Method",
-    "Piece",
-    "Row",
-    "compare",
-]
+__all__ = ["MEASURES", "METHODS", "Comparison", "Meter", "Method", "Piece", "Row", "compare"]
 
 export(globals())

@@ -8,19 +8,66 @@ from typing import TYPE_CHECKING, final
 
 from ..engines import Problem
 from ..errors import DivergedError
+from ..schedules import Schedule
 from ..search import BudgetSpentError, Evaluated
 from ..studies._quiet import quiet
-from ._fidelity import FACTOR, Fidelity, Whole, rungs
 from ._meter import Meter
 from ._method import Method
 from ._ranges import Ranges, draw
 
 if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
     from optuna.study import Study
     from optuna.trial import Trial
 
 MOST_TRIALS = 1000  # Optuna's own time grows with them; only runs that diverge at once get there
+FACTOR = 3  # Hyperband's eta: from one rung to the next, and of the trials that go on
+_RUNGS = 3  # below a whole run, which is the last: a 27th, a ninth, a third of its steps
+_SHORTEST = 2  # steps of a run that still says something
+
+# How much of a run a trial is judged by before it may go on: its loss after all steps, with reports on
+# the way; None where Optuna's pruner ends it before.
+Fidelity = Callable[["Trial", Schedule, Meter], float | None]
+
+
+def rungs(steps: int) -> dict[int, int]:
+    """Resource in Optuna's units (1, 3, 9) -> inner steps, without the whole run."""
+    count = _RUNGS
+    while count and steps < _SHORTEST * FACTOR**count:
+        count -= 1
+    return {FACTOR**k: round(steps * FACTOR ** (k - count)) for k in range(count)}
+
+
+def whole(trial: Trial, schedule: Schedule, meter: Meter) -> float:
+    """Every trial is a whole run."""
+    del trial
+    return meter.train(schedule).loss
+
+
+def cut(trial: Trial, schedule: Schedule, meter: Meter) -> float | None:
+    """One run, whose validation loss is looked at on the way; a pruned one paid for those steps.
+
+    Hyperband's usual form. It judges a schedule by what it has reached half way, where one that is
+    still hot looks worse than one that has cooled too early.
+    """
+    resource = {steps: units for units, steps in rungs(meter.problem.steps).items()}
+
+    def report(done: int, loss: float) -> bool:
+        trial.report(loss, resource[done])
+        return trial.should_prune()
+
+    outcome = meter.train_reporting(schedule, resource, report)
+    return None if outcome is None else outcome.loss
+
+
+def stretched(trial: Trial, schedule: Schedule, meter: Meter) -> float | None:
+    """A run of its own at each rung: the whole schedule, stretched to a 27th, a ninth, a third of the
+    steps, then to all of them. What goes on starts anew, so a trial that is never stopped costs 1.48.
+    """
+    for units, steps in rungs(meter.problem.steps).items():
+        trial.report(meter.train_short(schedule, steps), units)
+        if trial.should_prune():
+            return None
+    return meter.train(schedule).loss
 
 
 @final
@@ -28,13 +75,10 @@ MOST_TRIALS = 1000  # Optuna's own time grows with them; only runs that diverge 
 class BlackBox(Method):
     """Trials of an Optuna sampler until the budget is spent.
 
-    A run that diverges costs its steps up to there and is told to Optuna as pruned without a report,
-    which TPE counts among the worst (it would ignore a failed one).
-
     Args:
         sampler: Name of a class in ``optuna.samplers``.
         ranges: Where to search.
-        fidelity: How a trial is run; other than `Whole` with Optuna's ``HyperbandPruner``.
+        fidelity: How a trial is run; other than `whole` with Optuna's ``HyperbandPruner``.
     """
 
     sampler: str
@@ -47,46 +91,52 @@ class BlackBox(Method):
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
         ranges = self.ranges(problem)
 
-        def evaluate(trial: Trial) -> float:
-            return self.fidelity.evaluate(trial, draw(trial, problem, ranges), meter).loss
+        def evaluate(trial: Trial) -> float | None:
+            return self.fidelity(trial, draw(trial, problem, ranges), meter)
 
-        with quiet():
-            run_trials(self._study(problem, meter), evaluate, lambda: meter.affords())
+        run_trials(evaluate, meter, self.sampler, hyperband=self.fidelity is not whole)
         return meter.choose()
-
-    def _study(self, problem: Problem, meter: Meter) -> Study:
-        import optuna
-
-        pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
-        if not isinstance(self.fidelity, Whole):
-            whole = FACTOR ** len(rungs(problem.steps))
-            pruner = optuna.pruners.HyperbandPruner(1, whole, FACTOR)
-        # Hyperband draws a trial's bracket from the study's name.
-        return optuna.create_study(
-            sampler=seeded(self.sampler, meter), pruner=pruner, study_name=str(meter.seed)
-        )
-
-
-def seeded(sampler: str, meter: Meter) -> BaseSampler:
-    """An Optuna sampler that draws the same whenever this search is repeated."""
-    import optuna
-
-    return getattr(optuna.samplers, sampler)(seed=meter.seed % 2**32)
 
 
 def run_trials(
-    study: Study, evaluate: Callable[[Trial], float], affords: Callable[[], bool]
-) -> None:
-    """Ask and tell, until the budget or the most trials are spent."""
-    from optuna import TrialPruned
-    from optuna.trial import TrialState
+    evaluate: Callable[[Trial], float | None],
+    meter: Meter,
+    sampler: str = "TPESampler",
+    *,
+    price: float = 1.0,
+    hyperband: bool = False,
+) -> Study:
+    """Ask and tell, until the budget or the most trials are spent; the same whenever it is repeated.
 
-    while affords() and len(study.get_trials(deepcopy=False)) < MOST_TRIALS:
-        trial = study.ask()
-        try:
-            study.tell(trial, evaluate(trial))
-        except (TrialPruned, DivergedError):
-            study.tell(trial, state=TrialState.PRUNED)
-        except BudgetSpentError:
-            study.tell(trial, state=TrialState.FAIL)
-            return
+    A run that diverges costs its steps up to there and is told to Optuna as pruned without a report,
+    which TPE counts among the worst (it would ignore a failed one).
+
+    Args:
+        evaluate: The loss of a trial; None where it was pruned.
+        sampler: Name of a class in ``optuna.samplers``.
+        price: What a trial costs, in plain runs.
+        hyperband: Whether Optuna's ``HyperbandPruner`` may end trials early.
+    """
+    import optuna
+
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    with quiet():
+        if hyperband:
+            most = FACTOR ** len(rungs(meter.problem.steps))
+            pruner = optuna.pruners.HyperbandPruner(1, most, FACTOR)
+        # Hyperband draws a trial's bracket from the study's name.
+        study = optuna.create_study(
+            sampler=getattr(optuna.samplers, sampler)(seed=meter.seed % 2**32),
+            pruner=pruner,
+            study_name=str(meter.seed),
+        )
+        while meter.affords(price) and len(study.get_trials(deepcopy=False)) < MOST_TRIALS:
+            trial = study.ask()
+            try:
+                loss = evaluate(trial)
+            except DivergedError:
+                loss = None
+            except BudgetSpentError:
+                break
+            study.tell(trial, loss, optuna.trial.TrialState.PRUNED if loss is None else None)
+    return study

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -123,9 +125,9 @@ def compare(
         >>> x = torch.randn(64, 4); y = (x[:, 0] > 0).long()
         >>> task = ng.Task(lambda: torch.nn.Linear(4, 2), torch.nn.functional.cross_entropy,
         ...                (x, y), (x, y), batch_size=16)
-        >>> found = ng.compare(task, ng.SGD(), steps=8, budget=8, methods=["default", "cosine"],
-        ...                    seeds=1, retrain_seeds=2)
-        >>> sorted(row.method for row in found.rows())
+        >>> compared = ng.compare(task, ng.SGD(), steps=8, budget=8, methods=["default", "cosine"],
+        ...                       seeds=1, retrain_seeds=2)
+        >>> sorted(row.method for row in compared.rows())
         ['cosine', 'default']
     """
     whole = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
@@ -140,16 +142,16 @@ def compare(
     with remembering(study, settings, problem) as memory:
         for outer in range(seed, seed + seeds):
             for name, method in chosen.items():
+                key = f"{name}|{outer}"
+                if (known := memory.noted(key)) is not None:
+                    pieces.append(Piece.from_json(known))
+                    continue
+                started(f"{name}, outer seed {outer}")
+                part = memory.part(key, {**settings, "search": key, **versions()})
                 search = _Search(name, method, engine, whole, outer, settings, watch)
-                if (known := memory.noted(search.key)) is None:
-                    started(f"{name}, outer seed {outer}")
-                    asked = {**settings, "search": search.key, **versions()}
-                    piece = search.piece(memory.part(search.key, asked))
-                    memory.note(search.key, piece.to_json())
-                    finished(piece)
-                else:
-                    piece = Piece.from_json(known)
-                pieces.append(piece)
+                pieces.append(search.piece(part))
+                memory.note(key, pieces[-1].to_json())
+                finished(pieces[-1])
     return Comparison(pieces, settings, skipped)
 
 
@@ -161,13 +163,12 @@ def _check(problem: Problem, **counts: int) -> None:
                 "Give a number of windows, such as Windows(4)."
             )
     for name, count in counts.items():
-        least = 0 if name in ("seed", "curve_seeds") else 1
-        check_whole(name, count, least)
+        check_whole(name, count, least=0 if name in ("seed", "curve_seeds") else 1)
 
 
 @dataclass(frozen=True)
 class _Search:
-    """One search, and fresh trainings of what it found."""
+    """One search, and fresh trainings of its choice."""
 
     name: str
     method: Method
@@ -177,10 +178,6 @@ class _Search:
     settings: Mapping[str, Any]
     callback: Callback
 
-    @property
-    def key(self) -> str:
-        return f"{self.name}|{self.outer}"
-
     def piece(self, memory: Memory) -> Piece:
         """All of it, but for what the memory knows."""
         without = self.problem.without_test()
@@ -189,45 +186,35 @@ class _Search:
             memory, self.callback,
         )  # fmt: skip
         begin = time.perf_counter()
-        found = self.method.search(without, meter)
+        best = self.method.search(without, meter)
         seconds = meter.once("seconds", lambda: time.perf_counter() - begin)
-        if found is not None:
-            memory.finish(found.schedule, found.loss, Status.completed, meter.cost)
-        judged = []
-        for cost, schedule in meter.incumbents if self.settings["curve_seeds"] else ():
-            judged.append((cost, means(self._fresh(meter, schedule, "curve_seeds"))))
-        fresh = {} if found is None else self._fresh(meter, found.schedule, "retrain_seeds")
+        if best is not None:
+            memory.finish(best.schedule, best.loss, Status.completed, meter.cost)
+        judged: list[tuple[float, Mapping[str, float]]] = [
+            (cost, means(self._fresh(meter, schedule, "curve_seeds")))
+            for cost, schedule in meter.incumbents
+            if self.settings["curve_seeds"]
+        ]
+        fresh = {} if best is None else self._fresh(meter, best.schedule, "retrain_seeds")
         if judged and fresh:
             judged.append((meter.cost, means(fresh)))
         return Piece(
-            method=self.name,
-            seed=self.outer,
-            cost=meter.cost,
-            validation_loss=float("inf") if found is None else found.loss,
-            fresh=fresh,
-            schedule=None if found is None else found.schedule.to_json(),
-            curve=meter.curve,
-            judged=judged,
-            runs=meter.runs,
-            unfinished=meter.unfinished,
-            seconds=seconds,
-            settings=self.settings,
-        )
+            self.name, self.outer, meter.cost, math.inf if best is None else best.loss, fresh,
+            None if best is None else best.schedule.to_json(), meter.curve, judged,
+            meter.runs, meter.unfinished, seconds, self.settings,
+        )  # fmt: skip
 
     def _fresh(self, meter: Meter, schedule: Schedule, seeds: str) -> dict[str, list[float]]:
         """Measures of fresh trainings, as many as the settings say."""
-        first = FRESH + _APART * self.outer
+        first, steps = FRESH + _APART * self.outer, self.problem.steps
 
         def trained(seed: int) -> dict[str, float | None]:
-            self.callback.on_run_start("fresh training", self.problem.steps)
+            self.callback.on_run_start("fresh training", steps)
             return measures(self.method.retrain(self.problem, schedule, seed))
 
         return measured(
             [
-                meter.once(
-                    Request("fresh", schedule, seed, self.problem.steps).key,
-                    lambda seed=seed: trained(seed),
-                )
+                meter.once(Request("fresh", schedule, seed, steps).key, partial(trained, seed))
                 for seed in range(first, first + self.settings[seeds])
             ]
         )

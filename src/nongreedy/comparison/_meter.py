@@ -14,14 +14,7 @@ from ..engines._progress import OnState
 from ..errors import DivergedError
 from ..schedules import Schedule
 from ..schedules._files import plain
-from ..search import (
-    Budget,
-    Callback,
-    Evaluated,
-    Memory,
-    Objective,
-    Request,
-)
+from ..search import Budget, Callback, Evaluated, Memory, Objective, Request
 from ..search._finalists import rematch
 from ..search.rules import AgreementSearch
 
@@ -111,15 +104,10 @@ class Meter:
 
     def train(self, schedule: Schedule, on_state: OnState | None = None) -> Outcome:
         """A whole run; raises DivergedError or BudgetSpentError."""
-        outcome = self._rollout(self.objective, schedule, on_state)
+        with self._counting(self.objective):
+            outcome = self.objective.rollout(schedule, self.seed, on_state=on_state).outcome
         self.candidate(schedule, outcome.loss, outcome.accuracy)
         return outcome
-
-    def _rollout(
-        self, objective: Objective, schedule: Schedule, on_state: OnState | None = None
-    ) -> Outcome:
-        with self._counting(objective):
-            return objective.rollout(schedule, self.seed, on_state=on_state).outcome
 
     @contextmanager
     def _counting(self, objective: Objective) -> Iterator[None]:
@@ -146,6 +134,9 @@ class Meter:
         steps, told = self.problem.steps, 0
         key = Request("run", schedule, self.seed, steps).key
 
+        def record(done: int) -> str:
+            return f"loss of {key} after {done}"
+
         def tell(done: int, loss: float) -> None:
             nonlocal told
             told = done
@@ -154,21 +145,18 @@ class Meter:
 
         def on_state(done: int, state: Tensor) -> None:
             if done in after and done > told:
-                tell(
-                    done, self.once(f"loss of {key} after {done}", lambda: self._loss(state, done))
-                )
+                tell(done, self.once(record(done), lambda: self._loss(state, done)))
 
         runs = self.runs
         try:
             for done in sorted(after):
-                known = self.memory.noted(f"loss of {key} after {done}")
-                if known is None:
+                if (known := self.memory.noted(record(done))) is None:
                     break
                 tell(done, known)
             return self.train(schedule, on_state)
         except _StoppedError:
-            begun = self.runs == runs  # before, if it was only told of again
-            self.charge(told / steps, runs=int(begun), unfinished=int(begun))
+            again = int(self.runs == runs)  # it was only told of, and is counted here
+            self.charge(told / steps, runs=again, unfinished=again)
             return None
 
     def _loss(self, state: Tensor, done: int) -> float:
@@ -194,7 +182,8 @@ class Meter:
             callback=self.callback, memory=self.memory,
         )  # fmt: skip
         try:
-            return self._rollout(short, schedule).loss
+            with self._counting(short):
+                return short.rollout(schedule, self.seed).outcome.loss
         finally:
             self.charge(short.cost * share)
 

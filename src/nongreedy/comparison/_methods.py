@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from ..engines import Problem
 from ..errors import nearest_name
-from ._black_box import BlackBox
-from ._fidelity import Cut, Stretched, Whole
+from ._black_box import BlackBox, cut, stretched, whole
 from ._method import Method
 from ._online import HypergradientDescent
 from ._ours import DEFAULT, PAPER
@@ -18,10 +17,10 @@ from ._schedule_free import ScheduleFree
 _CUT = "TPE, runs cut by Hyperband at a 27th, a ninth, a third"
 _STRETCHED = "as BOHB: TPE, Hyperband over runs of a 27th, a ninth, a third, all of the steps"
 _NAMED = {
-    "random": ("random search", "RandomSampler", Whole()),
-    "tpe": ("tree-structured Parzen estimator", "TPESampler", Whole()),
-    "tpe-hyperband": (_CUT, "TPESampler", Cut()),
-    "bohb": (_STRETCHED, "TPESampler", Stretched()),
+    "random": ("random search", "RandomSampler", whole),
+    "tpe": ("tree-structured Parzen estimator", "TPESampler", whole),
+    "tpe-hyperband": (_CUT, "TPESampler", cut),
+    "bohb": (_STRETCHED, "TPESampler", stretched),
 }
 
 
@@ -48,7 +47,7 @@ METHODS: dict[str, Method] = {
 
 
 def settled(
-    asked: str | Iterable[str] | Mapping[str, Method], problem: Problem, budget: float
+    methods: str | Iterable[str] | Mapping[str, Method], problem: Problem, budget: float
 ) -> tuple[dict[str, Method], dict[str, str]]:
     """The methods that take part, and why others do not.
 
@@ -56,33 +55,16 @@ def settled(
         ValueError: An unknown name, a method asked for by name that cannot take part, no method, or a
             budget that is too small for one of them.
     """
-    chosen = _chosen(asked)
+    chosen = _chosen(methods)
     reasons = {name: method.refused(problem) for name, method in chosen.items()}
     skipped = {name: reason for name, reason in reasons.items() if reason}
-    if skipped and asked != "all":
+    if skipped and methods != "all":
         name, reason = next(iter(skipped.items()))
         raise ValueError(f"{name!r} cannot take part: {reason}. Leave it out of `methods`.")
     taking = {name: method for name, method in chosen.items() if name not in skipped}
     if not taking:
-        raise ValueError(f"No method to compare: `methods` is {asked!r}.")
-    _check_budget(taking, problem, budget)
-    return taking, skipped
-
-
-def _chosen(asked: str | Iterable[str] | Mapping[str, Method]) -> dict[str, Method]:
-    if isinstance(asked, Mapping):
-        return dict(asked)
-    if isinstance(asked, str):
-        asked = METHODS if asked == "all" else [asked]
-    asked = list(asked)
-    for name in asked:
-        if name not in METHODS:
-            raise ValueError(f"Unknown method {name!r}." + nearest_name(str(name), METHODS))
-    return {name: METHODS[name] for name in asked}
-
-
-def _check_budget(methods: Mapping[str, Method], problem: Problem, budget: float) -> None:
-    needs = {name: method.least(problem) for name, method in methods.items()}
+        raise ValueError(f"No method to compare: `methods` is {methods!r}.")
+    needs = {name: method.least(problem) for name, method in taking.items()}
     short = {name: need for name, need in needs.items() if not budget >= need}
     if short:
         listed = ", ".join(f"{name} ({need:.3g})" for name, need in short.items())
@@ -90,3 +72,17 @@ def _check_budget(methods: Mapping[str, Method], problem: Problem, budget: float
             f"`budget` is {budget!r} plain runs, too small for: {listed}. All methods have the same: "
             f"raise it to {max(short.values()):.3g}, or leave these out of `methods`."
         )
+    return taking, skipped
+
+
+def _chosen(methods: str | Iterable[str] | Mapping[str, Method]) -> dict[str, Method]:
+    if isinstance(methods, Mapping):
+        return dict(methods)
+    if isinstance(methods, str):
+        methods = METHODS if methods == "all" else [methods]
+    chosen = {}
+    for name in methods:
+        if name not in METHODS:
+            raise ValueError(f"Unknown method {name!r}." + nearest_name(str(name), METHODS))
+        chosen[name] = METHODS[name]
+    return chosen

@@ -10,9 +10,8 @@ from ..engines import Greedy, Problem
 from ..errors import DivergedError
 from ..schedules import Schedule
 from ..search import Evaluated
-from ..studies._quiet import quiet
 from ..training import train_online
-from ._black_box import run_trials, seeded
+from ._black_box import run_trials
 from ._meter import Meter
 from ._method import Method
 from ._practice import grouped, over_time, starting
@@ -54,25 +53,20 @@ class HypergradientDescent(Method):
         ranges, price = Ranges()(problem), self.price(problem)
         own = [name for name in problem.learned if name in problem.optimizer.given()]
 
-        def evaluate(trial: Trial) -> float:
+        def evaluate(trial: Trial) -> float | None:
             start = {name: ranges[name].draw(trial, name) for name in own}
             rate = trial.suggest_float("outer learning rate", *RATES, log=True)
-            found = meter.once(
+            ended = meter.once(
                 f"online run {trial.number}", lambda: _trained(problem, meter, start, rate)
             )
-            if "share" in found:
-                meter.charge(price * min(1.0, found["share"]), runs=1, unfinished=1)
-                raise TrialPruned
-            meter.charge(found["cost"], runs=1)
-            meter.candidate(Schedule.from_json(found["schedule"]), found["loss"], found["accuracy"])
-            return found["loss"]
+            if "share" in ended:
+                meter.charge(price * min(1.0, ended["share"]), runs=1, unfinished=1)
+                return None
+            meter.charge(ended["cost"], runs=1)
+            meter.candidate(Schedule.from_json(ended["schedule"]), ended["loss"], ended["accuracy"])
+            return ended["loss"]
 
-        with quiet():
-            import optuna
-            from optuna import TrialPruned
-
-            study = optuna.create_study(sampler=seeded("TPESampler", meter))
-            run_trials(study, evaluate, lambda: meter.affords(price))
+        run_trials(evaluate, meter, price=price)
         return meter.choose()
 
 

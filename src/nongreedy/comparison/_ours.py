@@ -49,7 +49,7 @@ class Ours(Method):
         try:
             result = tune(
                 problem.task,
-                _from_zero(problem) if self.from_zero else problem.optimizer,
+                _reset(problem) if self.from_zero else problem.optimizer,
                 steps=problem.steps,
                 outer_steps=_ENDLESS,
                 engine=meter.engine,
@@ -61,9 +61,8 @@ class Ours(Method):
                 callbacks=[meter.callback, _Curve(meter, self.improves)],
             )
         except DivergedError:
-            meter.charge(
-                meter.limit, runs=1, unfinished=1
-            )  # what it came to is not known: all of it
+            # What it came to is not known: all of it.
+            meter.charge(meter.limit, runs=1, unfinished=1)
             return None
         if result.status is Status.interrupted:
             raise KeyboardInterrupt
@@ -80,15 +79,13 @@ DEFAULT = Ours(_WHAT + "the default rule", AgreementSearch(), improves=True, fro
 PAPER = Ours(_WHAT + "the paper's rule from zero", SignDescent(), improves=False, from_zero=True)
 
 
-def _from_zero(problem: Problem) -> Optimizer:
+def _reset(problem: Problem) -> Optimizer:
+    """Every basis with the fields of a new one."""
     names = problem.learned
     return starting(
-        problem.optimizer,
-        initial=dict.fromkeys(names),
-        bounds=dict.fromkeys(names),
-        transform=dict.fromkeys(names, "default"),
-        outer_step=dict.fromkeys(names),
-    )
+        problem.optimizer, initial=dict.fromkeys(names), bounds=dict.fromkeys(names),
+        transform=dict.fromkeys(names, "default"), outer_step=dict.fromkeys(names),
+    )  # fmt: skip
 
 
 class _Curve(Callback):

@@ -27,7 +27,7 @@ def page(compared: Table, regret: Chart) -> str:
 
 
 def _head(compared: Table, rows: Sequence[Row]) -> str:
-    cells, given = compared.cells(), compared.settings
+    cells, made_with = compared.cells(), compared.settings
     best, seeds = rows[0], len({piece.seed for piece in compared.pieces})
     several = all(not math.isnan(row.standard_error) for row in rows if row.scores)
     near = f"{len(alike(rows))} of {len(rows)}" if several else "unknown"
@@ -37,19 +37,19 @@ def _head(compared: Table, rows: Sequence[Row]) -> str:
         else "a single search of a method says nothing of its scatter"
     )
     what = spaced(compared.measure)
-    shown = {
+    entries = {
         "Best mean": (best.method, f"{what} {cells[0][1]}, over searches"),
         "Not told apart": (near, why),
-        "Budget": (f"{given.get('budget', 0):g} plain runs", "at most, for each search"),
+        "Budget": (f"{made_with.get('budget', 0):g} plain runs", "at most, for each search"),
         "Searches": (len(compared.pieces), f"finished, of {seeds * len(rows)}"),
         "Time": (duration(sum(p.seconds for p in compared.pieces)), "that the searches took"),
     }
     lead = (
-        f"{len(rows)} methods searched for schedules of {given.get('steps')} steps at equal cost, "
+        f"{len(rows)} methods searched for schedules of {made_with.get('steps')} steps at equal cost, "
         "counted in gradients. What each search chose on validation data was trained afresh "
-        f"{given.get('retrain_seeds')} times on seeds that no search had used."
+        f"{made_with.get('retrain_seeds')} times on seeds that no search had used."
     )
-    return f"<h1>Comparison</h1>\n<p>{text(lead)}</p>\n{facts(shown)}"
+    return f"<h1>Comparison</h1>\n<p>{text(lead)}</p>\n{facts(entries)}"
 
 
 def _ranking(compared: Table, rows: Sequence[Row]) -> Chart:

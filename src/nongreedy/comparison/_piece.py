@@ -65,15 +65,17 @@ class Piece:
     def from_json(cls, row: Any) -> Piece:
         """The inverse of :meth:`to_json`; ValueError where it is anything else."""
         try:
-            given = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
-            given["validation_loss"] = float(row["validation_loss"])
-            given["fresh"] = {n: [float(v) for v in values] for n, values in row["fresh"].items()}
-            given["curve"] = [(float(cost), float(loss)) for cost, loss in row["curve"]]
-            given["judged"] = [
-                (float(cost), {n: float(v) for n, v in means.items()})
-                for cost, means in row["judged"]
-            ]
-            return cls(**given)
+            numbers = {
+                "validation_loss": float(row["validation_loss"]),
+                "fresh": {n: [*map(float, values)] for n, values in row["fresh"].items()},
+                "curve": [(float(cost), float(loss)) for cost, loss in row["curve"]],
+                "judged": [
+                    (float(cost), {n: float(v) for n, v in means.items()})
+                    for cost, means in row["judged"]
+                ],
+            }
+            rest = {name: row[name] for name in cls.__dataclass_fields__ if name in row}
+            return cls(**{**rest, **numbers})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(
                 f"{row!r:.60} is no search of a comparison, or one of another release "
@@ -97,9 +99,5 @@ def measures(trained: Retrained) -> dict[str, float | None]:
 
 def measured(trained: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Every measure that all of these trainings have; infinity may be a word, as in JSON."""
-    found = {name: [each[name] for each in trained] for name in MEASURES}
-    return {
-        name: [float(value) for value in values]
-        for name, values in found.items()
-        if values and None not in values
-    }
+    table = {name: [row[name] for row in trained] for name in MEASURES}
+    return {n: [*map(float, row)] for n, row in table.items() if row and None not in row}

@@ -27,9 +27,9 @@ def by_hand(problem: Problem, learning_rate: Curve) -> Schedule:
 def starting(optimizer: Optimizer, **fields: Any) -> Optimizer:
     """The optimizer with other fields for all of its bases: ``initial={name: value}``."""
     changed = {
-        name: replace(given, **{field: value[name] for field, value in fields.items()})
-        for name, given in optimizer.given().items()
-        if isinstance(given, Basis)
+        name: replace(basis, **{field: value[name] for field, value in fields.items()})
+        for name, basis in optimizer.given().items()
+        if isinstance(basis, Basis)
     }
     return replace(optimizer, **changed)
 

@@ -70,17 +70,17 @@ class Ranges:
         count = sum(len(hyper.initial) for hyper in problem.learned.values())
         if count > _MOST:
             return f"{count} coefficients are too many for it; {_MOST} are the most"
-        for name, found in self(problem).items():
-            if not (math.isfinite(found.low) and math.isfinite(found.high)):
+        for name, limits in self(problem).items():
+            if not (math.isfinite(limits.low) and math.isfinite(limits.high)):
                 return f"{name} has no bounds, which it would search between: pass bounds="
         return None
 
     def _range(self, problem: Problem, hyper: Hyperparameter) -> Range:
-        given = {**problem.optimizer.given(), **problem.task.learnable}[hyper.name]
+        declared = {**problem.optimizer.given(), **problem.task.learnable}[hyper.name]
         setting = hyper.name.partition("[")[0]
-        asked = isinstance(given, Basis) and given.bounds is not None
+        bounded = isinstance(declared, Basis) and declared.bounds is not None
         usual = _usual(problem.optimizer)
-        if hyper.owner == "optimizer" and setting in usual and not asked:
+        if hyper.owner == "optimizer" and setting in usual and not bounded:
             return usual[setting]
         scale = hyper.transform if hyper.transform in ("log", "log1m") else None
         return Range(*hyper.bounds, scale)
@@ -93,12 +93,8 @@ def _usual(optimizer: Optimizer) -> dict[str, Range]:
 
 def learning_rates(problem: Problem) -> Range:
     """The range of the learning rate, also where it is fixed."""
-    learned = "learning_rate" in problem.learned
-    return (
-        Ranges()(problem)["learning_rate"]
-        if learned
-        else _usual(problem.optimizer)["learning_rate"]
-    )
+    ranges = {**_usual(problem.optimizer), **Ranges()(problem)}
+    return ranges["learning_rate"]
 
 
 @final
@@ -120,7 +116,7 @@ def draw(trial: Trial, problem: Problem, ranges: dict[str, Range]) -> Schedule:
     """A schedule of suggested coefficients."""
     values = {}
     for name, hyper in problem.learned.items():
-        found = ranges[name]
-        numbers = [found.draw(trial, f"{name}[{k}]") for k in range(len(hyper.initial))]
+        labels = [f"{name}[{k}]" for k in range(len(hyper.initial))]
+        numbers = [ranges[name].draw(trial, label) for label in labels]
         values[name] = torch.tensor(numbers, dtype=torch.float64)
     return problem.initial.with_coefficients(values)

@@ -3,9 +3,6 @@
 from ..schedules._export import export
 from ._study import Study, remembering
 
-__all__ = [
-    "Study",
-    "remembering",
-]
+__all__ = ["Study", "remembering"]
 
 export(globals())

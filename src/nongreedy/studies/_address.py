@@ -7,12 +7,16 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from ..errors import StudyError
 
 _URL = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 _SQLITE = "sqlite:///"
+
+
+class NoStudyError(StudyError):
+    """There is no such study yet."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class Address:
             raise StudyError(f"{str(path)!r} is a directory. Name a file in it.")
         beside = path.with_name(path.name + "-savepoints")
         return cls(None, path, str(path), Path(folder or beside))
+
+    def states(self, name: str) -> Path:
+        """The folder of a study's lock and savepoints; percent signs for all that could leave it."""
+        return self.folder / f"study-{quote(name, safe='')}"
 
     def resume_command(self, name: str, target: str | None = None) -> str:
         """What to type to go on with a study of this database that `nongreedy tune` began."""

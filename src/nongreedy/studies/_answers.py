@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -25,21 +25,11 @@ _LEFT_OUT = "initial"
 def encoded(answer: Answer) -> dict[str, Any]:
     """JSON that `decoded` turns back into an equal answer (of training losses only every k-th)."""
     if isinstance(answer, DivergedError):
-        return {
-            "kind": "diverged",
-            "quantity": answer.quantity,
-            "step": answer.step,
-            "steps": answer.steps,
-            "swept": answer.swept,
-            "message": str(answer),
-        }
+        parts = {name: getattr(answer, name) for name in ("quantity", "step", "steps", "swept")}
+        return {"kind": "diverged", **parts, "message": str(answer)}
     if isinstance(answer, Ran):
-        return {
-            "kind": "run",
-            "loss": answer.outcome.loss,
-            "accuracy": answer.outcome.accuracy,
-            "losses": list(thinned(answer.losses).values()),
-        }
+        losses = list(thinned(answer.losses).values())
+        return {"kind": "run", **asdict(answer.outcome), "losses": losses}
     parts = {f.name: _packed(getattr(answer, f.name)) for f in fields(answer)}
     return {"kind": "sweep", **{k: v for k, v in parts.items() if k != _LEFT_OUT}}
 
@@ -60,8 +50,8 @@ def thinned(losses: tuple[float, ...]) -> dict[int, float]:
 
 def _run(content: Mapping[str, Any]) -> Ran:
     accuracy, losses = content["accuracy"], content["losses"]
-    known = None if accuracy is None else _number(accuracy)
-    return Ran(Outcome(_number(content["loss"]), known), tuple(_number(v) for v in losses))
+    accuracy = None if accuracy is None else _number(accuracy)
+    return Ran(Outcome(_number(content["loss"]), accuracy), tuple(_number(v) for v in losses))
 
 
 def _diverged(content: Mapping[str, Any]) -> DivergedError:

@@ -53,42 +53,47 @@ def locked(folder: Path, name: str, wait: float) -> Iterator[None]:
         lock.release()
 
 
-class Lease:
-    """The same between machines: a record in the database, renewed as long as its holder lives.
+@contextmanager
+def leased(
+    read: Callable[[], dict[str, Any]],
+    write: Callable[[dict[str, Any]], None],
+    name: str,
+    wait: float,
+) -> Iterator[Callable[[], None]]:
+    """Hold the same between machines: a record in the database, renewed as long as its holder lives.
 
     Two that take a free study within the same second may both believe to have it; what they write is
     the same, answer by answer, so that nothing is lost but time.
+
+    Args:
+        wait: Seconds to wait, at most, for its holder to end.
+
+    Yields:
+        What shows a sign of life, now and then: call it often.
     """
+    me, renewed, deadline = identity(), 0.0, time.time() + wait
 
-    def __init__(self, read: Callable[[], dict[str, Any]], write: Callable[[dict[str, Any]], None]):
-        self._read, self._write, self._renewed = read, write, 0.0
-        self._me = identity()
+    def renew() -> None:
+        nonlocal renewed
+        if time.time() - renewed >= _RENEWAL:
+            renewed = time.time()
+            write({**me, "alive": renewed})
 
-    @contextmanager
-    def held(self, name: str, wait: float) -> Iterator[None]:
-        """Take the study, waiting at most `wait` seconds for its holder to end."""
-        deadline = time.time() + wait
-        while (holder := self._read()) and self._alive(holder):
-            if time.time() >= deadline:
-                raise _held(name, holder)
-            time.sleep(min(1.0, max(wait, 0.01)))
-        self._renewed = 0.0
-        self.renew()
-        try:
-            yield
-        finally:
-            self._write({})
+    while (holder := read()) and _alive(holder, me):
+        if time.time() >= deadline:
+            raise _held(name, holder)
+        time.sleep(min(1.0, max(wait, 0.01)))
+    renew()
+    try:
+        yield renew
+    finally:
+        write({})
 
-    def renew(self) -> None:
-        """Show a sign of life, now and then."""
-        if time.time() - self._renewed >= _RENEWAL:
-            self._renewed = time.time()
-            self._write({**self._me, "alive": self._renewed})
 
-    def _alive(self, holder: dict[str, Any]) -> bool:
-        if holder.get("host") == self._me["host"]:
-            return holder.get("process") != self._me["process"] and _runs(holder.get("process"))
-        return time.time() - float(holder.get("alive", 0)) < _LEASE
+def _alive(holder: dict[str, Any], me: dict[str, Any]) -> bool:
+    if holder.get("host") == me["host"]:
+        return holder.get("process") != me["process"] and _runs(holder.get("process"))
+    return time.time() - float(holder.get("alive", 0)) < _LEASE
 
 
 def _runs(process: Any) -> bool:
@@ -98,26 +103,26 @@ def _runs(process: Any) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # another user's
+        pass
     return True
 
 
 def _read(card: Path) -> dict[str, Any]:
     try:
-        found = json.loads(card.read_text(encoding="utf-8"))
+        holder = json.loads(card.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return holder if isinstance(holder, dict) else {}
 
 
 def _held(name: str, holder: dict[str, Any]) -> StudyError:
-    who = "another process"
-    if holder:
-        who = (
-            f"process {holder.get('process')} on {holder.get('host')} ({holder.get('program')}, "
-            f"since {holder.get('since')})"
-        )
+    who = (
+        f"process {holder.get('process')} on {holder.get('host')} ({holder.get('program')}, "
+        f"since {holder.get('since')})"
+        if holder
+        else "another process"
+    )
     return StudyError(
         f"Study {name!r} is held by {who}. Wait for it to end, or pass Study(wait=seconds)."
     )

@@ -35,10 +35,6 @@ class Savepoints:
         self._number, self._due = 0, time.monotonic() + seconds
         self._files = [folder / "savepoint-0", folder / "savepoint-1"]
 
-    def follow(self, request: str, on_step: OnStep) -> Progress:
-        """Who keeps the states of the loop that answers a request."""
-        return _Keeper(self, request, on_step)
-
     @property
     def due(self) -> bool:
         """Whether it is time for the next one."""
@@ -69,13 +65,13 @@ class Savepoints:
 
     def newest(self, request: str, what: str) -> dict[str, Any] | None:
         """The last state that was kept of this loop, if any can be read; damaged files are named."""
-        found = [content for file in self._files if (content := _readable(file)) is not None]
-        found.sort(key=lambda content: content["number"])
-        if found:
-            self._number = found[-1]["number"] + 1
-        for content in reversed(found):
-            if (content["request"], content["what"]) == (request, what):
-                return {"step": content["step"], **content["parts"]}
+        states = [content for file in self._files if (content := _readable(file)) is not None]
+        states.sort(key=lambda state: state["number"], reverse=True)
+        if states:
+            self._number = states[0]["number"] + 1
+        for state in states:
+            if (state["request"], state["what"]) == (request, what):
+                return {"step": state["step"], **state["parts"]}
         return None
 
     def clear(self) -> None:
@@ -86,9 +82,11 @@ class Savepoints:
             self.folder.rmdir()
 
 
-class _Keeper(Progress):
-    """Keeps one loop of a request: the first, unless a second of the same name begins. An engine may
-    have more, such as a run for each difference, and none may be handed another's state."""
+class Keeper(Progress):
+    """Keeps the states of one loop of a request: the first, unless a second of the same name begins.
+
+    An engine may have more, such as a run for each difference; none may be handed another's state.
+    """
 
     def __init__(self, savepoints: Savepoints, request: str, on_step: OnStep):
         super().__init__(on_step)

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StudyError
-from ._address import Address
+from ._address import Address, NoStudyError
 from ._quiet import quiet
 
 VERSION = 2
@@ -23,13 +23,11 @@ _PREFIX = "nongreedy:"
 _HOLDER = "holder-of-nongreedy"
 _CHUNK = 30_000  # characters: MySQL's TEXT holds 65,535 bytes
 _PATIENCE = 20  # seconds for another program's transaction to end
+# RuntimeError: a schema of another Optuna. ImportError: no driver for this kind of server.
+_SAID = (optuna.exceptions.OptunaError, SQLAlchemyError, OSError, RuntimeError, ImportError)
 # What a database says where another process makes the tables at the same moment.
 _MADE_MEANWHILE = ("already exists", "UNIQUE constraint", "duplicate key")
 _HOPELESS = "Put that right, or name another place; what was written before is kept."
-
-
-class NoStudyError(StudyError):
-    """There is no such study yet."""
 
 
 class Storage:
@@ -130,8 +128,8 @@ class Storage:
     def holder(self) -> dict[str, Any]:
         """Who works on the study, as they say themselves; read anew."""
         self.refresh()
-        found = self._records.get(_HOLDER)
-        return found if isinstance(found, dict) else {}
+        holder = self._records.get(_HOLDER)
+        return holder if isinstance(holder, dict) else {}
 
     def hold(self, who: dict[str, Any]) -> None:
         """Say who works on it; nobody, if empty."""
@@ -185,15 +183,10 @@ def explained(verb: str, address: Address) -> Iterator[None]:
         yield
     except StudyError:
         raise
-    # RuntimeError: a schema of another Optuna. ImportError: no driver for this kind of server.
-    except (
-        optuna.exceptions.OptunaError,
-        SQLAlchemyError,
-        OSError,
-        RuntimeError,
-        ImportError,
-    ) as e:
-        raise StudyError(f"Cannot {verb} the study in {address.shown!r}: {_advice(e)}") from e
+    except _SAID as error:
+        raise StudyError(
+            f"Cannot {verb} the study in {address.shown!r}: {_advice(error)}"
+        ) from error
 
 
 def _advice(error: Exception) -> str:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from ..engines import Problem
 from ..errors import StudyError
-from ..schedules import Hyperparameter, spelled
+from ..schedules import Hyperparameter
 from ..schedules._files import plain
 from ..search import Memory
-from ._address import Address
+from ._address import Address, NoStudyError
 
 if TYPE_CHECKING:
-    from ._session import Session
     from ._storage import Storage
-    from ._trials import Parameters
 
-# A search that goes on under other versions or threads is as good, but not the same to the last bit.
-_BITS_ONLY = ("nongreedy", "torch", "threads")
 _NOTE = "note:"
 
 
@@ -116,14 +108,12 @@ class Study:
 
     def notes(self) -> dict[str, Any]:
         """Name -> value of every note, by their names; none where there is no such study yet."""
-        from ._storage import NoStudyError
-
         try:
             with closing(self.open()) as storage:
-                found = {name: storage.read(name) for name in sorted(storage.names(_NOTE))}
+                records = {name: storage.read(name) for name in sorted(storage.names(_NOTE))}
         except NoStudyError:
             return {}
-        return {k.removeprefix(_NOTE): value for k, value in found.items() if value is not None}
+        return {k.removeprefix(_NOTE): value for k, value in records.items() if value is not None}
 
     @property
     def finished(self) -> bool:
@@ -132,7 +122,7 @@ class Study:
 
     def open(self, create: bool = False) -> Storage:
         """Its records and trials. Close it when done."""
-        from ._storage import NoStudyError, Storage
+        from ._storage import Storage
 
         address = self.address
         if address.path is not None:
@@ -149,54 +139,25 @@ class Study:
 
     @contextmanager
     def session(
-        self,
-        settings: Mapping[str, Any],
-        hyperparameters: Mapping[str, Hyperparameter],
-        steps: int,
+        self, settings: Mapping[str, Any], hyperparameters: Mapping[str, Hyperparameter], steps: int
     ) -> Iterator[Memory]:
         """Hold the study while a search with these settings runs."""
-        from ._holder import Lease, locked
+        from ._holder import leased, locked
+        from ._session import Session
         from ._trials import Parameters
 
-        with (
-            closing(self.open(create=True)) as storage,
-            locked(self._folder(self.name), self.name, self.wait),
-        ):
+        with ExitStack() as held:
+            storage = held.enter_context(closing(self.open(create=True)))
+            held.enter_context(locked(self.address.states(self.name), self.name, self.wait))
+            alive = None
+            if (
+                self.address.path is None
+            ):  # the lock is of this machine; a server has users on others
+                lease = leased(storage.holder, storage.hold, self.name, self.wait)
+                alive = held.enter_context(lease)
             storage.refresh()
             parameters = Parameters(hyperparameters, steps)
-            if self.address.path is not None:
-                yield self._remembered(storage, settings, parameters, lambda: None)
-                return
-            # The lock holds on this machine; a server may have users on others.
-            lease = Lease(storage.holder, storage.hold)
-            with lease.held(self.name, self.wait):
-                yield self._remembered(storage, settings, parameters, lease.renew)
-
-    def _remembered(
-        self,
-        storage: Storage,
-        settings: Mapping[str, Any],
-        parameters: Parameters,
-        alive: Callable[[], None],
-    ) -> Session:
-        """What this storage knows of a search with these settings. A part is a study beside it, named
-        after it, that whoever holds the whole holds, too."""
-        from ._savepoints import Savepoints
-        from ._session import Session
-
-        def part(name: str, settings: Mapping[str, Any]) -> Session:
-            beside = storage.beside(f"{storage.name}|{name}")
-            return self._remembered(
-                beside, settings, replace(parameters, hyperparameters={}), alive
-            )
-
-        _check(storage, json.loads(json.dumps(settings)))
-        savepoints = Savepoints(self._folder(storage.name), self.savepoint_seconds)
-        return Session(storage, savepoints, parameters, alive, part)
-
-    def _folder(self, name: str) -> Path:
-        # Percent signs for all that could leave the folder.
-        return self.address.folder / f"study-{quote(name, safe='')}"
+            yield Session(storage, settings, parameters, self.savepoint_seconds, alive)
 
 
 def remembering(
@@ -208,34 +169,3 @@ def remembering(
     if study is None or isinstance(study, Memory):
         return nullcontext(study or Memory())
     return Study.of(study).session(settings, problem.learned, problem.steps)
-
-
-def _shown(settings: Mapping[str, Any], key: str) -> str:
-    value = settings.get(key)
-    return spelled(value) if isinstance(value, Mapping) else repr(value)
-
-
-def _check(storage: Storage, settings: Mapping[str, Any]) -> None:
-    """Write the settings of a new study; refuse others for an old one."""
-    before = storage.read("settings")
-    if before is None:
-        storage.write("settings", dict(settings))
-        return
-    lines = {
-        key: f"{key}: {_shown(before, key)} in the study, {_shown(settings, key)} now"
-        for key in sorted({*before, *settings})
-        if before.get(key) != settings.get(key)
-    }
-    grave = [line for key, line in lines.items() if key not in _BITS_ONLY]
-    if grave:
-        raise StudyError(
-            f"Study {storage.name!r} in {storage.address.shown!r} was made with other settings ("
-            + "; ".join(grave)
-            + "). Use those, or give the new search a name or a file of its own."
-        )
-    if lines:
-        warnings.warn(
-            "The study goes on under other conditions, so that its end will not have the same bits as "
-            "that of an undisturbed search: " + "; ".join(lines.values()) + ".",
-            stacklevel=3,
-        )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 import math
-import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
+import torch
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor
@@ -26,18 +26,7 @@ _WIDE = 1e12  # in place of a bound that is infinite
 _CONSTRAINT = "stood in the final comparison"
 
 
-@dataclass
-class Seen:
-    """What an outer step saw on its way.
-
-    Attributes:
-        runs: Keys of the plain runs that it asked for, diverged ones included: they are kept in
-            records ``answer:KEY``.
-        sweeps: Its hypergradients, each with what was asked.
-    """
-
-    runs: list[str] = field(default_factory=list)
-    sweeps: list[tuple[Request, Hypergradient]] = field(default_factory=list)
+Sweeps = Sequence[tuple[Request, Hypergradient]]  # what was asked, and the answer
 
 
 @dataclass(frozen=True)
@@ -47,21 +36,26 @@ class Parameters:
     hyperparameters: Mapping[str, Hyperparameter]
     steps: int
 
-    def of(self, schedule: Schedule) -> dict[str, float]:
-        """Name, with ``[i]`` where there are several -> value."""
-        found = {}
+    def trial(
+        self, schedule: Schedule, attributes: dict[str, Any], *, feasible: bool, **settings: Any
+    ) -> FrozenTrial:
+        """A trial of this schedule; parameters have the hyperparameter's name, with ``[i]`` where there
+        are several, and its bounds."""
+        values, distributions = {}, {}
         for name, hyper in self.hyperparameters.items():
-            values = self._finest(hyper, schedule, name)
-            if len(values) <= _MANY:
-                found |= dict(zip(_labels(name, len(values)), values.tolist(), strict=True))
-        return found
-
-    def distributions(self, values: Mapping[str, float]) -> dict[str, BaseDistribution]:
-        """The bounds."""
-        return {
-            label: _range(self.hyperparameters[label.partition("[")[0]], value)
-            for label, value in values.items()
-        }
+            numbers = self._finest(hyper, schedule, name).tolist()
+            if len(numbers) > _MANY:
+                continue
+            for index, value in enumerate(numbers):
+                label = name if len(numbers) == 1 else f"{name}[{index}]"
+                values[label], distributions[label] = value, _range(hyper, value)
+        return optuna.create_trial(
+            params=values,
+            distributions=distributions,
+            user_attrs={**attributes, "schedule": schedule.to_json()},
+            constraints={_CONSTRAINT: 0.0 if feasible else 1.0},
+            **settings,
+        )
 
     def _finest(self, hyper: Hyperparameter, schedule: Schedule, name: str) -> Tensor:
         curve, basis = schedule.curves[name], hyper.basis
@@ -76,29 +70,35 @@ def step_trial(
     row: OuterStep,
     schedule: Schedule,
     losses: Mapping[int, float],
-    seen: Seen,
+    runs: Sequence[str],
+    sweeps: Sweeps,
     parameters: Parameters,
 ) -> FrozenTrial:
-    """A finished outer step; one that diverged has failed."""
-    values = parameters.of(schedule)
+    """A finished outer step; one that diverged has failed.
+
+    Args:
+        runs: Keys of the plain runs that it asked for, diverged ones included: they are kept in
+            records ``answer:KEY``.
+    """
     finished = math.isfinite(row.validation_loss)
-    trial = _trial(
-        values,
-        parameters,
-        {
-            "outer_step": row.index,
-            "row": row.to_json(),
-            "schedule": schedule.to_json(),
-            "hypergradients": _gradients(seen),
-            "noise": _noise([found for _, found in seen.sweeps]),
-            "runs": seen.runs,
-            "sweeps": [request.key for request, _ in seen.sweeps],
-        },
+    attributes = {
+        "outer_step": row.index,
+        "row": row.to_json(),
+        "hypergradients": [
+            {"seed": request.seed}
+            | {n: g.tolist() for n, g in swept.gradients.items() if len(g) <= _MANY}
+            for request, swept in sweeps
+        ],
+        "noise": _noise([swept for _, swept in sweeps]),
+        "runs": list(runs),
+        "sweeps": [request.key for request, _ in sweeps],
+    }
+    trial = parameters.trial(
+        schedule, attributes, feasible=False,
         state=TrialState.COMPLETE if finished else TrialState.FAIL,
         value=row.validation_loss if finished else None,
         intermediate_values=dict(losses),
-        constraints={_CONSTRAINT: 1.0},
-    )
+    )  # fmt: skip
     trial.datetime_start = datetime.datetime.now() - datetime.timedelta(seconds=row.seconds)
     return trial
 
@@ -107,30 +107,8 @@ def final_trial(
     schedule: Schedule, loss: float, status: str, cost: float, parameters: Parameters
 ) -> FrozenTrial:
     """The schedule that was returned, and the cost of the whole search."""
-    attributes = {
-        "outer_step": "final",
-        "status": status,
-        "schedule": schedule.to_json(),
-        "cost": cost,
-    }
-    return _trial(
-        parameters.of(schedule), parameters, attributes, value=loss, constraints={_CONSTRAINT: 0.0}
-    )
-
-
-def _trial(
-    values: dict[str, float], parameters: Parameters, attributes: dict[str, Any], **given: Any
-) -> FrozenTrial:
-    return optuna.create_trial(
-        params=values,
-        distributions=parameters.distributions(values),
-        user_attrs=attributes,
-        **given,
-    )
-
-
-def _labels(name: str, count: int) -> list[str]:
-    return [name] if count == 1 else [f"{name}[{index}]" for index in range(count)]
+    attributes = {"outer_step": "final", "status": status, "cost": cost}
+    return parameters.trial(schedule, attributes, feasible=True, value=loss)
 
 
 def _range(hyper: Hyperparameter, value: float) -> BaseDistribution:
@@ -139,21 +117,12 @@ def _range(hyper: Hyperparameter, value: float) -> BaseDistribution:
     return FloatDistribution(min(low, value), max(high, value), log=logarithmic)
 
 
-def _gradients(seen: Seen) -> list[dict[str, Any]]:
-    return [
-        {"seed": asked.seed}
-        | {n: g.tolist() for n, g in found.gradients.items() if len(g) <= _MANY}
-        for asked, found in seen.sweeps
-    ]
-
-
 def _noise(sweeps: Sequence[Hypergradient]) -> dict[str, list[float]]:
     """Standard deviation of the hypergradient over seeds, by name; nothing from a single one."""
     if len(sweeps) < 2:
         return {}
     return {
-        name: [statistics.stdev(values) for values in zip(*columns, strict=True)]
-        for name in sweeps[0].gradients
-        if len(sweeps[0].gradients[name]) <= _MANY
-        for columns in [[found.gradients[name].tolist() for found in sweeps]]
+        name: torch.stack([s.gradients[name].double() for s in sweeps]).std(dim=0).tolist()
+        for name, first in sweeps[0].gradients.items()
+        if len(first) <= _MANY
     }

@@ -4,10 +4,6 @@ from ..schedules._export import export
 from ._online import train_online
 from ._retrain import Retrained, retrain
 
-__all__ = [
-    "Retrained",
-    "retrain",
-    "train_online",
-]
+__all__ = ["Retrained", "retrain", "train_online"]
 
 export(globals())

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
-from ..engines import Engine, OnlineEngine, Problem, engine_from
+from ..engines import Engine, OnlineEngine, Problem, Run, Sensitivity, engine_from
+from ..engines._run import at
 from ..errors import DivergedError
 from ..optimizers import Optimizer
 from ..schedules import Constant, Curve, Hyperparameter, PerStep, Schedule, TimeBasis, identity
-from ..search import Callback, Callbacks, Result, Status
+from ..search import Callback, Callbacks, OuterStep, Result, Status
 from ..search._settings import versions
+from ..search.rules._rule import sign_text
 from ..task import Task
-from ._online_run import Log, follow
 from ._online_values import MakeOptimizer, OnlineValues
+
+_LISTED = 50  # entries of a variable that a row of the history has room for
 
 
 def train_online(
@@ -90,35 +95,37 @@ def train_online(
     """
     online = _online(engine)
     problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
-    moving, total = problem.learned, problem.steps
     if task.initialize is not None and task.learnable:
         raise ValueError(
             "An online run cannot change its own initialization. Fix the hyperparameters of "
             "`initialize` there, or use `tune`."
         )
-    present = OnlineValues(moving, outer_learning_rate, outer_optimizer)
+    present = OnlineValues(problem.learned, outer_learning_rate, outer_optimizer)
     run, watch = problem.run(seed), Callbacks(callbacks)
     curves = {n: _start(hyper) for n, hyper in problem.hyperparameters.items()}
-    sensitivity = online.sensitivity(run, moving)
-    cost = online.sweep_cost(run, Schedule(curves), moving)
-    log = Log(watch, cost, total)
-    watch.on_run_start("online run", total)
+    start, sensitivity = Schedule(curves), online.sensitivity(run, problem.learned)
+    cost = online.sweep_cost(run, start, problem.learned)
+    watch.on_run_start("online run", problem.steps)
     try:
         with run.isolated():
-            theta, followed = follow(run, online, sensitivity, present, Schedule(curves), log)
+            theta, followed, history = _follow(
+                run, online, sensitivity, present, start, cost, watch
+            )
             ended = run.outer_loss(theta)
     except DivergedError as error:
         advice = (
             f"The online run was at {present}: lower `outer_learning_rate` ({outer_learning_rate}) "
             "or the upper bounds, or start lower."
         )
-        raise DivergedError(error.quantity, error.step, total, advice) from error
+        raise DivergedError(error.quantity, error.step, problem.steps, advice) from error
     finally:
         watch.on_end()
     for name, last in present.now.items():
-        curves[name] = replace(curves[name], coefficients=last.reshape(-1))
-    for name, values in followed.items():
-        curves[name] = replace(curves[name], basis=PerStep(), coefficients=values)
+        curves[name] = (
+            replace(curves[name], basis=PerStep(), coefficients=followed[name])
+            if name in followed
+            else replace(curves[name], coefficients=last.reshape(-1))
+        )
     rate = outer_learning_rate
     settings = {
         **versions(),
@@ -131,7 +138,7 @@ def train_online(
     }
     return Result(
         Schedule(curves, settings), ended.loss, ended.accuracy,
-        log.rows, Status.completed, cost, settings, runs=1,
+        history, Status.completed, cost, settings, runs=1,
         parameters=run.module.unflatten(theta.clone()),
     )  # fmt: skip
 
@@ -144,10 +151,62 @@ def _start(hyper: Hyperparameter) -> Curve:
 
 
 def _online(engine: str | Engine) -> OnlineEngine:
-    found = engine_from(engine)
-    if not isinstance(found, OnlineEngine):
+    online = engine_from(engine)
+    if not isinstance(online, OnlineEngine):
         raise ValueError(
-            f"An online run follows an engine that probes on the way, but got {found!r}. Use "
+            f"An online run follows an engine that probes on the way, but got {online!r}. Use "
             "engine=ng.Greedy(mu=...) or ng.EvoGrad(), or `tune` for hypergradients of whole runs."
         )
-    return found
+    return online
+
+
+def _follow(
+    run: Run,
+    engine: OnlineEngine,
+    sensitivity: Sensitivity,
+    present: OnlineValues,
+    start: Schedule,
+    cost: float,
+    watch: Callback,
+) -> tuple[Tensor, dict[str, Tensor], list[OuterStep]]:
+    """Train once; theta_T, shape (P,), what was followed over time (name -> shape (T,), float64), and
+    one row of history for each probe."""
+    over_time = [n for n in present.now if isinstance(start.curves[n].basis, TimeBasis)]
+    followed = {name: torch.zeros(run.steps).double() for name in over_time}
+    listed = [name for name, value in present.now.items() if value.numel() <= _LISTED]
+    probes, fixed = engine.probes(run), run.values(start)
+    when = "before" if engine.probes_before else "after"
+    history, clock = list[OuterStep](), time.perf_counter()
+
+    def hypers(t: int) -> dict[str, Tensor]:
+        moving = {n: v.to(run.task.device, run.dtype) for n, v in present.now.items()}
+        return {**at(fixed, t), **moving}
+
+    def probe(state: Tensor, t: int) -> None:
+        nonlocal clock
+        if not probes.after(t):
+            return
+        outcome, gradients = sensitivity.probe(probes, state, hypers(t), t)
+        seconds, clock = time.perf_counter() - clock, time.perf_counter()
+        row = OuterStep(
+            len(history), outcome.loss, outcome.accuracy,
+            {name: present.now[name].reshape(-1).tolist() for name in listed},
+            {name: sign_text(gradients[name].reshape(-1)) for name in listed},
+            seconds, cost * ((t + 1) / run.steps), True, f"{when} step {t} of {run.steps}",
+        )  # fmt: skip
+        history.append(row)
+        watch.on_outer_step(row)
+        if engine.probes_before or t + 1 < run.steps:
+            present.move(gradients)
+
+    state = run.initial(hypers(0))
+    for t in range(run.steps):
+        if engine.probes_before:
+            probe(state, t)
+        for name in followed:
+            followed[name][t] = present.now[name]
+        state = sensitivity.advance(state, hypers(t), t)
+        if not engine.probes_before:
+            probe(state, t)
+        watch.on_inner_step(t, run.steps)
+    return state[0], followed, history

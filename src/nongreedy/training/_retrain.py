@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -99,41 +100,28 @@ def retrain_with(
     """:func:`retrain` by any optimizer: `begin` makes it from the named parameters, `clip` clips
     their gradients, and the schedule gives the task's own hyperparameters."""
     with default_generator(task.device):
-        model = _trained(begin, task, schedule, steps, seed, clip)
+        model = build(task.model, seed).to(task.device, torch.float32).train()
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        values = _own_values(task, schedule, steps)
+        _initialize(model, task, at(values, 0), seed)
+        begun = begin(named)
+        for step in range(steps):
+            batch = task.plan.batch(seed, step, task.device, torch.float32)
+            seed_default(mix(seed, DROPOUT, step), task.device)
+            begun.optimizer.zero_grad()
+            hypers = Hypers(
+                at(values, step), step, lambda: dict(model.named_parameters()),
+                lambda step=step: task.plan.index(seed, step).to(task.device),
+            )  # fmt: skip
+            task.training_loss(lambda x: call(model, x), batch, hypers).backward()
+            clip([p for _, p in named])
+            begun.optimizer.step()
+            begun.after_step()
+        begun.at_end()
         _reestimate(model, task, seed)
         validation = _judge(model, task, task.validation)
         test = (None, None) if task.test is None else _judge(model, task, task.test)
-    return Retrained(model, validation[0], validation[1], *test)
-
-
-def _trained(
-    begin: Callable[[Named], Begun],
-    task: Task,
-    schedule: Schedule,
-    total: int,
-    seed: int,
-    clip: Callable[[list[nn.Parameter]], None],
-) -> nn.Module:
-    model = build(task.model, seed).to(task.device, torch.float32).train()
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    parameters = [p for _, p in named]
-    values = _own_values(task, schedule, total)
-    _initialize(model, task, at(values, 0), seed)
-    begun = begin(named)
-    for step in range(total):
-        inputs, targets = task.plan.batch(seed, step, task.device, torch.float32)
-        seed_default(mix(seed, DROPOUT, step), task.device)
-        begun.optimizer.zero_grad()
-        hypers = Hypers(
-            at(values, step), step, lambda: dict(model.named_parameters()),
-            lambda step=step: task.plan.index(seed, step).to(task.device),
-        )  # fmt: skip
-        task.training_loss(lambda x: call(model, x), (inputs, targets), hypers).backward()
-        clip(parameters)
-        begun.optimizer.step()
-        begun.after_step()
-    begun.at_end()
-    return model
+    return Retrained(model, *validation, *test)
 
 
 def _own_values(task: Task, schedule: Schedule, total: int) -> dict[str, Tensor]:
@@ -185,15 +173,13 @@ def _reestimate(model: nn.Module, task: Task, seed: int) -> None:
 @torch.no_grad()
 def _judge(model: nn.Module, task: Task, examples: Examples) -> tuple[float, float | None]:
     model.eval()
-    loss_sum, right = 0.0, 0.0
+    total, right = 0.0, 0.0
     for low in range(0, examples.count, _EVALUATION_BATCH):
         part = slice(low, min(low + _EVALUATION_BATCH, examples.count))
         inputs, targets = to_device(examples.fetch(part), task.device, torch.float32)
         output = call(model, inputs)
-        loss_sum += task.validation_loss(output, targets).item() * (part.stop - low)
+        total += task.validation_loss(output, targets).item() * (part.stop - low)
         counted = accuracy_count(output, targets)
         right = None if right is None or counted is None else right + counted
-    loss = loss_sum / examples.count
-    return (loss if loss == loss else float("inf")), (
-        None if right is None else right / examples.count
-    )
+    loss, accuracy = total / examples.count, None if right is None else right / examples.count
+    return (math.inf if math.isnan(loss) else loss), accuracy
