@@ -17,12 +17,11 @@ _SYMBOLS = {"dot": ("circle", 0), "ring": ("circle-open", 2), "cross": ("x", 0)}
 def figure(chart: Chart) -> dict[str, Any]:
     """Traces, layout, and what each choice shows."""
     drawn = [mark for mark in chart.marks if not isinstance(mark, Text)]
+    visible = {label: {*chart.visible(label)} for label in [*chart.choices, chart.chosen]}
     choices = {
-        label: [index for index, mark in enumerate(drawn) if mark in seen]
+        label: [index for index, mark in enumerate(drawn) if mark in visible[label]]
         for label in chart.choices
-        for seen in [chart.seen(label)]
     }
-    first = chart.seen(chart.chosen)
     layout = {
         "xaxis": _axis(chart.x),
         "yaxis": {"tickformat": "~g", **_axis(chart.y)},
@@ -31,7 +30,7 @@ def figure(chart: Chart) -> dict[str, Any]:
         "barmode": "stack",
         "bargap": 0.35,
     }
-    data = [{**_trace(mark, chart), "visible": mark in first} for mark in drawn]
+    data = [{**_trace(mark, chart), "visible": mark in visible[chart.chosen]} for mark in drawn]
     return {"data": data, "layout": layout, "choices": choices}
 
 

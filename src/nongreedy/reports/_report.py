@@ -47,7 +47,6 @@ def report(
         nongreedy.errors.StudyError: No study file 'nowhere.db'.
     """
     # Drawing is imported when something is drawn: it takes as long as torch's import.
-    from ._charts import charts_of
     from ._matplotlib import panels
     from ._page import page
     from ._reader import read
@@ -56,11 +55,11 @@ def report(
     record = read(study)
     folder = Path(out) if out is not None else (study.address.path or Path("study.db")).parent
     make_writable(folder, "the report to")
-    charts = charts_of(record)
-    main = [chart.still() for each in charts.values() for chart in each if chart.main]
+    content, charts = page(record)
+    main = [chart.still() for chart in charts if chart.main]
     figure = panels(main, f"{record.what} schedule")
     for name in IMAGES:
         figure.savefig(folder / name, dpi=200)
     target = folder / PAGE
-    replace_file(target, page(record, charts))
+    replace_file(target, content)
     return target
