@@ -43,7 +43,6 @@ class Cost:
 
 
 def costs(record: Record) -> Chart:
-    """What each outer step cost."""
     cost, rows = Cost.of(record), record.rows
     places = [row.index for row in rows]
     bars = [

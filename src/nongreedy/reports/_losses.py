@@ -91,7 +91,6 @@ def _marks(history: Sequence[OuterStep], values: Mapping[int, float]) -> list[Ma
 
 
 def outer_steps(history: Sequence[OuterStep]) -> Axis:
-    """A horizontal axis."""
     ends = (-0.6, history[-1].index + 0.6) if history else None
     return Axis("outer step", ends, whole=True)
 

@@ -21,7 +21,7 @@ class Step:
     Attributes:
         curve: Training step -> training loss, of a run of the step's schedule.
         seeds, hypergradients: One for each of the seeds. Of a damaged one only the gradients are known,
-            by the trial, and its value is NaN.
+            from the trial, and its value is NaN.
         run_cost: What its own plain runs cost.
         first_loss: Of its first plain run that finished, if that is known.
     """
@@ -68,7 +68,6 @@ class Record:
 
     @property
     def horizon(self) -> int:
-        """Length of a training run in steps."""
         return int(self.settings["steps"])
 
     @property
@@ -78,7 +77,6 @@ class Record:
 
     @property
     def rows(self) -> list[OuterStep]:
-        """The history."""
         return [step.row for step in self.steps]
 
     @property

@@ -8,8 +8,6 @@ from pathlib import Path
 from ..schedules._files import make_writable, replace_file
 from ..studies import Study
 
-PAGE, IMAGES = "report.html", ("report.png", "report.svg")
-
 
 def report(
     study: str | os.PathLike[str] | Study, out: str | os.PathLike[str] | None = None
@@ -58,8 +56,8 @@ def report(
     content, charts = page(record)
     main = [chart.still() for chart in charts if chart.main]
     figure = panels(main, f"{record.what} schedule")
-    for name in IMAGES:
+    for name in ("report.png", "report.svg"):
         figure.savefig(folder / name, dpi=200)
-    target = folder / PAGE
+    target = folder / "report.html"
     replace_file(target, content)
     return target

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..schedules import Curve, Linear
 
-POINTS = 400  # of a line over a run are drawn
 T = TypeVar("T")
+POINTS = 400  # of a line over a run are drawn
 SHOWN = 20  # outer steps, at most, of which hypergradients are in the page
 
 

@@ -41,28 +41,28 @@ def trust_section(record: Record) -> str:
             "of their noise. <code>ng.tune(..., seeds=2)</code> or more would show it.</p>",
         )
     step = several[-1]
-    known, seeds = list(coefficients(record, step)), len(step.hypergradients)
-    if not known:
+    rows, seeds = list(coefficients(record, step)), len(step.hypergradients)
+    if not rows:
         said = "The study does not keep coefficients of its hypergradients: there are too many."
         return section("Trust", f"<p>{said}</p>")
-    agreed = sum(c.verdict in ("clear", "agree, but noisy") for c in known)
+    agreed = sum(c.verdict in ("clear", "agree, but noisy") for c in rows)
     lead = (
-        f"Outer step {step.row.index} has the hypergradients of {seeds} seeds. Of {len(known)} "
+        f"Outer step {step.row.index} has the hypergradients of {seeds} seeds. Of {len(rows)} "
         f"coefficients, {agreed} have the same sign for all of them (pure noise would give one "
-        f"in {2 ** (seeds - 1)}), and {sum(c.verdict == 'clear' for c in known)} of these lie "
+        f"in {2 ** (seeds - 1)}), and {sum(c.verdict == 'clear' for c in rows)} of these lie "
         f"{CLEAR:g} standard errors or more from zero. Of so few seeds a standard error is a rough "
         "estimate itself."
     )
-    rows = [
+    cells = [
         [c.name, c.place, *map(number, c[2:5]), f"{c.same} of {seeds}", c.verdict]
-        for c in known[:_MOST]
+        for c in rows[:_MOST]
     ]
     head = [
         "hyperparameter", "coefficient", "mean", "deviation over seeds", "mean / its standard error",
         "seeds of this sign", "verdict",
     ]  # fmt: skip
-    more = f"<p>{len(known) - _MOST} more are left out.</p>" if len(known) > _MOST else ""
-    listed = table(head, rows, numeric=(2, 3, 4))
+    more = f"<p>{len(rows) - _MOST} more are left out.</p>" if len(rows) > _MOST else ""
+    listed = table(head, cells, numeric=(2, 3, 4))
     return section("Trust", _verdict(record, step), f"<p>{text(lead)}</p>", listed, more)
 
 
@@ -83,17 +83,17 @@ def coefficients(record: Record, step: Step) -> Iterator[Coefficient]:
     """Every coefficient that all seeds of a step have."""
     seeds = len(step.hypergradients)
     for name in record.learned:
-        known = [h.gradients[name].double() for h in step.hypergradients if name in h.gradients]
-        if len(known) < seeds or len({len(gradient) for gradient in known}) != 1:
+        gradients = [h.gradients[name].double() for h in step.hypergradients if name in h.gradients]
+        if len(gradients) < seeds or len({len(gradient) for gradient in gradients}) != 1:
             continue
-        bare = [Hypergradient(0.0, None, {name: gradient}) for gradient in known]
+        bare = [Hypergradient(0.0, None, {name: gradient}) for gradient in gradients]
         signal = signal_of(bare, name, record.schedule.curves[name].basis, record.horizon)
         columns = (signal.mean, signal.noise, signal.ratio * seeds**0.5, signal.agreement * seeds)
         for index, row in enumerate(torch.stack(columns, 1).tolist()):
             mean, deviation, ratio, same = *row[:3], round(row[3])
             verdict = "clear" if ratio >= CLEAR else "agree, but noisy"
             verdict = "seeds disagree" if same < seeds else verdict if mean else "zero"
-            place = _place(record, name, index, len(known[0]))
+            place = _place(record, name, index, len(gradients[0]))
             yield Coefficient(spaced(name), place, mean, deviation, ratio, same, verdict)
 
 

@@ -43,6 +43,6 @@ def settings_section(record: Record) -> str:
         rows["engine that was used"] = ": ".join(engine)
     command = ""
     if record.command:
-        options = {spaced(key): value for key, value in record.command.items()}
-        command = "<h3>Options of <code>nongreedy tune</code></h3>" + pairs(options)
+        command = "<h3>Options of <code>nongreedy tune</code></h3>"
+        command += pairs({spaced(key): value for key, value in record.command.items()})
     return settings(rows, command)

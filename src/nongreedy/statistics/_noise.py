@@ -32,12 +32,12 @@ def error_of_mean(
     average, scatter = gradients.mean(0), torch.zeros_like(gradients[0])
     if len(hypergradients) > 1:
         scatter = gradients.std(0) / len(hypergradients) ** 0.5
-    known = [_own_variance(h, name, basis, steps) for h in hypergradients]
-    variances = [variance for variance in known if variance is not None]
+    stated = (_own_variance(h, name, basis, steps) for h in hypergradients)
+    variances = [variance for variance in stated if variance is not None]
     if not variances:
         return average, scatter, scatter
-    stated = torch.stack(variances).sum(0).sqrt() / len(hypergradients)
-    return average, scatter, torch.maximum(scatter, stated)
+    error = torch.stack(variances).sum(0).sqrt() / len(hypergradients)
+    return average, scatter, torch.maximum(scatter, error)
 
 
 def _own_variance(
