@@ -309,7 +309,7 @@ def test_a_short_run_has_as_many_coefficients_as_the_whole(basis):
     problem = ng.Problem(tiny_task(), ng.SGD(basis), 20)
     short = short_runs.ShortRuns(problem, problem.initial, 0, 8)
     for steps in (1, 2, 8, 20):
-        run, schedule, learn = short.given(steps)
+        run, schedule, learn = short.squeezed(steps)
         assert run.steps == steps and learn == ["learning_rate"]
         assert torch.equal(schedule["learning_rate"], problem.initial["learning_rate"])
         assert len(run.values(schedule)["learning_rate"]) == steps

@@ -92,7 +92,7 @@ def test_the_first_loss_is_that_of_the_first_schedule(finished):
     first = ng.Schedule.initial(OPTIMIZER.hyperparameters(STEPS))
 
     # One seed looks for the scale; its run is the first of the search.
-    seed = read(study).steps[0].sweeps[0].seed
+    seed = read(study).steps[0].seeds[0]
     run_ = ng.Run(small_task(), OPTIMIZER, STEPS, seed)
     assert of_first
     assert loss == ng.Reverse().rollout(run_, first).outcome.loss
@@ -104,20 +104,20 @@ def test_costs_add_up_to_what_the_search_counted(finished):
     costs = Cost.of(record)
     assert sum(value for _, value in costs.table()) == pytest.approx(result.cost)
     assert record.cost == pytest.approx(result.cost)
-    assert sum(costs.runs) + sum(costs.sweeps) == pytest.approx(result.history[-1].cost)
+    assert sum(costs.runs) + sum(costs.hypergradients) == pytest.approx(result.history[-1].cost)
     # Reverse sweeps cost three plain runs each.
-    assert sum(costs.sweeps) == pytest.approx(3 * sum(len(step.sweeps) for step in record.steps))
+    swept = sum(len(step.hypergradients) for step in record.steps)
+    assert sum(costs.hypergradients) == pytest.approx(3 * swept)
 
 
 def test_hypergradients_are_those_of_the_engine(finished):
     study, _, page = finished
     record = read(study)
-    sweep = record.steps[0].sweeps[0]
     first = ng.Schedule.initial(OPTIMIZER.hyperparameters(STEPS))
     engine = ng.Reverse()
-    run_ = ng.Run(small_task(), OPTIMIZER, STEPS, sweep.seed)
+    run_ = ng.Run(small_task(), OPTIMIZER, STEPS, record.steps[0].seeds[0])
     found = engine.differentiate(engine.rollout(run_, first, keep=True), record.learned)
-    kept = sweep.hypergradient.per_step["learning_rate"]
+    kept = record.steps[0].hypergradients[0].per_step["learning_rate"]
     np.testing.assert_allclose(kept, found.per_step["learning_rate"])
     drawn = figures(page)["figures"]
     assert {f"hypergradient-{place}" for place in range(3)} <= drawn.keys()
@@ -194,7 +194,7 @@ def test_where_answers_are_lost_the_trials_still_speak(copied, finished):
     words = shown(page_of(study))
     assert f"{record.lost} kept answers" in words and record.lost > 3
     assert "keeps no derivatives step by step" in words
-    assert any(step.sweeps[0].hypergradient.gradients for step in record.steps if step.sweeps)
+    assert any(h.gradients for step in record.steps for h in step.hypergradients[:1])
 
 
 JUDGED = [
@@ -232,7 +232,7 @@ def test_trust_is_what_the_seeds_say(tmp_path, engine):
     found = list(coefficients(record, step))
     assert [c.place for c in found[:3]] == ["steps 0 to 2", "steps 3 to 5", "steps 6 to 7"]
     for index, one in enumerate(found[:3]):
-        gradients = [sweep.hypergradient.gradients["learning_rate"] for sweep in step.sweeps]
+        gradients = [h.gradients["learning_rate"] for h in step.hypergradients]
         values = [float(gradient[index]) for gradient in gradients]
         assert len(values) == 3
         assert one.ratio == pytest.approx(abs(np.mean(values)) / (np.std(values, ddof=1) / 3**0.5))

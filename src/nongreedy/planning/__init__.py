@@ -5,12 +5,6 @@ from ._choice import Choice, settle
 from ._forecast import Forecast
 from ._plan import Plan, plan
 
-__all__ = [
-    "Choice",
-    "Forecast",
-    "Plan",
-    "plan",
-    "settle",
-]
+__all__ = ["Choice", "Forecast", "Plan", "plan", "settle"]
 
 export(globals())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -34,21 +34,20 @@ def fits(row: Forecast, free: int, present: int) -> bool:
     return not row.inexact and not row.refused and row.bytes - present <= free / 2
 
 
-def choose(rows: Iterable[Forecast], takes: Callable[[Forecast], bool]) -> Choice | None:
+def choose(rows: Iterable[Forecast], free: int, present: int) -> Choice | None:
     """The first that fits; of later rows only those are looked at that may change the choice.
 
     Timings scatter, and a repetition must choose the same, so they decide as little as possible:
     in units of gradients no later engine is half as dear as an earlier one, and the first ones have
     the same bits as result. Only what a disk takes is no matter of gradients.
     """
-    rows = iter(rows)
-    first = next((row for row in rows if takes(row)), None)
+    fitting = (row for row in rows if fits(row, free, present))
+    first = next(fitting, None)
     if first is None:
         return None
     if first.engine == _DISK:
-        quick = [row for row in rows if takes(row) and first.seconds >= _SLOWER * row.seconds]
-        if quick:
-            best = min(quick, key=lambda row: row.seconds)
+        best = min(fitting, key=lambda row: row.seconds, default=None)
+        if best is not None and first.seconds >= _SLOWER * best.seconds:
             gain = first.seconds / best.seconds
             return Choice(best.engine, f"predicted {gain:.1f} times as fast as {_DISK}")
     return Choice(first.engine, "the first that fits in half of the free memory")
@@ -72,15 +71,17 @@ def _by_size(problem: Problem, schedule: Schedule, seed: int) -> Choice | None:
     run, device = problem.run(seed), problem.task.device
     for engine in engines_for(device):
         if not isinstance(engine, Reverse) or engine == _DISK:
-            return None
+            break
         on_host = engine == Reverse("host")
         held = run.steps if on_host else engine.states_held(run, schedule, problem.learned)
         size = round(held * run.state_bytes)
         free = free_bytes(torch.device("cpu") if on_host else device)
         if size <= free / 4:
-            return Choice(engine, f"its states take {_amount(size)}, which easily fits")
+            unit, power = ("GiB", 30) if size >= 2**30 else ("MiB", 20)
+            amount = f"{size / 2**power:.1f} {unit}"
+            return Choice(engine, f"its states take {amount}, which easily fits")
         if size <= free / 2:
-            return None
+            break
     return None
 
 
@@ -95,8 +96,4 @@ def _by_sample(problem: Problem, schedule: Schedule, seed: int) -> Choice | None
     first = next(rows)
     if first.refused:
         return Choice(Reverse(), f"{_UNMEASURED}{first.refused}")
-    return choose(itertools.chain([first], rows), lambda row: fits(row, free, present))
-
-
-def _amount(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+    return choose(itertools.chain([first], rows), free, present)

@@ -54,26 +54,27 @@ def forecast(short: ShortRuns, engine: Engine) -> Forecast:
 
 
 def _forecast(short: ShortRuns, engine: Engine) -> Forecast:
-    steps, (run, schedule, learn) = short.problem.steps, short.given(short.problem.steps)
+    steps, (run, schedule, learn) = short.problem.steps, short.squeezed(short.problem.steps)
     inexact = engine.inexact_because(run, schedule, learn) or ""
     held = engine.states_held(run, schedule, learn)
 
     def work(count: int) -> float:
-        return count * (1 + engine.sweep_cost(*short.given(count)))
+        return count * (1 + engine.sweep_cost(*short.squeezed(count)))
 
     pair = short.measured(engine.hypergradient, work)
+    longer = (pair or short.plain)[1]
     if pair is None:
-        one, runs = seconds_of(short.plain, steps, float)[0], work(steps) / steps
-        text = f"{runs:.4g} plain runs of {_time(one)}, by its own count: too long to measure"
+        plain, runs = seconds_of(short.plain, steps, float)[0], work(steps) / steps
+        seconds = runs * plain
+        text = f"{runs:.4g} plain runs of {_time(plain)}, by its own count: too long to measure"
         more = (steps if held is None else held) * run.state_bytes
-        memory = short.plain[1].bytes + round(more)
-        return Forecast(engine, runs * one, memory, text, inexact=inexact)
-    seconds, text = seconds_of(pair, steps, work)
-    shorter, longer = pair
-    if held is None:
-        more = _grown(shorter.bytes, longer.bytes, shorter.steps, longer.steps, steps)
     else:
-        more = run.state_bytes * (held - (engine.states_held(*short.given(longer.steps)) or 0.0))
+        seconds, text = seconds_of(pair, steps, work)
+        if held is None:
+            more = _grown(pair, "bytes", steps)
+        else:
+            of_longer = engine.states_held(*short.squeezed(longer.steps)) or 0.0
+            more = run.state_bytes * (held - of_longer)
     return Forecast(engine, seconds, longer.bytes + round(more), text, inexact=inexact)
 
 
@@ -88,23 +89,23 @@ def seconds_of(pair: Pair, steps: int, work: Callable[[int], float]) -> tuple[fl
     done, whole = work(longer.steps), work(steps)
     mean, width = longer.seconds / done, done - work(shorter.steps)
     rate = (longer.seconds - shorter.seconds) / width if width > 0 else mean
-    if (
-        not 0 < rate < mean
-    ):  # by noise: neither a step nor what is done once takes less than no time
+    if not 0 < rate < mean:  # noise: neither a step nor what is done once takes less than no time
         rate = mean
-    once, looking = longer.seconds - rate * done, (shorter.looking + longer.looking) / 2
-    if longer.looks > shorter.looks:  # at some steps, not at the end alone
-        ends = shorter.looking, longer.looking, shorter.steps, longer.steps
-        looking = longer.looking + _grown(*ends, steps)
-    total = rate * whole + once + looking
-    parts = {"once": once, "validation": looking}
+    once = longer.seconds - rate * done
+    validating = (shorter.validation_seconds + longer.validation_seconds) / 2
+    if longer.validations > shorter.validations:  # at some steps, not at the end alone
+        validating = longer.validation_seconds + _grown(pair, "validation_seconds", steps)
+    total = rate * whole + once + validating
+    parts = {"once": once, "validation": validating}
     shown = (f" + {_time(v)} {name}" for name, v in parts.items() if v > _VISIBLE * total)
     return total, f"{steps} x {_time(rate * whole / steps)}" + "".join(shown)
 
 
-def _grown(low: float, high: float, shorter: int, longer: int, steps: int) -> float:
-    """What comes on top of `high` where something grows evenly with the steps."""
-    return max(high - low, 0.0) / max(longer - shorter, 1) * (steps - longer)
+def _grown(pair: Pair, what: str, steps: int) -> float:
+    """What comes on top of the longer run's where this grows evenly with the steps."""
+    shorter, longer = pair
+    more = max(getattr(longer, what) - getattr(shorter, what), 0.0)
+    return more / max(longer.steps - shorter.steps, 1) * (steps - longer.steps)
 
 
 def _time(seconds: float) -> str:

@@ -25,25 +25,19 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
 
     Where the system cannot forget an earlier peak (not Linux), that of the whole process so far.
     """
-    peak = Peak()
-    if device.type == "cuda":
+    peak, accelerated = Peak(), device.type == "cuda"
+    if accelerated:
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        _give_back()
+        # What was freed but is kept for later would count as held. Only glibc can return it.
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            ctypes.CDLL(None).malloc_trim(0)
         with contextlib.suppress(OSError):
             _RESET.write_text("5")  # see proc(5): the peak becomes what is resident now
     try:
         yield peak
     finally:
-        peak.bytes = (
-            torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident()
-        )
-
-
-def _give_back() -> None:
-    """What was freed but is kept for later would count as held. Only glibc can be told to return it."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        peak.bytes = torch.cuda.max_memory_allocated(device) if accelerated else _resident()
 
 
 def _resident() -> int:

@@ -42,14 +42,14 @@ class Plan:
 
     @property
     def choice(self) -> Choice:
-        found = choose(self.forecasts, self.fits)
-        if found is None:
+        choice = choose(self.forecasts, self.free_bytes, self.present_bytes)
+        if choice is None:
             raise NongreedyError(
                 "No engine fits in half of the memory that is free, "
                 f"{self.free_bytes / 2**30:.1f} GiB. Use a smaller model or batch, or set TMPDIR to a "
                 "larger disk and use Reverse(store='disk')."
             )
-        return found
+        return choice
 
     @property
     def recommended(self) -> Engine:

@@ -22,48 +22,42 @@ _CHEAP = 8  # gradients per step: what costs no more is measured even where a st
 
 
 class TimedRun(Run):
-    """A run that knows how often and for how long the validation loss was looked at.
+    """A run that knows how often and for how long the validation loss was computed.
 
-    A look takes the same time in a run of any length, and often more than all steps of a short one.
+    It takes the same time in a run of any length, and often more than all steps of a short one.
     """
 
     def __init__(self, problem: Problem, steps: int, seed: int):
         super().__init__(problem.task, problem.optimizer, steps, seed, problem.dtype)
-        self.looks, self.looking = 0, 0.0
+        self.validations, self.validation_seconds = 0, 0.0
 
     def outer_loss(self, parameters: Tensor) -> Outcome:
-        with self._look():
+        with self._timed():
             return super().outer_loss(parameters)
 
     def outer_gradient(
         self, parameters: Tensor, chosen: Tensor | None = None
     ) -> tuple[Outcome, Tensor]:
-        with self._look():
+        with self._timed():
             return super().outer_gradient(parameters, chosen)
 
     @contextlib.contextmanager
-    def _look(self) -> Iterator[None]:
+    def _timed(self) -> Iterator[None]:
         begin = _now(self.task.device)
         yield
-        self.looks, self.looking = self.looks + 1, self.looking + _now(self.task.device) - begin
+        self.validations += 1
+        self.validation_seconds += _now(self.task.device) - begin
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run of some length took.
-
-    Attributes:
-        steps: The length.
-        seconds: Without looks at the validation loss.
-        looks, looking: Their number, and their seconds.
-        bytes: Peak.
-    """
+    """What a run of so many steps took."""
 
     steps: int
-    seconds: float
-    looks: int
-    looking: float
-    bytes: int
+    seconds: float  # without validation
+    validations: int
+    validation_seconds: float
+    bytes: int  # peak
 
 
 Lengths = tuple[int, int]
@@ -83,17 +77,15 @@ class ShortRuns:
 
     def __init__(self, problem: Problem, schedule: Schedule, seed: int, sample: int):
         self.problem, self.schedule, self.seed = problem, schedule, seed
-        self.learn, self.lengths = (
-            list(problem.learned),
-            _lengths(min(max(sample, 2), problem.steps)),
-        )
+        self.learn = list(problem.learned)
+        self.lengths = _lengths(min(max(sample, 2), problem.steps))
         self._runs: dict[int, TimedRun] = {}
         self._take(_plain, 1)  # loads and allocates
         self.step = self._take(_plain, 1).seconds
         self.plain = self._measure(_plain, self.lengths, sum(self.lengths))
         self.step = min(self.step, self.plain[1].seconds / self.lengths[1])
 
-    def given(self, steps: int) -> tuple[Run, Schedule, list[str]]:
+    def squeezed(self, steps: int) -> tuple[Run, Schedule, list[str]]:
         """A run of so many steps, the schedule squeezed into it, and what is learned."""
         if steps not in self._runs:
             self._runs[steps] = TimedRun(self.problem, steps, self.seed)
@@ -121,18 +113,19 @@ class ShortRuns:
         turns = min(max(int(_PATIENCE / (work * max(self.step, 1e-9))), 1), _TURNS)
         self._take(body, lengths[0])
         taken = [[self._take(body, steps) for steps in lengths] for _ in range(turns)]
-        shorter, longer = map(_middle, zip(*taken, strict=True))
-        return shorter, longer
+        shorter, longer = zip(*taken, strict=True)
+        return _middle(shorter), _middle(longer)
 
     def _take(self, body: Body, steps: int) -> Measured:
-        given, device = self.given(steps), self.problem.task.device
+        arguments, device = self.squeezed(steps), self.problem.task.device
         run = self._runs[steps]
-        run.looks, run.looking = 0, 0.0
+        run.validations, run.validation_seconds = 0, 0.0
         with run.isolated(), peak_memory(device) as peak:
             begin = _now(device)
-            body(*given)
+            body(*arguments)
             spent = _now(device) - begin
-        return Measured(steps, spent - run.looking, run.looks, run.looking, peak.bytes)
+        validating = run.validation_seconds
+        return Measured(steps, spent - validating, run.validations, validating, peak.bytes)
 
 
 def _now(device: torch.device) -> float:
@@ -152,9 +145,10 @@ def _lengths(longer: int) -> Lengths:
 
 
 def _middle(taken: Sequence[Measured]) -> Measured:
+    median = statistics.median
     return replace(
         taken[0],
-        seconds=statistics.median(one.seconds for one in taken),
-        looking=statistics.median(one.looking for one in taken),
-        bytes=statistics.median_low(one.bytes for one in taken),
+        seconds=median(run.seconds for run in taken),
+        validation_seconds=median(run.validation_seconds for run in taken),
+        bytes=statistics.median_low(run.bytes for run in taken),
     )

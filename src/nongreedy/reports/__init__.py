@@ -4,9 +4,6 @@ from ..schedules._export import export
 from ._figure import schedule_figure
 from ._report import report
 
-__all__ = [
-    "report",
-    "schedule_figure",
-]
+__all__ = ["report", "schedule_figure"]
 
 export(globals())

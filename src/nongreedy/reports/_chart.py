@@ -142,7 +142,7 @@ class Chart:
     Attributes:
         key: Its id in the page.
         caption: What it shows, in words.
-        choices: Label -> marks that are seen when it is chosen; marks of no choice always are.
+        choices: Label -> marks that are visible when it is chosen; marks of no choice always are.
         chosen: The label that is chosen at first.
         legend: Whether labels of points and bars are listed.
         tall: Whether it needs more height than others.
@@ -162,19 +162,18 @@ class Chart:
     main: bool = True
 
     def colours(self) -> set[str]:
-        """That are used."""
         used = [mark.colour for mark in self.marks]
         return {c for colour in used for c in ([colour] if isinstance(colour, str) else colour)}
 
-    def seen(self, label: str) -> list[Mark]:
-        """Marks that are seen when this label is chosen."""
-        hidden = {mark for marks in self.choices.values() for mark in marks}
-        shown = self.choices.get(label, ())
-        return [mark for mark in self.marks if mark in shown or mark not in hidden]
+    def visible(self, label: str) -> list[Mark]:
+        """Marks that are visible when this label is chosen."""
+        of_others = {mark for marks in self.choices.values() for mark in marks}
+        of_others -= {*self.choices.get(label, ())}
+        return [mark for mark in self.marks if mark not in of_others]
 
     def still(self) -> Chart:
         """What is chosen at first, for an image; the horizontal axis names it."""
         if not self.choices:
             return self
         below = replace(self.x, label=f"{self.x.label} ({self.chosen})")
-        return replace(self, x=below, marks=self.seen(self.chosen), choices={}, chosen="")
+        return replace(self, x=below, marks=self.visible(self.chosen), choices={}, chosen="")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..search import OuterStep
 from ._chart import Axis, Bars, Chart
 from ._losses import outer_steps
-from ._palette import RUNS, SWEEPS
+from ._palette import HYPERGRADIENTS, RUNS
 from ._record import Record
 from ._words import number
 
@@ -18,12 +16,12 @@ class Cost:
     """Costs in plain training runs.
 
     Attributes:
-        runs, sweeps: Plain runs and hypergradients of every outer step.
+        runs, hypergradients: Of every outer step.
         last: Of what came after the last outer step; None where that is not known.
     """
 
     runs: list[float]
-    sweeps: list[float]
+    hypergradients: list[float]
     last: float | None
 
     @classmethod
@@ -31,28 +29,29 @@ class Cost:
         """From the growing sums in the rows, less the plain runs that each step names."""
         runs, sums = [step.run_cost for step in record.steps], [row.cost for row in record.rows]
         steps = zip([0.0, *sums], sums, runs, strict=False)
-        sweeps = [max(0.0, after - before - own) for before, after, own in steps]
-        return cls(runs, sweeps, record.last_cost)
+        rest = [max(0.0, after - before - own) for before, after, own in steps]
+        return cls(runs, rest, record.last_cost)
 
     def table(self) -> list[tuple[str, float]]:
         """What, and what it cost."""
         last = "final comparison, with a step that was not finished"
         return [
             ("plain runs of the outer steps", sum(self.runs)),
-            ("hypergradients of the outer steps", sum(self.sweeps)),
+            ("hypergradients of the outer steps", sum(self.hypergradients)),
             *([] if self.last is None else [(last, self.last)]),
         ]
 
-    def chart(self, rows: Sequence[OuterStep]) -> Chart:
-        """What each outer step cost."""
-        places = [row.index for row in rows]
-        bars = [
-            Bars(places, self.runs, RUNS, "plain runs"),
-            Bars(places, self.sweeps, SWEEPS, "hypergradients"),
-        ]
-        highest = max(map(sum, zip(self.runs, self.sweeps, strict=True)))
-        caption = (
-            f"In plain training runs; {number(rows[-1].cost, 3)} for all outer steps together."
-        )
-        x, y = outer_steps(rows), Axis("cost (plain training runs)", (0.0, 1.3 * highest or 1.0))
-        return Chart("cost", "cost of each outer step", caption, x, y, bars, legend=True)
+
+def costs(record: Record) -> Chart:
+    cost, rows = Cost.of(record), record.rows
+    places = [row.index for row in rows]
+    bars = [
+        Bars(places, cost.runs, RUNS, "plain runs"),
+        Bars(places, cost.hypergradients, HYPERGRADIENTS, "hypergradients"),
+    ]
+    highest = max(map(sum, zip(cost.runs, cost.hypergradients, strict=True)))
+    caption = f"In plain training runs; {number(rows[-1].cost, 3)} for all outer steps together."
+    y = Axis("cost (plain training runs)", (0.0, 1.3 * highest or 1.0))
+    return Chart(
+        "cost", "cost of each outer step", caption, outer_steps(rows), y, bars, legend=True
+    )

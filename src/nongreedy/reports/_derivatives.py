@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ._chart import Axis, Band, Chart, Line, Mark
 from ._palette import RUNS, ZERO
-from ._record import Record, Step
+from ._record import Record
 from ._series import SHOWN, band, blocks, evenly
 from ._words import count, number, spaced
 
 
-def hypergradients(record: Record) -> list[Chart]:
+def derivatives(record: Record) -> list[Chart]:
     """The per-step derivative of each hyperparameter, mean and band over seeds."""
-    swept = [s for s in record.steps if any(sweep.hypergradient.per_step for sweep in s.sweeps)]
-    shown = [swept[index] for index in evenly(len(swept), SHOWN)]
-    charts = [_chart(record, shown, name, place) for place, name in enumerate(record.curves)]
+    charts = [_chart(record, name, place) for place, name in enumerate(record.curves)]
     return [chart for chart in charts if chart is not None]
 
 
-def _chart(record: Record, swept: Sequence[Step], name: str, place: int) -> Chart | None:
+def _chart(record: Record, name: str, place: int) -> Chart | None:
     choices: dict[str, list[Mark]] = {}
     last = ""
-    for step in swept:
-        given = [sweep.hypergradient.per_step for sweep in step.sweeps]
-        known = [blocks(g[name].numpy(), record.horizon) for g in given if name in g]
-        if not known:
+    known = [step for step in record.steps if any(h.per_step for h in step.hypergradients)]
+    for step in evenly(known, SHOWN):
+        rows = [h.per_step[name].numpy() for h in step.hypergradients if name in h.per_step]
+        if not rows:
             continue
-        places, (mean, deviation) = known[0][0], band([values for _, values in known])
-        label = f"outer step {step.row.index}, {count(len(known), 'seed')}"
+        columns = [blocks(row, record.horizon) for row in rows]
+        places, (mean, deviation) = columns[0][0], band([values for _, values in columns])
+        label = f"outer step {step.row.index}, {count(len(rows), 'seed')}"
         choices[label] = [Line(places, mean, RUNS, label="mean over seeds")]
         if deviation is not None:
             choices[label].append(Band(places, mean - deviation, mean + deviation, RUNS))

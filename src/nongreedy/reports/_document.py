@@ -98,9 +98,9 @@ def facts(rows: Mapping[str, tuple[object, object]]) -> str:
     return f'<dl class="facts">{boxes}</dl>\n'
 
 
-def settings(given: Mapping[str, object], *more: str) -> str:
+def settings(rows: Mapping[str, object], *more: str) -> str:
     """What was asked for, and with which versions the page was made."""
-    versions = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
-    versions = {"nongreedy": __version__, **versions, "python": platform.python_version()}
+    others = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
+    versions = {"nongreedy": __version__, **others, "python": platform.python_version()}
     made = "<h3>Versions that made this page</h3>" + pairs(versions)
-    return section("Settings", pairs({spaced(k): v for k, v in given.items()}), *more, made)
+    return section("Settings", pairs({spaced(k): v for k, v in rows.items()}), *more, made)

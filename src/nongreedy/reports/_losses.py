@@ -32,18 +32,18 @@ def losses(
         f"{count(came.count('no improvement'), 'step')} without improvement, "
         f"{count(came.count('diverged'), 'step')} diverged."
     )
-    seen = [*values.values()]
+    drawn = [*values.values()]
     if final is not None:
-        seen.append(final)
-        ends, label = outer_steps(history).range, "in the final comparison"
-        marks.insert(0, Line(ends or (), [final, final], RETURNED, 1.4, label, dash="dash"))
+        drawn.append(final)
+        ends, label = outer_steps(history).range or (), "in the final comparison"
+        marks.insert(0, Line(ends, [final, final], RETURNED, 1.4, label, dash="dash"))
         caption += f" Dashed: the returned schedule in the final comparison, {number(final, 3)}."
     if origin is not None:
         place, loss = origin.index, origin.validation_loss
         marks.append(Points([place], [loss], RETURNED, "returned", size=11))
         marks.append(Text(place, loss, number(loss, digits=3), RETURNED, gap=11))
-    y = Axis.of("validation loss", seen)
-    return Chart("losses", "validation loss", caption, outer_steps(history), y, marks, legend=True)
+    x, y = outer_steps(history), Axis.of("validation loss", drawn)
+    return Chart("losses", "validation loss", caption, x, y, marks, legend=True)
 
 
 def accuracies(history: Sequence[OuterStep]) -> Chart | None:
@@ -75,23 +75,22 @@ def _marks(history: Sequence[OuterStep], values: Mapping[int, float]) -> list[Ma
     """Of each row a point; those that diverged have no value: they are at the upper edge."""
     marks: list[Mark] = []
     for label, symbol in (("accepted", "dot"), ("no improvement", "ring"), ("diverged", "cross")):
-        gone = label == "diverged"
-        known = [row.index in values or gone for row in history]
-        rows = [pair for pair in enumerate(history) if known[pair[0]] and came_to(pair[1]) == label]
+        diverged = label == "diverged"
+        rows = [(place, row) for place, row in enumerate(history) if came_to(row) == label]
+        rows = [(place, row) for place, row in rows if diverged or row.index in values]
         x = [row.index for _, row in rows]
-        y = [0.96 if gone else values[place] for place in x]
-        colour: list[str] | str = BAD if gone else FAINT
+        y = [0.96 if diverged else values[index] for index in x]
+        colour: list[str] | str = BAD if diverged else FAINT
         if label == "accepted":
             marks.append(Line(x, y, FAINT, 1.2))
             colour = [of_step(place, len(history)) for place, _ in rows]
         if rows:
             notes = [row.note for _, row in rows]
-            marks.append(Points(x, y, colour, label, symbol, notes=notes, edge=gone))
+            marks.append(Points(x, y, colour, label, symbol, notes=notes, edge=diverged))
     return marks
 
 
 def outer_steps(history: Sequence[OuterStep]) -> Axis:
-    """A horizontal axis."""
     ends = (-0.6, history[-1].index + 0.6) if history else None
     return Axis("outer step", ends, whole=True)
 
@@ -101,13 +100,10 @@ def training(record: Record) -> Chart | None:
     known = [(place, step) for place, step in enumerate(record.steps) if step.curve]
     if not known:
         return None
-    lines = [
-        Line(
-            list(step.curve), list(step.curve.values()),
-            of_step(place, len(record.steps)), label=f"outer step {step.row.index}",
-        )
-        for place, step in (known[index] for index in evenly(len(known), 2 * SHOWN))
-    ]  # fmt: skip
+    lines = []
+    for place, step in evenly(known, 2 * SHOWN):
+        x, y, colour = [*step.curve], [*step.curve.values()], of_step(place, len(record.steps))
+        lines.append(Line(x, y, colour, label=f"outer step {step.row.index}"))
     caption = (
         f"Training loss of one run of each outer step, light for the first. The last one shown ends "
         f"at {number(lines[-1].y[-1], 3)}, the first at {number(lines[0].y[-1], 3)}."

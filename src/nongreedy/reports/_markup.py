@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from plotly.utils import PlotlyJSONEncoder
@@ -54,32 +54,29 @@ def table(
     long: Collection[int] = (),
 ) -> str:
     """A table that scrolls inside its box where it is too wide; only `long` columns break lines."""
-    every = range(len(head))
-    kind = ["number" if i in numeric else "long" if i in long else "words" for i in every]
+    columns = range(len(head))
+    kinds = ["number" if i in numeric else "long" if i in long else "words" for i in columns]
 
     def line(tag: str, end: str, cells: Sequence[object]) -> str:
-        pairs = zip(kind, cells, strict=True)
-        return "".join(f'<{tag} class="{k}">{text(cell)}</{end}>' for k, cell in pairs)
+        pairs = zip(kinds, cells, strict=True)
+        return "".join(f'<{tag} class="{kind}">{text(cell)}</{end}>' for kind, cell in pairs)
 
-    top, body = line('th scope="col"', "th", head), [line("td", "td", row) for row in rows]
-    return _wide(f"<table><thead><tr>{top}</tr></thead><tbody>{_rows(body)}</tbody></table>")
+    top = line('th scope="col"', "th", head)
+    return _wide(f"<table><thead><tr>{top}</tr></thead>", (line("td", "td", row) for row in rows))
 
 
 def pairs(rows: Mapping[str, object]) -> str:
     """A table of names and values."""
-    body = [
+    lines = (
         f'<th scope="row">{text(name)}</th><td>{text(_shown(value))}</td>'
         for name, value in rows.items()
-    ]
-    return _wide(f'<table class="pairs"><tbody>{_rows(body)}</tbody></table>')
+    )
+    return _wide('<table class="pairs">', lines)
 
 
-def _rows(lines: Sequence[str]) -> str:
-    return "".join(f"<tr>{line}</tr>" for line in lines)
-
-
-def _wide(content: str) -> str:
-    return f'<div class="wide" tabindex="0">{content}</div>'
+def _wide(opening: str, lines: Iterable[str]) -> str:
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="wide" tabindex="0">{opening}<tbody>{body}</tbody></table></div>'
 
 
 def _shown(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ def panels(charts: Sequence[Chart], what: str) -> Figure:
         ),
         what: Line2D([], [], color=RETURNED, linewidth=3),
     }
-    for mark in (mark for chart in charts for mark in chart.marks):
+    for mark in itertools.chain(*(chart.marks for chart in charts)):
         if isinstance(mark, Points) and mark.symbol != "dot":
             handles[mark.label] = Line2D(
                 [], [], linestyle="none", marker="x" if mark.symbol == "cross" else "o",
@@ -68,7 +69,6 @@ def single(chart: Chart) -> Figure:
 
 
 def draw(axis: Axes, chart: Chart) -> None:
-    """A chart in a panel."""
     axis.margins(x=0.06, y=0.12)
     for order, mark in enumerate(chart.marks):
         below = np.sum([bars.y for bars in chart.marks[:order] if isinstance(bars, Bars)], axis=0)
@@ -87,7 +87,6 @@ def draw(axis: Axes, chart: Chart) -> None:
 
 
 def dress(axis: Axes, title: str, below: str) -> None:
-    """The looks of every panel."""
     axis.set_title(
         title, loc="left", color=INK, fontsize=12, fontweight="bold", pad=9, parse_math=False
     )
@@ -128,12 +127,12 @@ def _draw(axis: Axes, mark: Mark, order: float, base: Any) -> None:
 def _points(axis: Axes, mark: Points, order: float) -> None:
     if len(mark.errors):
         axis.errorbar(mark.x, mark.y, xerr=mark.errors, fmt="none", color=mark.colour, zorder=order)
-    given: dict[str, Any] = {
+    colours: dict[str, Any] = {
         "dot": {"c": mark.colour, "edgecolors": PAPER},
         "ring": {"c": PAPER, "edgecolors": mark.colour},
         "cross": {"c": mark.colour, "marker": "x"},
     }[mark.symbol]
     where = axis.get_xaxis_transform() if mark.edge else axis.transData
     axis.scatter(
-        mark.x, mark.y, mark.size**2, alpha=mark.opacity, zorder=order, transform=where, **given
+        mark.x, mark.y, mark.size**2, alpha=mark.opacity, zorder=order, transform=where, **colours
     )

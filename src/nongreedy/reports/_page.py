@@ -2,73 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from ..schedules import Linear
 from ..search import OuterStep
 from ._chart import Chart
-from ._cost import Cost
+from ._cost import Cost, costs
+from ._derivatives import derivatives
 from ._document import document, facts, places
-from ._losses import came_to
+from ._losses import accuracies, came_to, losses, training
 from ._markup import pairs, section, table, text
+from ._ranking import ranking
 from ._record import Record
+from ._schedules import origin, schedules
 from ._trust import trust_section
-from ._use import asked, use
-from ._words import duration, number, spaced
+from ._use import settings_section, use
+from ._words import count, duration, number, spaced
+
+Part = tuple[list[Chart], str]  # of the page: its charts and its HTML, with a place for each
 
 
-def page(record: Record, charts: Mapping[str, Sequence[Chart]]) -> str:
-    """The whole document."""
-    body = [
-        _head(record),
-        _schedules(record, charts["schedules"]),
-        _progress(record, charts["progress"]),
-        _judged(record, charts["judged"]),
-        _hypergradients(record, charts["hypergradients"]),
-        _cost(record, charts["cost"]),
-        trust_section(record),
-        use(record),
-        asked(record),
-    ]
-    drawn = [chart for each in charts.values() for chart in each]
+def page(record: Record) -> tuple[str, list[Chart]]:
+    """The whole document, and every chart in it."""
+    parts = [make(record) for make in (_schedules, _progress, _judged, _hypergradients, _cost)]
+    charts = [chart for drawn, _ in parts for chart in drawn]
+    body = [_head(record), *(html for _, html in parts)]
+    body += [trust_section(record), use(record), settings_section(record)]
     beside = "report.png and report.svg beside this page show the main ones without"
-    return document(f"Study {record.name}", body, drawn, beside)
+    return document(f"Study {record.name}", body, charts, beside), charts
 
 
 def _head(record: Record) -> str:
     start, of_first = record.start
     begun = "first schedule" if of_first else "after the first outer step"
     done = "returned, in the final comparison" if record.status else "last accepted outer step"
-    asked = record.settings.get("outer_steps")
-    costs = "final comparison not counted" if record.status else "up to the last outer step"
-    shown = {
+    most = record.settings.get("outer_steps")
+    unknown = "final comparison not counted" if record.status else "up to the last outer step"
+    boxes = {
         "Validation loss": (
             f"{number(start, 3)} → {number(record.loss, 3)}", f"{begun} → {done}"
         ),
-        "Cost": (f"{record.cost:.1f} plain runs", costs if record.last_cost is None else ""),
-        "Outer steps": (f"{len(record.steps)} of {asked}", f"runs of {record.horizon} training steps"),
+        "Cost": (f"{record.cost:.1f} plain runs", unknown if record.last_cost is None else ""),
+        "Outer steps": (f"{len(record.steps)} of {most}", f"runs of {record.horizon} training steps"),
         "Time": (duration(sum(row.seconds for row in record.rows)), "that the outer steps took"),
     }  # fmt: skip
     return (
         f"<h1>Study {text(record.name)}</h1>\n<p>Tuned: {text(_tuned(record))}.</p>\n"
-        f"{_state(record)}\n{facts(shown)}"
+        f"{_state(record)}\n{facts(boxes)}"
     )
 
 
 def _tuned(record: Record) -> str:
     """What was learned, and what was fixed."""
-    learned = []
+    curves, learned = dict(record.schedule.curves), []
     for name in record.learned:
-        curve = record.schedule.curves[name]
-        count = len(curve.coefficients)
-        shape = ", joined by straight lines" if isinstance(curve.basis, Linear) else ""
-        plural = f"{count} values{shape}" if count > 1 else "1 value"
-        learned.append(f"{spaced(name)} ({plural})")
-    fixed = [
-        f"{spaced(name)} {curve.describe()}"
-        for name, curve in record.schedule.curves.items()
-        if name not in record.learned
-    ]
+        curve = curves.pop(name)
+        size = len(curve.coefficients)
+        joined = (
+            ", joined by straight lines" if isinstance(curve.basis, Linear) and size > 1 else ""
+        )
+        learned.append(f"{spaced(name)} ({count(size, 'value')}{joined})")
+    fixed = [f"{spaced(name)} {curve.describe()}" for name, curve in curves.items()]
     return ", ".join(learned) + ("; fixed: " + ", ".join(fixed) if fixed else "")
 
 
@@ -89,7 +81,8 @@ def _state(record: Record) -> str:
     )
 
 
-def _schedules(record: Record, charts: Sequence[Chart]) -> str:
+def _schedules(record: Record) -> Part:
+    charts = schedules(record.schedule, record.curves, record.rows, record.horizon, record.what)
     key = (
         '<p class="key"><span><i class="steps"></i>outer steps, first to last</span>'
         f'<span><i class="returned"></i>{record.what} schedule</span></p>'
@@ -98,29 +91,21 @@ def _schedules(record: Record, charts: Sequence[Chart]) -> str:
     tensors = {name: record.schedule.curves[name].describe() for name in other}
     rest = f"<h3>Held throughout the run</h3>{pairs(tensors)}" if tensors else ""
     drawn = key + places(charts) if charts else ""
-    return section("Schedules over training", drawn, rest)
+    return charts, section("Schedules over training", drawn, rest)
 
 
-def _progress(record: Record, charts: Sequence[Chart]) -> str:
+def _progress(record: Record) -> Part:
+    begun = None
+    if record.curves == record.learned:
+        begun = origin(record.schedule, record.rows, record.horizon)
+    final = record.loss if record.status else None
+    maybe = [losses(record.rows, begun, final), accuracies(record.rows), training(record)]
+    charts = [chart for chart in maybe if chart is not None]
     head = [
         "outer step", "validation loss", "accuracy", "cost so far", "seconds", "", "what happened",
     ]  # fmt: skip
     listed = table(head, [*map(_row, record.rows)], numeric=range(5), long=(6,))
-    return section("Outer steps", places(charts), listed)
-
-
-def _judged(record: Record, charts: Sequence[Chart]) -> str:
-    if record.judged is None:
-        return ""
-    measure, ranked = record.judged
-    digits = 2 if measure.endswith("accuracy") else 4
-    rows = [
-        [place.name, f"{place.mean:.{digits}f}", f"{place.standard_error:.{digits}f}",
-         ", ".join(f"{score:.{digits}f}" for score in place.scores)]
-        for place in ranked
-    ]  # fmt: skip
-    head = ["schedule", spaced(measure), "standard error", "each"]
-    return section("Fresh trainings", places(charts), table(head, rows, numeric=(1, 2), long=(3,)))
+    return charts, section("Outer steps", places(charts), listed)
 
 
 def _row(row: OuterStep) -> list[object]:
@@ -133,7 +118,28 @@ def _row(row: OuterStep) -> list[object]:
     ]  # fmt: skip
 
 
-def _hypergradients(record: Record, charts: Sequence[Chart]) -> str:
+def _judged(record: Record) -> Part:
+    if record.judged is None:
+        return [], ""
+    measure, ranked = record.judged
+    caption = (
+        f"{spaced(measure).capitalize()} of plain PyTorch trainings from scratch, on "
+        f"{count(len(ranked[0].scores), 'seed')} that the search had not used, the same for every schedule."
+    )
+    charts = [ranking(ranked, measure, "schedule", "one training", caption)]
+    digits = 2 if measure.endswith("accuracy") else 4
+    rows = []
+    for place in ranked:
+        values = (place.mean, place.standard_error, *place.scores)
+        mean, error, *scores = (f"{value:.{digits}f}" for value in values)
+        rows.append([place.name, mean, error, ", ".join(scores)])
+    head = ["schedule", spaced(measure), "standard error", "each"]
+    listed = table(head, rows, numeric=(1, 2), long=(3,))
+    return charts, section("Fresh trainings", places(charts), listed)
+
+
+def _hypergradients(record: Record) -> Part:
+    charts = derivatives(record)
     said = (
         "Line: mean over seeds. Band: mean ± standard deviation over them; there is none with a "
         "single seed. Long runs are averaged over blocks of steps. A hypergradient is that of the "
@@ -144,18 +150,17 @@ def _hypergradients(record: Record, charts: Sequence[Chart]) -> str:
             "." if record.lost else ": its engine does not compute them."
         )
     drawn = places(charts) if charts else ""
-    return section("Hypergradients over training", f"<p>{said}</p>", drawn)
+    return charts, section("Hypergradients over training", f"<p>{said}</p>", drawn)
 
 
-def _cost(record: Record, charts: Sequence[Chart]) -> str:
-    rows = Cost.of(record).table()
+def _cost(record: Record) -> Part:
+    charts, rows = [costs(record)], Cost.of(record).table()
     total = sum(value for _, value in rows)
     shares = [[what, f"{v:.1f}", f"{v / total:.0%}" if total else ""] for what, v in rows]
     unit = (
         "<p>In plain training runs: one unit is as much as training once. A hypergradient counts as "
         "many as its engine's derivatives cost.</p>"
     )
-    listed = table(
-        ["spent on", "plain runs", "share"], [*shares, ["all", f"{total:.1f}", ""]], (1, 2), (0,)
-    )
-    return section("Cost", unit, places(charts), listed)
+    rows = [*shares, ["all", f"{total:.1f}", ""]]
+    listed = table(["spent on", "plain runs", "share"], rows, numeric=(1, 2), long=(0,))
+    return charts, section("Cost", unit, places(charts), listed)

@@ -9,7 +9,7 @@ import numpy as np
 INK, FAINT, PAPER = "#1b2430", "#6b7684", "#ffffff"
 GRID, ZERO = "#e7eaee", "#b9c1cb"
 RETURNED = "#0b3c6f"
-RUNS, SWEEPS, BAD = "#3f86c0", "#d08a32", "#b3362b"
+RUNS, HYPERGRADIENTS, BAD = "#3f86c0", "#d08a32", "#b3362b"
 
 
 def _shades(*stops: str) -> list[str]:
@@ -27,7 +27,7 @@ _TWINS = {
     **dict(zip(_LIGHT, _DARK, strict=True)),
     RETURNED: "#f2f7fc",
     RUNS: "#5b9fd8",
-    SWEEPS: "#e0a24e",
+    HYPERGRADIENTS: "#e0a24e",
     FAINT: "#9aa6b5",
     BAD: "#f0857b",
     ZERO: "#4a5563",

@@ -17,12 +17,11 @@ _SYMBOLS = {"dot": ("circle", 0), "ring": ("circle-open", 2), "cross": ("x", 0)}
 def figure(chart: Chart) -> dict[str, Any]:
     """Traces, layout, and what each choice shows."""
     drawn = [mark for mark in chart.marks if not isinstance(mark, Text)]
+    visible = {label: {*chart.visible(label)} for label in [*chart.choices, chart.chosen]}
     choices = {
-        label: [index for index, mark in enumerate(drawn) if mark in seen]
+        label: [index for index, mark in enumerate(drawn) if mark in visible[label]]
         for label in chart.choices
-        for seen in [chart.seen(label)]
     }
-    first = chart.seen(chart.chosen)
     layout = {
         "xaxis": _axis(chart.x),
         "yaxis": {"tickformat": "~g", **_axis(chart.y)},
@@ -31,24 +30,26 @@ def figure(chart: Chart) -> dict[str, Any]:
         "barmode": "stack",
         "bargap": 0.35,
     }
-    data = [{**_trace(mark, chart), "visible": mark in first} for mark in drawn]
+    data = [{**_trace(mark, chart), "visible": mark in visible[chart.chosen]} for mark in drawn]
     return {"data": data, "layout": layout, "choices": choices}
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
     lines = textwrap.wrap(axis.label, 32)
-    given: dict[str, Any] = {"title": {"text": "<br>".join(html.escape(line) for line in lines)}}
+    settings: dict[str, Any] = {"title": {"text": "<br>".join(html.escape(line) for line in lines)}}
     if axis.range is not None:
-        given["range"] = [math.log10(end) for end in axis.range] if axis.logarithmic else axis.range
+        settings["range"] = (
+            [math.log10(end) for end in axis.range] if axis.logarithmic else axis.range
+        )
     if axis.logarithmic:
-        given["tickvals"], given["ticktext"] = axis.ticks()
-        given["type"] = "log"
+        settings["tickvals"], settings["ticktext"] = axis.ticks()
+        settings["type"] = "log"
     if axis.whole:
         few = axis.range is not None and axis.range[1] < 12.5
-        given |= {"tickformat": "d", **({"dtick": 1} if few else {})}
+        settings |= {"tickformat": "d", **({"dtick": 1} if few else {})}
     if axis.names:
-        given |= {"type": "category", "tickformat": None, "dtick": 1}
-    return given
+        settings |= {"type": "category", "tickformat": None, "dtick": 1}
+    return settings
 
 
 def _trace(mark: Mark, chart: Chart) -> dict[str, Any]:
@@ -69,10 +70,10 @@ def _trace(mark: Mark, chart: Chart) -> dict[str, Any]:
             symbol, edge = _SYMBOLS[mark.symbol]
             style = {"color": mark.colour, "size": mark.size, "opacity": mark.opacity,
                      "symbol": symbol, "line": {"width": edge}}  # fmt: skip
-            given = _values(mark, chart) | {"type": "scatter", "mode": "markers", "marker": style}
+            trace = _values(mark, chart) | {"type": "scatter", "mode": "markers", "marker": style}
             if mark.errors:
-                given["error_x"] = {"array": mark.errors, "color": mark.colour, "thickness": 1.6}
-            return given | ({"yaxis": "y2"} if mark.edge else {})
+                trace["error_x"] = {"array": mark.errors, "color": mark.colour, "thickness": 1.6}
+            return trace | ({"yaxis": "y2"} if mark.edge else {})
         case Bars():
             return _values(mark, chart) | {"type": "bar", "marker": {"color": mark.colour}}
         case _:
@@ -82,18 +83,17 @@ def _trace(mark: Mark, chart: Chart) -> dict[str, Any]:
 def _values(mark: Line | Points | Bars, chart: Chart) -> dict[str, Any]:
     """Values and what the pointer says of them."""
     y = [html.escape(name) for name in mark.y] if chart.y.names else _short(mark.y)
-    where = f"{html.escape(chart.x.label)} %{{x:.4~g}}"
-    said = f"%{{y:.4g}} at {where}"
-    if chart.y.names or (isinstance(mark, Points) and mark.edge):
-        said = where
-    given: dict[str, Any] = {"x": _short(mark.x), "y": y, "name": html.escape(mark.label)}
-    given["showlegend"] = not isinstance(mark, Line)
+    hover = f"{html.escape(chart.x.label)} %{{x:.4~g}}"
+    if not (chart.y.names or (isinstance(mark, Points) and mark.edge)):
+        hover = f"%{{y:.4g}} at {hover}"
+    trace: dict[str, Any] = {"x": _short(mark.x), "y": y, "name": html.escape(mark.label)}
+    trace["showlegend"] = not isinstance(mark, Line)
     if not mark.label:
-        return given | {"hoverinfo": "skip"}
+        return trace | {"hoverinfo": "skip"}
     if isinstance(mark, Points) and mark.notes:
-        given["text"] = [html.escape(note) for note in mark.notes]
-        said += "<br>%{text}"
-    return given | {"hovertemplate": f"{said}<extra>{given['name']}</extra>"}
+        trace["text"] = [html.escape(note) for note in mark.notes]
+        hover += "<br>%{text}"
+    return trace | {"hovertemplate": f"{hover}<extra>{trace['name']}</extra>"}
 
 
 def _short(values: Values) -> list[float]:

@@ -31,15 +31,12 @@ def ranking(places: Sequence[Place], measure: str, what: str, one: str, caption:
         one: What a single score is of.
     """
     places = [place for place in reversed(places) if math.isfinite(place.mean)]
-    every = [(score, place.name) for place in places for score in place.scores]
-    scores = Points(
-        [score for score, _ in every], [name for _, name in every], FAINT, one, size=6, opacity=0.55
-    )
-    means = Points(
-        [place.mean for place in places], [place.name for place in places], RETURNED,
-        "mean ± standard error",
-        errors=[0 if math.isnan(p.standard_error) else p.standard_error for p in places],
-    )  # fmt: skip
+    values = [score for place in places for score in place.scores]
+    names = [place.name for place in places for _ in place.scores]
+    scores = Points(values, names, FAINT, one, size=6, opacity=0.55)
+    errors = [0 if math.isnan(p.standard_error) else p.standard_error for p in places]
+    values, names = [place.mean for place in places], [place.name for place in places]
+    means = Points(values, names, RETURNED, "mean ± standard error", errors=errors)
     unit = spaced(measure) + (" (%)" if measure.endswith("accuracy") else "")
     x, y = Axis(unit), Axis(what, names=True)
     marks, tall = [scores, means], len(places) > 6

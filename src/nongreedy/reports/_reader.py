@@ -17,7 +17,7 @@ from ..studies import Study
 from ..studies._answers import decoded
 from ..studies._storage import Storage
 from ._ranking import Place
-from ._record import Record, Step, Sweep
+from ._record import Record, Step
 
 
 def read(study: Study) -> Record:
@@ -38,54 +38,54 @@ def read(study: Study) -> Record:
 class _Reader:
     def __init__(self, storage: Storage):
         self.storage, self.lost = storage, 0
-        self.where = f"Study {storage.name!r} in {storage.address.shown!r}"
+        self.settings = storage.read("settings")
+        self.command, self.engine = self._note("command"), self._note("engine")
+        self.trials: dict[Any, Any] = {}  # outer step, or "final" -> trial
+        for trial in storage.trials():
+            self.trials.setdefault(trial.user_attrs.get("outer_step"), trial)
 
     def record(self) -> Record:
-        settings, command = self.storage.read("settings"), self.storage.read("note:command")
-        trials = {}
-        for trial in self.storage.trials():
-            trials.setdefault(trial.user_attrs.get("outer_step"), trial)
-        rows = sorted(index for index in trials if isinstance(index, int))
-        command, resume = command if isinstance(command, dict) else {}, None
-        if command:
-            target = str(command.get("target") or "") or None
+        where = f"Study {self.storage.name!r} in {self.storage.address.shown!r}"
+        rows = sorted(index for index in self.trials if isinstance(index, int))
+        resume, again = None, "; of a comparison, name one of its searches."
+        if self.command:
+            target = str(self.command.get("target") or "") or None
             resume = self.storage.address.resume_command(self.storage.name, target)
-        if not rows or not isinstance(settings, dict):
-            again = (
-                f"Go on with it first: {resume}"
-                if resume
-                else ("Go on with it first; of a comparison, name one of its searches.")
+            again = f": {resume}"
+        if not rows or not isinstance(self.settings, dict):
+            raise StudyError(
+                f"{where} has no finished outer step to report. Go on with it first{again}"
             )
-            raise StudyError(f"{self.where} has no finished outer step to report. {again}")
         try:
-            return self._assembled(settings, command, trials, rows, resume)
+            return self._assembled(rows, resume)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StudyError(
-                f"{self.where} cannot be read ({type(error).__name__}: {error}): its trials were "
+                f"{where} cannot be read ({type(error).__name__}: {error}): its trials were "
                 "changed or are of another release. Name another study."
             ) from error
 
-    def _assembled(
-        self, settings: Any, command: Any, trials: Any, rows: list[int], resume: str | None
-    ) -> Record:
-        if int(settings["steps"]) < 1:
-            raise ValueError(f"a run of {settings['steps']!r} steps")
-        steps = [self._step(trials[index], int(settings["steps"])) for index in rows]
-        engine, status = self.storage.read("note:engine"), self.storage.read("note:finished")
-        final, last_cost = trials.get("final"), None
-        if final is not None:
+    def _note(self, name: str) -> dict[str, Any]:
+        content = self.storage.read(f"note:{name}")
+        return content if isinstance(content, dict) else {}
+
+    def _assembled(self, rows: list[int], resume: str | None) -> Record:
+        horizon = int(self.settings["steps"])
+        if horizon < 1:
+            raise ValueError(f"a run of {self.settings['steps']!r} steps")
+        steps = [self._step(self.trials[index], horizon) for index in rows]
+        status, last_cost = self.storage.read("note:finished"), None
+        if final := self.trials.get("final"):
             schedule, loss = self._schedule(final), float(final.value)
             last_cost = float(final.user_attrs["cost"]) - steps[-1].row.cost
         else:
-            kept = [step for step in steps if step.row.accepted] or steps[:1]
-            schedule, loss = kept[-1].schedule, kept[-1].row.validation_loss
+            last = ([step for step in steps if step.row.accepted] or steps[:1])[-1]
+            schedule, loss = last.schedule, last.row.validation_loss
         learned = set(steps[0].row.values)
-        for given in (schedule, *(step.schedule for step in steps)):
-            if lacking := learned - set(given.curves):
+        for written in (schedule, *(step.schedule for step in steps)):
+            if lacking := learned - set(written.curves):
                 raise ValueError(f"a schedule without {', '.join(sorted(lacking))}")
         return Record(
-            self.storage.name, self.storage.address.shown, settings,
-            command, engine if isinstance(engine, dict) else {},
+            self.storage.name, self.storage.address.shown, self.settings, self.command, self.engine,
             steps, schedule, loss, Status[status] if status is not None else None,
             last_cost, resume, self._judged(), self.lost,
         )  # fmt: skip
@@ -107,11 +107,17 @@ class _Reader:
         row = dict(trial.user_attrs["row"])
         if row["validation_loss"] is None:
             row["validation_loss"] = math.inf
-        cost, first = self._runs(trial)
-        schedule, sweeps = self._schedule(trial), self._sweeps(trial, horizon)
+        runs = [self._answer(key) for key in trial.user_attrs["runs"]]
+        cost = sum(run.share if isinstance(run, DivergedError) else 1.0 for run in runs)
+        losses = (run.outcome.loss for run in runs if isinstance(run, Ran))
+        of_trial = trial.user_attrs["hypergradients"]
         return Step(
-            OuterStep(**row), schedule, dict(trial.intermediate_values), sweeps, cost, first
-        )
+            OuterStep(**row), self._schedule(trial), dict(trial.intermediate_values),
+            [int(gradients["seed"]) for gradients in of_trial],
+            [self._hypergradient(key, gradients, horizon)
+             for key, gradients in zip(trial.user_attrs["sweeps"], of_trial, strict=True)],
+            cost, next(losses, None),
+        )  # fmt: skip
 
     def _schedule(self, trial: FrozenTrial) -> Schedule:
         return Schedule.from_json(trial.user_attrs["schedule"], source=f"trial {trial.number}")
@@ -123,26 +129,11 @@ class _Reader:
             self.lost += 1
             return None
 
-    def _runs(self, trial: FrozenTrial) -> tuple[float, float | None]:
-        """What the trial's plain runs cost, and the loss of the first that finished."""
-        cost, first = 0.0, None
-        for key in trial.user_attrs["runs"]:
-            answer = self._answer(key)
-            cost += answer.share if isinstance(answer, DivergedError) else 1.0
-            if isinstance(answer, Ran) and first is None:
-                first = answer.outcome.loss
-        return cost, first
-
-    def _sweeps(self, trial: FrozenTrial, horizon: int) -> list[Sweep]:
-        sweeps = []
-        kept, keys = trial.user_attrs["hypergradients"], trial.user_attrs["sweeps"]
-        for given, key in zip(kept, keys, strict=True):
-            answer = self._answer(key)
-            seed, whole = int(given["seed"]), isinstance(answer, Hypergradient)
-            if not isinstance(answer, Hypergradient):  # damaged: what the trial itself says is left
-                rest = {n: as_tensor(g, dtype=float64) for n, g in given.items() if n != "seed"}
-                answer = Hypergradient(math.nan, None, rest)
-            if any(len(per_step) != horizon for per_step in answer.per_step.values()):
-                raise ValueError(f"hypergradients of runs of another length than {horizon} steps")
-            sweeps.append(Sweep(seed, answer, whole))
-        return sweeps
+    def _hypergradient(self, key: str, of_trial: Any, horizon: int) -> Hypergradient:
+        answer = self._answer(key)
+        if not isinstance(answer, Hypergradient):  # damaged: what the trial itself says is left
+            rest = {n: as_tensor(g, dtype=float64) for n, g in of_trial.items() if n != "seed"}
+            return Hypergradient(math.nan, None, rest)
+        if any(len(per_step) != horizon for per_step in answer.per_step.values()):
+            raise ValueError(f"hypergradients of runs of another length than {horizon} steps")
+        return answer

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from ..engines import Hypergradient
 from ..schedules import Schedule, TimeBasis
@@ -15,24 +15,13 @@ from ._ranking import Place
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """The hypergradient of one seed.
-
-    Attributes:
-        whole: Whether all of it is kept; otherwise only its gradients are, from the trial.
-    """
-
-    seed: int
-    hypergradient: Hypergradient
-    whole: bool
-
-
-@dataclass(frozen=True)
 class Step:
     """One outer step.
 
     Attributes:
         curve: Training step -> training loss, of a run of the step's schedule.
+        seeds, hypergradients: One for each of the seeds. Of a damaged one only the gradients are known,
+            from the trial, and its value is NaN.
         run_cost: What its own plain runs cost.
         first_loss: Of its first plain run that finished, if that is known.
     """
@@ -40,7 +29,8 @@ class Step:
     row: OuterStep
     schedule: Schedule
     curve: Mapping[int, float]
-    sweeps: list[Sweep]
+    seeds: list[int]
+    hypergradients: list[Hypergradient]
     run_cost: float
     first_loss: float | None
 
@@ -78,7 +68,6 @@ class Record:
 
     @property
     def horizon(self) -> int:
-        """Length of a training run in steps."""
         return int(self.settings["steps"])
 
     @property
@@ -88,7 +77,6 @@ class Record:
 
     @property
     def rows(self) -> list[OuterStep]:
-        """The history."""
         return [step.row for step in self.steps]
 
     @property
@@ -106,9 +94,9 @@ class Record:
     def start(self) -> tuple[float, bool]:
         """The first validation loss that is known, and whether it is that of the first schedule."""
         first = self.steps[0]
-        swept = [sweep.hypergradient.value for sweep in first.sweeps if sweep.whole]
-        if swept:
-            return float(np.mean(swept)), True
+        losses = [h.value for h in first.hypergradients if math.isfinite(h.value)]
+        if losses:
+            return statistics.fmean(losses), True
         if first.first_loss is not None:
             return first.first_loss, True
         return first.row.validation_loss, False

@@ -8,8 +8,6 @@ from pathlib import Path
 from ..schedules._files import make_writable, replace_file
 from ..studies import Study
 
-PAGE, IMAGES = "report.html", ("report.png", "report.svg")
-
 
 def report(
     study: str | os.PathLike[str] | Study, out: str | os.PathLike[str] | None = None
@@ -47,7 +45,6 @@ def report(
         nongreedy.errors.StudyError: No study file 'nowhere.db'.
     """
     # Drawing is imported when something is drawn: it takes as long as torch's import.
-    from ._charts import charts_of
     from ._matplotlib import panels
     from ._page import page
     from ._reader import read
@@ -56,11 +53,11 @@ def report(
     record = read(study)
     folder = Path(out) if out is not None else (study.address.path or Path("study.db")).parent
     make_writable(folder, "the report to")
-    charts = charts_of(record)
-    main = [chart.still() for each in charts.values() for chart in each if chart.main]
+    content, charts = page(record)
+    main = [chart.still() for chart in charts if chart.main]
     figure = panels(main, f"{record.what} schedule")
-    for name in IMAGES:
+    for name in ("report.png", "report.svg"):
         figure.savefig(folder / name, dpi=200)
-    target = folder / PAGE
-    replace_file(target, page(record, charts))
+    target = folder / "report.html"
+    replace_file(target, content)
     return target

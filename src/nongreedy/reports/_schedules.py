@@ -27,10 +27,9 @@ def schedules(
         steps: Length of a training run.
         what: The schedule is, such as "returned".
     """
-    curves = {name: schedule.curves[name] for name in names}
-    over_time = [name for name, curve in curves.items() if isinstance(curve.basis, TimeBasis)]
+    over_time = [name for name in names if isinstance(schedule.curves[name].basis, TimeBasis)]
     return [
-        _chart(f"schedule-{place}", name, curves[name], history, steps, what)
+        _chart(f"schedule-{place}", name, schedule.curves[name], history, steps, what)
         for place, name in enumerate(over_time)
     ]
 
@@ -42,10 +41,8 @@ def origin(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> Oute
         then, now = _earlier(row, name, schedule.curves[name]), schedule.curves[name]
         return np.allclose(then.values(steps).numpy(), now.values(steps).numpy())
 
-    accepted = [row for row in history if row.accepted]
-    return next(
-        (row for row in accepted[::-1] if all(same(row, name) for name in row.values)), None
-    )
+    accepted = (row for row in reversed(history) if row.accepted)
+    return next((row for row in accepted if all(same(row, name) for name in row.values)), None)
 
 
 def _earlier(row: OuterStep, name: str, curve: Curve) -> Curve:
@@ -56,22 +53,19 @@ def _earlier(row: OuterStep, name: str, curve: Curve) -> Curve:
 def _chart(
     key: str, name: str, curve: Curve, history: Sequence[OuterStep], steps: int, what: str
 ) -> Chart:
-    kept = [pair for pair in enumerate(history) if pair[1].accepted and pair[1].values.get(name)]
+    accepted = [(k, row) for k, row in enumerate(history) if row.accepted and row.values.get(name)]
     lines = [
         _line(_earlier(row, name, curve), steps, of_step(place, len(history)), f"outer step {row.index}")
-        for place, row in (kept[index] for index in evenly(len(kept), 4 * SHOWN))
+        for place, row in evenly(accepted, 4 * SHOWN)
     ]  # fmt: skip
     lines.append(_line(curve, steps, RETURNED, what, width=2.8, edged=True))
     caption = (
         f"{spaced(name)} at each step of training. The {what} schedule {_course(lines[-1].y)}. "
         "Light lines: the accepted outer steps."
     )
-    return Chart(
-        key, spaced(name), caption,
-        Axis("training step", (0, steps)),
-        Axis.of(spaced(name), np.concatenate([line.y for line in lines]), from_zero=True),
-        [*lines, *_texts(curve, steps)],
-    )  # fmt: skip
+    y = Axis.of(spaced(name), np.concatenate([line.y for line in lines]), from_zero=True)
+    x, marks = Axis("training step", (0, steps)), [*lines, *_texts(curve, steps)]
+    return Chart(key, spaced(name), caption, x, y, marks)
 
 
 def _line(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from ..schedules import Curve, Linear
 
+T = TypeVar("T")
 POINTS = 400  # of a line over a run are drawn
 SHOWN = 20  # outer steps, at most, of which hypergradients are in the page
 
@@ -42,6 +44,7 @@ def band(columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
     return table.mean(0), table.std(0, ddof=1) if len(table) > 1 else None
 
 
-def evenly(count: int, most: int) -> list[int]:
-    """At most so many of the indices 0 .. count - 1, the first and the last among them."""
-    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))})
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of them, the first and the last included."""
+    places = np.linspace(0, len(items) - 1, min(len(items), most))
+    return [items[place] for place in sorted({round(place) for place in places})]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,66 +20,58 @@ _MOST = 100  # rows of the table
 
 
 class Coefficient(NamedTuple):
-    """One coefficient of one hyperparameter, differentiated on several seeds.
-
-    Attributes:
-        deviation: Of one seed.
-        ratio: The mean over its standard error.
-        same: How many seeds have the sign of the mean.
-    """
+    """One coefficient of one hyperparameter, differentiated on several seeds."""
 
     name: str
     place: str
     mean: float
-    deviation: float
-    ratio: float
-    same: int
+    deviation: float  # of one seed
+    ratio: float  # the mean over its standard error
+    same: int  # how many seeds have the sign of the mean
     verdict: str
 
 
 def trust_section(record: Record) -> str:
     """What the seeds say of the last outer step that has several of them: HTML."""
-    several = [step for step in record.steps if len(step.sweeps) > 1]
+    several = [step for step in record.steps if len(step.hypergradients) > 1]
     if not several:
-        said = (
+        return section(
+            "Trust",
             "<p>No outer step has hypergradients of more than one seed, so that nothing can be said "
-            "of their noise. <code>ng.tune(..., seeds=2)</code> or more would show it.</p>"
+            "of their noise. <code>ng.tune(..., seeds=2)</code> or more would show it.</p>",
         )
-        return section("Trust", said)
     step = several[-1]
-    known, seeds = list(coefficients(record, step)), len(step.sweeps)
-    if not known:
+    rows, seeds = list(coefficients(record, step)), len(step.hypergradients)
+    if not rows:
         said = "The study does not keep coefficients of its hypergradients: there are too many."
         return section("Trust", f"<p>{said}</p>")
-    agreed = sum(c.verdict in ("clear", "agree, but noisy") for c in known)
+    agreed = sum(c.verdict in ("clear", "agree, but noisy") for c in rows)
     lead = (
-        f"Outer step {step.row.index} has the hypergradients of {seeds} seeds. Of {len(known)} "
+        f"Outer step {step.row.index} has the hypergradients of {seeds} seeds. Of {len(rows)} "
         f"coefficients, {agreed} have the same sign for all of them (pure noise would give one "
-        f"in {2 ** (seeds - 1)}), and {sum(c.verdict == 'clear' for c in known)} of these lie "
+        f"in {2 ** (seeds - 1)}), and {sum(c.verdict == 'clear' for c in rows)} of these lie "
         f"{CLEAR:g} standard errors or more from zero. Of so few seeds a standard error is a rough "
         "estimate itself."
     )
-    rows = [
+    cells = [
         [c.name, c.place, *map(number, c[2:5]), f"{c.same} of {seeds}", c.verdict]
-        for c in known[:_MOST]
+        for c in rows[:_MOST]
     ]
     head = [
         "hyperparameter", "coefficient", "mean", "deviation over seeds", "mean / its standard error",
         "seeds of this sign", "verdict",
     ]  # fmt: skip
-    more = f"<p>{len(known) - _MOST} more are left out.</p>" if len(known) > _MOST else ""
-    listed = table(head, rows, numeric=(2, 3, 4))
+    more = f"<p>{len(rows) - _MOST} more are left out.</p>" if len(rows) > _MOST else ""
+    listed = table(head, cells, numeric=(2, 3, 4))
     return section("Trust", _verdict(record, step), f"<p>{text(lead)}</p>", listed, more)
 
 
 def _verdict(record: Record, step: Step) -> str:
-    """The verdict of the trust report and its advice, where the sweeps are kept whole."""
-    if not all(sweep.whole for sweep in step.sweeps):
+    """The verdict of the trust report and its advice, where nothing of the hypergradients is lost."""
+    if not all(math.isfinite(h.value) for h in step.hypergradients):
         return ""
     try:
-        trust = Trust.of(
-            [sweep.hypergradient for sweep in step.sweeps], step.schedule, record.horizon
-        )
+        trust = Trust.of(step.hypergradients, step.schedule, record.horizon)
     except ValueError:  # the schedule that was differentiated had other windows than its successor
         return ""
     advice = "".join(f"<li>{text(line)}</li>" for line in trust.advice)
@@ -88,20 +81,19 @@ def _verdict(record: Record, step: Step) -> str:
 
 def coefficients(record: Record, step: Step) -> Iterator[Coefficient]:
     """Every coefficient that all seeds of a step have."""
-    seeds = len(step.sweeps)
+    seeds = len(step.hypergradients)
     for name in record.learned:
-        gradients = [sweep.hypergradient.gradients for sweep in step.sweeps]
-        known = [given[name].double() for given in gradients if name in given]
-        if len(known) < seeds or len({len(gradient) for gradient in known}) != 1:
+        gradients = [h.gradients[name].double() for h in step.hypergradients if name in h.gradients]
+        if len(gradients) < seeds or len({len(gradient) for gradient in gradients}) != 1:
             continue
-        bare = [Hypergradient(0.0, None, {name: g}) for g in known]
+        bare = [Hypergradient(0.0, None, {name: gradient}) for gradient in gradients]
         signal = signal_of(bare, name, record.schedule.curves[name].basis, record.horizon)
         columns = (signal.mean, signal.noise, signal.ratio * seeds**0.5, signal.agreement * seeds)
         for index, row in enumerate(torch.stack(columns, 1).tolist()):
             mean, deviation, ratio, same = *row[:3], round(row[3])
             verdict = "clear" if ratio >= CLEAR else "agree, but noisy"
             verdict = "seeds disagree" if same < seeds else verdict if mean else "zero"
-            place = _place(record, name, index, len(known[0]))
+            place = _place(record, name, index, len(gradients[0]))
             yield Coefficient(spaced(name), place, mean, deviation, ratio, same, verdict)
 
 

@@ -14,7 +14,6 @@ _MOST_VALUES = 64  # of a schedule are written into code
 
 
 def use(record: Record) -> str:
-    """The schedule as code."""
     lead = "In your own training loop, with any number of steps:"
     return section("Use it", f"<p>{lead}</p><pre><code>{text(code(record))}</code></pre>")
 
@@ -24,26 +23,26 @@ def code(record: Record) -> str:
     content = record.schedule.with_settings({}).to_json()
     curves = content.pop("hyperparameters")
     if sum(len(curve["coefficients"]) for curve in curves.values()) > _MOST_VALUES:
-        given = 'schedule = ng.Schedule.load("schedule.json")  # written by `nongreedy tune`'
+        load = 'schedule = ng.Schedule.load("schedule.json")  # written by `nongreedy tune`'
     else:  # JSON of texts and numbers is Python, too
         rows = [f"        {json.dumps(n)}: {json.dumps(c)},\n" for n, c in curves.items()]
         head = "".join(f"    {json.dumps(k)}: {json.dumps(v)},\n" for k, v in content.items())
         inner = f'    "hyperparameters": {{\n{"".join(rows)}    }},\n'
-        given = f"schedule = ng.Schedule.from_json({{\n{head}{inner}}})"
+        load = f"schedule = ng.Schedule.from_json({{\n{head}{inner}}})"
     return (
-        f"import nongreedy as ng\n\n{given}\n"
+        f"import nongreedy as ng\n\n{load}\n"
         f"scheduler = schedule.attach(optimizer, total_steps={record.horizon})\n\n"
         "optimizer.step()\nscheduler.step()  # after every optimizer step\n"
     )
 
 
-def asked(record: Record) -> str:
-    """What was asked for."""
+def settings_section(record: Record) -> str:
+    """What was asked for, and how the page was made."""
     rows = {"study": record.place, **record.settings}
     if engine := [spelled(record.engine[k]) for k in ("engine", "reason") if record.engine.get(k)]:
         rows["engine that was used"] = ": ".join(engine)
     command = ""
     if record.command:
-        options = {spaced(key): value for key, value in record.command.items()}
-        command = "<h3>Options of <code>nongreedy tune</code></h3>" + pairs(options)
+        command = "<h3>Options of <code>nongreedy tune</code></h3>"
+        command += pairs({spaced(key): value for key, value in record.command.items()})
     return settings(rows, command)

@@ -33,7 +33,7 @@ class Growth:
     @classmethod
     def of(cls, norms: Sequence[Tensor]) -> Growth:
         """From :attr:`Hypergradient.adjoint_norms` of each seed."""
-        ratios = torch.stack([_relative(n) for n in norms])
+        ratios = torch.stack([n / n[-1] if n[-1] > 0 else torch.ones_like(n) for n in norms])
         curve = ratios.clamp(min=1e-300).log().mean(0).exp()
         return cls(curve, float(ratios.max()))
 
@@ -63,20 +63,13 @@ class Growth:
             return None
         index, weight = basis.taps(steps)
         time = torch.arange(steps)[:, None].expand(index.shape)[weight != 0]
-        size, used = basis.size(steps), index[weight != 0]
-        first = torch.full((size,), steps).scatter_reduce_(0, used, time, "amin")
-        last = torch.full((size,), steps - 1).scatter_reduce_(
-            0, used, time, "amax", include_self=False
-        )
-        return self.curve[first] / self.curve[last + 1]
+        used, never = index[weight != 0], torch.full((basis.size(steps),), steps)
+        first = never.scatter_reduce(0, used, time, "amin")
+        end = never.scatter_reduce(0, used, time + 1, "amax", include_self=False)
+        return self.curve[first] / self.curve[end]
 
 
-def _relative(norms: Tensor) -> Tensor:
-    last = norms[-1]
-    return norms / last if last > 0 else torch.ones_like(norms)
-
-
-def growth_of(sweeps: Sequence[Hypergradient]) -> Growth | None:
+def growth_of(hypergradients: Sequence[Hypergradient]) -> Growth | None:
     """Of hypergradients; None where an engine has no adjoints."""
-    norms = [h.adjoint_norms for h in sweeps if h.adjoint_norms is not None]
+    norms = [h.adjoint_norms for h in hypergradients if h.adjoint_norms is not None]
     return Growth.of(norms) if norms else None

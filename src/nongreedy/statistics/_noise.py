@@ -21,23 +21,23 @@ def on_basis(hypergradient: Hypergradient, name: str, basis: Basis, steps: int) 
 
 
 def error_of_mean(
-    sweeps: Sequence[Hypergradient], name: str, basis: Basis, steps: int
+    hypergradients: Sequence[Hypergradient], name: str, basis: Basis, steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean over the seeds of a hypergradient, its standard error over them, and the greater of that
     and the error that the seeds state of themselves: each of the shape of the coefficients.
 
     One seed has no scatter; where it states no error either, that is zero.
     """
-    gradients = torch.stack([on_basis(h, name, basis, steps) for h in sweeps])
+    gradients = torch.stack([on_basis(h, name, basis, steps) for h in hypergradients])
     average, scatter = gradients.mean(0), torch.zeros_like(gradients[0])
-    if len(sweeps) > 1:
-        scatter = gradients.std(0) / len(sweeps) ** 0.5
-    known = [_own_variance(h, name, basis, steps) for h in sweeps]
-    variances = [variance for variance in known if variance is not None]
+    if len(hypergradients) > 1:
+        scatter = gradients.std(0) / len(hypergradients) ** 0.5
+    stated = (_own_variance(h, name, basis, steps) for h in hypergradients)
+    variances = [variance for variance in stated if variance is not None]
     if not variances:
         return average, scatter, scatter
-    stated = torch.stack(variances).sum(0).sqrt() / len(sweeps)
-    return average, scatter, torch.maximum(scatter, stated)
+    error = torch.stack(variances).sum(0).sqrt() / len(hypergradients)
+    return average, scatter, torch.maximum(scatter, error)
 
 
 def _own_variance(

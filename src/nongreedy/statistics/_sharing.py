@@ -110,9 +110,8 @@ def measured_error(g: Tensor, count: int) -> float:
     """MSE_W of `count` windows, estimated without bias from K seeds, shape (K, T): of small errors it may
     be negative."""
     seeds, steps = g.shape
-    index = (torch.arange(steps) * count) // steps
     others = (g.sum(0) - g) / (seeds - 1)
-    error = (_means(g, count)[:, index] - others).square().mean()
+    error = (_means(g, count)[:, _window_of(steps, count)] - others).square().mean()
     return float(error - g.var(0).mean() / (seeds - 1))
 
 
@@ -141,27 +140,18 @@ def _settle(g: Tensor, mse_1: float) -> tuple[float, float, float]:
     steps, count, widest = g.shape[1], 1, float(g.shape[1])
     best, correlation, drift = widest, 0.0, 0.0
     while True:
-        window, seen = steps / count, _at(g, mse_1, count)
-        if count > 1 and not seen.resolved:  # what was seen at twice the width stands
+        window, (common, change, resolved) = steps / count, _at(g, mse_1, count)
+        if count > 1 and not resolved:  # what windows of twice the width showed stands
             return max(best, 1.0), correlation, drift
-        correlation, drift = seen.correlation, seen.drift
+        correlation, drift = common, change
         best = widest if drift == 0 else (6 * (1 - correlation) * mse_1 / drift**2) ** (1 / 3)
         if best >= window or 2 * count > steps // 2:
             return min(max(best, 1.0), widest), correlation, drift
         count, widest = 2 * count, window
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """c and L at some width of windows, and whether L stands out of its noise."""
-
-    correlation: float
-    drift: float
-    resolved: bool
-
-
-def _at(g: Tensor, mse_1: float, count: int) -> _Seen:
-    """What windows of a number show."""
+def _at(g: Tensor, mse_1: float, count: int) -> tuple[float, float, bool]:
+    """c and L as `count` windows show them, and whether L stands out of its noise."""
     seeds, steps = g.shape
     inner = min(_PIECES, steps // count)
     window, piece = steps / count, steps / (count * inner)
@@ -172,27 +162,27 @@ def _at(g: Tensor, mse_1: float, count: int) -> _Seen:
         excess = window * of_window / mse_1 - 1 if mse_1 > 0 else 0.0
         correlation = min(max(excess / (window - 1), 0.0), 1.0) if window > 1 else 0.0
     else:
-        of_piece = mse_1 * float((1 / _lengths(steps, count * inner)).mean())
+        lengths = torch.bincount(_window_of(steps, count * inner)).double()
+        of_piece = mse_1 * float((1 / lengths).mean())
         of_window, correlation = of_piece / inner, 0.0
     if inner == 1:
-        return _Seen(correlation, 0.0, False)
+        return correlation, 0.0, False
     noise = (of_piece - of_window) / seeds
     bias = float((pieces.mean(0) - windows.mean(0)).square().mean()) - noise
     # The scatter of the mean square of normal numbers, less what is estimated for their noise.
     freedom = count * (inner - 1) * (1 - 1 / seeds if seeds > 1 else 1)
     error = noise * (2 / freedom) ** 0.5
     drift = (12 * max(bias, 0.0) / (window**2 - piece**2)) ** 0.5
-    return _Seen(correlation, drift, bias > _CLEAR * error)
+    return correlation, drift, bias > _CLEAR * error
 
 
 def _means(g: Tensor, count: int) -> Tensor:
-    """Means over `count` windows, as equal as whole steps allow, shape (K, count)."""
-    steps = g.shape[1]
-    index = (torch.arange(steps) * count) // steps
+    """Means over `count` windows, shape (K, count)."""
+    index = _window_of(g.shape[1], count)
     total = torch.zeros(len(g), count, dtype=g.dtype).index_add_(1, index, g)
-    return total / _lengths(steps, count)
+    return total / torch.bincount(index)
 
 
-def _lengths(steps: int, count: int) -> Tensor:
-    """Steps in each of `count` windows."""
-    return torch.bincount((torch.arange(steps) * count) // steps, minlength=count).double()
+def _window_of(steps: int, count: int) -> Tensor:
+    """The window that each step is in, of `count` that are as equal as whole steps allow."""
+    return torch.arange(steps) * count // steps

@@ -46,12 +46,14 @@ class Signal:
         return float(needed.quantile(share))
 
 
-def signal_of(sweeps: Sequence[Hypergradient], name: str, basis: Basis, steps: int) -> Signal:
+def signal_of(
+    hypergradients: Sequence[Hypergradient], name: str, basis: Basis, steps: int
+) -> Signal:
     """Compare the hypergradients of several seeds, each also with what it says of its own noise."""
-    mean, scatter, stated = error_of_mean(sweeps, name, basis, steps)
-    error = scatter if len(sweeps) > 1 else stated
-    noise = error * len(sweeps) ** 0.5
-    signs = torch.stack([on_basis(h, name, basis, steps) for h in sweeps]).sign()
+    mean, scatter, stated = error_of_mean(hypergradients, name, basis, steps)
+    error = scatter if len(hypergradients) > 1 else stated
+    noise = error * len(hypergradients) ** 0.5
+    signs = torch.stack([on_basis(h, name, basis, steps) for h in hypergradients]).sign()
     agreement = (signs == mean.sign()).double().mean(0)
     ratio = torch.where(mean == 0, 0.0, mean.abs() / noise)
     return Signal(mean, noise, ratio, agreement, error)

@@ -6,11 +6,6 @@ from ._report import Trust
 from ._smoothness import Smoothness
 from ._verdict import Verdict
 
-__all__ = [
-    "Smoothness",
-    "Trust",
-    "Verdict",
-    "trust",
-]
+__all__ = ["Smoothness", "Trust", "Verdict", "trust"]
 
 export(globals())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..engines import Engine, Hypergradient, Problem, Rollout
+from ..engines import Engine, Problem
 from ..errors import DivergedError, IrreversibleError, check_whole
 from ..optimizers import Optimizer
 from ..planning import settle
@@ -73,27 +73,22 @@ def trust(
     problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
     start = problem.at(schedule)
     objective = Objective(problem, settle(engine, problem, start, seed).engine, seed=seed)
-    found, failures = _differentiated(objective, start, seeds)
-    smooth = None
-    if smoothness is not None and found:
-        smooth = smoothness_of(objective, start, problem.learned, found, smoothness)
-    return Trust.of(
-        [h for _, h in found], start, problem.steps,
-        smoothness=smooth, failures=failures, cost=objective.cost,
-    )  # fmt: skip
-
-
-def _differentiated(
-    objective: Objective, schedule: Schedule, seeds: int
-) -> tuple[list[tuple[Rollout, Hypergradient]], list[str]]:
-    """Runs and their hypergradients, and what went wrong with the others."""
-    found, failures = [], []
-    for seed in objective.seeds(0, seeds):
+    rollouts, hypergradients, failures = [], [], []
+    for run_seed in objective.seeds(0, seeds):
         try:
-            rollout = objective.rollout(schedule, seed, keep=True)
-            found.append((rollout, objective.differentiate(rollout)))
+            rollout = objective.rollout(start, run_seed, keep=True)
+            hypergradients.append(objective.differentiate(rollout))
+            rollouts.append(rollout)
         except IrreversibleError:
             raise
         except DivergedError as error:
             failures.append(str(error))
-    return found, failures
+    smooth = None
+    if smoothness is not None and rollouts:
+        smooth = smoothness_of(
+            objective, start, problem.learned, rollouts, hypergradients, smoothness
+        )
+    return Trust.of(
+        hypergradients, start, problem.steps,
+        smoothness=smooth, failures=failures, cost=objective.cost,
+    )  # fmt: skip

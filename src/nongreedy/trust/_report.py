@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,20 @@ import torch
 
 from ..engines import Hypergradient
 from ..schedules import Curve, Schedule, TimeBasis
-from ..statistics import Sharing, growth_of, signal_of
-from ._measured import Measured
+from ..statistics import Growth, Sharing, Signal, growth_of, signal_of
 from ._smoothness import Smoothness
-from ._verdict import Verdict, advise, judge
+from ._table import sharing_line, signal_table
+from ._verdict import Verdict
 
-_ROWS = 12  # of one hyperparameter; further ones are left out of the table
+_CHAOTIC = 100.0  # growth of adjoints: 1 % of change in the weights would come out as large as they
+_SUSPECT = 10.0  # leaving a saddle does that, too; chaotic only where the step is also rough
+_ROUGH = 0.5  # metasmoothness: weights that make up a quarter of the movement turn back
+_FAILURES = 2  # that are quoted
+_COMMON = 0.5  # correlation: half of the noise is shared by all steps
 
 
 @dataclass(frozen=True)
-class Trust(Measured):
+class Trust:
     r"""Whether hypergradients of one schedule are worth following.
 
     Attributes:
@@ -49,6 +54,16 @@ class Trust(Measured):
         'trustworthy'
     """
 
+    steps: int
+    seeds: int
+    curves: Mapping[str, Curve]
+    signals: Mapping[str, Signal]
+    sharing: Mapping[str, Sharing]
+    growth: Growth | None = None
+    smoothness: Smoothness | None = None
+    failures: tuple[str, ...] = ()
+    cost: float = 0.0
+
     @classmethod
     def of(
         cls,
@@ -65,102 +80,122 @@ class Trust(Measured):
         Raises:
             ValueError: None of them and no failure; names or sizes that are not the schedule's.
         """
-        given = list(hypergradients)
-        if not given and not failures:
+        if not hypergradients and not failures:
             raise ValueError("`hypergradients` is empty. Give those of one seed at least.")
-        names = list(given[0].gradients) if given else []
-        curves = {name: _curve(name, schedule, given, steps) for name in names}
-        signals = {n: signal_of(given, n, curve.basis, steps) for n, curve in curves.items()}
+        names = hypergradients[0].gradients if hypergradients else ()
+        curves = {name: _curve(name, schedule, hypergradients, steps) for name in names}
+        signals = {n: signal_of(hypergradients, n, c.basis, steps) for n, c in curves.items()}
+        sharing = {
+            name: Sharing.of(torch.stack([h.per_step[name] for h in hypergradients]))
+            for name, curve in curves.items()
+            if isinstance(curve.basis, TimeBasis)
+            and all(name in h.per_step for h in hypergradients)
+        }
         return cls(
-            steps, len(given), curves, signals, dict(_shared(given, curves)), growth_of(given),
+            steps, len(hypergradients), curves, signals, sharing, growth_of(hypergradients),
             smoothness, tuple(failures), cost,
         )  # fmt: skip
 
     @property
     def verdict(self) -> Verdict:
-        """``trustworthy``, ``noisy`` or ``chaotic``; its value is a help text."""
-        return judge(self)
+        """``trustworthy``, ``noisy`` or ``chaotic``; its value is a help text.
+
+        Chaotic if a run or sweep diverged, or adjoints grew a hundredfold, or tenfold where the step
+        is rough, too; noisy if fewer than half of the coefficients, each hyperparameter counting the
+        same, are clear.
+        """
+        if self.failures or self._explosive:
+            return Verdict.chaotic
+        clear = [float(signal.clear.double().mean()) for signal in self.signals.values()]
+        return Verdict.trustworthy if sum(clear) >= len(clear) / 2 else Verdict.noisy
 
     @property
     def advice(self) -> list[str]:
-        """What to change, with the numbers at hand."""
-        return advise(self)
+        """What to change, with the numbers at hand; nothing where nothing is amiss."""
+        advice, verdict = [*self._calming()], self.verdict
+        if verdict is Verdict.noisy:
+            advice += self._quieting()
+        return advice if verdict is Verdict.chaotic else [*advice, *self._widening()]
 
     def __str__(self) -> str:
-        verdict = [f"{self.verdict.name}: {self.verdict.value}"]
-        advice = [f"  {line}" for line in self.advice]
-        return "\n".join([*verdict, *advice, "", *_table(self), *_lines(self)])
+        lines = [f"{self.verdict.name}: {self.verdict.value}"]
+        lines += [*(f"  {line}" for line in self.advice), ""]
+        lines += signal_table(self.signals, self.curves, self.growth)
+        lines += itertools.starmap(sharing_line, self.sharing.items())
+        if (growth := self.growth) is not None:
+            lines.append(
+                f"adjoints: grow {growth.overall:.3g} times, {growth.worst:.3g} in the worst seed"
+            )
+        if (smooth := self.smoothness) is not None:
+            lines.append(
+                f"{smooth.step:g} outer steps downhill: metasmoothness {smooth.metasmoothness:.2f}, "
+                f"the loss changes {smooth.linearity:.2f} times as predicted"
+            )
+        seeds = f"{self.seeds} seed{'s' if self.seeds != 1 else ''}"
+        return "\n".join([*lines, f"{seeds}, {self.steps} steps"])
+
+    @property
+    def _rough(self) -> bool:
+        return self.smoothness is not None and self.smoothness.metasmoothness < _ROUGH
+
+    @property
+    def _explosive(self) -> bool:
+        limit = _SUSPECT if self._rough else _CHAOTIC
+        return self.growth is not None and self.growth.overall > limit
+
+    def _calming(self) -> Iterator[str]:
+        quoted = list(dict.fromkeys(self.failures))[:_FAILURES]
+        yield from quoted
+        if len(self.failures) > len(quoted):
+            every = len(self.failures) + self.seeds
+            yield f"and so on: {len(self.failures)} of {every} seeds diverged."
+        if self._explosive and self.growth is not None:
+            rate = math.expm1(self.growth.rate)
+            yield (
+                f"adjoints grow {self.growth.overall:.1e} times, by {rate:.1%} per step: lower the "
+                "learning rate."
+            )
+        if self._rough and (smooth := self.smoothness) is not None:
+            yield (
+                f"{smooth.step:g} outer steps on, the weights do not move on as they began (metasmoothness "
+                f"{smooth.metasmoothness:.2f}): take shorter outer steps, or lower the learning rate."
+            )
+
+    def _quieting(self) -> Iterator[str]:
+        for name, signal in self.signals.items():
+            needed = signal.seeds_for()
+            if float(signal.clear.double().mean()) < 0.5 and self.seeds < needed:
+                many = (
+                    f"about {math.ceil(needed)} seeds" if needed < 1000 else "more than 1000 seeds"
+                )
+                yield f"{name}: at this noise, {many} would make half of its values stand out."
+
+    def _widening(self) -> Iterator[str]:
+        """Wider windows, or what wider windows cannot mend."""
+        for name, sharing in self.sharing.items():
+            size = len(self.signals[name].mean)
+            if sharing.windows < size:
+                yield (
+                    f"{name}: its {size} windows are narrower than {sharing.best:.0f} steps; with "
+                    f"{sharing.windows}, per-step hypergradients would have the least error."
+                )
+            if sharing.correlation > _COMMON:
+                yield (
+                    f"{name}: {sharing.correlation:.0%} of the noise is common to all steps, which no "
+                    "sharing averages away: more seeds, or a larger validation set."
+                )
 
 
-def _curve(name: str, schedule: Schedule, given: Sequence[Hypergradient], steps: int) -> Curve:
+def _curve(
+    name: str, schedule: Schedule, hypergradients: Sequence[Hypergradient], steps: int
+) -> Curve:
     if name not in schedule.curves:
         raise ValueError(f"The hypergradients are of {name!r}, which the schedule does not have.")
     curve = schedule.curves[name]
-    sizes = {len(h.gradients[name]) for h in given}
+    sizes = {len(h.gradients[name]) for h in hypergradients}
     if sizes != {curve.basis.size(steps)}:
         raise ValueError(
             f"The hypergradients of {name!r} have {sorted(sizes)} entries, but the schedule has "
             f"{curve.basis.size(steps)} coefficients of it at {steps} steps."
         )
     return curve
-
-
-def _shared(
-    given: Sequence[Hypergradient], curves: Mapping[str, Curve]
-) -> Iterator[tuple[str, Sharing]]:
-    for name, curve in curves.items():
-        if isinstance(curve.basis, TimeBasis) and all(name in h.per_step for h in given):
-            yield name, Sharing.of(torch.stack([h.per_step[name] for h in given]))
-
-
-_HEAD = ("coefficient", "hypergradient", "noise", "signal/noise", "signs agree", "adjoints grow")
-
-
-def _table(trust: Measured) -> Iterator[str]:
-    if not trust.signals:
-        return
-    widths = [max(len(word), 12) for word in _HEAD]
-    widths[0] = max(widths[0], *(len(name) + 8 for name in trust.signals))
-    yield _row(_HEAD, widths)
-    for name, signal in trust.signals.items():
-        grown = trust.growth.over(trust.curves[name].basis) if trust.growth else None
-        size = len(signal.mean)
-        for j in range(min(size, _ROWS)):
-            cells = (signal.mean[j], signal.noise[j], signal.ratio[j])
-            growth = "" if grown is None else _short(float(grown[j]))
-            agreed = f"{float(signal.agreement[j]):.0%}"
-            label = name if size == 1 else f"{name} {j + 1}/{size}"
-            yield _row((label, *(_short(float(c)) for c in cells), agreed, growth), widths)
-        if size > _ROWS:
-            clear = int(signal.clear.sum())
-            yield f"{name}: {size - _ROWS} more; {clear} of {size} stand out of their noise"
-
-
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = zip(cells, widths, strict=True)
-    return "  ".join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)]).rstrip()
-
-
-def _lines(trust: Measured) -> Iterator[str]:
-    for name, sharing in trust.sharing.items():
-        neighbors = sharing.neighbor_correlation
-        known = "" if math.isnan(neighbors) else f", of neighbours {neighbors:.2f}"
-        yield (
-            f"{name}: MSE_1 {sharing.mse_1:.3g}, drift {sharing.drift:.2g} per step, correlation "
-            f"{sharing.correlation:.2f}{known}: W* = {sharing.width:.0f} steps, "
-            f"measured {sharing.best:.0f}, {sharing.windows} window{'s' if sharing.windows > 1 else ''}"
-        )
-    if trust.growth is not None:
-        grown = trust.growth
-        yield f"adjoints: grow {_short(grown.overall)} times, {_short(grown.worst)} in the worst seed"
-    if trust.smoothness is not None:
-        smooth = trust.smoothness
-        yield (
-            f"{smooth.step:g} outer steps downhill: metasmoothness {smooth.metasmoothness:.2f}, "
-            f"the loss changes {smooth.linearity:.2f} times as predicted"
-        )
-    yield f"{trust.seeds} seed{'s' if trust.seeds != 1 else ''}, {trust.steps} steps"
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}"

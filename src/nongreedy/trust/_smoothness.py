@@ -16,7 +16,6 @@ from ..schedules import Hyperparameter, Schedule
 from ..schedules._schedule import moved
 from ..search import Objective
 
-Direction = Mapping[str, Tensor]
 Hyperparameters = Mapping[str, Hyperparameter]
 
 
@@ -55,64 +54,55 @@ def smoothness_of(
     objective: Objective,
     schedule: Schedule,
     hyperparameters: Hyperparameters,
-    found: Sequence[tuple[Rollout, Hypergradient]],
+    rollouts: Sequence[Rollout],
+    hypergradients: Sequence[Hypergradient],
     step: float,
 ) -> Smoothness | None:
     """Two plain runs more for each seed; None where the hypergradient is zero."""
-    direction = _downhill(schedule, hyperparameters, [h for _, h in found])
+    direction = _downhill(schedule, hyperparameters, hypergradients)
     if direction is None:
         return None
     points = [moved(schedule, hyperparameters, direction, length * step) for length in (1, 2)]
-    seeds = [_of_seed(objective, points, rollout) for rollout, _ in found]
-    went = [
-        (seed[1], _predicted(hypergradient, schedule, points[0], hyperparameters))
-        for seed, (_, hypergradient) in zip(seeds, found, strict=True)
-        if seed is not None
-    ]
-    smooth = statistics.fmean(0.0 if seed is None else seed[0] for seed in seeds)
-    predicted = sum(p for _, p in went)
-    linear = sum(c for c, _ in went) / predicted if predicted else math.nan
-    return Smoothness(smooth, linear, step)
+    agreements, changes, predictions = [], [], []
+    for rollout, hypergradient in zip(rollouts, hypergradients, strict=True):
+        try:
+            first, second = (objective.rollout(point, rollout.run.seed) for point in points)
+        except DivergedError:
+            agreements.append(0.0)
+            continue
+        agreements.append(_agreement(rollout, first, second))
+        changes.append(first.outcome.loss - rollout.outcome.loss)
+        predictions.append(_predicted(hypergradient, schedule, points[0], hyperparameters))
+    predicted = sum(predictions)
+    linearity = sum(changes) / predicted if predicted else math.nan
+    return Smoothness(statistics.fmean(agreements), linearity, step)
 
 
 def _downhill(
-    schedule: Schedule, hyperparameters: Hyperparameters, found: Sequence[Hypergradient]
-) -> Direction | None:
-    slopes = {
-        name: hyper.outer_step
-        * hyper.gradient_in_coordinate(
-            schedule[name], torch.stack([h.gradients[name] for h in found]).mean(0)
-        )
-        for name, hyper in hyperparameters.items()
-    }
+    schedule: Schedule, hyperparameters: Hyperparameters, hypergradients: Sequence[Hypergradient]
+) -> dict[str, Tensor] | None:
+    slopes = {}
+    for name, hyper in hyperparameters.items():
+        mean = torch.stack([h.gradients[name] for h in hypergradients]).mean(0)
+        slopes[name] = hyper.outer_step * hyper.gradient_in_coordinate(schedule[name], mean)
     largest = max(float(slope.abs().max()) for slope in slopes.values())
-    if largest == 0:
-        return None
-    return {name: -slope / largest for name, slope in slopes.items()}
+    return {n: -slope / largest for n, slope in slopes.items()} if largest else None
 
 
-def _of_seed(
-    objective: Objective, points: Sequence[Schedule], base: Rollout
-) -> tuple[float, float] | None:
-    """(agreement of the two changes, change of the loss by the first); None where a run diverges."""
-    try:
-        first, second = (objective.rollout(point, base.run.seed) for point in points)
-    except DivergedError:
-        return None
-    begun = first.last[0] - base.last[0]
-    went_on = second.last[0] - first.last[0]
+def _agreement(base: Rollout, first: Rollout, second: Rollout) -> float:
+    """Of two changes of the weights, one after the other."""
+    begun, went_on = first.last[0] - base.last[0], second.last[0] - first.last[0]
     total = float(begun.abs().sum(dtype=torch.float64))
-    same = float((begun * went_on.sign()).sum(dtype=torch.float64))
-    return same / total if total else 1.0, first.outcome.loss - base.outcome.loss
+    return float((begun * went_on.sign()).sum(dtype=torch.float64)) / total if total else 1.0
 
 
 def _predicted(
-    found: Hypergradient, start: Schedule, end: Schedule, hyperparameters: Hyperparameters
+    hypergradient: Hypergradient, start: Schedule, end: Schedule, hyperparameters: Hyperparameters
 ) -> float:
     """The change of the loss between two schedules, as far as one is bounded, to first order."""
     total = 0.0
     for name, hyper in hyperparameters.items():
-        slope = hyper.gradient_in_coordinate(start[name], found.gradients[name])
+        slope = hyper.gradient_in_coordinate(start[name], hypergradient.gradients[name])
         change = hyper.to_coordinate(end[name]) - hyper.to_coordinate(start[name])
         total += float((slope * change).sum())
     return total
