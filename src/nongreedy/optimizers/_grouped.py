@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ..errors import nearest_name
 from ..schedules import Basis, Default, Hyperparameter
-from ._adaptive import Values
-from ._optimizer import Layout, Optimizer, checked_setting
+from ._optimizer import Layout, Optimizer, Values, checked_setting
 
 VECTORS = "vectors"
 Settings = Mapping[str, Basis | float]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..errors import check_whole
 from ..schedules import Basis, Default, Windows
-from ._adaptive import BETA1, DECAY, EPSILON, Values, safe_sqrt
-from ._optimizer import Layout, Optimizer
+from ._adaptive import BETA1, DECAY, EPSILON, safe_sqrt
+from ._optimizer import Layout, Optimizer, Values
 from ._plain import PlainOptimizer
 
 # Quintic iteration of the published implementation: steep at zero, values end near one.
