@@ -83,13 +83,6 @@ class Curve(Value):
         return f"{len(values)} values from {low} to {high}, mean {mean}"
 
 
-def values_over(curves: Mapping[str, Curve], total_steps: int) -> dict[str, Tensor]:
-    """Every curve's value at every step of a run: name -> shape (total_steps, ...), float64."""
-    if total_steps < 1:
-        raise ValueError(f"`total_steps` must be at least 1, but got {total_steps}.")
-    return {name: curve.values(total_steps) for name, curve in curves.items()}
-
-
 def as_row(like: Curve, values: Sequence[float], edges: Sequence[float] | None) -> Curve:
     """A curve of a history row, whose basis may be coarser than that of the curve it grew into.
 

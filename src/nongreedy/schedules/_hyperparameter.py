@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -93,6 +92,11 @@ class Hyperparameter(Value):
     def gradient_in_coordinate(self, values: Tensor, gradient: Tensor) -> Tensor:
         """The chain rule: derivative with respect to the coordinate, at `values`."""
         return gradient * TRANSFORMS[self.transform].slope(values)
+
+    def blocked(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """Where values rest on a bound that a step against the gradient would leave."""
+        low, high = self.bounds
+        return ((values <= low) & (gradient > 0)) | ((values >= high) & (gradient < 0))
 
     def clip(self, values: Tensor) -> Tensor:
         """The nearest values within the bounds."""
@@ -207,10 +211,7 @@ def resolve_all(
 ) -> dict[str, Hyperparameter]:
     """Settle a table of hyperparameters; `overrides` (an outer rule's) go before `defaults`."""
     table = {**defaults, **{k: v for k, v in (overrides or {}).items() if k in defaults}}
-    return {
-        name: resolve(name, cast("Basis | float", value), table[name], steps)
-        for name, value in given.items()
-    }
+    return {name: resolve(name, value, table[name], steps) for name, value in given.items()}
 
 
 def learned(hyperparameters: Mapping[str, Hyperparameter]) -> dict[str, Hyperparameter]:

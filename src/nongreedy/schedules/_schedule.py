@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import ScheduleFileError
 from ._basis import Constant
-from ._curve import Curve, read_curve, values_over
+from ._curve import Curve, read_curve
 from ._files import replace_file
 from ._hyperparameter import Hyperparameter
 from ._scheduler import ScheduleLR, Setting
@@ -94,25 +94,23 @@ class Schedule(Value):
 
     def values(self, total_steps: int) -> dict[str, Tensor]:
         """Every value at every step: name -> shape (total_steps, ...), float64."""
-        return values_over(self.curves, total_steps)
+        if total_steps < 1:
+            raise ValueError(f"`total_steps` must be at least 1, but got {total_steps}.")
+        return {name: curve.values(total_steps) for name, curve in self.curves.items()}
 
     def tensors(
         self, total_steps: int, device: torch.device, dtype: torch.dtype
     ) -> dict[str, Tensor]:
         """The same on a device; a variable, equal at every step, is not copied for each."""
-        found = {}
-        for name, value in self.values(total_steps).items():
-            once = value[:1] if value.dim() > 1 else value
-            found[name] = once.to(device, dtype).expand(value.shape)
-        return found
+        return {
+            name: (value[:1] if value.dim() > 1 else value).to(device, dtype).expand(value.shape)
+            for name, value in self.values(total_steps).items()
+        }
 
     def describe(self) -> str:
         """One line per hyperparameter, for people."""
-        rows = [
-            f"{name:<14} {curve.basis.kind:<9} {curve.describe()}"
-            for name, curve in self.curves.items()
-        ]
-        return "\n".join(rows)
+        curves = self.curves.items()
+        return "\n".join(f"{n:<14} {c.basis.kind:<9} {c.describe()}" for n, c in curves)
 
     def attach(
         self,
@@ -153,12 +151,8 @@ class Schedule(Value):
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary: format, version, curves, settings."""
         curves = {name: curve.to_json() for name, curve in self.curves.items()}
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "hyperparameters": curves,
-            "settings": dict(self.settings),
-        }
+        content = {"hyperparameters": curves, "settings": dict(self.settings)}
+        return {"format": FORMAT, "version": VERSION, **content}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the schedule as JSON, all or nothing: a reader never sees half a file."""
@@ -195,9 +189,9 @@ class Schedule(Value):
     def from_json(cls, content: Any, source: str = "the content") -> Schedule:
         """The inverse of :meth:`to_json`, every field checked."""
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            found = content.get("format") if isinstance(content, dict) else type(content).__name__
+            named = content.get("format") if isinstance(content, dict) else type(content).__name__
             raise ScheduleFileError(
-                f"{source!r} is not a schedule: its format is {found!r}, expected {FORMAT!r}."
+                f"{source!r} is not a schedule: its format is {named!r}, expected {FORMAT!r}."
             )
         if content.get("version") != VERSION:
             raise ScheduleFileError(

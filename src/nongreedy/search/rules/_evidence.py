@@ -49,11 +49,8 @@ class Evidence:
             for name, z in self.score.items()
         }
         for name, hyper in hyperparameters.items():
-            value, trust = schedule[name], trusted[name]
-            blocked = ((value <= hyper.bounds[0]) & (trust > 0)) | (
-                (value >= hyper.bounds[1]) & (trust < 0)
-            )
-            trusted[name] = torch.where(blocked, 0.0, trust)
+            trust = trusted[name]
+            trusted[name] = torch.where(hyper.blocked(schedule[name], trust), 0.0, trust)
         weighty = {name: (trust * self.mean[name]).abs() for name, trust in trusted.items()}
         largest = max(float(w.max()) for w in weighty.values())
         if largest == 0:

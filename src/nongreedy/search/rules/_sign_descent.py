@@ -16,6 +16,7 @@ from ...errors import DivergedError
 from ...schedules import Default, Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
 from .. import Objective, Status
+from .._result import mean_accuracy
 from ._rule import OuterRule, OuterState, StepOutcome, sign_text
 from ._rungs import automatic
 
@@ -121,9 +122,8 @@ class SignDescent(OuterRule[SignState]):
             outcome = StepOutcome(state.schedule, math.inf, None, {}, False, f"rejected: {error}")
             return self.reject(state), outcome
         signs = {n: sign_text(g) for n, g in gradients.items()}
-        known = [a for a in accuracies if a is not None]
-        accuracy = statistics.fmean(known) if known else None
-        outcome = StepOutcome(state.schedule, statistics.fmean(losses), accuracy, signs, True)
+        loss, accuracy = statistics.fmean(losses), mean_accuracy(accuracies)
+        outcome = StepOutcome(state.schedule, loss, accuracy, signs, True)
         return self.update(state, gradients), outcome
 
     def close(self, state: SignState, objective: Objective) -> None:
@@ -134,11 +134,11 @@ class SignDescent(OuterRule[SignState]):
     def _differentiate(
         self, state: SignState, objective: Objective
     ) -> tuple[list[float], list[float | None], dict[str, Tensor]]:
-        sweeps = []
-        for seed in objective.seeds(state.index, self.seeds):
-            sweeps.append(
-                objective.differentiate(objective.rollout(state.schedule, seed, keep=True))
-            )
+        seeds = objective.seeds(state.index, self.seeds)
+        sweeps = [
+            objective.differentiate(objective.rollout(state.schedule, seed, keep=True))
+            for seed in seeds
+        ]
         gradients = {
             n: torch.stack([h.gradients[n] for h in sweeps]).mean(0) for n in state.hyperparameters
         }
@@ -190,13 +190,9 @@ class SignDescent(OuterRule[SignState]):
         """Whether every value has settled or rests on a bound that it is pushed against."""
         for name, hyper in state.hyperparameters.items():
             value = state.schedule[name]
-            position = hyper.to_coordinate(value)
-            scale = position.abs().clamp(min=hyper.outer_step)
+            scale = hyper.to_coordinate(value).abs().clamp(min=hyper.outer_step)
             small = state.steps[name] <= self.tolerance * scale
-            sign = state.signs[name]
-            resting = ((value <= hyper.bounds[0]) & (sign > 0)) | (
-                (value >= hyper.bounds[1]) & (sign < 0)
-            )
+            resting = hyper.blocked(value, state.signs[name])
             if not bool((state.seen[name] & (small | resting)).all()):
                 return False
         return True
