@@ -114,8 +114,7 @@ def read_curve(name: str, row: Any, source: str) -> Curve:
         isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= _LARGEST
         for v in numbers
     )
-    known = kind in _KINDS
-    if not known or not valid or not numbers or (kind == "constant" and len(numbers) != 1):
+    if kind not in _KINDS or not valid or not numbers or (kind == "constant" and len(numbers) != 1):
         raise ScheduleFileError(
             f"{source!r}: {name} has basis {kind!r} and coefficients {numbers!r}; expected one of "
             f"{_KINDS} and a list of finite numbers."

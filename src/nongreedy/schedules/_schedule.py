@@ -50,17 +50,17 @@ class Schedule(Value):
     @classmethod
     def of(cls, **values: float | list[float]) -> Schedule:
         """Windows from plain numbers or lists of numbers."""
-        tensors = {
-            n: torch.as_tensor(v, dtype=torch.float64).reshape(-1) for n, v in values.items()
-        }
-        return cls({n: Curve(Windows(len(v)), v) for n, v in tensors.items()})
+        curves = {}
+        for name, value in values.items():
+            row = torch.as_tensor(value, dtype=torch.float64).reshape(-1)
+            curves[name] = Curve(Windows(len(row)), row)
+        return cls(curves)
 
     @classmethod
     def initial(cls, hyperparameters: Mapping[str, Hyperparameter]) -> Schedule:
         """Where the search begins."""
-        return cls(
-            {n: Curve(h.basis, h.initial.clone(), h.owner) for n, h in hyperparameters.items()}
-        )
+        rows = hyperparameters.items()
+        return cls({name: Curve(h.basis, h.initial.clone(), h.owner) for name, h in rows})
 
     def __getitem__(self, name: str) -> Tensor:
         """Coefficients of one hyperparameter."""
@@ -70,15 +70,11 @@ class Schedule(Value):
     def identity(self) -> tuple[tuple[object, ...], ...]:
         """Bases and every bit of the coefficients: equal for schedules that give equal runs, and of
         the same `repr` in every process."""
-        return tuple(
-            (
-                name,
-                curve.basis.kind,
-                json.dumps(identity(curve.basis.shape_settings())),
-                curve.coefficients.numpy().tobytes(),
-            )
-            for name, curve in sorted(self.curves.items())
-        )
+        rows = []
+        for name, curve in sorted(self.curves.items()):
+            settings = json.dumps(identity(curve.basis.shape_settings()))
+            rows.append((name, curve.basis.kind, settings, curve.coefficients.numpy().tobytes()))
+        return tuple(rows)
 
     def with_coefficients(self, changed: Mapping[str, Tensor]) -> Schedule:
         """The same bases with other coefficients for some names."""
@@ -217,11 +213,10 @@ def cosine_schedule(
     """
     time = torch.arange(points, dtype=torch.float64) / points
     rate = peak * (1 + torch.cos(math.pi * time)) / 2
-    fixed = {"momentum": momentum, "weight_decay": weight_decay}
-    curves = {
-        n: Curve(Constant(), torch.tensor([v], dtype=torch.float64)) for n, v in fixed.items()
-    }
-    return Schedule({"learning_rate": Curve(Windows(points), rate), **curves})
+    curves = {"learning_rate": Curve(Windows(points), rate)}
+    for name, value in (("momentum", momentum), ("weight_decay", weight_decay)):
+        curves[name] = Curve(Constant(), torch.tensor([value], dtype=torch.float64))
+    return Schedule(curves)
 
 
 def moved(

@@ -126,9 +126,9 @@ class ScheduleLR(LRScheduler):
         (base, pattern), own = _base(name), group.get("group", "")
         if pattern != own and (pattern or f"{base}[{own}]" in names):
             return None
-        given = self.settings.get(base)
-        known = (*_KNOWN.get(base, ()), base) if given is None else (given,)
-        return next((setting for setting in known if _has(group, setting)), None)
+        setting = self.settings.get(base)
+        choices = (*_KNOWN.get(base, ()), base) if setting is None else (setting,)
+        return next((setting for setting in choices if _has(group, setting)), None)
 
     def get_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Learning rate of each group at the current step; sets the other values as it goes."""

@@ -131,8 +131,10 @@ class Objective:
 
         def sweep() -> Hypergradient:
             complete = rollout.final is not None or not engine.needs_states
-            kept = rollout if complete else self._repeated(engine, rollout)
-            return engine.differentiate(kept, self.learn, self._progress("hypergradient", request))
+            states = rollout if complete else self._repeated(engine, rollout)
+            return engine.differentiate(
+                states, self.learn, self._progress("hypergradient", request)
+            )
 
         try:
             hypergradient = self._answered(request, Hypergradient, sweep)
@@ -168,12 +170,12 @@ class Objective:
             )
         return again
 
-    def settle(self, taken: StepOutcome) -> OuterStep:
+    def settle(self, outcome: StepOutcome) -> OuterStep:
         """The row of an outer step that is finished, remembered."""
         seconds, self._clock = time.perf_counter() - self._clock, time.perf_counter()
-        row = taken.row(self._rows, seconds, self.cost, self.learn)
+        row = outcome.row(self._rows, seconds, self.cost, self.learn)
         self._rows += 1
-        return self.memory.settle(row, taken.schedule)
+        return self.memory.settle(row, outcome.schedule)
 
     def result(
         self, best: Evaluated, status: Status, history: list[OuterStep], settings: Mapping[str, Any]

@@ -26,12 +26,12 @@ Table = Mapping[str, Tensor]
 @final
 @dataclass(frozen=True)
 class SignState(OuterState):
-    """Values, step sizes and signs, each by name in the shape of the coefficients."""
+    """Step sizes, signs and whether there was one yet, by name in the shape of the coefficients."""
 
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
     steps: Table = field(default_factory=dict)
     signs: Table = field(default_factory=dict)
-    seen: Table = field(default_factory=dict)
+    signed: Table = field(default_factory=dict)
     accepted: Schedule | None = None
     rejections: int = 0
 
@@ -109,7 +109,7 @@ class SignDescent(OuterRule[SignState]):
             hyperparameters=moving,
             steps={n: torch.full_like(h.initial, h.outer_step) for n, h in moving.items()},
             signs=zeros,
-            seen={n: z.bool() for n, z in zeros.items()},
+            signed={n: z.bool() for n, z in zeros.items()},
         )
 
     def step(self, state: SignState, objective: Objective) -> tuple[SignState, StepOutcome]:
@@ -149,23 +149,18 @@ class SignDescent(OuterRule[SignState]):
 
     def update(self, state: SignState, gradients: Mapping[str, Tensor]) -> SignState:
         """One accepted step; pure."""
-        steps, signs, seen, values = {}, {}, {}, {}
+        steps, signs, signed, values = {}, {}, {}, {}
         for name, hyper in state.hyperparameters.items():
             sign = torch.sign(gradients[name])
             flipped = sign * state.signs[name] == -1
             steps[name] = torch.where(flipped, state.steps[name] / 2, state.steps[name])
-            signs[name], seen[name] = sign, state.seen[name] | (sign != 0)
+            signs[name], signed[name] = sign, state.signed[name] | (sign != 0)
             values[name] = _move(hyper, state.schedule[name], sign, steps[name])
         moved = replace(
-            state,
-            schedule=state.schedule.with_coefficients(values),
-            accepted=state.schedule,
-            steps=steps,
-            signs=signs,
-            seen=seen,
-            index=state.index + 1,
-            rejections=0,
-        )
+            state, schedule=state.schedule.with_coefficients(values), accepted=state.schedule,
+            steps=steps, signs=signs, signed=signed,
+            index=state.index + 1, rejections=0,
+        )  # fmt: skip
         return replace(moved, status=Status.converged if self.converged(moved) else None)
 
     def reject(self, state: SignState) -> SignState:
@@ -178,13 +173,10 @@ class SignDescent(OuterRule[SignState]):
             values[name] = _move(hyper, state.accepted[name], state.signs[name], steps[name])
         count = state.rejections + 1
         return replace(
-            state,
-            schedule=state.schedule.with_coefficients(values),
-            steps=steps,
-            index=state.index + 1,
-            rejections=count,
+            state, schedule=state.schedule.with_coefficients(values), steps=steps,
+            index=state.index + 1, rejections=count,
             status=Status.rejected if count >= self.rejections else None,
-        )
+        )  # fmt: skip
 
     def converged(self, state: SignState) -> bool:
         """Whether every value has settled or rests on a bound that it is pushed against."""
@@ -193,7 +185,7 @@ class SignDescent(OuterRule[SignState]):
             scale = hyper.to_coordinate(value).abs().clamp(min=hyper.outer_step)
             small = state.steps[name] <= self.tolerance * scale
             resting = hyper.blocked(value, state.signs[name])
-            if not bool((state.seen[name] & (small | resting)).all()):
+            if not bool((state.signed[name] & (small | resting)).all()):
                 return False
         return True
 
