@@ -102,38 +102,33 @@ def tune(
         task, optimizer, epochs=epochs, steps=steps, dtype=dtype, defaults=rule.defaults
     )
     purse, history = Budget(budget, rule.final), list[OuterStep]()
-    asked = settings_of(problem, engine, rule, outer_steps, seed, budget)
-    with remembering(study, asked, problem) as memory, Callbacks(callbacks) as watching:
-        chosen = settled(engine, problem, seed, memory)
-        watching.on_engine(chosen.engine, chosen.reason)
+    settings = settings_of(problem, engine, rule, outer_steps, seed, budget)
+    with remembering(study, settings, problem) as memory, Callbacks(callbacks) as callback:
+        choice = settled(engine, problem, seed, memory)
+        callback.on_engine(choice.engine, choice.reason)
         objective = Objective(
-            problem, chosen.engine, seed=seed, budget=purse, callback=watching, memory=memory
+            problem, choice.engine, seed=seed, budget=purse, callback=callback, memory=memory
         )
         state = rule.init(problem.hyperparameters, problem.steps)
         try:
             while rule.done(state) is None and len(history) < outer_steps:
                 state, outcome = rule.step(state, objective)
                 history.append(objective.settle(outcome))
-                watching.on_outer_step(history[-1])
+                callback.on_outer_step(history[-1])
             rule.close(state, objective)
             status = rule.done(state) or Status.completed
         except (BudgetSpentError, DivergedError, KeyboardInterrupt) as end:
             status = _ended(end, objective, history)
         best, status = select(rule, objective, status)
         memory.finish(best.schedule, best.loss, status, objective.cost)
-    return objective.result(best, status, history, {**asked, "engine": identity(chosen.engine)})
+    return objective.result(best, status, history, {**settings, "engine": identity(choice.engine)})
 
 
 def _ended(end: BaseException, objective: Objective, history: list[OuterStep]) -> Status:
     """Why the search is over, where something that was done stands; else `end` goes on."""
-    if isinstance(end, DivergedError):
-        status, stands = Status.rejected, bool(history)
-    else:
-        spent = isinstance(end, BudgetSpentError)
-        status, stands = (
-            Status.budget_spent if spent else Status.interrupted,
-            bool(objective.evaluated),
-        )
-    if not stands:
+    diverged = isinstance(end, DivergedError)
+    if not (history if diverged else objective.evaluated):
         raise end
-    return status
+    if diverged:
+        return Status.rejected
+    return Status.budget_spent if isinstance(end, BudgetSpentError) else Status.interrupted

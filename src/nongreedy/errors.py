@@ -129,8 +129,8 @@ def check_whole(name: str, value: object, least: int = 1, advice: str = "", also
 
 def check_number(name: str, value: Any, advice: str = "", zero: bool = False) -> None:
     """Raise ValueError unless this is a positive finite number, or zero where that is allowed."""
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    valid = known and math.isfinite(value) and (value > 0 or (zero and value == 0))
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    valid = number and math.isfinite(value) and (value > 0 or (zero and value == 0))
     if not valid:
         kind = "zero or a positive finite number" if zero else "a positive finite number"
         raise ValueError(f"`{name}` must be {kind}, but got {value!r}.{advice}")

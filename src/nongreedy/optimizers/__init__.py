@@ -11,21 +11,8 @@ from ._plain import PlainOptimizer
 from ._sgd import SGD
 
 __all__ = [
-    "SGD",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Grouped",
-    "Layout",
-    "Lion",
-    "Muon",
-    "NAdam",
-    "Optimizer",
-    "PlainOptimizer",
-    "RMSprop",
-    "TorchLion",
-    "TorchMuon",
-    "safe_sqrt",
-]
+    "SGD", "Adagrad", "Adam", "AdamW", "Grouped", "Layout", "Lion", "Muon", "NAdam",
+    "Optimizer", "PlainOptimizer", "RMSprop", "TorchLion", "TorchMuon", "safe_sqrt",
+]  # fmt: skip
 
 export(globals())

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from ..schedules import Basis, Default, Windows
-from ._optimizer import Optimizer
+from ._optimizer import Optimizer, Values
 
-Values = Mapping[str, Tensor]
 RATE = Default(1e-3, (1e-8, 10.0), "log", 1.0)
 DECAY = Default(1e-4, (1e-8, 1.0), "log", 1.0)
 BETA1 = Default(0.9, (0.0, 0.999), "log1m", 0.5)

@@ -12,12 +12,10 @@ from torch import Tensor
 
 from ..errors import nearest_name
 from ..schedules import Basis, Default, Hyperparameter
-from ._adaptive import Values
-from ._optimizer import Layout, Optimizer, checked_setting
+from ._optimizer import Layout, Optimizer, Values, checked_setting
 
 VECTORS = "vectors"
 Settings = Mapping[str, Basis | float]
-_BOUND = "bound_to has not been called: a Grouped optimizer works in a Run only."
 
 
 @final
@@ -86,12 +84,12 @@ class Grouped(Optimizer):
 
     def given(self) -> Mapping[str, Basis | float]:
         """The base's settings, then those of the groups."""
-        own = {
+        in_groups = {
             _named(name, pattern): checked_setting(_named(name, pattern), value)
             for pattern, settings in self.groups.items()
             for name, value in settings.items()
         }
-        return {**self.base.given(), **own}
+        return {**self.base.given(), **in_groups}
 
     def hyperparameters(
         self, steps: int | None = None, overrides: Mapping[str, Default] | None = None
@@ -142,12 +140,12 @@ class Grouped(Optimizer):
 
     def _spread(self, values: Values) -> dict[str, Tensor]:
         """Values of the base's settings, shape (P,) where a group has its own, else ()."""
-        assert self.index is not None, _BOUND
+        assert self.index is not None, "Not bound to a layout: a Grouped optimizer works in a Run."
         spread = dict(values)
         for name in self.base.learnable:
-            own = [_named(name, pattern) for pattern in self.groups]
-            if any(each in values for each in own):
-                rows = [values[name], *(values.get(each, values[name]) for each in own)]
+            in_groups = [_named(name, pattern) for pattern in self.groups]
+            if not values.keys().isdisjoint(in_groups):
+                rows = [values[name], *(values.get(entry, values[name]) for entry in in_groups)]
                 spread[name] = torch.stack(rows)[self.index]
         return spread
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..schedules import Basis, Default, Windows
-from ._adaptive import BETA1, DECAY, Values
-from ._optimizer import Optimizer
+from ._adaptive import BETA1, DECAY
+from ._optimizer import Optimizer, Values
 from ._plain import PlainOptimizer
 
 

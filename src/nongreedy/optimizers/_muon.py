@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..errors import check_whole
 from ..schedules import Basis, Default, Windows
-from ._adaptive import BETA1, DECAY, EPSILON, Values, safe_sqrt
-from ._optimizer import Layout, Optimizer
+from ._adaptive import BETA1, DECAY, EPSILON, safe_sqrt
+from ._optimizer import Layout, Optimizer, Values
 from ._plain import PlainOptimizer
 
 # Quintic iteration of the published implementation: steep at zero, values end near one.
@@ -195,8 +195,8 @@ class TorchMuon(PlainOptimizer):
 
     def move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         """By Muon in the matrices' group, by AdamW in the other."""
-        one = self._matrix if "momentum" in group else self._other
-        one(parameter, gradient, group)
+        move = self._matrix if "momentum" in group else self._other
+        move(parameter, gradient, group)
 
     def _matrix(self, parameter: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> None:
         mean = self.state[parameter].setdefault("mean", torch.zeros_like(parameter))

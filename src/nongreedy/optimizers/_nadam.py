@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..schedules import Basis, Default
-from ._adaptive import Values, _AdamFamily, safe_sqrt
+from ._adaptive import _AdamFamily, safe_sqrt
+from ._optimizer import Values
 
 _WARMING = 0.96  # whose powers bring the momentum from one half of beta1 to all of it
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from ..schedules import Basis, Default, Hyperparameter, Setting, TimeBasis, Value
 from ..schedules._hyperparameter import resolve_all, resolve_raw
 
+Values = Mapping[str, Tensor]
+Names = Collection[str]
 # Names and shapes of the parameters, in the order of the flat vector.
 Layout = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -81,7 +83,7 @@ class Optimizer(Value, abc.ABC):
         return state
 
     @abc.abstractmethod
-    def update(self, state: Tensor, gradient: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+    def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
         """The next state.
 
         Args:
@@ -103,18 +105,13 @@ class Optimizer(Value, abc.ABC):
             gradient = gradient * scale.clamp(max=1.0)
         return gradient
 
-    def advance(self, state: Tensor, gradient: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+    def advance(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
         """`update` where nothing is differentiated; may be overridden by one of fewer passes."""
         with torch.no_grad():
             return self.update(state, gradient, values)
 
     def pull_back(
-        self,
-        state: Tensor,
-        gradient: Tensor,
-        values: Mapping[str, Tensor],
-        adjoint: Tensor,
-        learn: Collection[str],
+        self, state: Tensor, gradient: Tensor, values: Values, adjoint: Tensor, learn: Names
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         r"""The vector-Jacobian product of `update`, at a fixed gradient.
 
@@ -144,10 +141,10 @@ class Optimizer(Value, abc.ABC):
         self,
         state: Tensor,
         gradient: Tensor,
-        values: Mapping[str, Tensor],
+        values: Values,
         tangents: Tensor,
         curved: Tensor,
-        moved: Mapping[str, Tensor],
+        moved: Values,
     ) -> None:
         r"""Jacobian-vector products of `update`, written over the tangents of the state.
 
@@ -163,10 +160,10 @@ class Optimizer(Value, abc.ABC):
         """
         learned = {name: values[name] for name in moved}
 
-        def update(s: Tensor, g: Tensor, h: Mapping[str, Tensor]) -> Tensor:
+        def update(s: Tensor, g: Tensor, h: Values) -> Tensor:
             return self.update(s, g, {**values, **h})
 
-        def push(ds: Tensor, dg: Tensor, dh: Mapping[str, Tensor]) -> Tensor:
+        def push(ds: Tensor, dg: Tensor, dh: Values) -> Tensor:
             return torch.func.jvp(update, (state, gradient, learned), (ds, dg, dict(dh)))[1]
 
         tangents.copy_(torch.func.vmap(push)(tangents, curved, dict(moved)))
@@ -175,11 +172,7 @@ class Optimizer(Value, abc.ABC):
         """Jacobian-vector products of `clip`, shape (K, P)."""
         if self.clip_value is None and self.clip_norm is None:
             return curved
-
-        def push(tangent: Tensor) -> Tensor:
-            return torch.func.jvp(self.clip, (gradient,), (tangent,))[1]
-
-        return torch.func.vmap(push)(curved)
+        return torch.func.vmap(lambda c: torch.func.jvp(self.clip, (gradient,), (c,))[1])(curved)
 
     @abc.abstractmethod
     def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:

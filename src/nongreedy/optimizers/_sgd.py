@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..schedules import Basis, Default, Windows
-from ._optimizer import Optimizer
+from ._optimizer import Names, Optimizer, Values
 
 
 @final
@@ -101,42 +101,37 @@ class SGD(Optimizer):
             )
         super().__post_init__()
 
-    def update(self, state: Tensor, gradient: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+    def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
         """(theta, v) -> (theta', v'), shape (2, P)."""
         parameters, velocity = state.unbind(0)
         momentum = values["momentum"]
         decayed = self.clip(gradient) + values["weight_decay"] * parameters
-        velocity = momentum * velocity + self._fresh(values) * decayed
+        velocity = momentum * velocity + self._entering(decayed, values)
         direction = decayed + momentum * velocity if self.nesterov else velocity
         return torch.stack([parameters - values["learning_rate"] * direction, velocity])
 
     @torch.no_grad()
-    def advance(self, state: Tensor, gradient: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+    def advance(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
         """`update` in half its passes over the state."""
-        (parameters, velocity), fresh = state, self._fresh(values)
+        parameters, velocity = state
         rate, momentum, decay = (values[name] for name in self.learnable)
         decayed = self.clip(gradient).addcmul(decay, parameters)
         updated = torch.empty_like(state)
         new = torch.mul(velocity, momentum, out=updated[1])
-        new.add_(decayed if isinstance(fresh, float) else decayed * fresh)
+        new.add_(self._entering(decayed, values))
         direction = decayed.addcmul(momentum, new) if self.nesterov else new
         torch.addcmul(parameters, rate, direction, value=-1, out=updated[0])
         return updated
 
-    def _fresh(self, values: Mapping[str, Tensor]) -> Tensor | float:
-        """Share of the new gradient in the velocity: all of it at the first step, as in torch."""
+    def _entering(self, gradient: Tensor, values: Values) -> Tensor:
+        """What enters the velocity of a new gradient: all of it at the first step, as in torch."""
         if not self.dampening:
-            return 1.0
+            return gradient
         step = values["step"]
-        return 1 - self.dampening * (step > 1).to(step.dtype)
+        return gradient * (1 - self.dampening * (step > 1).to(step.dtype))
 
     def pull_back(
-        self,
-        state: Tensor,
-        gradient: Tensor,
-        values: Mapping[str, Tensor],
-        adjoint: Tensor,
-        learn: Collection[str],
+        self, state: Tensor, gradient: Tensor, values: Values, adjoint: Tensor, learn: Names
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         r"""The vector-Jacobian product of `update`, in a third of automatic differentiation's passes.
 
@@ -156,42 +151,40 @@ class SGD(Optimizer):
         (parameters, velocity), (on_parameters, on_velocity) = state, adjoint
         rate, momentum, decay = (values[name] for name in self.learnable)
         with torch.no_grad():
-            fresh = self._fresh(values)
             pushed = rate * momentum if self.nesterov else rate
             on_new = on_velocity.addcmul(pushed, on_parameters, value=-1)
-            on_decayed = on_new if isinstance(fresh, float) else on_new * fresh
+            on_decayed = self._entering(on_new, values)
             if self.nesterov:
                 on_decayed = on_decayed.addcmul(rate, on_parameters, value=-1)
             on_state = torch.empty_like(adjoint)
             torch.addcmul(on_parameters, decay, on_decayed, out=on_state[0])
             torch.mul(on_new, momentum, out=on_state[1])
-            found = {}
+            on_values = {}
             if "learning_rate" in learn or (self.nesterov and "momentum" in learn):
                 decayed = clipped.addcmul(decay, parameters)
-                kept = decayed if isinstance(fresh, float) else decayed * fresh
-                new = kept.addcmul(momentum, velocity)
+                new = self._entering(decayed, values).addcmul(momentum, velocity)
             if "learning_rate" in learn:
                 direction = decayed.addcmul(momentum, new) if self.nesterov else new
-                found["learning_rate"] = -(on_parameters @ direction)
+                on_values["learning_rate"] = -(on_parameters @ direction)
             if "momentum" in learn:
-                found["momentum"] = on_new @ velocity
+                on_values["momentum"] = on_new @ velocity
                 if self.nesterov:
-                    found["momentum"] -= rate * (on_parameters @ new)
+                    on_values["momentum"] -= rate * (on_parameters @ new)
             if "weight_decay" in learn:
-                found["weight_decay"] = on_decayed @ parameters
+                on_values["weight_decay"] = on_decayed @ parameters
         if clipped is raw:
-            return on_state, on_decayed, found
-        return on_state, torch.autograd.grad(clipped, raw, on_decayed)[0], found
+            return on_state, on_decayed, on_values
+        return on_state, torch.autograd.grad(clipped, raw, on_decayed)[0], on_values
 
     @torch.no_grad()
     def push_forward(
         self,
         state: Tensor,
         gradient: Tensor,
-        values: Mapping[str, Tensor],
+        values: Values,
         tangents: Tensor,
         curved: Tensor,
-        moved: Mapping[str, Tensor],
+        moved: Values,
     ) -> None:
         r"""The Jacobian-vector products of `update`, in place and without a graph.
 
@@ -201,17 +194,17 @@ class SGD(Optimizer):
 
         without Nesterov momentum and dampening, each of which adds a term.
         """
-        (parameters, velocity), fresh = state, self._fresh(values)
+        parameters, velocity = state
         rate, momentum, decay = (values[name] for name in self.learnable)
         on_parameters, on_velocity = tangents.unbind(1)
         on_decayed = self.push_clip(gradient, curved).addcmul(decay, on_parameters)
         if "weight_decay" in moved:
             on_decayed.addr_(moved["weight_decay"], parameters)
-        on_velocity.mul_(momentum).add_(on_decayed * fresh)
+        on_velocity.mul_(momentum).add_(self._entering(on_decayed, values))
         if "momentum" in moved:
             on_velocity.addr_(moved["momentum"], velocity)
         decayed = self.clip(gradient).addcmul(decay, parameters)
-        new = (decayed * fresh).addcmul_(momentum, velocity)
+        new = self._entering(decayed, values).addcmul(momentum, velocity)
         direction, on_direction = new, on_velocity
         if self.nesterov:
             direction = decayed.addcmul(momentum, new)

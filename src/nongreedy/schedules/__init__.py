@@ -11,23 +11,9 @@ from ._variable import Variable
 from ._windows import PerStep, Windows
 
 __all__ = [
-    "Basis",
-    "Constant",
-    "Curve",
-    "Default",
-    "Hyperparameter",
-    "Linear",
-    "PerStep",
-    "Schedule",
-    "ScheduleLR",
-    "Setting",
-    "TimeBasis",
-    "Value",
-    "Variable",
-    "Windows",
-    "cosine_schedule",
-    "identity",
-    "spelled",
-]
+    "Basis", "Constant", "Curve", "Default", "Hyperparameter", "Linear", "PerStep", "Schedule",
+    "ScheduleLR", "Setting", "TimeBasis", "Value", "Variable", "Windows", "cosine_schedule",
+    "identity", "spelled",
+]  # fmt: skip
 
 export(globals())

@@ -85,7 +85,6 @@ class TimeBasis(Basis):
         """The step that each coefficient stands for best, shape (size,): where to sample a curve."""
 
     def check(self, steps: int, name: str) -> None:
-        """Raise ValueError where the run is too short to tell this basis' coefficients apart."""
         if self.size(steps) > steps:
             raise ValueError(
                 f"{name} has {self.size(steps)} coefficients ({self!r}) but the run has only "
@@ -105,7 +104,6 @@ class TimeBasis(Basis):
         return total.index_add_(0, index.reshape(-1), shares.reshape(-1))
 
     def starts(self, steps: int) -> list[int]:
-        """First step at which each coefficient acts; `steps` for one that never does."""
         index, weight = self.taps(steps)
         time = torch.arange(steps)[:, None].expand(index.shape)[weight != 0]
         first = torch.full((self.size(steps),), steps)
@@ -165,8 +163,8 @@ class Linear(TimeBasis):
 
     def ladder(self) -> list[Basis]:
         # One value first, as for every basis: a scale has no shape yet.
-        given = {f.name: getattr(self, f.name) for f in fields(Basis) if f.init}
+        settings = {row.name: getattr(self, row.name) for row in fields(Basis)}
         counts = [2**power + 1 for power in range(self.knots.bit_length())]
         coarser = [count for count in counts if count < self.knots]
         knots = [replace(self, knots=count) for count in [*coarser, self.knots]]
-        return [Constant(**given), *knots]
+        return [Constant(**settings), *knots]

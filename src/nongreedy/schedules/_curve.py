@@ -83,13 +83,6 @@ class Curve(Value):
         return f"{len(values)} values from {low} to {high}, mean {mean}"
 
 
-def values_over(curves: Mapping[str, Curve], total_steps: int) -> dict[str, Tensor]:
-    """Every curve's value at every step of a run: name -> shape (total_steps, ...), float64."""
-    if total_steps < 1:
-        raise ValueError(f"`total_steps` must be at least 1, but got {total_steps}.")
-    return {name: curve.values(total_steps) for name, curve in curves.items()}
-
-
 def as_row(like: Curve, values: Sequence[float], edges: Sequence[float] | None) -> Curve:
     """A curve of a history row, whose basis may be coarser than that of the curve it grew into.
 
@@ -121,8 +114,7 @@ def read_curve(name: str, row: Any, source: str) -> Curve:
         isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= _LARGEST
         for v in numbers
     )
-    known = kind in _KINDS
-    if not known or not valid or not numbers or (kind == "constant" and len(numbers) != 1):
+    if kind not in _KINDS or not valid or not numbers or (kind == "constant" and len(numbers) != 1):
         raise ScheduleFileError(
             f"{source!r}: {name} has basis {kind!r} and coefficients {numbers!r}; expected one of "
             f"{_KINDS} and a list of finite numbers."

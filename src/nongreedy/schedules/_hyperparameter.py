@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -94,13 +93,18 @@ class Hyperparameter(Value):
         """The chain rule: derivative with respect to the coordinate, at `values`."""
         return gradient * TRANSFORMS[self.transform].slope(values)
 
+    def blocked(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """Where values rest on a bound that a step against the gradient would leave."""
+        low, high = self.bounds
+        return ((values <= low) & (gradient > 0)) | ((values >= high) & (gradient < 0))
+
     def clip(self, values: Tensor) -> Tensor:
         """The nearest values within the bounds."""
         return values.clamp(*self.bounds)
 
 
 def resolve(
-    name: str, given: Basis | float, default: Default, steps: int | None = None
+    name: str, basis: Basis | float, default: Default, steps: int | None = None
 ) -> Hyperparameter:
     """Settle every field of a hyperparameter and check it.
 
@@ -108,36 +112,36 @@ def resolve(
         ValueError: Bounds out of order, an initial value outside them, a wrong number of initial
             values, a coordinate undefined on the bounds, or more coefficients than steps.
     """
-    if not isinstance(given, Basis):
-        return _fixed(name, given, default)
-    transform = default.transform if given.transform == "default" else given.transform
+    if not isinstance(basis, Basis):
+        return _fixed(name, basis, default)
+    transform = default.transform if basis.transform == "default" else basis.transform
     if transform not in TRANSFORMS:
         raise ValueError(
             f"{name} has transform={transform!r}."
             + nearest_name(str(transform), [str(key) for key in TRANSFORMS])
         )
-    bounds = _checked_bounds(name, given.bounds or default.bounds, transform)
-    step = default.outer_step if given.outer_step is None else float(given.outer_step)
+    bounds = _checked_bounds(name, basis.bounds or default.bounds, transform)
+    step = default.outer_step if basis.outer_step is None else float(basis.outer_step)
     if not (step > 0 and math.isfinite(step)):
         raise ValueError(f"{name} has outer_step={step!r}; it must be a positive finite number.")
     if steps is not None:
-        given.check(steps, name)
-    initial = default.initial if given.initial is None else given.initial
-    values = _initial_values(name, initial, given, steps)
+        basis.check(steps, name)
+    initial = default.initial if basis.initial is None else basis.initial
+    values = _initial_values(name, initial, basis, steps)
     _check_within(name, values, bounds, transform)
-    return Hyperparameter(name, given, values, bounds, transform, step)
+    return Hyperparameter(name, basis, values, bounds, transform, step)
 
 
-def _fixed(name: str, given: float, default: Default) -> Hyperparameter:
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+def _fixed(name: str, value: float, default: Default) -> Hyperparameter:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(
             f"{name} must be a number (then it is fixed) or a schedule such as Windows(4) (then it "
-            f"is learned), but got {given!r}."
+            f"is learned), but got {value!r}."
         )
-    value = torch.tensor([float(given)], dtype=torch.float64)
-    return Hyperparameter(
-        name, Constant(), value, (float(given), float(given)), None, default.outer_step, False
-    )
+    value = float(value)
+    initial = torch.tensor([value], dtype=torch.float64)
+    bounds, step = (value, value), default.outer_step
+    return Hyperparameter(name, Constant(), initial, bounds, None, step, learned=False)
 
 
 def _checked_bounds(
@@ -207,10 +211,7 @@ def resolve_all(
 ) -> dict[str, Hyperparameter]:
     """Settle a table of hyperparameters; `overrides` (an outer rule's) go before `defaults`."""
     table = {**defaults, **{k: v for k, v in (overrides or {}).items() if k in defaults}}
-    return {
-        name: resolve(name, cast("Basis | float", value), table[name], steps)
-        for name, value in given.items()
-    }
+    return {name: resolve(name, value, table[name], steps) for name, value in given.items()}
 
 
 def learned(hyperparameters: Mapping[str, Hyperparameter]) -> dict[str, Hyperparameter]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import ScheduleFileError
 from ._basis import Constant
-from ._curve import Curve, read_curve, values_over
+from ._curve import Curve, read_curve
 from ._files import replace_file
 from ._hyperparameter import Hyperparameter
 from ._scheduler import ScheduleLR, Setting
@@ -50,17 +50,17 @@ class Schedule(Value):
     @classmethod
     def of(cls, **values: float | list[float]) -> Schedule:
         """Windows from plain numbers or lists of numbers."""
-        tensors = {
-            n: torch.as_tensor(v, dtype=torch.float64).reshape(-1) for n, v in values.items()
-        }
-        return cls({n: Curve(Windows(len(v)), v) for n, v in tensors.items()})
+        curves = {}
+        for name, value in values.items():
+            row = torch.as_tensor(value, dtype=torch.float64).reshape(-1)
+            curves[name] = Curve(Windows(len(row)), row)
+        return cls(curves)
 
     @classmethod
     def initial(cls, hyperparameters: Mapping[str, Hyperparameter]) -> Schedule:
         """Where the search begins."""
-        return cls(
-            {n: Curve(h.basis, h.initial.clone(), h.owner) for n, h in hyperparameters.items()}
-        )
+        rows = hyperparameters.items()
+        return cls({name: Curve(h.basis, h.initial.clone(), h.owner) for name, h in rows})
 
     def __getitem__(self, name: str) -> Tensor:
         """Coefficients of one hyperparameter."""
@@ -70,15 +70,11 @@ class Schedule(Value):
     def identity(self) -> tuple[tuple[object, ...], ...]:
         """Bases and every bit of the coefficients: equal for schedules that give equal runs, and of
         the same `repr` in every process."""
-        return tuple(
-            (
-                name,
-                curve.basis.kind,
-                json.dumps(identity(curve.basis.shape_settings())),
-                curve.coefficients.numpy().tobytes(),
-            )
-            for name, curve in sorted(self.curves.items())
-        )
+        rows = []
+        for name, curve in sorted(self.curves.items()):
+            settings = json.dumps(identity(curve.basis.shape_settings()))
+            rows.append((name, curve.basis.kind, settings, curve.coefficients.numpy().tobytes()))
+        return tuple(rows)
 
     def with_coefficients(self, changed: Mapping[str, Tensor]) -> Schedule:
         """The same bases with other coefficients for some names."""
@@ -94,25 +90,23 @@ class Schedule(Value):
 
     def values(self, total_steps: int) -> dict[str, Tensor]:
         """Every value at every step: name -> shape (total_steps, ...), float64."""
-        return values_over(self.curves, total_steps)
+        if total_steps < 1:
+            raise ValueError(f"`total_steps` must be at least 1, but got {total_steps}.")
+        return {name: curve.values(total_steps) for name, curve in self.curves.items()}
 
     def tensors(
         self, total_steps: int, device: torch.device, dtype: torch.dtype
     ) -> dict[str, Tensor]:
         """The same on a device; a variable, equal at every step, is not copied for each."""
-        found = {}
-        for name, value in self.values(total_steps).items():
-            once = value[:1] if value.dim() > 1 else value
-            found[name] = once.to(device, dtype).expand(value.shape)
-        return found
+        return {
+            name: (value[:1] if value.dim() > 1 else value).to(device, dtype).expand(value.shape)
+            for name, value in self.values(total_steps).items()
+        }
 
     def describe(self) -> str:
         """One line per hyperparameter, for people."""
-        rows = [
-            f"{name:<14} {curve.basis.kind:<9} {curve.describe()}"
-            for name, curve in self.curves.items()
-        ]
-        return "\n".join(rows)
+        curves = self.curves.items()
+        return "\n".join(f"{n:<14} {c.basis.kind:<9} {c.describe()}" for n, c in curves)
 
     def attach(
         self,
@@ -153,12 +147,8 @@ class Schedule(Value):
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary: format, version, curves, settings."""
         curves = {name: curve.to_json() for name, curve in self.curves.items()}
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "hyperparameters": curves,
-            "settings": dict(self.settings),
-        }
+        content = {"hyperparameters": curves, "settings": dict(self.settings)}
+        return {"format": FORMAT, "version": VERSION, **content}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the schedule as JSON, all or nothing: a reader never sees half a file."""
@@ -195,9 +185,9 @@ class Schedule(Value):
     def from_json(cls, content: Any, source: str = "the content") -> Schedule:
         """The inverse of :meth:`to_json`, every field checked."""
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            found = content.get("format") if isinstance(content, dict) else type(content).__name__
+            named = content.get("format") if isinstance(content, dict) else type(content).__name__
             raise ScheduleFileError(
-                f"{source!r} is not a schedule: its format is {found!r}, expected {FORMAT!r}."
+                f"{source!r} is not a schedule: its format is {named!r}, expected {FORMAT!r}."
             )
         if content.get("version") != VERSION:
             raise ScheduleFileError(
@@ -223,11 +213,10 @@ def cosine_schedule(
     """
     time = torch.arange(points, dtype=torch.float64) / points
     rate = peak * (1 + torch.cos(math.pi * time)) / 2
-    fixed = {"momentum": momentum, "weight_decay": weight_decay}
-    curves = {
-        n: Curve(Constant(), torch.tensor([v], dtype=torch.float64)) for n, v in fixed.items()
-    }
-    return Schedule({"learning_rate": Curve(Windows(points), rate), **curves})
+    curves = {"learning_rate": Curve(Windows(points), rate)}
+    for name, value in (("momentum", momentum), ("weight_decay", weight_decay)):
+        curves[name] = Curve(Constant(), torch.tensor([value], dtype=torch.float64))
+    return Schedule(curves)
 
 
 def moved(

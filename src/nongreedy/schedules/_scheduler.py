@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ._curve import Curve, values_over
+from ._curve import Curve
 
 _TINY = 5e-324
 
@@ -31,10 +31,12 @@ _KNOWN: dict[str, tuple[Setting, ...]] = {
 
 
 class Scheduled(Protocol):
-    """Whatever has curves by name: a :class:`Schedule`."""
+    """Whatever has curves by name, and their values: a :class:`Schedule`."""
 
     @property
     def curves(self) -> Mapping[str, Curve]: ...
+
+    def values(self, total_steps: int, /) -> Mapping[str, Tensor]: ...
 
 
 def _settable(value: object, kinds: tuple[type, ...] = (int, float, Tensor)) -> bool:
@@ -102,12 +104,13 @@ class ScheduleLR(LRScheduler):
         settings: Mapping[str, Setting] | None = None,
     ):
         self.settings = dict(settings or {})
-        curves = {n: c for n, c in schedule.curves.items() if c.owner == "optimizer"}
-        for name in curves:
-            if not any(self._setting(name, group, curves) for group in optimizer.param_groups):
+        names = [n for n, curve in schedule.curves.items() if curve.owner == "optimizer"]
+        for name in names:
+            if not any(self._setting(name, group, names) for group in optimizer.param_groups):
                 raise ValueError(_unknown(name, optimizer))
         self.total_steps = int(total_steps)
-        self.tables = {n: v.tolist() for n, v in values_over(curves, self.total_steps).items()}
+        values = schedule.values(self.total_steps)
+        self.tables = {name: values[name].tolist() for name in names}
         for name, table in self.tables.items():
             if _base(name)[0] == "momentum" and any(table):
                 # At a momentum of exactly 0 torch.optim.SGD and RMSprop neither make nor update
@@ -123,9 +126,9 @@ class ScheduleLR(LRScheduler):
         (base, pattern), own = _base(name), group.get("group", "")
         if pattern != own and (pattern or f"{base}[{own}]" in names):
             return None
-        given = self.settings.get(base)
-        known = (*_KNOWN.get(base, ()), base) if given is None else (given,)
-        return next((setting for setting in known if _has(group, setting)), None)
+        setting = self.settings.get(base)
+        choices = (*_KNOWN.get(base, ()), base) if setting is None else (setting,)
+        return next((setting for setting in choices if _has(group, setting)), None)
 
     def get_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Learning rate of each group at the current step; sets the other values as it goes."""

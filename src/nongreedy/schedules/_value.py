@@ -132,16 +132,16 @@ def _spelled(said: Any) -> str:
 
 def _settings(value: object) -> dict[str, Any]:
     """The compared fields of a dataclass; of a class that is none itself, all public attributes."""
-    kind, found = type(value), dict[str, Any]()
+    kind, attributes = type(value), dict[str, Any]()
     rows = {row.name: row for row in fields(value)} if is_dataclass(value) else {}
     if "__dataclass_fields__" not in kind.__dict__:
-        found = {
+        attributes = {
             name: item
             for name, item in vars(value).items()
             if not (name.startswith("_") or name in rows)
             and not isinstance(getattr(kind, name, None), cached_property)
         }
-    return {name: getattr(value, name) for name, row in rows.items() if row.compare} | found
+    return {name: getattr(value, name) for name, row in rows.items() if row.compare} | attributes
 
 
 def _named(value: object, content: Mapping[str, Any], place: str) -> dict[str, Any]:

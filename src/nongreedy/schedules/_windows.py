@@ -16,14 +16,14 @@ from ._basis import Basis, TimeBasis
 _ROUNDING = 1e-9  # of a position times the number of steps, which should be a whole number
 
 
-def _checked_edges(given: Sequence[float]) -> tuple[float, ...]:
+def _checked_edges(positions: Sequence[float]) -> tuple[float, ...]:
     """The edges as floats, if they rise strictly between 0 and 1; else a ValueError."""
-    edges = tuple(float(edge) for edge in given)
+    edges = tuple(float(edge) for edge in positions)
     bounded = (0.0, *edges, 1.0)
     if not edges or not all(a < b for a, b in itertools.pairwise(bounded)):
         raise ValueError(
             f"`edges` must rise strictly between 0 and 1, the beginning and the end of the run, but "
-            f"got {tuple(given)}. For windows of equal length give their number: Windows(4)."
+            f"got {tuple(positions)}. For windows of equal length give their number: Windows(4)."
         )
     return edges
 
@@ -101,7 +101,6 @@ class Windows(TimeBasis):
         return ((starts[:-1] + starts[1:] - 1) // 2).clamp(0, steps - 1)
 
     def check(self, steps: int, name: str) -> None:
-        """Raise ValueError where the run is too short to tell this basis' coefficients apart."""
         super().check(steps, name)
         lengths = first_steps(self.size(steps), self.edges, steps).diff()
         if bool((lengths < 1).any()):
@@ -118,14 +117,13 @@ class Windows(TimeBasis):
         if self.edges is None:
             return [replace(self, count=count) for count in [*counts, size]]
         # Each rung has about the wanted number of the edges, evenly out of all of them.
-        kept = [[self.edges[j * size // n - 1] for j in range(1, n)] for n in counts]
-        rungs = [replace(self, count=1, edges=edges or None) for edges in kept]
+        coarser = [[self.edges[j * size // n - 1] for j in range(1, n)] for n in counts]
+        rungs = [replace(self, count=1, edges=edges or None) for edges in coarser]
         return [*rungs, self]
 
     def shape_settings(self) -> Mapping[str, Any]:
-        own = dict(super().shape_settings())
-        del own["count"]  # the coefficients have it, also of "auto"
-        return own
+        # The coefficients have the count, also of "auto".
+        return {name: v for name, v in super().shape_settings().items() if name != "count"}
 
     def borders(self) -> tuple[float, ...]:
         """Where windows begin and end, relative to the run, from 0 to 1."""
@@ -161,5 +159,5 @@ class PerStep(TimeBasis):
         return torch.arange(steps)
 
     def ladder(self) -> list[Basis]:
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
-        return [*(Windows(2**power, **given) for power in range(5)), self]
+        settings = {row.name: getattr(self, row.name) for row in fields(self)}
+        return [*(Windows(2**power, **settings) for power in range(5)), self]

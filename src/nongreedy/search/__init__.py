@@ -8,20 +8,8 @@ from ._objective import Evaluated, Objective
 from ._result import OuterStep, Result, Status, StepOutcome
 
 __all__ = [
-    "Answer",
-    "Budget",
-    "BudgetSpentError",
-    "Callback",
-    "Callbacks",
-    "Evaluated",
-    "Memory",
-    "Objective",
-    "OuterStep",
-    "Ran",
-    "Request",
-    "Result",
-    "Status",
-    "StepOutcome",
-]
+    "Answer", "Budget", "BudgetSpentError", "Callback", "Callbacks", "Evaluated", "Memory",
+    "Objective", "OuterStep", "Ran", "Request", "Result", "Status", "StepOutcome",
+]  # fmt: skip
 
 export(globals())

@@ -30,23 +30,23 @@ class Budget:
         if limit is not None and not limit >= 1:
             raise ValueError(f"`budget` must allow at least one plain run, but got {limit!r}.")
         self.limit, self.spent = math.inf if limit is None else limit, 0.0
-        self._kept = 0.0 if limit is None else min(final, (limit - 1) / 4)
+        self._reserve = 0.0 if limit is None else min(final, (limit - 1) / 4)
 
     @property
     def left(self) -> float:
         """What may still be spent before the end; infinite without a limit."""
-        return self.limit - self._kept - self.spent
+        return self.limit - self._reserve - self.spent
 
     def affords(self, price: float) -> bool:
         """Whether this much may be spent."""
-        return self.spent + price <= self.limit - self._kept
+        return self.spent + price <= self.limit - self._reserve
 
     def check(self, price: float) -> None:
         """Raise BudgetSpentError unless this much may be spent."""
         if not self.affords(price):
             raise BudgetSpentError(
                 f"{self.spent:.1f} of {self.limit:g} plain runs are spent; {price:.1f} more and "
-                f"{self._kept:g} for the final comparison do not fit."
+                f"{self._reserve:g} for the final comparison do not fit."
             )
 
     def spend(self, price: float) -> None:
@@ -55,4 +55,4 @@ class Budget:
 
     def release(self) -> None:
         """The end has come: what was kept for it may be spent."""
-        self._kept = 0.0
+        self._reserve = 0.0

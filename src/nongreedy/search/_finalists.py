@@ -13,9 +13,9 @@ _FINAL = -1  # stream of the seeds on which the finalists meet
 def select(rule: OuterRule, objective: Objective, status: Status) -> tuple[Evaluated, Status]:
     """The best evaluated schedule: the top few meet again on common fresh seeds."""
     # A loss on one seed may be luck: where others ran on two, it does not compete.
-    enough = min(2, max(len(entry.losses) for entry in objective.evaluated.values()))
-    serious = [entry for entry in objective.evaluated.values() if len(entry.losses) >= enough]
-    ranked = sorted(serious, key=lambda entry: entry.loss)
+    entries = objective.evaluated.values()
+    least = min(2, max(len(entry.losses) for entry in entries))
+    ranked = sorted((e for e in entries if len(e.losses) >= least), key=lambda entry: entry.loss)
     objective.budget.release()
     if status is Status.interrupted:
         return ranked[0], status

@@ -59,36 +59,28 @@ class Memory:
 
     def recall(self, request: Request) -> Answer | None:
         """The answer that this request had before; None if it had none."""
-        del request
 
     def remember(self, request: Request, answer: Answer) -> None:
         """An answer that has just been computed."""
-        del request, answer
 
     def follow(self, request: Request, progress: Progress) -> Progress:
         """Who follows the request's inner steps: the given one, or one that also keeps states."""
-        del request
         return progress
 
     def settle(self, row: OuterStep, schedule: Schedule) -> OuterStep:
         """An outer step is finished, at this schedule: its row, with the seconds that it took when it
         was first taken."""
-        del schedule
         return row
 
     def finish(self, best: Schedule, loss: float, status: Status, cost: float) -> None:
         """The search is over, and has cost so much in all."""
-        del best, loss, status, cost
 
     def noted(self, name: str) -> Any:
         """What was noted under a name; None if nothing was."""
-        del name
 
     def note(self, name: str, value: Any) -> None:
         """Note a JSON value, once and for all."""
-        del name, value
 
     def part(self, name: str, settings: Mapping[str, Any]) -> Memory:
         """The memory of a part of this work, which has answers and notes of its own."""
-        del name, settings
         return Memory()

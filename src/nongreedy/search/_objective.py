@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ..engines import Engine, Hypergradient, Problem, Rollout, Runner
 from ..engines._progress import OnState, Progress
@@ -17,7 +17,9 @@ from ..task._data_plan import mix
 from ._budget import Budget
 from ._callback import Callback
 from ._memory import Memory, Ran, Request
-from ._result import OuterStep, Result, Status, StepOutcome
+from ._result import OuterStep, Result, Status, StepOutcome, mean_accuracy
+
+A = TypeVar("A", Ran, Hypergradient)
 
 
 @dataclass
@@ -36,8 +38,7 @@ class Evaluated:
     @property
     def accuracy(self) -> float | None:
         """Mean validation accuracy over its seeds, or None."""
-        known = [value for value in self.accuracies.values() if value is not None]
-        return statistics.fmean(known) if known else None
+        return mean_accuracy(self.accuracies.values())
 
 
 class Objective:
@@ -97,77 +98,64 @@ class Objective:
         that goes on after a kill spends what an undisturbed one spends.
         """
         self.budget.check(1.0)
-        request = Request("run", schedule, seed, self.steps)
         self.runs += 1
+        request, run = Request("run", schedule, seed, self.steps), self.problem.run(seed)
+        trained: list[Rollout] = []
+
+        def train() -> Ran:
+            follow = self._progress("plain run", request)
+            trained.append(
+                self.runner.rollout(run, schedule, keep=keep, on_step=follow, on_state=on_state)
+            )
+            return Ran(trained[0].outcome, tuple(trained[0].losses))
+
         try:
-            done = self._recalled(request) or self._trained(request, keep, on_state)
+            ran = self._answered(request, Ran, train)
         except DivergedError as error:
             self.budget.spend(error.share)
             raise
         self.finished += 1
         self.budget.spend(1.0)
         record = self.evaluated.setdefault(schedule.identity, Evaluated(schedule))
-        record.losses[seed] = done.outcome.loss
-        record.accuracies[seed] = done.outcome.accuracy
-        return done
-
-    def _recalled(self, request: Request) -> Rollout | None:
-        known = self.memory.recall(request)
-        if isinstance(known, DivergedError):
-            raise known
-        if not isinstance(known, Ran):
-            return None
-        run = self.problem.run(request.seed)
-        return Rollout(run, request.schedule, {}, known.outcome, list(known.losses))
-
-    def _trained(self, request: Request, keep: bool, on_state: OnState | None) -> Rollout:
-        run, progress = self.problem.run(request.seed), self._progress("plain run", request)
-        done = self._remembered(
-            request,
-            lambda: self.runner.rollout(
-                run, request.schedule, keep=keep, on_step=progress, on_state=on_state
-            ),
-        )
-        self.memory.remember(request, Ran(done.outcome, tuple(done.losses)))
-        return done
-
-    def _remembered(self, request: Request, compute: Callable[[], Any]) -> Any:
-        """What is computed; a divergence is an answer, too."""
-        try:
-            return compute()
-        except DivergedError as error:
-            self.memory.remember(request, error)
-            raise
+        record.losses[seed], record.accuracies[seed] = ran.outcome.loss, ran.outcome.accuracy
+        return trained[0] if trained else Rollout(run, schedule, {}, ran.outcome, list(ran.losses))
 
     def differentiate(self, rollout: Rollout) -> Hypergradient:
         """The hypergradient at a kept rollout; raises DivergedError or BudgetSpentError."""
-        engine = self.runner
+        engine, run, schedule = self.runner, rollout.run, rollout.schedule
         if not isinstance(engine, Engine):
             raise TypeError(f"{engine!r} trains and has no hypergradient. Use an engine.")
-        price = engine.sweep_cost(rollout.run, rollout.schedule, self.learn)
+        price = engine.sweep_cost(run, schedule, self.learn)
         self.budget.check(price)
-        request = Request(
-            "sweep", rollout.schedule, rollout.run.seed, self.steps, tuple(self.learn)
-        )
+        request = Request("sweep", schedule, run.seed, self.steps, tuple(self.learn))
+
+        def sweep() -> Hypergradient:
+            complete = rollout.final is not None or not engine.needs_states
+            states = rollout if complete else self._repeated(engine, rollout)
+            return engine.differentiate(
+                states, self.learn, self._progress("hypergradient", request)
+            )
+
         try:
-            swept = self.memory.recall(request)
-            if isinstance(swept, DivergedError):
-                raise swept
-            if not isinstance(swept, Hypergradient):
-                swept = self._swept(engine, rollout, request)
+            hypergradient = self._answered(request, Hypergradient, sweep)
         except DivergedError as error:  # only what was swept was spent
             self.budget.spend(price * error.swept)
             raise
         self.budget.spend(price)
-        return swept
+        return hypergradient
 
-    def _swept(self, engine: Engine, rollout: Rollout, request: Request) -> Hypergradient:
-        complete = rollout.final is not None or not engine.needs_states
-        kept = rollout if complete else self._repeated(engine, rollout)
-        progress = self._progress("hypergradient", request)
-        swept = self._remembered(request, lambda: engine.differentiate(kept, self.learn, progress))
-        self.memory.remember(request, swept)
-        return swept
+    def _answered(self, request: Request, kind: type[A], compute: Callable[[], A]) -> A:
+        """The remembered answer, or one that is computed and remembered; a divergence is one, too."""
+        answer = self.memory.recall(request)
+        if not isinstance(answer, (kind, DivergedError)):
+            try:
+                answer = compute()
+            except DivergedError as error:
+                answer = error
+            self.memory.remember(request, answer)
+        if isinstance(answer, DivergedError):
+            raise answer
+        return answer
 
     def _repeated(self, engine: Engine, rollout: Rollout) -> Rollout:
         """A remembered run once more, for its states; another outcome would make all that follows
@@ -182,19 +170,15 @@ class Objective:
             )
         return again
 
-    def settle(self, taken: StepOutcome) -> OuterStep:
+    def settle(self, outcome: StepOutcome) -> OuterStep:
         """The row of an outer step that is finished, remembered."""
         seconds, self._clock = time.perf_counter() - self._clock, time.perf_counter()
-        row = taken.row(self._rows, seconds, self.cost, self.learn)
+        row = outcome.row(self._rows, seconds, self.cost, self.learn)
         self._rows += 1
-        return self.memory.settle(row, taken.schedule)
+        return self.memory.settle(row, outcome.schedule)
 
     def result(
-        self,
-        best: Evaluated,
-        status: Status,
-        history: list[OuterStep],
-        settings: Mapping[str, Any],
+        self, best: Evaluated, status: Status, history: list[OuterStep], settings: Mapping[str, Any]
     ) -> Result:
         """What the search returns."""
         settings = {**settings, "cost": round(self.cost, 3), "status": status.name}
@@ -205,8 +189,6 @@ class Objective:
 
     def _progress(self, label: str, request: Request | None = None) -> Progress:
         self.callback.on_run_start(label, self.steps)
-        count = itertools.count()
-        progress = Progress(
-            lambda _: self.callback.on_inner_step(next(count) % self.steps, self.steps)
-        )
-        return progress if request is None else self.memory.follow(request, progress)
+        count, steps = itertools.count(), self.steps
+        progress = Progress(lambda _: self.callback.on_inner_step(next(count) % steps, steps))
+        return self.memory.follow(request, progress) if request else progress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -66,6 +67,12 @@ class OuterStep:
         if not self.edges:
             del row["edges"]
         return row
+
+
+def mean_accuracy(accuracies: Iterable[float | None]) -> float | None:
+    """Over the seeds that have one; None where none has."""
+    known = [value for value in accuracies if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 @dataclass(frozen=True)

@@ -12,27 +12,9 @@ from ._table import Table
 from ._tasks import COUNT, HYPERPARAMETERS, STEPS, tiny_task
 
 __all__ = [
-    "COUNT",
-    "EDGE_MODELS",
-    "ENGINES",
-    "HYPERPARAMETERS",
-    "MODELS",
-    "OPTIMIZERS",
-    "OWNERS",
-    "SEED",
-    "STEPS",
-    "TOLERANCE",
-    "Cell",
-    "EngineConformance",
-    "Exam",
-    "Finding",
-    "Grade",
-    "Judge",
-    "OptimizerConformance",
-    "Table",
-    "assert_same",
-    "classes",
-    "tiny_task",
-]
+    "COUNT", "EDGE_MODELS", "ENGINES", "HYPERPARAMETERS", "MODELS", "OPTIMIZERS", "OWNERS",
+    "SEED", "STEPS", "TOLERANCE", "Cell", "EngineConformance", "Exam", "Finding", "Grade",
+    "Judge", "OptimizerConformance", "Table", "assert_same", "classes", "tiny_task",
+]  # fmt: skip
 
 export(globals())

@@ -58,10 +58,10 @@ class Exam:
         """What an engine says of all of them, or the reason for not asking it."""
         if id(engine) not in self._answers:
             # The engine is kept with its answer, so that no other one can have its id.
-            self._answers[id(engine)] = engine, self._asked(engine)
+            self._answers[id(engine)] = engine, self._computed(engine)
         return self._answers[id(engine)][1]
 
-    def _asked(self, engine: Engine) -> Hypergradient | str:
+    def _computed(self, engine: Engine) -> Hypergradient | str:
         reason = engine.inexact_because(self.run, self.schedule, self.learn)
         if reason is not None and not engine.estimates:
             return reason

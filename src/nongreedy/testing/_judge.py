@@ -44,11 +44,11 @@ class Judge:
             directions = torch.randint(2, (DIRECTIONS, len(center)), generator=source) * 2.0 - 1.0
             widths = judge.step * scales.mean().expand(DIRECTIONS)
         directions = directions.double()
-        found = [
+        slopes = [
             judge.slope(run, schedule, name, direction, width)
             for direction, width in zip(directions, widths.tolist(), strict=True)
         ]
-        values = torch.tensor(found, dtype=torch.float64)
+        values = torch.tensor(slopes, dtype=torch.float64)
         return Slopes(directions, values, rounding=_EPS / widths.min().item())
 
 

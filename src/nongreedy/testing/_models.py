@@ -72,10 +72,10 @@ def built(name: str) -> tuple[Callable[[], nn.Module], tuple[int, ...]]:
     Raises:
         ValueError: No model of this name.
     """
-    known = {**MODELS, **EDGE_MODELS}
-    if name not in known:
-        raise ValueError(f"No model is called {name!r}." + nearest_name(name, known))
-    return known[name]
+    models = {**MODELS, **EDGE_MODELS}
+    if name not in models:
+        raise ValueError(f"No model is called {name!r}." + nearest_name(name, models))
+    return models[name]
 
 
 def classes(count: int, shape: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor]:

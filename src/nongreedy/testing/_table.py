@@ -14,6 +14,9 @@ from ._models import MODELS, built
 from ._optimizers import OPTIMIZERS
 from ._tasks import HYPERPARAMETERS
 
+# Shared by all tables, so that a second engine does not pay for the judge again.
+_exam = functools.cache(Exam)
+
 
 class Table:
     r"""Every engine x optimizer x hyperparameter x model, each cell checked when it is asked for.
@@ -78,9 +81,3 @@ class Table:
 
     def __iter__(self) -> Iterator[Finding]:
         return (self.check(cell) for cell in self.cells())
-
-
-@functools.cache
-def _exam(optimizer: Optimizer, model: str, owner: str) -> Exam:
-    """Shared by all tables, so that a second engine does not pay for the judge again."""
-    return Exam(optimizer, model, owner)

@@ -60,15 +60,15 @@ def _cross_entropies(output: Tensor, target: Tensor, hypers: Hypers) -> Tensor:
 
 
 def _penalties(hypers: Hypers) -> list[Tensor]:
-    found, weights = [], list(hypers.parameters.values())
+    penalties, weights = [], list(hypers.parameters.values())
     if "group_penalties" in hypers:
         logs = hypers["group_penalties"]
-        found += [(log.exp() * w.square()).sum() for log, w in zip(logs, weights, strict=False)]
+        penalties += [(log.exp() * w.square()).sum() for log, w in zip(logs, weights, strict=False)]
     if "weight_penalties" in hypers:
         logs = hypers["weight_penalties"]
         flat = torch.cat([weight.reshape(-1) for weight in weights])[: len(logs)]
-        found.append((logs.exp() * flat.square()).sum())
-    return found
+        penalties.append((logs.exp() * flat.square()).sum())
+    return penalties
 
 
 def prepare(inputs: Tensor, targets: Tensor, hypers: Hypers) -> tuple[Tensor, Tensor]:
@@ -99,11 +99,12 @@ def tiny_task(name: str = "mlp", learn: Iterable[str] = (), **changed: Any) -> T
         ValueError: No model or hyperparameter of this name.
     """
     make, shape = built(name)
-    for wanted in learn:
-        if wanted not in HYPERPARAMETERS:
-            known = nearest_name(wanted, HYPERPARAMETERS)
-            raise ValueError(f"No hyperparameter is called {wanted!r}.{known}")
-    given = {wanted: HYPERPARAMETERS[wanted](name) for wanted in learn}
+    learned = dict[str, Basis]()
+    for row in learn:
+        if row not in HYPERPARAMETERS:
+            names = nearest_name(row, HYPERPARAMETERS)
+            raise ValueError(f"No hyperparameter is called {row!r}.{names}")
+        learned[row] = HYPERPARAMETERS[row](name)
     settings: dict[str, Any] = {
         "model": make,
         "loss": functional.cross_entropy,
@@ -111,9 +112,9 @@ def tiny_task(name: str = "mlp", learn: Iterable[str] = (), **changed: Any) -> T
         "validation": classes(9, shape, seed=2),
         "batch_size": 6,
     }
-    if given:
-        settings |= {"hyperparameters": given, "validation_loss": functional.cross_entropy}
-        settings |= {"loss": training_loss} if given.keys() - _OF_DATA - _OF_START else {}
-        settings |= {"prepare": prepare} if given.keys() & _OF_DATA else {}
-        settings |= {"initialize": initialize} if given.keys() & _OF_START else {}
+    if learned:
+        settings |= {"hyperparameters": learned, "validation_loss": functional.cross_entropy}
+        settings |= {"loss": training_loss} if learned.keys() - _OF_DATA - _OF_START else {}
+        settings |= {"prepare": prepare} if learned.keys() & _OF_DATA else {}
+        settings |= {"initialize": initialize} if learned.keys() & _OF_START else {}
     return Task(**{**settings, **changed})

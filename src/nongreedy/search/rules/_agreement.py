@@ -143,18 +143,19 @@ class AgreementSearch(OuterRule[SearchState]):
         Windows that evidence would split are kept only if following it then pays by the margin.
         """
         steps, moving = search.objective.steps, state.hyperparameters
+
+        def follow(point: Point, lengths: Lengths) -> tuple[Point, float, dict[str, str]]:
+            evidence = weigh(state.sweeps, point.schedule, moving, steps)
+            move = ray(point.schedule, moving, evidence.direction(point.schedule, moving))
+            return *search.along(point, move, lengths), evidence.signs()
+
         if not state.scaling:
             finer, split = refined(base.schedule, moving, state.sweeps, steps)
             if split:
-                evidence = weigh(state.sweeps, finer, moving, steps)
-                move = ray(finer, moving, evidence.direction(finer, moving))
-                best, length = search.along(Point(finer, base.rollouts), move, _SPLIT)
+                best, length, signs = follow(Point(finer, base.rollouts), _SPLIT)
                 if length:
-                    return best, length, evidence.signs(), split
-        evidence = weigh(state.sweeps, base.schedule, moving, steps)
-        move = ray(base.schedule, moving, evidence.direction(base.schedule, moving))
-        best, length = search.along(base, move, _SCALE if state.scaling else _SHAPE)
-        return best, length, evidence.signs(), []
+                    return best, length, signs, split
+        return *follow(base, _SCALE if state.scaling else _SHAPE), []
 
     def _cooled(
         self, state: SearchState, base: Point, search: LineSearch, error: DivergedError
@@ -162,8 +163,8 @@ class AgreementSearch(OuterRule[SearchState]):
         """Adjoints or tangents say nothing here: a lower learning rate where plain runs are for it."""
         move = cooling(base.schedule, state.hyperparameters)
         best, length = search.along(base, move, _SCALE if state.scaling else _SHAPE)
-        done = f"cooled by {length:g} decades" if length else "no cooler schedule was better"
-        note = f"no derivative ({error.quantity}, step {error.step}): {done}"
+        ending = f"cooled by {length:g} decades" if length else "no cooler schedule was better"
+        note = f"no derivative ({error.quantity}, step {error.step}): {ending}"
         outcome = _outcome(state, best, {}, note, accepted=length > 0)
         if state.scaling and length:  # there may be a derivative now, and the scale is still open
             return replace(state, schedule=best.schedule, index=state.index + 1, sweeps=()), outcome
@@ -188,8 +189,8 @@ class AgreementSearch(OuterRule[SearchState]):
             return self._shaping(replace(state, scaling=False), objective)
         # Where windows are split by evidence, a few more seeds may yet call for it.
         few = state.automatic and 0 < len(state.sweeps) < _POOLED
-        done = not (length or few or state.level + 1 < state.rungs)
-        failures = state.failures + 1 if done else 0 if length else state.failures
+        failed = not (length or few or state.level + 1 < state.rungs)
+        failures = state.failures + 1 if failed else 0 if length else state.failures
         status = Status.stalled if failures >= self.patience else None
         state = replace(state, failures=failures, status=status)
         return state.on_level(state.level + 1, steps)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ...engines import Hypergradient
-from ...schedules import Hyperparameter, Schedule
+from ...schedules import Schedule
 from ...statistics import CLEAR, error_of_mean
+from ._moves import Direction, Hyperparameters
 from ._rule import sign_text
 
 
@@ -33,9 +34,7 @@ class Evidence:
         """``+``, ``-`` or, where the seeds disagree, ``0`` for each coefficient, by name."""
         return {n: sign_text(torch.where(self.agreed[n], g, 0.0)) for n, g in self.mean.items()}
 
-    def direction(
-        self, schedule: Schedule, hyperparameters: Mapping[str, Hyperparameter]
-    ) -> dict[str, Tensor]:
+    def direction(self, schedule: Schedule, hyperparameters: Hyperparameters) -> Direction:
         r"""Steps downhill, in units of each hyperparameter's outer step, at most 1.
 
         .. math:: c_i = \mathrm{clip}(z_i / 2, -1, 1), \qquad
@@ -49,11 +48,8 @@ class Evidence:
             for name, z in self.score.items()
         }
         for name, hyper in hyperparameters.items():
-            value, trust = schedule[name], trusted[name]
-            blocked = ((value <= hyper.bounds[0]) & (trust > 0)) | (
-                (value >= hyper.bounds[1]) & (trust < 0)
-            )
-            trusted[name] = torch.where(blocked, 0.0, trust)
+            trust = trusted[name]
+            trusted[name] = torch.where(hyper.blocked(schedule[name], trust), 0.0, trust)
         weighty = {name: (trust * self.mean[name]).abs() for name, trust in trusted.items()}
         largest = max(float(w.max()) for w in weighty.values())
         if largest == 0:
@@ -67,7 +63,7 @@ class Evidence:
 def weigh(
     sweeps: Sequence[Hypergradient],
     schedule: Schedule,
-    hyperparameters: Mapping[str, Hyperparameter],
+    hyperparameters: Hyperparameters,
     steps: int,
 ) -> Evidence:
     """Compare the hypergradients of several seeds, each also with what it says of its own noise."""

@@ -10,6 +10,7 @@ from ...engines import Rollout
 from ...errors import DivergedError
 from ...schedules import Schedule
 from .. import Objective
+from .._result import mean_accuracy
 from ._moves import Move
 
 
@@ -28,8 +29,7 @@ class Point:
     @property
     def accuracy(self) -> float | None:
         """Mean validation accuracy, or None."""
-        known = [r.outcome.accuracy for r in self.rollouts if r.outcome.accuracy is not None]
-        return statistics.fmean(known) if known else None
+        return mean_accuracy(r.outcome.accuracy for r in self.rollouts)
 
 
 @dataclass(frozen=True)

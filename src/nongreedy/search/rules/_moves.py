@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from ...schedules import Curve, Hyperparameter, Schedule, Windows
+from ...schedules import Curve, Schedule, Windows
 from ...schedules._schedule import moved
-from ._rungs import automatic, cut
+from ._rungs import Hyperparameters, automatic, cut
 
 Move = Callable[[float], Schedule]
 Direction = Mapping[str, Tensor]
-Hyperparameters = Mapping[str, Hyperparameter]
 COOLED = "learning_rate"  # what is lowered when a run diverges, and along the cooling ramp
 _DECAY = "weight_decay"
 # Name of the average over gradients -> power of 1 - beta by which the learning rate goes along:
@@ -83,8 +82,8 @@ def regularize(schedule: Schedule, hyperparameters: Hyperparameters) -> Move | N
 
 def traded(hyperparameters: Hyperparameters) -> str | None:
     """What can be exchanged for learning rate; None where nothing can."""
-    known = (name for name in _TRADED if name in hyperparameters)
-    return next(known, None) if COOLED in hyperparameters else None
+    names = (name for name in _TRADED if name in hyperparameters)
+    return next(names, None) if COOLED in hyperparameters else None
 
 
 def exchange(schedule: Schedule, hyperparameters: Hyperparameters, sign: int) -> Move | None:
@@ -102,14 +101,15 @@ def exchange(schedule: Schedule, hyperparameters: Hyperparameters, sign: int) ->
     if name is None:
         return None
 
-    def changed(length: float) -> dict[str, Tensor]:
+    def exchanged(length: float) -> dict[str, Tensor]:
         factor = 10.0 ** (-sign * length)
         rate = schedule[COOLED] * factor ** _TRADED[name]
         return {COOLED: rate, name: 1 - (1 - schedule[name]) * factor}
 
-    for each, values in changed(0.5).items():
-        if not torch.equal(hyperparameters[each].clip(values), values):
-            return None
-    return lambda length: schedule.with_coefficients(
-        {each: hyperparameters[each].clip(values) for each, values in changed(length).items()}
-    )
+    def clipped(values: Direction) -> dict[str, Tensor]:
+        return {name: hyperparameters[name].clip(value) for name, value in values.items()}
+
+    half = exchanged(0.5)
+    if not all(torch.equal(value, half[name]) for name, value in clipped(half).items()):
+        return None
+    return lambda length: schedule.with_coefficients(clipped(exchanged(length)))

@@ -26,11 +26,6 @@ def ladder(hyper: Hyperparameter) -> list[Basis]:
     return hyper.basis.ladder() if len(hyper.initial.unique()) == 1 else [hyper.basis]
 
 
-def levels(hyperparameters: Hyperparameters) -> int:
-    """Rungs of the longest ladder."""
-    return max(len(ladder(hyper)) for hyper in hyperparameters.values())
-
-
 def on_rung(
     schedule: Schedule, hyperparameters: Hyperparameters, level: int, steps: int
 ) -> Schedule:

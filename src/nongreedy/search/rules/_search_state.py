@@ -9,7 +9,7 @@ from typing import final
 from ...engines import Hypergradient
 from ...schedules import Hyperparameter
 from ._rule import OuterState
-from ._rungs import automatic, levels, on_rung
+from ._rungs import automatic, ladder, on_rung
 
 
 @final
@@ -43,8 +43,8 @@ class SearchState(OuterState):
 
     @property
     def rungs(self) -> int:
-        """Of the ladder."""
-        return levels(self.hyperparameters)
+        """Of the longest ladder."""
+        return max(len(ladder(hyper)) for hyper in self.hyperparameters.values())
 
     def on_level(self, level: int, steps: int) -> SearchState:
         """The same curves on the bases of a rung (the finest at most); splitting costs nothing."""

@@ -16,6 +16,7 @@ from ...errors import DivergedError
 from ...schedules import Default, Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
 from .. import Objective, Status
+from .._result import mean_accuracy
 from ._rule import OuterRule, OuterState, StepOutcome, sign_text
 from ._rungs import automatic
 
@@ -25,12 +26,12 @@ Table = Mapping[str, Tensor]
 @final
 @dataclass(frozen=True)
 class SignState(OuterState):
-    """Values, step sizes and signs, each by name in the shape of the coefficients."""
+    """Step sizes, signs and whether there was one yet, by name in the shape of the coefficients."""
 
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
     steps: Table = field(default_factory=dict)
     signs: Table = field(default_factory=dict)
-    seen: Table = field(default_factory=dict)
+    signed: Table = field(default_factory=dict)
     accepted: Schedule | None = None
     rejections: int = 0
 
@@ -108,7 +109,7 @@ class SignDescent(OuterRule[SignState]):
             hyperparameters=moving,
             steps={n: torch.full_like(h.initial, h.outer_step) for n, h in moving.items()},
             signs=zeros,
-            seen={n: z.bool() for n, z in zeros.items()},
+            signed={n: z.bool() for n, z in zeros.items()},
         )
 
     def step(self, state: SignState, objective: Objective) -> tuple[SignState, StepOutcome]:
@@ -121,9 +122,8 @@ class SignDescent(OuterRule[SignState]):
             outcome = StepOutcome(state.schedule, math.inf, None, {}, False, f"rejected: {error}")
             return self.reject(state), outcome
         signs = {n: sign_text(g) for n, g in gradients.items()}
-        known = [a for a in accuracies if a is not None]
-        accuracy = statistics.fmean(known) if known else None
-        outcome = StepOutcome(state.schedule, statistics.fmean(losses), accuracy, signs, True)
+        loss, accuracy = statistics.fmean(losses), mean_accuracy(accuracies)
+        outcome = StepOutcome(state.schedule, loss, accuracy, signs, True)
         return self.update(state, gradients), outcome
 
     def close(self, state: SignState, objective: Objective) -> None:
@@ -134,11 +134,11 @@ class SignDescent(OuterRule[SignState]):
     def _differentiate(
         self, state: SignState, objective: Objective
     ) -> tuple[list[float], list[float | None], dict[str, Tensor]]:
-        sweeps = []
-        for seed in objective.seeds(state.index, self.seeds):
-            sweeps.append(
-                objective.differentiate(objective.rollout(state.schedule, seed, keep=True))
-            )
+        seeds = objective.seeds(state.index, self.seeds)
+        sweeps = [
+            objective.differentiate(objective.rollout(state.schedule, seed, keep=True))
+            for seed in seeds
+        ]
         gradients = {
             n: torch.stack([h.gradients[n] for h in sweeps]).mean(0) for n in state.hyperparameters
         }
@@ -149,23 +149,18 @@ class SignDescent(OuterRule[SignState]):
 
     def update(self, state: SignState, gradients: Mapping[str, Tensor]) -> SignState:
         """One accepted step; pure."""
-        steps, signs, seen, values = {}, {}, {}, {}
+        steps, signs, signed, values = {}, {}, {}, {}
         for name, hyper in state.hyperparameters.items():
             sign = torch.sign(gradients[name])
             flipped = sign * state.signs[name] == -1
             steps[name] = torch.where(flipped, state.steps[name] / 2, state.steps[name])
-            signs[name], seen[name] = sign, state.seen[name] | (sign != 0)
+            signs[name], signed[name] = sign, state.signed[name] | (sign != 0)
             values[name] = _move(hyper, state.schedule[name], sign, steps[name])
         moved = replace(
-            state,
-            schedule=state.schedule.with_coefficients(values),
-            accepted=state.schedule,
-            steps=steps,
-            signs=signs,
-            seen=seen,
-            index=state.index + 1,
-            rejections=0,
-        )
+            state, schedule=state.schedule.with_coefficients(values), accepted=state.schedule,
+            steps=steps, signs=signs, signed=signed,
+            index=state.index + 1, rejections=0,
+        )  # fmt: skip
         return replace(moved, status=Status.converged if self.converged(moved) else None)
 
     def reject(self, state: SignState) -> SignState:
@@ -178,26 +173,19 @@ class SignDescent(OuterRule[SignState]):
             values[name] = _move(hyper, state.accepted[name], state.signs[name], steps[name])
         count = state.rejections + 1
         return replace(
-            state,
-            schedule=state.schedule.with_coefficients(values),
-            steps=steps,
-            index=state.index + 1,
-            rejections=count,
+            state, schedule=state.schedule.with_coefficients(values), steps=steps,
+            index=state.index + 1, rejections=count,
             status=Status.rejected if count >= self.rejections else None,
-        )
+        )  # fmt: skip
 
     def converged(self, state: SignState) -> bool:
         """Whether every value has settled or rests on a bound that it is pushed against."""
         for name, hyper in state.hyperparameters.items():
             value = state.schedule[name]
-            position = hyper.to_coordinate(value)
-            scale = position.abs().clamp(min=hyper.outer_step)
+            scale = hyper.to_coordinate(value).abs().clamp(min=hyper.outer_step)
             small = state.steps[name] <= self.tolerance * scale
-            sign = state.signs[name]
-            resting = ((value <= hyper.bounds[0]) & (sign > 0)) | (
-                (value >= hyper.bounds[1]) & (sign < 0)
-            )
-            if not bool((state.seen[name] & (small | resting)).all()):
+            resting = hyper.blocked(value, state.signs[name])
+            if not bool((state.signed[name] & (small | resting)).all()):
                 return False
         return True
 
