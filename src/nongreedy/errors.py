@@ -106,6 +106,10 @@ class StudyError(NongreedyError, ValueError):
     """A study cannot be opened, read or written, is held by another process, or is another's."""
 
 
+class NoStudyError(StudyError):
+    """There is no such study yet."""
+
+
 def nearest_name(value: str, options: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` and the list of valid names, to end an error message with."""
     options = sorted(options)

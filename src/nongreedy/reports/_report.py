@@ -42,7 +42,7 @@ def report(
         >>> report("nowhere.db")
         Traceback (most recent call last):
         ...
-        nongreedy.errors.StudyError: No study file 'nowhere.db'.
+        nongreedy.errors.NoStudyError: No study file 'nowhere.db'.
     """
     # Drawing is imported when something is drawn: it takes as long as torch's import.
     from ._matplotlib import panels

@@ -15,10 +15,6 @@ _URL = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 _SQLITE = "sqlite:///"
 
 
-class NoStudyError(StudyError):
-    """There is no such study yet."""
-
-
 @dataclass(frozen=True)
 class Address:
     """A database by URL.

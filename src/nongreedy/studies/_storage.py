@@ -14,8 +14,8 @@ import optuna
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import StudyError
-from ._address import Address, NoStudyError
+from ..errors import NoStudyError, StudyError
+from ._address import Address
 from ._quiet import quiet
 
 VERSION = 2

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..engines import Problem
-from ..errors import StudyError
+from ..errors import NoStudyError, StudyError
 from ..schedules import Hyperparameter
 from ..schedules._files import plain
 from ..search import Memory
-from ._address import Address, NoStudyError
+from ._address import Address
 
 if TYPE_CHECKING:
     from ._storage import Storage
