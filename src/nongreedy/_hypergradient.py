@@ -1,7 +1,5 @@
 """One hypergradient, without a search."""
 
-from __future__ import annotations
-
 import torch
 
 from .engines import Engine, Hypergradient, Problem

@@ -1,7 +1,5 @@
 """The outer loop."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 

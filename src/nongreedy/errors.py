@@ -1,7 +1,5 @@
 """What can go wrong, by name. Messages quote the offending value and give the way out."""
 
-from __future__ import annotations
-
 import difflib
 import math
 from collections.abc import Iterable

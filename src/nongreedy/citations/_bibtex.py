@@ -1,7 +1,5 @@
 """BibTeX in docstrings: an entry under its heading, or the key of an entry that stands elsewhere."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterator, Mapping

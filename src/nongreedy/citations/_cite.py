@@ -1,7 +1,5 @@
 """Citations: BibTeX for exactly the methods that were used, from the docstrings of their classes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The command ``nongreedy``: tune a training run, and judge what was found."""
 
-from __future__ import annotations
-
 import io
 import sys
 import textwrap

@@ -1,7 +1,5 @@
 """``nongreedy check``: is every hypergradient the derivative that it claims to be?"""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """How the conformance table is printed: numbers in cells, reasons beneath."""
 
-from __future__ import annotations
-
 import collections
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """``nongreedy compare``: many methods, one task, equal budgets."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

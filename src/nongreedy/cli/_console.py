@@ -1,7 +1,5 @@
 """What a search shows while it runs: a row per outer step, and in a terminal a progress line."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

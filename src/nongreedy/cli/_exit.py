@@ -1,7 +1,5 @@
 """What stops the command: one line for the user, and an exit code."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading

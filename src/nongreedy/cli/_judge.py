@@ -1,7 +1,5 @@
 """Is the schedule any good? Fresh trainings with it, beside what people tune by hand."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The output directory: checked before anything is computed, filled with what was found."""
 
-from __future__ import annotations
-
 import json
 import platform
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """``nongreedy plan``: what one hypergradient will take, before anything is spent."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

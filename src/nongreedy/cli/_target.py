@@ -1,7 +1,5 @@
 """What a command works on: the user's own task, or data and a model by name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any
 

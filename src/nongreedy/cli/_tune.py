@@ -1,7 +1,5 @@
 """``nongreedy tune`` and ``resume``: search for a schedule, judge it, write it down."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """The fair comparison: many methods, one task, equal budgets, fresh trainings."""
 
-from __future__ import annotations
-
 import math
 import os
 import time

@@ -1,7 +1,5 @@
 """One method's account: every gradient it spends, and the best that it has seen for it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager

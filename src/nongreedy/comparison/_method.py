@@ -1,7 +1,5 @@
 """The contract of a method: how it searches, and how what it finds is trained afresh."""
 
-from __future__ import annotations
-
 import abc
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The methods that are compared, by name. Joining means adding a row."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from ..engines import Problem

@@ -1,7 +1,5 @@
 """This library's own searches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import final
 

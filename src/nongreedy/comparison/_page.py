@@ -1,7 +1,5 @@
 """The page of a comparison: ranking, regret against cost, the table, what it was made with."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Schedules of a fixed shape whose peak is tuned, as people do by hand."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What people set by hand, and which problems a way of searching can take."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

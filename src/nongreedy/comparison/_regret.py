@@ -1,7 +1,5 @@
 """Regret against cost: how far a search's validation loss lies above the best of all methods."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The chart of a comparison: regret against cost, as in Figure 1 of the paper."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Schedule-free SGD, from the package of its authors, with a tuned learning rate."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass

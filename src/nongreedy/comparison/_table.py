@@ -1,7 +1,5 @@
 """The table of a comparison: its methods, best first, and what each costs."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 Source: https://www.cs.toronto.edu/~kriz/cifar.html ("Binary version").
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

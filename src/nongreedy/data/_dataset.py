@@ -1,7 +1,5 @@
 """Torch data sets: any map-style ``Dataset`` as two tensors."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

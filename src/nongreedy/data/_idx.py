@@ -6,8 +6,6 @@ d sizes of four bytes each, then the values, the last index running fastest.
 Source: http://yann.lecun.com/exdb/mnist/ ("The IDX file format").
 """
 
-from __future__ import annotations
-
 import gzip
 import math
 import re

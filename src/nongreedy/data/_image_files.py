@@ -1,7 +1,5 @@
 """Where image files lie: a directory or a zip archive, read through one small interface."""
 
-from __future__ import annotations
-
 import io
 import os
 import zipfile

@@ -1,7 +1,5 @@
 """Image folders: ``train/<class>/*`` and ``test/<class>/*``, or plain ``<class>/*``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

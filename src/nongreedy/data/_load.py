@@ -1,7 +1,5 @@
 """Loading: recognise a format, choose the examples, fetch only those, standardise."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """NumPy archives: ``x_train, y_train[, x_val, y_val][, x_test, y_test]``, or ``x, y``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Selection: which examples of a source become training, validation and test data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

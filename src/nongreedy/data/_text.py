@@ -1,7 +1,5 @@
 """Text: sequences of characters, each with what comes next."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

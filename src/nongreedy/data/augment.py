@@ -12,8 +12,6 @@ Example:
     >>> batch = augment(torch.randn(128, 3, 32, 32), torch.Generator().manual_seed(0))
 """
 
-from __future__ import annotations
-
 import abc
 from dataclasses import dataclass
 from typing import final

@@ -1,7 +1,5 @@
 """One step of the adjoint recursion, and the sums of what it says of hyperparameters."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Mapping
 

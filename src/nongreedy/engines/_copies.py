@@ -1,7 +1,5 @@
 """Copies: perturbed networks whose training losses depend on hyperparameters, and what they say."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Directions of the coefficients: which derivatives tangents carry, and what each adds at a step."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """The contract of an engine: a run and a schedule in, a hypergradient out."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """EvoGrad: one-step hypergradients from a hypothetical evolutionary step. arXiv:2106.10575."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final

@@ -8,8 +8,6 @@ hypergradient of this one is no guide to any. That is 8e6 in float32 and 5e15 in
 contract, or grow by a few powers of ten where training starts in a saddle.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import fields
 from typing import Any

@@ -1,7 +1,5 @@
 """Finite differences: the judge of every other engine. Common random numbers throughout."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final

@@ -3,8 +3,6 @@
 Aliases: forward-mode differentiation (arXiv:1703.01785), FDS when shared (arXiv:2007.07869).
 """
 
-from __future__ import annotations
-
 import abc
 import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ Aliases: hypergradient descent (arXiv:1703.04782), real-time hyperparameter opti
 (arXiv:1703.01785), MARTHE's discounted transport (arXiv:1910.08525).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final

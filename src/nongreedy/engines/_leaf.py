@@ -1,7 +1,5 @@
 """Settings of engines: leaves, or their short names; counts, or None."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 

@@ -1,7 +1,5 @@
 """Solvers of (H + damping I) x = g where H is known by its products only."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The training gradient at one point, ready to be differentiated once more."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

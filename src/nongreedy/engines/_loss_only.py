@@ -1,7 +1,5 @@
 """What hypergradients of the training loss cannot see: the optimizer and the initialization."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

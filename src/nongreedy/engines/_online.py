@@ -1,7 +1,5 @@
 """What an engine offers that can also be followed while a run goes on."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Iterable
 

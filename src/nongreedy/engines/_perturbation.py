@@ -1,7 +1,5 @@
 """Perturbations: where the copies of an evolutionary step stand around the present parameters."""
 
-from __future__ import annotations
-
 import abc
 import math
 from collections.abc import Callable

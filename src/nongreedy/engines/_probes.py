@@ -1,7 +1,5 @@
 """Probes: when, and on which examples, a greedy method consults the validation loss."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from ..errors import DivergedError

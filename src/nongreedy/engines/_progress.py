@@ -1,7 +1,5 @@
 """Who follows the inner steps of a run or of a sweep, and may keep a state to go on from."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Aliases: forward gradient, directional unrolling, (FG)^2U (arXiv:2406.14095).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, final

@@ -4,8 +4,6 @@ Aliases: backpropagation through training, adjoint method, replay. arXiv:1703.01
 arXiv:2503.13751 (replay from checkpoints).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import final

@@ -4,8 +4,6 @@ Aliases: reversible dynamics, information buffer. arXiv:1502.03492 (the method, 
 momentum); Adam and AdamW, which that paper conjectures, by the same means.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import final

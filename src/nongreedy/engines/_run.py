@@ -1,7 +1,5 @@
 """One training run as a dynamical system: initial state, step, outer loss, and derivatives."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping

@@ -1,7 +1,5 @@
 """A runner: how a schedule is trained once."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Sensitivity: how the present state of a run depends on the hyperparameters used so far."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Iterable
 from typing import final

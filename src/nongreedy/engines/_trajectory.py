@@ -1,7 +1,5 @@
 """Where the visited states of a run are kept until the reverse sweep asks for them, last first."""
 
-from __future__ import annotations
-
 import abc
 import math
 import shutil

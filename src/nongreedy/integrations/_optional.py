@@ -1,7 +1,5 @@
 """Packages that only some users have."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """An outer step as the numbers and texts that a dashboard shows."""
 
-from __future__ import annotations
-
 from ..search import OuterStep
 
 _LISTED = 50  # values of one hyperparameter that a dashboard has room for

@@ -1,7 +1,5 @@
 """A schedule, given as such or as the path of its file."""
 
-from __future__ import annotations
-
 import os
 
 from ..schedules import Schedule

@@ -1,7 +1,5 @@
 """A learned schedule in Lightning's Trainer."""
 
-from __future__ import annotations
-
 import math
 import os
 import warnings

@@ -1,7 +1,5 @@
 """A search in TensorBoard."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

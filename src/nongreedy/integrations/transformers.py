@@ -1,7 +1,5 @@
 """A learned schedule in Hugging Face's Trainer."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A search in Weights & Biases."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..engines import Engine

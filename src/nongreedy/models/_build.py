@@ -1,7 +1,5 @@
 """Models of images: multilayer perceptrons, convolutional networks, LeNet, Wide ResNets."""
 
-from __future__ import annotations
-
 import functools
 import math
 import re

@@ -1,7 +1,5 @@
 """Optimizers that divide by a running size of the gradient: Adam, AdamW, RMSprop, Adagrad."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final

@@ -1,7 +1,5 @@
 """Lion: steps of equal size along the sign of a running mean."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final

@@ -1,7 +1,5 @@
 """NAdam: Adam that looks one step of momentum ahead."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final

@@ -1,7 +1,5 @@
 """Optimizers for ordinary training loops that ``torch.optim`` lacks."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Stochastic gradient descent with momentum and coupled weight decay."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final

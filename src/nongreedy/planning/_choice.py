@@ -1,7 +1,5 @@
 """Which engine to use: the rule that plans recommend by and that ``engine="auto"`` follows."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What an engine will take for one hypergradient of the whole run, from two short ones."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The most memory that a piece of work holds."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import resource

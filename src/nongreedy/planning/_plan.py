@@ -1,7 +1,5 @@
 """The planner: time and memory of every engine on the user's own task, before anything is spent."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

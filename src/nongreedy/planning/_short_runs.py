@@ -1,7 +1,5 @@
 """Short runs of an engine, timed and weighed: what its long ones are predicted from."""
 
-from __future__ import annotations
-
 import contextlib
 import statistics
 import time

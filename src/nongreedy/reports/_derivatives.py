@@ -1,7 +1,5 @@
 """Hypergradients over training, one outer step at a time."""
 
-from __future__ import annotations
-
 from ._chart import Axis, Band, Chart, Line, Mark
 from ._palette import RUNS, ZERO
 from ._record import Record

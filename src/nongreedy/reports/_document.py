@@ -1,7 +1,5 @@
 """The page itself: one file that needs no network and fetches nothing."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata

@@ -1,7 +1,5 @@
 """What each outer step came to: its validation loss and accuracy, its training curve."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

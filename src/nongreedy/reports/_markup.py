@@ -1,7 +1,5 @@
 """Pieces of HTML. Whatever comes from a file passes through `text` or `json_for_script`."""
 
-from __future__ import annotations
-
 import html
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The page of a study."""
 
-from __future__ import annotations
-
 from ..schedules import Linear
 from ..search import OuterStep
 from ._chart import Chart

@@ -1,7 +1,5 @@
 """Colours of every figure, and what each becomes in the dark."""
 
-from __future__ import annotations
-
 import colorsys
 
 import numpy as np

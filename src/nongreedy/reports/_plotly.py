@@ -1,7 +1,5 @@
 """Charts for the page: what its script hands to Plotly. Plotly reads tags in texts, so they are escaped."""
 
-from __future__ import annotations
-
 import html
 import math
 import textwrap

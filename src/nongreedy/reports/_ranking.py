@@ -1,7 +1,5 @@
 """Who is best: names from bad to good, every score, and the mean with its standard error."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A study, read into a record."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from typing import Any

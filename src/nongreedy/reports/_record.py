@@ -1,7 +1,5 @@
 """What a report is made of: every outer step with its schedule, training curve and hypergradients."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """``report``: a study in, a page and two images out."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Schedules over training: every accepted outer step, light to strong, and what was returned."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

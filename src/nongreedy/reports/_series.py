@@ -1,7 +1,5 @@
 """Numbers for drawing: curves over a run at few points, means over blocks, seeds in a band."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TypeVar
 

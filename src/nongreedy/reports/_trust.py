@@ -1,7 +1,5 @@
 """How far the hypergradients of a study can be trusted: their size against their noise over seeds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What a reader takes along: code to paste, and settings."""
 
-from __future__ import annotations
-
 import json
 
 from ..schedules import spelled

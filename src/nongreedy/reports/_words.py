@@ -1,7 +1,5 @@
 """Numbers, names and times in words."""
 
-from __future__ import annotations
-
 import math
 
 

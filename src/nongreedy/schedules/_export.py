@@ -1,7 +1,5 @@
 """What a room exports says that it lives there: the leaf that defines it is nobody's business."""
 
-from __future__ import annotations
-
 from types import FunctionType
 from typing import Any
 

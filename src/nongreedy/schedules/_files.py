@@ -1,7 +1,5 @@
 """Files that are written all or nothing, and directories that can be written to."""
 
-from __future__ import annotations
-
 import math
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """A hyperparameter: its name, its basis, its first values, its bounds and its coordinate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A learned schedule as an ordinary PyTorch scheduler."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Values: objects that are what they hold. They compare, hash and say who they are by it."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Mapping

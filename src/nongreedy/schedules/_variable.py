@@ -1,7 +1,5 @@
 """A tensor-valued hyperparameter that holds throughout a run."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

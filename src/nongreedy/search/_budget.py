@@ -1,7 +1,5 @@
 """What a search may spend."""
 
-from __future__ import annotations
-
 import math
 
 from ..errors import NongreedyError

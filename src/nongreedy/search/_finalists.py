@@ -1,7 +1,5 @@
 """The end of a search: the best schedules meet again on common fresh seeds."""
 
-from __future__ import annotations
-
 from ..errors import DivergedError
 from ._objective import Evaluated, Objective
 from ._result import Status

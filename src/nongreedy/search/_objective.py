@@ -1,7 +1,5 @@
 """What an outer rule may ask for: plain runs and hypergradients, each counted and remembered."""
 
-from __future__ import annotations
-
 import itertools
 import statistics
 import time

@@ -1,7 +1,5 @@
 """What a search returns: the schedule, its history, why it ended, what it cost."""
 
-from __future__ import annotations
-
 import enum
 import statistics
 from collections.abc import Iterable, Mapping

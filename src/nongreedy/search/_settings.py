@@ -1,7 +1,5 @@
 """What a repetition of a search needs, and which engine a search goes on with."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

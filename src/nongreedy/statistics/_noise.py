@@ -1,7 +1,5 @@
 """The noise of a hypergradient: over seeds, and what one seed says of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Signal against noise of each coefficient's hypergradient, over seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Which windows of a schedule call for two values instead of one: a test over seeds."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

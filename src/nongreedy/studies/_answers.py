@@ -1,7 +1,5 @@
 """Answers as JSON and back, bit for bit. What is read is data: numbers and text, checked, never code."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import math

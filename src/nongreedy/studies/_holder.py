@@ -1,7 +1,5 @@
 """One process at a time on a study: the others are told who holds it."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

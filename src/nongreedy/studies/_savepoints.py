@@ -1,7 +1,5 @@
 """States of the run or sweep that is going on, on disk: a kill costs the time since the last one."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import pickle

@@ -1,7 +1,5 @@
 """Outer steps as Optuna trials, for its plots and its dashboard."""
 
-from __future__ import annotations
-
 import datetime
 import math
 from collections.abc import Mapping, Sequence

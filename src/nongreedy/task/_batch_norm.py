@@ -18,8 +18,6 @@ pA = sum(a xhat), pD = sum(dy xhat) and Q = sum(a dy) - sA sD / n - pA pD / n:
              u = b - gamma r pA / n,    v = gamma r pD / n
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

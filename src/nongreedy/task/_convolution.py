@@ -12,8 +12,6 @@ evaluates I as a transposed convolution, for which a CPU has no fast kernel, and
 of the first layer too, which nobody asks for.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

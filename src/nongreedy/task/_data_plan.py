@@ -3,8 +3,6 @@
 Everything here is a function of (seed, step) and of nothing else, so that any step can be replayed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any

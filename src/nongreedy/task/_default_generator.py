@@ -1,7 +1,5 @@
 """PyTorch's default generator, which dropout draws from: there is one for all threads of a process."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Iterator

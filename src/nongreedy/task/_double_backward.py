@@ -1,7 +1,5 @@
 """Layers whose second derivatives cost less than PyTorch's own, chosen while one is recorded."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from types import BuiltinFunctionType
 from typing import Any

@@ -1,7 +1,5 @@
 """What the user's own functions see of the hyperparameters that they take."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any

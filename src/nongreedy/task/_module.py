@@ -1,7 +1,5 @@
 """A network as a pure function of one flat parameter vector."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext

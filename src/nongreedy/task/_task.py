@@ -1,7 +1,5 @@
 """A task: what is trained, on what, and what it is judged by."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping

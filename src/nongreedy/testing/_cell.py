@@ -1,7 +1,5 @@
 """A cell of the table, and what was found in it."""
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass
 

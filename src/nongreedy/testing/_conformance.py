@@ -1,7 +1,5 @@
 """Classes of tests that a stranger's engine or optimizer joins by subclassing. For pytest."""
 
-from __future__ import annotations
-
 import unittest
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar

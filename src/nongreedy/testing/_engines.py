@@ -1,7 +1,5 @@
 """The engines of the table, by the names of the command line."""
 
-from __future__ import annotations
-
 from ..engines import Engine, Forward, Greedy, RandomDirections, Reverse
 from ..engines._named import _NAMED
 

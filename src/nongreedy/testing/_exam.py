@@ -1,7 +1,5 @@
 """An exam: one small run, judged once by finite differences, put to any number of engines."""
 
-from __future__ import annotations
-
 import functools
 import math
 

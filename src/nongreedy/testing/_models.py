@@ -1,7 +1,5 @@
 """Networks that are small enough to be differenced, and large enough to have everything in them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Optimizers with everything learned that they can learn, at values where all of it matters."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

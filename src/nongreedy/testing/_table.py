@@ -1,7 +1,5 @@
 """The conformance table: every engine x optimizer x hyperparameter x model."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Small tasks, and every kind of hyperparameter that a task can have."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Training once, under hyperparameters that change as it goes: the short-sighted rival of `tune`."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

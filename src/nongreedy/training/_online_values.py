@@ -1,7 +1,5 @@
 """The values of a run that changes its hyperparameters as it goes, and what moves them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Plain PyTorch training under a schedule: how a schedule is judged, and how a user will use it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

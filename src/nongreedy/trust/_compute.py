@@ -1,7 +1,5 @@
 """Trust of a schedule's hypergradients, which are computed for it."""
 
-from __future__ import annotations
-
 import torch
 
 from ..engines import Engine, Problem

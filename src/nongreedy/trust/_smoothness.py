@@ -1,7 +1,5 @@
 """Metasmoothness: whether the hypergradient still holds a finite step away, by plain runs."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping, Sequence

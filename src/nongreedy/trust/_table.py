@@ -1,7 +1,5 @@
 """A trust report in lines."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """The verdict on a hypergradient, in words."""
 
-from __future__ import annotations
-
 import enum
 
 

@@ -1,7 +1,5 @@
 """The information buffer: what multiplications lost, one growing integer per parameter."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Factors that multiply a slot of the state: momentum, Adam's betas, decoupled weight decay."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Multiplying integers by a fraction n/d < 1, exactly undone with the help of a buffer."""
 
-from __future__ import annotations
-
 import abc
 from typing import final
 

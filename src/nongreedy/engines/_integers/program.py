@@ -4,8 +4,6 @@ A step is: gradient at the parameters; gather it into the moments; move the para
 Undoing it: move back; the gradient, at what are now the old parameters; take it out of the moments.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 

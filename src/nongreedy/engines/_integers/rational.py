@@ -1,7 +1,5 @@
 """Fractions n/d near given numbers: integers can be multiplied by them without loss."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

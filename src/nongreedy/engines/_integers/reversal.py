@@ -1,7 +1,5 @@
 """A trajectory that keeps no states: it undoes the steps."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,5 @@
 """The default outer rule: follow what seeds agree on, search the step length, go coarse to fine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final

@@ -1,7 +1,5 @@
 """How far a hypergradient can be followed: its size against its noise, coefficient by coefficient."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

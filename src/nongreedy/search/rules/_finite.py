@@ -1,7 +1,5 @@
 """Moves that need no derivative, tried by plain runs on common seeds."""
 
-from __future__ import annotations
-
 from ._line_search import Lengths, LineSearch, Point
 from ._moves import COOLED, Hyperparameters, exchange, ramp, regularize, tail, traded
 

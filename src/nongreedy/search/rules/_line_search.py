@@ -1,7 +1,5 @@
 """Line searches by plain runs on common seeds."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass

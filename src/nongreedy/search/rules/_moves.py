@@ -1,7 +1,5 @@
 """Ways to change a schedule by some length: along a direction, or without a derivative."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

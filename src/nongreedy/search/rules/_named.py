@@ -1,7 +1,5 @@
 """Outer rules by name."""
 
-from __future__ import annotations
-
 from ...errors import nearest_name
 from ._agreement import AgreementSearch
 from ._rule import OuterRule

@@ -1,7 +1,5 @@
 """Bases from coarse to fine: by a fixed ladder, or where the evidence calls for it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

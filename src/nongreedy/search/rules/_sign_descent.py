@@ -1,7 +1,5 @@
 """The paper's outer rule: additive sign steps, halved where the sign flips."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import statistics
