@@ -5,6 +5,7 @@ import functools
 import graphlib
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import nongreedy as ng
 
 SOURCE = Path(ng.__file__).parent
+ARCHITECTURE = Path(__file__).parents[1] / "docs" / "architecture.md"
 # From below: a room may import those of earlier lines, and none beside it. `data` and `models` know
 # only how errors and schedules are spelled; `testing` needs engines and nothing that searches.
 ORDER = [
@@ -113,3 +115,17 @@ def test_what_only_reports_or_compares_is_imported_where_it_is_used(environment)
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+PLACES = re.findall(r"\[`(\w+)`\]\(\.\./(src/[^#)]+)#L(\d+)\)", ARCHITECTURE.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("name", "path", "line"), PLACES)
+def test_the_architecture_page_points_at_what_it_names(name, path, line):
+    lines = (ARCHITECTURE.parents[1] / path).read_text("utf-8").splitlines()
+    places = [k for k, text in enumerate(lines, 1) if re.match(rf"\s*(def|class) {name}\b", text)]
+    assert min(abs(place - int(line)) for place in places) <= 20, places
+
+
+def test_the_architecture_page_points_at_something():
+    assert len(PLACES) >= 5
