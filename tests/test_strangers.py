@@ -254,7 +254,7 @@ def test_killed_they_go_on_to_the_same_bits(tmp_path, stride):
     assert told(tuned(Truncated(), study=study)) == expected  # finished: told again
 
 
-def test_a_study_goes_on_in_another_process(tmp_path):
+def test_a_study_goes_on_in_another_process(tmp_path, environment):
     with pytest.raises(SystemExit):
         tuned(Truncated(), study=tmp_path / "s.db", callbacks=[KillAt(20)])
     code = (
@@ -262,7 +262,7 @@ def test_a_study_goes_on_in_another_process(tmp_path):
         "print(t.told(t.tuned(t.Truncated(), study=sys.argv[1])))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "s.db")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == told(tuned(Truncated()))
 
 
