@@ -30,7 +30,7 @@ def environment():
 
 # ---- make quick ---------------------------------------------------------------------------------
 
-# Whole searches, command lines, kills and other processes: one test in eight of these files.
+# Whole searches, command lines, kills and other processes: one test in twelve of these files.
 LONG = {
     "test_automatic_windows", "test_cli", "test_cli_check", "test_cli_compare", "test_cli_study",
     "test_closed_forms", "test_comparison", "test_dashboard", "test_evograd_studies",
@@ -40,6 +40,7 @@ LONG = {
 LONG_TESTS = {
     "test_forgetting_the_decay_term_is_red",
     "test_pytest_is_not_needed_to_import_or_to_check",
+    "test_a_study_goes_on_in_another_process",
     "test_strangers_join_by_subclassing",
     "test_thousands_of_noisy_steps_are_undone_bit_for_bit",
 }
@@ -62,5 +63,5 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _long(item, name):
-    drawn = zlib.crc32(name.encode()) % 8 == 0
+    drawn = zlib.crc32(name.encode()) % 12 == 0
     return item.originalname in LONG_TESTS or (item.path.stem in LONG and not drawn)
