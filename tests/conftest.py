@@ -34,10 +34,19 @@ def environment():
 LONG = {
     "test_automatic_windows", "test_cli", "test_cli_check", "test_cli_compare", "test_cli_study",
     "test_closed_forms", "test_comparison", "test_dashboard", "test_evograd_studies",
-    "test_experiments", "test_explosion", "test_long_horizon", "test_peers", "test_report_browser",
+    "test_experiments", "test_explosion", "test_long_horizon", "test_peers", "test_planner",
+    "test_report_browser",
     "test_reversible_search", "test_study", "test_study_damage", "test_study_server",
 }  # fmt: skip
 LONG_TESTS = {
+    "test_a_long_run_in_integers_agrees_with_the_one_in_float64",
+    "test_estimates_agree_with_the_closed_form_of_the_noisy_quadratic",
+    "test_finds_a_good_schedule_from_almost_nothing",
+    "test_the_buffer_of_three_thousand_steps_takes_at_most_eighty_bytes",
+    "test_the_chosen_outer_step_is_shown",
+    "test_the_engine_passes_the_table",
+    "test_the_shorter_the_memory_the_smaller_the_rate",
+    "test_windows_may_be_found_by_evidence",
     "test_forgetting_the_decay_term_is_red",
     "test_pytest_is_not_needed_to_import_or_to_check",
     "test_a_study_goes_on_in_another_process",
