@@ -189,6 +189,10 @@ def test_a_run_leaves_the_processs_kernels_as_they_were():
 def test_what_is_judged_is_what_is_differentiated():
     # PyTorch's encoder layer has a fused path that it takes where nothing is differentiated.
     run = ng.Run(ng.testing.tiny_task("transformer"), ng.SGD(), 2)
-    theta = run.initial()[0]
+    theta, inputs = run.initial()[0], torch.randn(64, 2, 4)
     with run.isolated():
+        differentiated = run.module(theta.requires_grad_(), inputs, False)
+        with torch.no_grad():
+            judged = run.module(theta, inputs, False)
+        assert torch.equal(judged, differentiated)
         assert run.outer_loss(theta) == run.outer_gradient(theta)[0]

@@ -65,6 +65,7 @@ class FlatModule:
             if name not in self._buffers:
                 raise ValueError(f"No buffer is called {name!r}; there are {list(self._buffers)}.")
         self._checked = not self._buffers
+        self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
 
     def start(self) -> Tensor:
         """The module's own parameters, flat, shape (P,)."""
@@ -104,8 +105,7 @@ class FlatModule:
 
     def _kernels(self, device: torch.device) -> AbstractContextManager[object]:
         """PyTorch's own recurrent layers: cuDNN's have no second derivative, and keep random state."""
-        recurrent = any(isinstance(part, nn.RNNBase) for part in self.module.modules())
-        own = recurrent and device.type == "cuda"
+        own = self._recurrent and device.type == "cuda"
         return torch.backends.cudnn.flags(enabled=False) if own else nullcontext()
 
     def _check_unchanged(self, given: Mapping[str, Tensor]) -> None:
