@@ -30,7 +30,7 @@ def mix(*numbers: int) -> int:
 
 
 # Independent streams of one seed.
-ORDER, AUGMENT, DROPOUT, INITIAL, REESTIMATE, DIRECTIONS, LOOKS = range(1, 8)
+ORDER, AUGMENT, DROPOUT, INITIAL, REESTIMATE, DIRECTIONS, LOOKS, READ, JUDGE = range(1, 10)
 COPIES, COLUMNS = 32, 33
 
 

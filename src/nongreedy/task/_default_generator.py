@@ -1,9 +1,12 @@
-"""PyTorch's default generator, which dropout draws from: there is one for all threads of a process."""
+"""The default generators, of which there is one each for all threads of a process: PyTorch's, which
+dropout draws from, and Python's and NumPy's, which transforms of data and some models draw from."""
 
 import contextlib
+import random
 import threading
 from collections.abc import Iterator
 
+import numpy
 import torch
 
 _TURN = threading.RLock()
@@ -22,7 +25,12 @@ def default_generator(device: torch.device | None = None) -> Iterator[None]:
     """
     devices = None if device is None else [device] if device.type == "cuda" else []
     with _TURN, torch.random.fork_rng(devices=devices):
-        yield
+        python, arrays = random.getstate(), numpy.random.get_state()
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            numpy.random.set_state(arrays)
 
 
 def seed_default(seed: int, device: torch.device) -> None:
@@ -33,3 +41,13 @@ def seed_default(seed: int, device: torch.device) -> None:
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)
+
+
+def seed_everything(seed: int, device: torch.device) -> None:
+    """Seed PyTorch's, Python's and NumPy's: what reads data or augments them may draw from any.
+
+    Call it within :func:`default_generator`, which hands them back.
+    """
+    seed_default(seed, device)
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
