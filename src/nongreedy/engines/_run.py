@@ -4,7 +4,7 @@ import contextlib
 import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,11 +14,12 @@ from ..errors import DivergedError
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
-from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix, to_device
+from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix
 from ..task._default_generator import default_generator, seed_default
 from ..task._double_backward import cheap_double_backward
+from ..task._judgement import Judged
+from ..task._looks import Look
 from ..task._module import build
-from ..task._task import accuracy_count, checked_loss, outer_slices
 from ._linearized import Linearized, derivatives, leaves_of
 
 Values = Mapping[str, Tensor]  # of the hyperparameters, by name
@@ -29,10 +30,17 @@ _AT_ONCE = "Look for NaN or infinity in the training data or in the model's init
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run is judged by: mean validation loss, and accuracy for classification."""
+    """What a finished run is judged by.
+
+    Attributes:
+        loss: Of the whole validation data.
+        accuracy: Share of right answers, or None where it is not known what those are.
+        metrics: The task's own, by name; empty where something was differentiated.
+    """
 
     loss: float
     accuracy: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 class Run:
@@ -179,37 +187,30 @@ class Run:
         return self.optimizer.advance(state, gradient, values), loss
 
     def outer_loss(self, parameters: Tensor) -> Outcome:
-        """Mean validation loss and accuracy. Dropout off, BatchNorm on batch statistics."""
-        with torch.no_grad():
-            return self._outer(parameters, None)
+        """What validation says of these parameters. Dropout off, BatchNorm on batch statistics."""
+        return self._outcome(self.task.outer_loss(self._look(parameters)))
 
     def outer_gradient(
         self, parameters: Tensor, chosen: Tensor | None = None
     ) -> tuple[Outcome, Tensor]:
-        """The same, and the gradient of the loss, shape (P,); on all examples or the chosen ones."""
-        total = torch.zeros_like(parameters)
-        return self._outer(parameters, total, chosen), total
+        """Loss and accuracy, and the gradient of the loss, shape (P,); on all examples or the chosen."""
+        look = self._look(parameters, chosen)
+        judged = self.task.outer_loss(look, gradient=True, metrics=False)
+        outcome = self._outcome(judged)
+        assert judged.gradient is not None
+        return outcome, judged.gradient
 
-    def _outer(
-        self, parameters: Tensor, total: Tensor | None, chosen: Tensor | None = None
-    ) -> Outcome:
-        examples, rights, loss_sum = self.task.validation, list[float | None](), 0.0
-        count = examples.count if chosen is None else len(chosen)
-        for part in outer_slices(count):
-            weight = (part.stop - part.start) / count
-            batch = examples.fetch(part if chosen is None else chosen[part])
-            inputs, targets = to_device(batch, self.task.device, self.dtype)
-            leaf = parameters.detach().requires_grad_(total is not None)
-            output = self.module(leaf, inputs, False)
-            loss = checked_loss(self.task.validation_loss(output, targets))
-            loss_sum += weight * loss.item()
-            if total is not None:
-                total += weight * torch.autograd.grad(loss, leaf)[0]
-            rights.append(accuracy_count(output, targets))
-        if not math.isfinite(loss_sum):
+    def _look(self, parameters: Tensor, chosen: Tensor | None = None) -> Look:
+        task = self.task
+        return Look(
+            lambda flat, x: self.module(flat, x, False), task.validation,
+            task.evaluation_batch_size, task.device, self.dtype, parameters, chosen,
+        )  # fmt: skip
+
+    def _outcome(self, judged: Judged) -> Outcome:
+        if not math.isfinite(judged.loss):
             raise DivergedError("validation loss", self.steps, self.steps)
-        known = [right for right in rights if right is not None]
-        return Outcome(loss_sum, sum(known) / count if len(known) == len(rights) else None)
+        return Outcome(judged.loss, judged.accuracy, judged.metrics)
 
     @contextlib.contextmanager
     def isolated(self) -> Iterator[None]:

@@ -1,8 +1,9 @@
 """Plain PyTorch training under a schedule: how a schedule is judged, and how a user will use it."""
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,13 +14,13 @@ from ..engines._run import at
 from ..optimizers import SGD, Optimizer
 from ..schedules import Schedule
 from ..task import Examples, Hypers, Task
-from ..task._data_plan import DROPOUT, INITIAL, REESTIMATE, mix, to_device
+from ..task._data_plan import DROPOUT, INITIAL, REESTIMATE, mix
 from ..task._default_generator import default_generator, seed_default
+from ..task._judgement import Judged
+from ..task._looks import Look
 from ..task._module import build
-from ..task._task import accuracy_count
 
 Named = list[tuple[str, nn.Parameter]]
-_EVALUATION_BATCH = 1000
 _REESTIMATE_BATCHES = 50
 
 
@@ -27,8 +28,10 @@ _REESTIMATE_BATCHES = 50
 class Retrained:
     """A network trained from scratch under a schedule, judged and returned in evaluation mode.
 
-    A quantity is None where there is no test data or no classes; a diverged run has the loss
-    infinity and the accuracy of guessing the class it guesses.
+    A quantity is None where there is no test data or no right answer; a diverged run has the loss
+    infinity, the accuracy of guessing the class it guesses, and no other metric (NaN). Losses are those
+    of the whole data, as in a run of the same network; only BatchNorm has other statistics here, those
+    of the training data.
     """
 
     model: nn.Module
@@ -36,6 +39,8 @@ class Retrained:
     validation_accuracy: float | None
     test_loss: float | None
     test_accuracy: float | None
+    validation_metrics: Mapping[str, float] = field(default_factory=dict)
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def retrain(
@@ -117,9 +122,13 @@ def retrain_with(
             begun.after_step()
         begun.at_end()
         _reestimate(model, task, seed)
-        validation = _judge(model, task, task.validation)
-        test = (None, None) if task.test is None else _judge(model, task, task.test)
-    return Retrained(model, *validation, *test)
+        found = _judge(model, task, task.validation)
+        test = None if task.test is None else _judge(model, task, task.test)
+    if test is None:
+        return Retrained(model, _loss(found), found.accuracy, None, None, found.metrics)
+    return Retrained(
+        model, _loss(found), found.accuracy, _loss(test), test.accuracy, found.metrics, test.metrics
+    )
 
 
 def _own_values(task: Task, schedule: Schedule, total: int) -> dict[str, Tensor]:
@@ -168,16 +177,30 @@ def _reestimate(model: nn.Module, task: Task, seed: int) -> None:
         module.training = mode
 
 
-@torch.no_grad()
-def _judge(model: nn.Module, task: Task, examples: Examples) -> tuple[float, float | None]:
-    model.eval()
-    total, right = 0.0, 0.0
-    for low in range(0, examples.count, _EVALUATION_BATCH):
-        part = slice(low, min(low + _EVALUATION_BATCH, examples.count))
-        inputs, targets = to_device(examples.fetch(part), task.device, torch.float32)
-        output = call(model, inputs)
-        total += task.validation_loss(output, targets).item() * (part.stop - low)
-        counted = accuracy_count(output, targets)
-        right = None if right is None or counted is None else right + counted
-    loss, accuracy = total / examples.count, None if right is None else right / examples.count
-    return (math.inf if math.isnan(loss) else loss), accuracy
+def _judge(model: nn.Module, task: Task, examples: Examples) -> Judged:
+    look = Look(
+        lambda _, x: call(model, x),
+        examples,
+        task.evaluation_batch_size,
+        task.device,
+        torch.float32,
+    )
+    with _fixed(model.eval()):
+        return task.outer_loss(look)
+
+
+def _loss(judged: Judged) -> float:
+    return math.inf if math.isnan(judged.loss) else judged.loss
+
+
+@contextlib.contextmanager
+def _fixed(model: nn.Module) -> Iterator[None]:
+    """Keep no graph behind the parameters; a forward pass may still differentiate by its inputs."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_()
