@@ -34,7 +34,7 @@ class Answers:
     One call of a loss of PyTorch's says it: scores of classes, a logit or a probability, and which
     targets count. Several such calls contradict each other, and losses of numbers, such as counts,
     know no answers. A loss that calls none of them is tried: whether it is least where the output's
-    greatest entry is the target, or where of a single number it is indifferent, at 0 or at 0.5.
+    greatest entry is the target, or, of a single number, a mirror image of itself at 0 or at 0.5.
     """
 
     def __init__(self, loss: Loss):
@@ -107,25 +107,46 @@ def _may_be_classes(output: Tensor, targets: Tensor) -> bool:
 
 
 def _points(loss: Loss, output: Tensor, targets: Tensor) -> bool:
-    """Whether the loss is less where the greatest entry is the target than beside it."""
-    classes = output.shape[1]
+    """Whether a loss is least where the greatest entry is the target, and the others are all alike."""
+    classes, shape = output.shape[1], (1, output.shape[1]) + (1,) * (output.dim() - 2)
+    places = torch.arange(classes, device=output.device).view(shape)
 
-    def beside(shift: int) -> float:
-        place = ((targets.long().clamp(min=0) + shift) % classes).unsqueeze(1)
-        rest = torch.full_like(output, 0.1 / (classes - 1))  # scores may have to be probabilities
-        return float(loss(rest.scatter(1, place, 0.9), targets))
+    def at(scores: Tensor, targets: Tensor) -> float:
+        """Score k is that of the class k beside the target, the first its own."""
+        own = targets.long().clamp(min=0).unsqueeze(1)
+        return float(loss(scores[(places - own) % classes], targets))
 
-    right = beside(0)
-    return all(right < beside(shift) for shift in range(1, min(classes - 1, _SHIFTS) + 1))
+    # They may have to be probabilities.
+    rest = torch.arange(1, classes).to(output) * (0.2 / classes / (classes - 1))
+    pointing = torch.cat([rest.new_full((1,), 0.9), rest])
+    right = at(pointing, targets)
+    if classes > 2:
+        other = at(torch.cat([pointing[:1], rest.flip(0)]), targets)
+    else:
+        other = at(pointing, torch.where(targets == IGNORED, targets, 1 - targets))
+    wrong = (at(pointing.roll(k), targets) for k in range(1, min(classes - 1, _SHIFTS) + 1))
+    return _equal(right, other) and all(right < each for each in wrong)
 
 
 def _threshold(loss: Loss, output: Tensor, targets: Tensor) -> float | None:
-    """The output at which both answers are equally wrong: of logits 0, of probabilities 0.5."""
+    """The output at which two answers are equally wrong: of logits 0, of probabilities 0.5."""
 
     def at(number: float, answer: int) -> float:
         return float(loss(torch.full_like(output, number), torch.full_like(targets, answer)))
 
+    def mirrored(threshold: float) -> bool:
+        """Either answer is as wrong on its side as the other on the other."""
+        sides = ((at(threshold + d, 1), at(threshold - d, 0)) for d in (0.0, 0.2, 0.4))
+        return all(_equal(*pair) for pair in sides)
+
     if not at(0.9, 1) < at(0.9, 0):
         return None
-    level = (t for t in (0.0, 0.5) if abs(at(t, 0) - at(t, 1)) <= 1e-5 * abs(at(t, 0)))
-    return next(level, None)
+    if mirrored(0.0):
+        return 0.0
+    # Of a distance to the answer, such as a square, there is more beyond it.
+    beyond = at(1.5, 1) > at(1.0, 1)
+    return 0.5 if mirrored(0.5) and not beyond else None
+
+
+def _equal(one: float, other: float) -> bool:
+    return abs(one - other) <= 1e-5 * abs(one)

@@ -174,7 +174,9 @@ class _Judging:
             divisor = None
             if by == WEIGHTS:
                 divisor = weight_of([*inner, *calls], targets, self.look.length(index)).to(value)
-                value = torch.where(divisor > 0, value, 0.0) * divisor
+                if not divisor.item():  # no target counts: the loss is 0 / 0
+                    continue
+                value = value * divisor
             tally = self.outer.answers.tally(calls, output, targets)
             self.total.add(value, tally, self._factor(by, index), divisor)
 

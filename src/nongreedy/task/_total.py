@@ -57,6 +57,8 @@ class Total:
 
     def read(self) -> tuple[float, float | None]:
         """Loss and accuracy of the whole."""
+        if not self._rows:
+            return math.nan, None
         width = 4 if self._answered else 1
         cells = [cell for row in self._rows for cell in row[:width]]
         cells += [] if self._divisor is None else [self._divisor]
