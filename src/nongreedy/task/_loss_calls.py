@@ -100,7 +100,7 @@ class Call:
         return self.input is output and self.target is targets and self.result is value
 
 
-class _Watch(TorchFunctionMode):
+class Watch(TorchFunctionMode):
     """Notes the calls of PyTorch's losses."""
 
     def __init__(self):
@@ -123,7 +123,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 def watched(function: Callable[[], Any]) -> tuple[Any, list[Call]]:
     """What a function returns, and the losses that it called on the way."""
-    with _Watch() as watch:
+    with Watch() as watch:
         value = function()
     return value, watch.calls
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from ._hypers import Hypers, accepting, takes_hypers
 from ._judgement import OUTER_BATCH, OuterLoss
 from ._loss_calls import checked_loss
 from ._metrics import Metric, named_metrics
+from ._module import build, gives_out_its_own, to_precision
 
 _OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
 
@@ -52,6 +54,9 @@ class Task:
         device: Where to train, for example ``"cuda"``.
         constant_buffers: Buffers that the model's forward pass changes and that shall be restored.
         split_seed: Seed of the held-out fraction.
+        verify: Whether the first steps are compared with plain ``torch.optim`` training, and
+            derivatives with differences, before anything is spent (:class:`Verification`); where it is
+            False, results say so.
 
     Raises:
         DataError: Empty or mismatched data, or a batch larger than the data.
@@ -100,6 +105,7 @@ class Task:
         device: str | torch.device = "cpu",
         constant_buffers: Iterable[str] = (),
         split_seed: int = 0,
+        verify: bool = True,
     ):
         if not callable(model) or not callable(loss):
             raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
@@ -120,8 +126,19 @@ class Task:
         check_whole("evaluation_batch_size", evaluation_batch_size)
         self.evaluation_batch_size, self.metrics = evaluation_batch_size, named_metrics(metric)
         self._outer_loss: OuterLoss | None = None
+        self.verify, self.verified = verify, dict[str, Any]()  # by what was verified
+        self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
         self._check_functions()
         self.hyperparameters()
+
+    def network(self, seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """A fresh network of a run, on the device; never one that the user holds."""
+        module = build(self.model, seed, self._shared)
+        return to_precision(module, self.device, dtype)
+
+    @cached_property
+    def _shared(self) -> bool:
+        return not isinstance(self.model, nn.Module) and gives_out_its_own(self.model)
 
     def hyperparameters(self, steps: int | None = None) -> dict[str, Hyperparameter]:
         """The task's own hyperparameters with all their fields settled and checked."""

@@ -1,26 +1,23 @@
 """Plain PyTorch training under a schedule: how a schedule is judged, and how a user will use it."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ..engines._run import at
 from ..optimizers import SGD, Optimizer
 from ..schedules import Schedule
-from ..task import Examples, Hypers, Task
-from ..task._data_plan import DROPOUT, INITIAL, REESTIMATE, mix
-from ..task._default_generator import default_generator, seed_default
+from ..task import Examples, Task
+from ..task._data_plan import REESTIMATE, mix
 from ..task._judgement import Judged
 from ..task._looks import Look
-from ..task._module import build
+from ..task._module import call, constant, frozen_parts
+from ..task._plain import Begun, Named, PlainTraining
+from ..task._repeatable import repeatable
 
-Named = list[tuple[str, nn.Parameter]]
 _REESTIMATE_BATCHES = 50
 
 
@@ -82,15 +79,6 @@ def retrain(
     return retrain_with(begin, task, schedule, steps=total, seed=seed, clip=rule.clip_torch)
 
 
-@dataclass(frozen=True)
-class Begun:
-    """An optimizer at the start of a plain training, and what to call as it goes."""
-
-    optimizer: torch.optim.Optimizer
-    after_step: Callable[[], object] = lambda: None
-    at_end: Callable[[], object] = lambda: None
-
-
 def retrain_with(
     begin: Callable[[Named], Begun],
     task: Task,
@@ -102,28 +90,18 @@ def retrain_with(
 ) -> Retrained:
     """:func:`retrain` by any optimizer: `begin` makes it from the named parameters, `clip` clips
     their gradients, and the schedule gives the task's own hyperparameters."""
-    with default_generator(task.device):
-        model = build(task.model, seed).to(task.device, torch.float32).train()
-        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    with repeatable(task.device):
+        model = task.network(seed)
+        frozen = frozen_parts(model)
         values = _own_values(task, schedule, steps)
-        _initialize(model, task, at(values, 0), seed)
-        begun = begin(named)
-        for step in range(steps):
-            batch = task.plan.batch(seed, step, task.device, torch.float32)
-            seed_default(mix(seed, DROPOUT, step), task.device)
-            begun.optimizer.zero_grad()
-            hypers = Hypers(
-                at(values, step), step, lambda: dict(model.named_parameters()),
-                lambda step=step: task.plan.index(seed, step).to(task.device),
-            )  # fmt: skip
-            task.training_loss(lambda x: call(model, x), batch, hypers).backward()
-            clip([p for _, p in named])
-            begun.optimizer.step()
-            begun.after_step()
-        begun.at_end()
-        _reestimate(model, task, seed)
-        found = _judge(model, task, task.validation)
-        test = None if task.test is None else _judge(model, task, task.test)
+        plain = PlainTraining(task, model, values, seed, torch.float32, clip)
+        plain.initialize()
+        for _ in plain.steps(begin(plain.named), steps):
+            pass
+        _reestimate(model, task, seed, frozen)
+        with constant(model):
+            found = _judge(model, task, task.validation)
+            test = None if task.test is None else _judge(model, task, task.test)
     if test is None:
         return Retrained(model, _loss(found), found.accuracy, None, None, found.metrics)
     return Retrained(
@@ -139,26 +117,13 @@ def _own_values(task: Task, schedule: Schedule, total: int) -> dict[str, Tensor]
 
 
 @torch.no_grad()
-def _initialize(model: nn.Module, task: Task, values: Mapping[str, Tensor], seed: int) -> None:
-    drawn = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    seed_default(mix(seed, INITIAL, 1), task.device)
-    made = task.initialized(drawn, Hypers(values, 0, lambda: drawn))
-    for name, parameter in model.named_parameters():
-        if name in made:
-            parameter.copy_(made[name])
+def _reestimate(model: nn.Module, task: Task, seed: int, frozen: Collection[nn.Module]) -> None:
+    """Running statistics as the plain average over one pass (at most 50 batches) of training data.
 
-
-def call(model: nn.Module, inputs: Any) -> Any:
-    """Call with a tensor, a tuple of positional arguments or a mapping of keyword arguments."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
-
-
-@torch.no_grad()
-def _reestimate(model: nn.Module, task: Task, seed: int) -> None:
-    """Running statistics as the plain average over one pass (at most 50 batches) of training data."""
-    norms = [m for m in model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
+    Those of frozen parts are kept.
+    """
+    parts = [part for part in model.modules() if part not in frozen]
+    norms = [m for m in parts if isinstance(m, _NormBase) and m.track_running_stats]
     if not norms:
         return
     modes = {m: m.training for m in model.modules()}
@@ -178,29 +143,13 @@ def _reestimate(model: nn.Module, task: Task, seed: int) -> None:
 
 
 def _judge(model: nn.Module, task: Task, examples: Examples) -> Judged:
+    model.eval()
+    size = task.evaluation_batch_size
     look = Look(
-        lambda _, x: call(model, x),
-        examples,
-        task.evaluation_batch_size,
-        task.device,
-        torch.float32,
+        examples, lambda body: body(lambda x: call(model, x)), size, task.device, torch.float32
     )
-    with _fixed(model.eval()):
-        return task.outer_loss(look)
+    return task.outer_loss(look)
 
 
 def _loss(judged: Judged) -> float:
     return math.inf if math.isnan(judged.loss) else judged.loss
-
-
-@contextlib.contextmanager
-def _fixed(model: nn.Module) -> Iterator[None]:
-    """Keep no graph behind the parameters; a forward pass may still differentiate by its inputs."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    try:
-        for parameter in trained:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_()
