@@ -18,7 +18,7 @@ _TINY = 5e-324
 _LONGEST = 10**8  # steps of a run whose end is all that is wanted of it
 
 SCALE, SAME = "scale", "same"
-_OF_THIS_PROCESS = ("settings", "_given", "_told")  # not of the state
+_OF_THIS_PROCESS = ("settings", "_plan", "_given", "_told")  # not of the state
 
 
 class Scheduled(Protocol):
@@ -65,8 +65,8 @@ class ScheduleLR(LRScheduler):
         self.total_steps, last_epoch = (
             (total, last_epoch) if remaining is None else (int(remaining), -1)
         )
-        self._given, self._told = Given((), self._sets_rate), False
-        self._note_ratios(optimizer)
+        self._told, self._plan = False, self._planned(optimizer)
+        self._given = self._now(optimizer)
         for group in optimizer.param_groups:  # torch insists on it where steps have been taken
             group.setdefault(INITIAL, float(group[RATE]))
         super().__init__(optimizer, last_epoch)
@@ -82,34 +82,32 @@ class ScheduleLR(LRScheduler):
         choices = (*KNOWN.get(what, ()), what) if setting is None else (setting,)
         return next((setting for setting in choices if has(group, setting)), None)
 
-    def _sets_rate(self, group: Mapping[str, Any]) -> bool:
-        return any(self._setting(name, group, self.tables) == RATE for name in self.tables)
+    def _planned(self, optimizer: Optimizer) -> list[tuple[str, dict[str, Any], Setting, bool]]:
+        """What is set where, and whether the group has its part of a common learning rate."""
+        unshare(optimizer)
+        plan, decays = [], decaying(optimizer)
+        for name in self.tables:
+            for group, decaying_too in zip(optimizer.param_groups, decays, strict=True):
+                setting = self._setting(name, group, self.tables)
+                if setting is not None and (decaying_too or name != "weight_decay"):
+                    common = self.groups == SCALE and setting == RATE and not base(name)[1]
+                    plan.append((name, group, setting, common))
+        note_ratios([group for _, group, _, common in plan if common], optimizer.defaults.get(RATE))
+        return plan
 
-    def _is_common(self, name: str, group: Mapping[str, Any]) -> bool:
-        """Whether this entry gives the group its part of the common learning rate."""
-        shared = self.groups == SCALE and not base(name)[1]
-        return shared and self._setting(name, group, self.tables) == RATE
-
-    def _note_ratios(self, optimizer: Optimizer) -> None:
-        groups, names = optimizer.param_groups, self.tables
-        sharing = [group for group in groups if any(self._is_common(name, group) for name in names)]
-        note_ratios(sharing, optimizer.defaults.get(RATE))
+    def _now(self, optimizer: Optimizer) -> Given:
+        rated = {id(group) for _, group, setting, _ in self._plan if setting == RATE}
+        return Given(optimizer.param_groups, lambda group: id(group) in rated)
 
     def _set_values(self) -> None:
         """What the schedule has at this step, in every group."""
-        optimizer, groups = self.optimizer, self.optimizer.param_groups
-        if not self._given.of(groups):
-            unshare(optimizer)
-        self._note_ratios(optimizer)
+        if not self._given.of(self.optimizer.param_groups):  # some were added, or all were loaded
+            self._plan = self._planned(self.optimizer)
         position = min(max(self.last_epoch, 0), self.total_steps - 1)
-        decays = decaying(optimizer)
-        for name, table in self.tables.items():
-            for group, decaying_too in zip(groups, decays, strict=True):
-                setting = self._setting(name, group, self.tables)
-                if setting is not None and (decaying_too or name != "weight_decay"):
-                    part = ratio(group) if self._is_common(name, group) else 1.0
-                    put(group, setting, table[position] * part)
-        self._given = Given(groups, self._sets_rate)
+        for name, group, setting, common in self._plan:
+            part = ratio(group) if common else 1.0
+            put(group, setting, self.tables[name][position] * part)
+        self._given = self._now(self.optimizer)
 
     def get_lr(self) -> list[Any]:
         """Learning rate of each group at the current step; sets the other values as it goes."""
@@ -150,11 +148,12 @@ class ScheduleLR(LRScheduler):
         groups = self.optimizer.param_groups
         untouched = self._given.of(groups) and not self._given.changed(groups)
         super().load_state_dict(state_dict)
+        self._plan = self._planned(self.optimizer)
         if (
             untouched and self.last_epoch >= 0
         ):  # else the groups have what was loaded, or what another
             self._last_lr = self.get_lr()  # scheduler set whose turn it is
-        self._given = Given(groups, self._sets_rate)
+        self._given = self._now(self.optimizer)
 
 
 def _tables(
