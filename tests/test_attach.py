@@ -334,12 +334,13 @@ def test_one_after_another_in_a_sequence():
     assert found[:8] == rows(1.0)
 
 
-@pytest.mark.parametrize("at", [1, 5])
+@pytest.mark.parametrize("at", [1, 3, 5])
 @pytest.mark.parametrize("early", [False, True])
-def test_a_sequence_that_is_resumed(at, early):
+@pytest.mark.parametrize("ours", [0, 1])
+def test_a_sequence_that_is_resumed(ours, early, at):
     def made(optimizer):
-        warm = LinearLR(optimizer, 0.25, 1.0, 3)
-        return SequentialLR(optimizer, [warm, SCHEDULE.attach(optimizer, 8)], [3])
+        parts = [LinearLR(optimizer, 0.25, 1.0, 3), SCHEDULE.attach(optimizer, 8)]
+        return SequentialLR(optimizer, parts[:: 1 if ours else -1], [3])
 
     optimizer = sgd(0.02, 0.1)
     sequence = made(optimizer)
@@ -349,9 +350,9 @@ def test_a_sequence_that_is_resumed(at, early):
 
     again = sgd(0.02, 0.1)
     sequence = made(again)
-    again.load_state_dict(states[0]) if early else None
-    sequence.load_state_dict(states[1])
-    again.load_state_dict(states[0])
+    steps = [(again, states[0]), (sequence, states[1])]
+    for part, state in steps if early else steps[::-1]:
+        part.load_state_dict(state)
     assert taken(again, sequence, 5) == expected
 
 

@@ -149,10 +149,9 @@ class ScheduleLR(LRScheduler):
         untouched = self._given.of(groups) and not self._given.changed(groups)
         super().load_state_dict(state_dict)
         self._plan = self._planned(self.optimizer)
-        if (
-            untouched and self.last_epoch >= 0
-        ):  # else the groups have what was loaded, or what another
-            self._last_lr = self.get_lr()  # scheduler set whose turn it is
+        # Else the groups have what was loaded, or it is another scheduler's turn.
+        if untouched:
+            self._last_lr = self.get_lr()
         self._given = self._now(self.optimizer)
 
 
