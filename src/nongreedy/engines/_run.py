@@ -326,7 +326,8 @@ class Run:
                 return self.task.outer_loss(look, gradient=True, metrics=False)
 
         def judged_within() -> Judged:
-            return self.module.hold(self.module.unflatten(parameters.detach()), False, judge)
+            held = self.module.unflatten(parameters.detach().requires_grad_())
+            return self.module.hold(held, False, judge)
 
         judged = self._with_hooks(judged_within)
         outcome = self._outcome(judged)

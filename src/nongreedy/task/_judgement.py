@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from ._accuracy import Answers
 from ._default_generator import default_generator
+from ._double_backward import grad
 from ._looks import Look, numbers_in, taken
 from ._loss_calls import SHARES, WEIGHTS, Call, checked_loss, is_plain, watched
 from ._metrics import Metric, measured
@@ -161,7 +162,7 @@ class _Judging:
         if not pairs:
             return torch.zeros_like(self.leaf)
         outputs, weights = zip(*pairs, strict=True)
-        (pulled,) = torch.autograd.grad(outputs, self.leaf, weights, materialize_grads=True)
+        (pulled,) = grad(outputs, self.leaf, weights, materialize_grads=True)
         return pulled
 
     def _add_slices(self) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ._accuracy import Tally
+from ._double_backward import grad
 
 _NO_DERIVATIVE = (
     "The validation loss has no derivative by the network's parameters: what it returned has no "
@@ -81,4 +82,4 @@ def derivative(value: Tensor, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
     """Of a validation loss; ValueError where it has none."""
     if not value.requires_grad:
         raise ValueError(_NO_DERIVATIVE)
-    return torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
+    return grad(value, leaves, allow_unused=True, materialize_grads=True)
