@@ -265,17 +265,7 @@ class Run:
         def recorded() -> tuple[Tensor, Tensor, Parts]:
             return self.with_loss(parameters, step, everything, differentiated, recording(gate))
 
-        try:
-            if self._recomputes:
-                loss, gradient, parts = recorded()
-            else:
-                with torch.autograd.graph.disable_saved_tensors_hooks(_HOOKS):
-                    loss, gradient, parts = recorded()
-        except RuntimeError as error:
-            if self._recomputes or _HOOKS not in str(error):
-                raise
-            self._recomputes = True
-            return self.linearize(parameters, step, values, learn)
+        loss, gradient, parts = self._with_hooks(recorded)
         gate.open = True
 
         def held(differentiate: Callable[[], T]) -> T:
@@ -289,6 +279,19 @@ class Run:
             return self.module.hold(parts, True, body) if self._recomputes else differentiate()
 
         return Linearized(loss, parameters, leaves, gradient, gate, held)
+
+    def _with_hooks(self, record: Callable[[], T]) -> T:
+        """What it records; once more where parts of the forward pass turn out to be computed again, whose
+        backward passes then run with the module's parameters and modes."""
+        if not self._recomputes:
+            try:
+                with torch.autograd.graph.disable_saved_tensors_hooks(_HOOKS):
+                    return record()
+            except RuntimeError as error:
+                if _HOOKS not in str(error):
+                    raise
+            self._recomputes = True
+        return record()
 
     def check_replay(self, loss: Tensor, expected: float, step: int) -> None:
         """Raise ReplayError unless this is the loss that the run had at this step, to rounding."""

@@ -201,7 +201,11 @@ class _Judging:
                 "there is no hypergradient. Pass validation_loss=, such as the training loss, and "
                 "this one as metric=."
             )
-        with self.look.mode():
+        with self.look.mode() as mode:
+            if mode is not None:
+                mode.backwards = (
+                    True  # of a checkpointed forward pass, parts of which come again here
+                )
             return grad(outputs, leaves, weights, allow_unused=True, materialize_grads=True)
 
     def _held(self, answer: Answer) -> bool:

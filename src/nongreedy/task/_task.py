@@ -123,11 +123,11 @@ class Task:
         self.prepare, self.initialize = prepare, initialize
         self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
         self.validation_loss = loss if validation_loss is None else validation_loss
+        self.verify, self.verified = verify, dict[str, Any]()  # by what was verified
+        self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
         check_whole("evaluation_batch_size", evaluation_batch_size)
         self.evaluation_batch_size, self.metrics = evaluation_batch_size, named_metrics(metric)
         self._outer_loss: OuterLoss | None = None
-        self.verify, self.verified = verify, dict[str, Any]()  # by what was verified
-        self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
         self._check_functions()
         self.hyperparameters()
 

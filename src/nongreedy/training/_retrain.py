@@ -73,7 +73,8 @@ def retrain(
 
     def begin(named: Named) -> Begun:
         torch_optimizer = rule.torch_optimizer(rule.torch_groups(named))
-        scheduler = schedule.attach(torch_optimizer, total, rule.torch_settings)
+        # In runs all groups have one learning rate, whatever rates their twin begins with.
+        scheduler = schedule.attach(torch_optimizer, total, rule.torch_settings, groups="same")
         return Begun(torch_optimizer, scheduler.step)
 
     return retrain_with(begin, task, schedule, steps=total, seed=seed, clip=rule.clip_torch)
