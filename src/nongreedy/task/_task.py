@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from ..errors import DataError, is_whole, nearest_name
 from ..schedules import Basis, Default, Hyperparameter
 from ..schedules._hyperparameter import resolve_all
-from ._data_plan import DataPlan, Examples, generator
+from ._data_plan import DataPlan, generator
+from ._examples import Examples
 from ._hypers import Hypers, accepting, takes_hypers
+from ._loader import Loading, judged, taken_apart
 from ._module import build, gives_out_its_own, to_precision
+from ._order import Order
 
 _OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
 OUTER_BATCH = 500  # validation examples per forward pass, as in the paper (BatchNorm sees these)
@@ -31,12 +34,23 @@ class Task:
         model: A zero-argument callable returning a fresh ``nn.Module`` (called under each run's
             seed), or an ``nn.Module`` (every run starts from its weights).
         loss: ``(output, target) -> scalar``, or ``(output, target, hypers) -> scalar``.
-        train: ``(inputs, targets)`` tensors, or a map-style ``Dataset`` of such pairs.
+        train: ``(inputs, targets)`` tensors, or a map-style ``Dataset`` of such pairs, or a
+            ``DataLoader``, which is taken apart. Inputs may be nests of tensors: the model is called
+            with tuples as positional arguments, with dictionaries by name. Of a dictionary, of a data
+            set's items or of all data, ``labels``, ``label``, ``targets`` or ``target`` is the target;
+            of a longer tuple the last.
         validation: The same; or a fraction of `train` to hold out, fixed by `split_seed`.
         test: The same, or None. Never used while tuning.
-        batch_size: Training examples per step. Equal to the data: one full batch per step.
+        batch_size: Training examples per step; None is the loader's, or 128. Equal to the data: one
+            full batch per step. What is left of an epoch is dropped.
         augment: ``(inputs, generator) -> inputs`` on training batches, such as
-            ``nongreedy.data.RandomCrop()``; a function of its arguments only.
+            ``nongreedy.data.RandomCrop()``. It may also draw from the default generators of PyTorch,
+            Python and NumPy, as a data set's own transforms may: all are seeded at each step, and by
+            one seed for data that judge, whose random transforms are one fixed draw.
+        sampler: Weights by which training examples are drawn, with replacement, shape (N,); or torch's
+            ``WeightedRandomSampler``, ``RandomSampler`` or ``SequentialSampler``, of which the order
+            is drawn from the run's seed. None is a permutation in each epoch.
+        collate_fn: ``(items) -> batch``, as of a ``DataLoader``, for all data sets that have none.
         hyperparameters: Those of the task itself, by name: bases such as ``Windows(4, initial=0.1)``
             or ``Variable(initial=tensor)``, learned, or numbers, fixed. Functions with an argument
             ``hypers`` receive their values (:class:`Hypers`).
@@ -51,7 +65,8 @@ class Task:
 
     Raises:
         DataError: Empty or mismatched data, or a batch larger than the data.
-        ReplayError: A data set that returns different items on a second read.
+        ReplayError: A data set that returns different items on a second read, although every
+            default generator was seeded.
         ValueError: Hyperparameters that no function takes, or a loss with hyperparameters and no
             `validation_loss`.
 
@@ -79,7 +94,7 @@ class Task:
         validation: Any,
         test: Any = None,
         *,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         hyperparameters: Mapping[str, Basis | float] | None = None,
         prepare: Callable[..., tuple[Any, Any]] | None = None,
@@ -88,19 +103,29 @@ class Task:
         device: str | torch.device = "cpu",
         constant_buffers: Iterable[str] = (),
         split_seed: int = 0,
+        sampler: Any = None,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
     ):
         if not callable(model) or not callable(loss):
             raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
         self.model, self.loss, self.augment = model, loss, augment
         self.device, self.constant_buffers = checked_device(device), tuple(constant_buffers)
-        self.train = Examples(train, "train")
+
+        def examples(loading: Loading, name: str) -> Examples:
+            return Examples(loading.data, name, loading.collate or collate_fn, self.device)
+
+        loading = taken_apart(train, "train")
+        self.train = examples(loading, "train")
+        order = Order.of(loading.sampler if sampler is None else sampler, self.train.count)
         if isinstance(validation, float):
-            self.train, self.validation = _split(self.train, validation, split_seed)
+            kept, held = _split(self.train.count, validation, split_seed)
+            self.validation = self.train.part(held, "validation")
+            self.train, order = self.train.part(kept, "train"), order.part(kept)
         else:
-            self.validation = Examples(validation, "validation")
-        self.test = None if test is None else Examples(test, "test")
-        self.plan = DataPlan(self.train, batch_size, augment)
-        self.batch_size = batch_size
+            self.validation = examples(judged(validation, "validation"), "validation")
+        self.test = None if test is None else examples(judged(test, "test"), "test")
+        self.batch_size = (loading.batch_size or 128) if batch_size is None else batch_size
+        self.plan = DataPlan(self.train, self.batch_size, augment, order)
         self.learnable = dict(hyperparameters or {})
         self.prepare, self.initialize = prepare, initialize
         self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
@@ -217,18 +242,13 @@ def checked_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def _split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    held = round(examples.count * fraction)
-    if not 0 < held < examples.count:
+def _split(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Numbers of the examples for training, and of those held out."""
+    held = round(count * fraction)
+    if not 0 < held < count:
         raise DataError(
-            f"validation={fraction} of {examples.count} examples leaves {held} for validation and "
-            f"{examples.count - held} for training. Choose a fraction strictly between 0 and 1."
+            f"validation={fraction} of {count} examples leaves {held} for validation and "
+            f"{count - held} for training. Choose a fraction strictly between 0 and 1."
         )
-    order = torch.randperm(examples.count, generator=generator(seed))
-
-    def part(name: str, index: Tensor) -> Examples:
-        if examples.is_tensors:
-            return Examples(examples.fetch(index), name)
-        return Examples(torch.utils.data.Subset(examples.source, index.tolist()), name)
-
-    return part("train", order[held:]), part("validation", order[:held])
+    order = torch.randperm(count, generator=generator(seed))
+    return order[held:], order[:held]
