@@ -117,9 +117,9 @@ MISTAKES = {
     # Lengths and counts.
     "epochs_and_steps": (lambda: hypergradient(epochs=1), ValueError, ["epochs=1", "steps=6", "either"]),
     "neither": (lambda: hypergradient(steps=None), ValueError, ["epochs=None", "steps=None"]),
-    "no_steps": (lambda: hypergradient(steps=0), ValueError, ["steps=0", "at least one"]),
+    "no_steps": (lambda: hypergradient(steps=0), ValueError, ["`steps`", "0", "at least one"]),
     "short_epoch": (lambda: hypergradient(steps=None, epochs=0.1), ValueError, ["epochs=0.1"]),
-    "half_steps": (lambda: hypergradient(steps=2.5), ValueError, ["2.5", "whole step"]),
+    "half_steps": (lambda: hypergradient(steps=2.5), ValueError, ["`steps`", "2.5", "whole number"]),
     "outer_steps": (lambda: tune(outer_steps=0), ValueError, ["`outer_steps`", "0", "at least 1"]),
     "budget": (lambda: tune(budget=0.5), ValueError, ["0.5", "at least one plain run"]),
     "nothing_to_learn": (

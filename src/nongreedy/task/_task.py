@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, is_whole, nearest_name
+from ..errors import DataError, check_whole, is_whole, nearest_name
 from ..schedules import Basis, Default, Hyperparameter
 from ..schedules._hyperparameter import resolve_all
 from ._data_plan import DataPlan, generator
@@ -191,7 +191,11 @@ class Task:
             raise ValueError(f"Give either `epochs` or `steps`, but got {epochs=}, {steps=}.")
         total = steps if steps is not None else round(float(epochs or 0) * self.steps_per_epoch)
         if not is_whole(total):
-            raise ValueError(f"A run needs at least one whole step, but got {epochs=}, {steps=}.")
+            if steps is not None:
+                check_whole("steps", steps, advice=" A run needs at least one step.")
+            raise ValueError(
+                f"A run needs at least one whole step, but got {epochs=} of {self.steps_per_epoch}."
+            )
         return total
 
 
@@ -224,6 +228,17 @@ def accuracy_count(output: Any, targets: Any) -> float | None:
         return None
     right = output.argmax(1) == targets
     return right.reshape(len(right), -1).float().mean(1).sum().item()
+
+
+def checked_task(task: Any) -> Task:
+    """A task, or a TypeError that says how one is made."""
+    if isinstance(task, Task):
+        return task
+    got = repr(task) if isinstance(task, str) else type(task).__name__
+    how = "ng.Task(model, loss, train, validation)"
+    if isinstance(task, str):
+        how += ", with data such as nongreedy.data.load has them"
+    raise TypeError(f"`task` must be a task, but got {got}. Make one: {how}.")
 
 
 def checked_device(device: str | torch.device) -> torch.device:

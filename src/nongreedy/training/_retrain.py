@@ -11,13 +11,14 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ..engines._run import at
 from ..optimizers import SGD, Optimizer
+from ..optimizers._mistakes import checked_optimizer
 from ..schedules import Schedule
 from ..task import Examples, Hypers, Task
 from ..task._data_plan import DROPOUT, INITIAL, REESTIMATE, mix, to_device
 from ..task._default_generator import seed_default
 from ..task._module import constant, frozen_parts
 from ..task._repeatable import repeatable
-from ..task._task import accuracy_count
+from ..task._task import accuracy_count, checked_task
 
 Named = list[tuple[str, nn.Parameter]]
 _EVALUATION_BATCH = 1000
@@ -68,7 +69,8 @@ def retrain(
         >>> ng.retrain(task, ng.cosine_schedule(0.5), epochs=5).validation_accuracy > 0.5
         True
     """
-    total, rule = task.steps_for(epochs, steps), optimizer or SGD()
+    total = checked_task(task).steps_for(epochs, steps)
+    rule = checked_optimizer(SGD() if optimizer is None else optimizer, Optimizer)
 
     def begin(named: Named) -> Begun:
         torch_optimizer = rule.torch_optimizer(rule.torch_groups(named))
