@@ -76,7 +76,7 @@ class Run:
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ):
-        self.task, self.steps, self.seed, self.dtype = task, steps, seed, dtype
+        self.task, self.steps, self.seed, self.dtype = task.at_precision(dtype), steps, seed, dtype
         self._guard, self._recomputes = ReplayGuard(task.train), False
         if task.idle is None:
             task.idle = self._without_gradient()

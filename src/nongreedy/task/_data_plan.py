@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..errors import DataError, ReplayError, check_whole
 from ._default_generator import at_hand, seed_everything
-from ._examples import Examples, different_items
+from ._examples import Examples as Examples
+from ._examples import different_items
 from ._nest import checksum as checksum
 from ._nest import each
 from ._nest import to_device as to_device
@@ -23,6 +24,7 @@ from ._streams import COPIES as COPIES
 from ._streams import DIRECTIONS as DIRECTIONS
 from ._streams import DROPOUT as DROPOUT
 from ._streams import INITIAL as INITIAL
+from ._streams import JUDGE as JUDGE
 from ._streams import LOOKS as LOOKS
 from ._streams import REESTIMATE as REESTIMATE
 from ._streams import generator as generator

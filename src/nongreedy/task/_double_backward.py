@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from . import _batch_norm, _convolution
+from ._embedding_bag import embedding_bag
 from ._stop_gradient import STOPPING, Gate, transparent, without_gradient
 
 Function = Callable[..., Any]
@@ -30,7 +31,10 @@ _CHEAP: dict[Function, Function] = {
     functional.batch_norm: _batch_norm.batch_norm,
     **_convolution.CHEAP,
 }
-_RIGHT: dict[Function, Function] = {torch._weight_norm: _weight_norm}  # pyright: ignore[reportPrivateImportUsage]
+_RIGHT: dict[Function, Function] = {
+    torch._weight_norm: _weight_norm,  # pyright: ignore[reportPrivateImportUsage]
+    functional.embedding_bag: embedding_bag,
+}
 _OWN: dict[str, Function] = dict(vars(functional))  # PyTorch's, by name
 # Written in Python, and they detach inside: they must be looked into.
 _STOPS_INSIDE = {"detach", "no_grad", "_no_grad_embedding_renorm_"}

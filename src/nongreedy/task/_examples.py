@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, de
 from ..errors import DataError, ReplayError
 from ._default_generator import at_hand, seed_everything
 from ._nest import checksum, each, leaves, taken
-from ._streams import JUDGE, mix
+from ._streams import JUDGE, READ, mix
 
 Indices = Tensor | Sequence[int] | slice
 Collate = Callable[[list[Any]], Any]
@@ -74,7 +74,7 @@ class Examples:
         if self.is_tensors:
             return taken(self.source, indices)
         with at_hand(self.device):
-            seed_everything(mix(JUDGE), self.device)
+            seed_everything(mix(JUDGE, READ), self.device)
             return self._batch(self._item(index) for index in self._listed(indices))
 
     def read(self, indices: Indices) -> tuple[Any, Any]:
@@ -84,7 +84,7 @@ class Examples:
         return self._batch(self.source[index] for index in self._listed(indices))
 
     def _item(self, index: int) -> Any:
-        seed_everything(mix(JUDGE, index), _HOST)
+        seed_everything(mix(JUDGE, READ, index), _HOST)
         return self.source[index]
 
     def _listed(self, indices: Indices) -> list[int]:

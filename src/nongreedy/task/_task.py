@@ -1,5 +1,6 @@
 """A task: what is trained, on what, and what it is judged by."""
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +20,7 @@ from ._hypers import Hypers, accepting, takes_hypers
 from ._loader import Loading, judged, taken_apart
 from ._module import build, gives_out_its_own, to_precision
 from ._order import Order
+from ._refusals import check_loss, placed, plain, unwrapped
 
 _OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
 OUTER_BATCH = 500  # validation examples per forward pass, as in the paper (BatchNorm sees these)
@@ -32,8 +34,10 @@ class Task:
 
     Args:
         model: A zero-argument callable returning a fresh ``nn.Module`` (called under each run's
-            seed), or an ``nn.Module`` (every run starts from its weights).
-        loss: ``(output, target) -> scalar``, or ``(output, target, hypers) -> scalar``.
+            seed), or an ``nn.Module`` (every run starts from its weights). Of ``DataParallel``,
+            ``DistributedDataParallel`` and ``torch.compile`` the network within is used.
+        loss: ``(output, target) -> scalar``, or ``(output, target, hypers) -> scalar``. Of a module a
+            copy is moved to the run's device and precision, with its class weights.
         train: ``(inputs, targets)`` tensors, or a map-style ``Dataset`` of such pairs, or a
             ``DataLoader``, which is taken apart. Inputs may be nests of tensors: the model is called
             with tuples as positional arguments, with dictionaries by name. Of a dictionary, of a data
@@ -108,6 +112,9 @@ class Task:
     ):
         if not callable(model) or not callable(loss):
             raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
+        for name, function in {"loss": loss, "validation_loss": validation_loss}.items():
+            check_loss(function, name)
+        model = unwrapped(model) if isinstance(model, nn.Module) else model
         self.model, self.loss, self.augment = model, loss, augment
         self.device, self.constant_buffers = checked_device(device), tuple(constant_buffers)
 
@@ -136,8 +143,20 @@ class Task:
 
     def network(self, seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
         """A fresh network of a run, on the device; never one that the user holds."""
-        module = build(self.model, seed, self._shared)
+        module = plain(build(self.model, seed, self._shared))
         return to_precision(module, self.device, dtype)
+
+    def at_precision(self, dtype: torch.dtype) -> "Task":
+        """The same with losses whose own tensors, such as class weights, are of this dtype, where the
+        run is; the user's losses stay as they are."""
+        loss, judge = (
+            placed(given, self.device, dtype) for given in (self.loss, self.validation_loss)
+        )
+        if loss is self.loss and judge is self.validation_loss:
+            return self
+        task = copy.copy(self)
+        task.loss, task.validation_loss, task._loss = loss, judge, accepting(loss)
+        return task
 
     @cached_property
     def _shared(self) -> bool:

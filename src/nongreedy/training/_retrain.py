@@ -100,6 +100,7 @@ def retrain_with(
 ) -> Retrained:
     """:func:`retrain` by any optimizer: `begin` makes it from the named parameters, `clip` clips
     their gradients, and the schedule gives the task's own hyperparameters."""
+    task = task.at_precision(torch.float32)
     with repeatable(task.device):
         model = task.network(seed)
         frozen = frozen_parts(model)
