@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import nongreedy as ng
 
@@ -125,7 +126,152 @@ ARGUMENTS = {
         ["`dtype`", "float16", "torch.float32", "autocast"],
     ),
 }  # fmt: skip
-MISTAKES = {**OPTIMIZERS, **ARGUMENTS}
+
+
+def hypergradient(model=None, loss=functional.cross_entropy, train=(X, Y), steps=6, **changed):
+    """In float32, of 14 examples in batches of 7: the second step sees the rest."""
+    dtype, outer = changed.pop("dtype", torch.float32), changed.pop("validation", (X, Y))
+    task = ng.Task(model or nn.Linear(4, 3), loss, train, outer, **{"batch_size": 7, **changed})
+    return ng.hypergradient(task, ng.SGD(), steps=steps, dtype=dtype)
+
+
+def with_one(values, value):
+    changed = values.clone()
+    changed[(5,) + (0,) * (values.dim() - 1)] = value
+    return changed
+
+
+def weighted(output, target, hypers):
+    losses = functional.cross_entropy(output, target, reduction="none")
+    return (losses * hypers["w"][hypers.index]).mean()
+
+
+def learning_weights(**changed):
+    settings = {
+        "loss": weighted,
+        "hyperparameters": {"w": ng.Variable(initial=torch.ones(9))},
+        "validation_loss": functional.cross_entropy,
+    }
+    return hypergradient(**{**settings, **changed})
+
+
+class Centres(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.centres = nn.Parameter(torch.zeros(3, 3))
+
+    def forward(self, output, target):
+        return (output - self.centres[target]).square().mean()
+
+
+ENTROPY = functional.cross_entropy
+DATA = {
+    "a label too large": (
+        lambda: hypergradient(train=(X, with_one(Y, 7))), ["`train`", "label 7 (example 5)", "3 classes"]
+    ),
+    "a label below zero": (
+        lambda: hypergradient(train=(X, with_one(Y, -1))), ["label -1 (example 5)", "0 to 2"]
+    ),
+    "real labels": (lambda: hypergradient(train=(X, Y.float())), ["`train`", "torch.float32", ".long()"]),
+    "one-hot": (
+        lambda: hypergradient(train=(X, functional.one_hot(Y, 3))), ["(7, 3)", "argmax(1)", ".float()"]
+    ),
+    "a column of labels": (lambda: hypergradient(train=(X, Y[:, None])), ["(7, 1)", "squeeze(1)"]),
+    "classes last": (
+        lambda: hypergradient(
+            nn.Linear(4, 3), ENTROPY, (X[:, None].expand(14, 5, 4), Y[:, None].expand(14, 5))
+        ),
+        ["(7, 5, 3)", "(7, 5)", "transpose(1, -1)"],
+    ),
+    "width": (lambda: hypergradient(nn.Linear(6, 3)), ["`train`", "(4,)", "7x4 and 6x3", "first layer"]),
+    "channels": (
+        lambda: hypergradient(nn.Conv2d(3, 4, 1), train=(X.view(14, 1, 2, 2), Y)), ["(1, 2, 2)", "3 channels"]
+    ),
+    "whole inputs": (lambda: hypergradient(train=(X.long(), Y)), ["torch.int64", "inputs.float()"]),
+    "whole targets": (
+        lambda: hypergradient(
+            nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)), functional.binary_cross_entropy_with_logits,
+            (X, Y.clamp(max=1)),
+        ),
+        ["`train`", "torch.int64", "targets.float()"],
+    ),
+    "targets without a column": (
+        lambda: hypergradient(
+            nn.Linear(4, 1), functional.binary_cross_entropy_with_logits, (X, Y.clamp(max=1).float())
+        ),
+        ["(7, 1)", "(7,)", "unsqueeze(-1)"],
+    ),
+    "tokens": (
+        lambda: hypergradient(nn.Sequential(nn.Embedding(3, 2), nn.Flatten()), train=(Y[:, None] + 5, Y)),
+        ["`train`", "go from 5 to 7", "8 rows"],
+    ),
+    "real tokens": (
+        lambda: hypergradient(nn.Sequential(nn.Embedding(3, 2), nn.Flatten())), ["real", "inputs.long()"]
+    ),
+    "precision": (
+        lambda: hypergradient(
+            loss=lambda output, target: ENTROPY(output, target, weight=torch.ones(3)), dtype=torch.float64
+        ),
+        ["in the loss", "Double but found Float", "nn.CrossEntropyLoss(weight=w)"],
+    ),
+    "precision of the model": (
+        lambda: hypergradient(
+            nn.Sequential(nn.Linear(4, 4), Added()), dtype=torch.float64
+        ),
+        ["model's forward pass", "x.new_zeros"],
+    ),
+    "names": (
+        lambda: hypergradient(train={"image": X, "label": Y}), ["by name, with image", "collate_fn"]
+    ),
+    "positions": (
+        lambda: hypergradient(train=((X, X), Y)), ["2 positional arguments", "`train`", "collate_fn"]
+    ),
+    "weights of another length": (lambda: learning_weights(), ["'w'", "9 entries", "14 examples"]),
+    "NaN in training": (
+        lambda: hypergradient(train=(with_one(X, torch.nan), Y)), ["`train`", "inputs of example 5"]
+    ),
+    "infinity in targets": (
+        lambda: hypergradient(
+            nn.Linear(4, 1), functional.mse_loss, (X, with_one(X[:, :1], torch.inf)), validation=(X, X[:, :1])
+        ),
+        ["`train`", "targets of example 5"],
+    ),
+    "NaN in validation": (
+        lambda: hypergradient(validation=(with_one(X, torch.nan), Y)),
+        ["`validation`", "inputs of example 5", "nan_to_num"],
+    ),
+}  # fmt: skip
+FUNCTIONS = {
+    "a class of losses": (
+        lambda: hypergradient(loss=nn.CrossEntropyLoss), TypeError, ["CrossEntropyLoss", "CrossEntropyLoss()"]
+    ),
+    "trainable loss": (
+        lambda: hypergradient(loss=Centres()), ValueError, ["`loss`", "centres", "part of the model"]
+    ),
+    "trainable judge": (
+        lambda: hypergradient(validation_loss=Centres()), ValueError, ["`validation_loss`", "centres"]
+    ),
+    "misspelt hyperparameter": (
+        lambda: learning_weights(loss=lambda output, target, hypers: hypers["weigth"].sum()),
+        KeyError,
+        ["'weigth'", "Valid names: w."],
+    ),
+}  # fmt: skip
+
+
+class Added(nn.Module):
+    """Multiplies by a matrix that is no buffer."""
+
+    def forward(self, inputs):
+        return inputs @ torch.ones(4, 3)
+
+
+MISTAKES = {
+    **OPTIMIZERS,
+    **ARGUMENTS,
+    **{name: (act, ng.DataError, words) for name, (act, words) in DATA.items()},
+    **FUNCTIONS,
+}
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -133,7 +279,7 @@ def test_mistake_is_helped(name):
     act, error, words = MISTAKES[name]
     with pytest.raises(error) as caught:
         act()
-    message = str(caught.value)
+    message = str(caught.value).rstrip('"')
     assert all(word in message for word in words), message
     assert message.rstrip().endswith("."), message
 

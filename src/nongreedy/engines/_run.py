@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..errors import DivergedError, ReplayError
+from ..errors import DataError, DivergedError, ReplayError
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
 from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix, to_device
 from ..task._default_generator import seed_default
 from ..task._double_backward import Recording, grad, recording, valued
+from ..task._finite import first_not_finite, not_finite
 from ..task._repeatable import repeatable
 from ..task._stop_gradient import Gate
 from ..task._task import accuracy_count, checked_loss, outer_slices
@@ -66,6 +67,9 @@ class Run:
         steps: T, at least 1.
         seed: Decides initialization, order, augmentation and dropout.
         dtype: ``torch.float32`` to train, ``torch.float64`` to check.
+
+    Raises:
+        DataError: By what computes a loss: an example that is not finite, or does not fit the model.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class Run:
         dtype: torch.dtype = torch.float32,
     ):
         self.task, self.steps, self.seed, self.dtype = task.at_precision(dtype), steps, seed, dtype
-        self._guard, self._recomputes = ReplayGuard(task.train), False
+        self._guard, self._recomputes, self._blaming = ReplayGuard(task.train), False, False
         if task.idle is None:
             task.idle = self._without_gradient()
         self.module = self._network(task.idle)
@@ -242,7 +246,28 @@ class Run:
                 raise DivergedError("training loss", step, self.steps, "" if step else _AT_ONCE)
             return value, self._flat_gradient(loss, parts, step)
 
-        return self._trained(parameters.detach().requires_grad_(), step, values, differentiated)
+        try:
+            return self._trained(parameters.detach().requires_grad_(), step, values, differentiated)
+        except DivergedError:
+            plan = self.task.plan
+            batch = plan.batch(self.seed, step, self.task.device, self.dtype)
+            found = not_finite(self.task.train, batch, plan.index(self.seed, step))
+            self._blame(found, lambda start: self.gradient(start, step, values))
+            raise
+
+    def _blame(self, found: str | None, again: Callable[[Tensor], object]) -> None:
+        """Raise DataError where data are found to be why a loss is not finite: it is not where training
+        begins, either. `again` computes it there, and raises DivergedError."""
+        if found is None or self._blaming:
+            return
+        self._blaming = True
+        try:
+            own = Schedule.initial(self.task.hyperparameters(self.steps))
+            again(self.initial_parameters(at(self.values(own), 0)).detach())
+        except DivergedError:
+            raise DataError(found) from None
+        finally:
+            self._blaming = False
 
     def linearize(
         self,
@@ -327,6 +352,7 @@ class Run:
                 total += weight * slope
             rights.append(accuracy_count(output, batch[1]))
         if not math.isfinite(loss_sum):
+            self._blame(first_not_finite(examples), lambda start: self._outer(start, None))
             raise DivergedError("validation loss", self.steps, self.steps)
         known = [right for right in rights if right is not None]
         return Outcome(loss_sum, sum(known) / count if len(known) == len(rights) else None)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import DataError, check_whole, is_whole, nearest_name
 from ..schedules import Basis, Default, Hyperparameter
 from ..schedules._hyperparameter import resolve_all
+from ._advice import Case, advising
 from ._data_plan import DataPlan, generator
 from ._examples import Examples
 from ._hypers import Hypers, accepting, takes_hypers
@@ -172,7 +173,9 @@ class Task:
     ) -> Tensor:
         """Loss of a network on a training batch, shape ()."""
         inputs, targets = self._prepare(*batch, hypers=hypers)
-        return checked_loss(self._loss(network(inputs), targets, hypers=hypers))
+        with advising(Case(self.train, inputs, targets, hypers=hypers)) as case:
+            case.output = network(inputs)
+            return checked_loss(self._loss(case.output, targets, hypers=hypers))
 
     def initialized(self, parameters: Mapping[str, Tensor], hypers: Hypers) -> Mapping[str, Tensor]:
         """The first parameters of a run, by name, from those that the model drew."""
