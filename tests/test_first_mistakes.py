@@ -10,6 +10,7 @@ import nongreedy as ng
 from .helpers import classes, tiny_task
 
 X, Y = classes(14, (4,), 0)
+PAIR = (X, Y)
 
 
 def parameters():
@@ -201,6 +202,20 @@ DATA = {
         ),
         ["(7, 1)", "(7,)", "unsqueeze(-1)"],
     ),
+    "a broadcast loss": (
+        lambda: hypergradient(nn.Linear(4, 1), functional.mse_loss, (X, X[:, 0])),
+        ["(7, 1)", "(7,)", "different to the input size", "squeeze(-1)"],
+    ),
+    "a broadcast in a function": (
+        lambda: hypergradient(nn.Linear(4, 1), lambda o, t: functional.l1_loss(o, t) + 1, (X, X[:, 0])),
+        ["(7, 1)", "(7,)", "unsqueeze(-1)"],
+    ),
+    "a label too large in validation": (
+        lambda: hypergradient(validation=(X, with_one(Y, 4))), ["`validation`", "label 4 (example 5)"]
+    ),
+    "a label beyond the first batch": (
+        lambda: hypergradient(train=(X, with_one(Y, 3)), batch_size=1, steps=1), ["label 3 (example 5)"]
+    ),
     "tokens": (
         lambda: hypergradient(nn.Sequential(nn.Embedding(3, 2), nn.Flatten()), train=(Y[:, None] + 5, Y)),
         ["`train`", "go from 5 to 7", "8 rows"],
@@ -282,6 +297,25 @@ def test_mistake_is_helped(name):
     message = str(caught.value).rstrip('"')
     assert all(word in message for word in words), message
     assert message.rstrip().endswith("."), message
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"train": PAIR, "validation": PAIR}, "same data.*validation=0.2"),
+        ({"train": (X, Y * 0 + 2)}, "All 14 labels of `train` are 2"),
+        ({"validation": (X[:3], Y[:3] * 0)}, "All 3 labels of `validation` are 0"),
+    ],
+)
+def test_data_that_nothing_can_be_learned_from_are_warned_of(settings, words):
+    with pytest.warns(UserWarning, match=words):
+        tiny_task(**settings)
+
+
+def test_ignored_labels_are_labels():
+    ignoring = nn.CrossEntropyLoss(ignore_index=-1)
+    assert hypergradient(loss=ignoring, train=(X, with_one(Y, -1))).value > 0
+    assert hypergradient(train=(X, with_one(Y, -100))).value > 0
 
 
 def test_what_is_unusual_is_accepted():

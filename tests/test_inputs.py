@@ -585,6 +585,35 @@ def test_weights_that_a_forward_pass_rescales_are_refused(kind):
         ng.hypergradient(task, OPTIMIZER, steps=3, engine=ng.FiniteDifference())
 
 
+class Letters(nn.Module):
+    """Scores of letters at each of six moments, with the moments first, as CTC wants them."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(1, 3)
+
+    def forward(self, inputs):
+        return self.out(inputs.T[:, :, None]).log_softmax(2)
+
+
+def ctc(output, target):
+    lengths = [torch.full((len(target),), length) for length in (len(output), 2)]
+    return functional.ctc_loss(output, target, *lengths)
+
+
+@pytest.mark.parametrize("engine", [ng.Reverse(), ng.Forward(), ng.Reverse("checkpoint")], ids=repr)
+def test_a_missing_second_derivative_is_named_with_the_way_out(engine):
+    words = torch.stack([1 + Y, 2 - Y], 1)
+    task = ng.Task(Letters(), ctc, (X, words), (X, words), batch_size=16)
+    with pytest.raises(
+        ValueError, match=r"second derivative of `ctc_loss`.*ng.FiniteDifference.*compare"
+    ):
+        ng.hypergradient(task, OPTIMIZER, steps=3, engine=engine)
+    black_box = ng.FiniteDifference()
+    found = ng.hypergradient(task, OPTIMIZER, steps=3, engine=black_box, dtype=torch.float64)
+    assert found.gradients["learning_rate"].isfinite().all()
+
+
 def test_class_weights_follow_the_precision_of_the_run():
     weights = torch.tensor([1.0, 9.0])
     task = ng.Task(network(), nn.CrossEntropyLoss(weight=weights), (X, Y), (X, Y), batch_size=48)

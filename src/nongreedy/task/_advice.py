@@ -13,7 +13,7 @@ from ._examples import Examples
 from ._hypers import Hypers
 from ._nest import tensors
 
-_IGNORED = -100  # what cross-entropy leaves out where nobody says otherwise
+IGNORED = -100  # what cross-entropy leaves out where nobody says otherwise
 
 
 @dataclass
@@ -40,7 +40,7 @@ def advising(case: Case) -> Iterator[Case]:
     """Say what is meant by an error that a table knows; others, and their traces, stay as they are."""
     try:
         yield case
-    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+    except (IndexError, RuntimeError, TypeError, ValueError, UserWarning) as error:
         found = None if isinstance(error, DataError) else _advice(error, case)
         if found is None:
             raise
@@ -56,7 +56,7 @@ def _advice(error: Exception, case: Case) -> str | None:
     return None
 
 
-def check_labels(case: Case, classes: int, ignored: int = _IGNORED) -> None:
+def check_labels(case: Case, classes: int, ignored: int = IGNORED) -> None:
     """Raise DataError at the first label of the batch that is no number of a class."""
     labels = case.targets
     wrong = ((labels < 0) | (labels >= classes)) & (labels != ignored)
@@ -216,6 +216,7 @@ _TABLE: list[tuple[str, Callable[[Case, re.Match[str]], str | None]]] = [
     (r"multi-target not supported", _shapes),
     (r"Expected target size \[[^\n]*\], got \[[^\n]*\]", _shapes),
     (r"Target size \([^\n]*\) must be the same as input size", _shapes),
+    (r"Using a target size \([^\n]*\) that is different to the input size \([^\n]*?\)\)", _shapes),
     (r"The size of tensor a \(\d+\) must match the size of tensor b \(\d+\)", _shapes),
     (r"result type \w+ can't be cast to the desired output type Long", _whole_targets),
     (r"must have the same dtype, but got (?:Long|Int|Byte|Short|Char) and", _whole_inputs),

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import _batch_norm, _convolution
 from ._embedding_bag import embedding_bag
+from ._refusals import missing_derivative
 from ._stop_gradient import STOPPING, Gate, transparent, without_gradient
 
 Function = Callable[..., Any]
@@ -43,7 +44,21 @@ _OPENED: dict[Any, Function] = {
     for f in _OWN.values()
     if _STOPS_INSIDE & set(getattr(getattr(f, "__code__", None), "co_names", ()))
 }
-grad = transparent(torch.autograd.grad)  # our own: no gradient of the user's
+_grad = transparent(torch.autograd.grad)
+
+
+def grad(*args: Any, **options: Any) -> Any:
+    """``torch.autograd.grad``, our own: no gradient of the user's.
+
+    Raises:
+        ValueError: PyTorch has no second derivative of a function.
+    """
+    try:
+        return _grad(*args, **options)
+    except RuntimeError as error:
+        if (advice := missing_derivative(error)) is None:
+            raise
+        raise ValueError(advice) from error
 
 
 class Recording(TorchFunctionMode):

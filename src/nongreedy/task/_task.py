@@ -17,6 +17,7 @@ from ..schedules._hyperparameter import resolve_all
 from ._advice import Case, advising
 from ._data_plan import DataPlan, generator
 from ._examples import Examples
+from ._first_look import check_classes, refusing_broadcasts, warn_of
 from ._hypers import Hypers, accepting, takes_hypers
 from ._loader import Loading, judged, taken_apart
 from ._module import build, gives_out_its_own, to_precision
@@ -131,6 +132,7 @@ class Task:
             self.train, order = self.train.part(kept, "train"), order.part(kept)
         else:
             self.validation = examples(judged(validation, "validation"), "validation")
+        warn_of(self.train, self.validation, train is validation)
         self.test = None if test is None else examples(judged(test, "test"), "test")
         self.batch_size = (loading.batch_size or 128) if batch_size is None else batch_size
         self.plan = DataPlan(self.train, self.batch_size, augment, order)
@@ -138,6 +140,7 @@ class Task:
         self.prepare, self.initialize = prepare, initialize
         self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
         self.validation_loss = loss if validation_loss is None else validation_loss
+        self._looked = False  # at a first batch
         self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
         self._check_functions()
         self.hyperparameters()
@@ -175,7 +178,14 @@ class Task:
         inputs, targets = self._prepare(*batch, hypers=hypers)
         with advising(Case(self.train, inputs, targets, hypers=hypers)) as case:
             case.output = network(inputs)
-            return checked_loss(self._loss(case.output, targets, hypers=hypers))
+            if self._looked:
+                return checked_loss(self._loss(case.output, targets, hypers=hypers))
+            judged = [self.validation] if self.validation_loss is self.loss else []
+            check_classes(self.loss, case.output, [self.train, *judged], case)
+            with refusing_broadcasts():
+                loss = checked_loss(self._loss(case.output, targets, hypers=hypers))
+        self._looked = True
+        return loss
 
     def initialized(self, parameters: Mapping[str, Tensor], hypers: Hypers) -> Mapping[str, Tensor]:
         """The first parameters of a run, by name, from those that the model drew."""
