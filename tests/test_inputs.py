@@ -4,6 +4,8 @@ The judge is a plain loop of ``torch.optim`` in float64, differentiated by centr
 """
 
 import collections
+import multiprocessing
+import os
 import random
 
 import numpy
@@ -25,6 +27,7 @@ from torch.utils.data import (
 
 import nongreedy as ng
 from nongreedy.task import DataPlan, Examples
+from nongreedy.task._kept import Kept
 
 CPU = torch.device("cpu")
 GENERATOR = torch.Generator().manual_seed(5)
@@ -493,6 +496,84 @@ def test_a_sampler_of_ones_own_is_refused():
     ):
         task_of(validation=DataLoader(data, 8, sampler=WeightedRandomSampler([1.0] * 48, 48)))
     assert task_of(validation=DataLoader(Subset(data, [1, 2]), 8)).validation.count == 2
+
+
+# ---- Slow data sets -----------------------------------------------------------------------------
+
+
+class Slow(Dataset):
+    """Counts its reads, in whichever process, and says in its targets which one that was."""
+
+    def __init__(self):
+        self.reads = multiprocessing.Value("i", 0)
+
+    def __len__(self):
+        return 48
+
+    def __getitem__(self, index):
+        with self.reads.get_lock():
+            self.reads.value += 1
+        return by_all(X[index]), os.getpid()
+
+
+def test_workers_read_what_this_process_would():
+    plain, read = (
+        task_of(Transformed(X, Y, by_all), num_workers=workers, augment=lambda x, g: by_all(x))
+        for workers in (0, 2)
+    )
+    asked = [(0, t) for t in (0, 1, 2, 3, 3, 2, 1, 0, 7)] + [(1, t) for t in (9, 8, 7, 0, 1)]
+    for seed, step in asked:
+        pair = [some.plan.batch(seed, step, CPU, torch.float64) for some in (plain, read)]
+        assert all(map(torch.equal, *pair))
+
+
+def test_workers_read_once_for_a_run_and_its_sweep():
+    data, ahead = Slow(), 2 * 2  # batches, by the two processes
+    loader = DataLoader(data, batch_size=16, shuffle=True, num_workers=2)
+    task = ng.Task(network(), lambda out, y: out.square().mean(), loader, (XV, YV))
+    run, begun = ng.Run(task, OPTIMIZER, STEPS), data.reads.value
+    _, targets = task.plan.batch(0, 0, CPU, torch.float64)
+    assert os.getpid() not in targets.tolist()
+    ng.Reverse().hypergradient(run, ng.cosine_schedule(0.1), ["learning_rate"])
+    assert data.reads.value - begun <= 16 * (STEPS + ahead)
+
+
+def test_data_that_judge_are_read_once():
+    data = Slow()
+    task = task_of(validation=data, num_workers=2)
+    begun = data.reads.value
+    first, again = (task.validation.fetch(slice(None)) for _ in range(2))
+    assert torch.equal(first[0], again[0]) and data.reads.value - begun == 48
+    first[0].zero_()
+    assert torch.equal(task.validation.fetch(slice(None))[0], again[0])
+
+
+def test_what_is_kept_is_bounded():
+    kept, reads = Kept(most=100), []
+
+    def read(key):
+        reads.append(key)
+        return torch.full((5,), float(key)), torch.zeros(5)  # 40 bytes
+
+    for key in (1, 2, 2, 3, 2, 3, 1):
+        assert kept.get(key, lambda: read(key))[0][0] == key  # noqa: B023 - called at once
+    assert reads == [1, 2, 3, 1]
+
+
+def test_a_worker_that_fails_says_why():
+    class Broken(Dataset):
+        def __len__(self):
+            return 48
+
+        def __getitem__(self, index):
+            if index == 7:
+                raise OSError("damaged file 7")
+            return X[index], Y[index]
+
+    task = task_of(Broken(), num_workers=1)
+    with pytest.raises(OSError, match="damaged file 7"):
+        for t in range(3):
+            task.plan.batch(0, t, CPU, torch.float64)
 
 
 # ---- Networks and losses as people have them ----------------------------------------------------

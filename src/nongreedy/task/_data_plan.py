@@ -29,6 +29,7 @@ from ._streams import LOOKS as LOOKS
 from ._streams import REESTIMATE as REESTIMATE
 from ._streams import generator as generator
 from ._streams import mix as mix
+from ._workers import Reader, read_at
 
 
 class DataPlan:
@@ -43,6 +44,7 @@ class DataPlan:
         batch_size: Examples per step.
         augment: ``(inputs, generator) -> inputs``, or None.
         order: How examples are drawn; None is a permutation in each epoch.
+        workers: Processes that read a data set ahead; 0 reads in this one.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class DataPlan:
         batch_size: int,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         order: Order | None = None,
+        workers: int = 0,
     ):
+        check_whole("num_workers", workers, least=0)
         check_whole("batch_size", batch_size)
         self.order = order = order or Order.of(None, examples.count)
         if batch_size > order.length:
@@ -61,6 +65,9 @@ class DataPlan:
             )
         self.examples, self.batch_size, self.augment = examples, batch_size, augment
         self.steps_per_epoch = order.length // batch_size
+        self._reader = None
+        if workers and not examples.is_tensors:
+            self._reader = Reader(examples, lambda *at: self.index(*at).tolist(), workers)
         self._drawn_order = lru_cache(maxsize=4)(self._epoch)
 
     def _epoch(self, seed: int, epoch: int) -> Tensor:
@@ -89,12 +96,14 @@ class DataPlan:
             return self.examples.read(indices)
         # Whatever a data set's own transforms and `augment` draw from, it is seeded for this step.
         with at_hand(device):
-            seed_everything(mix(seed, READ, step), device)
-            inputs, targets = self.examples.read(indices)
+            if self._reader is not None:
+                inputs, targets = self._reader.read(seed, step)
+            else:
+                inputs, targets = read_at(self.examples, seed, step, indices, device)
             if self.augment is not None:
                 if isinstance(indices, slice):  # the user's own tensors, which `augment` may change
                     inputs = each(inputs, Tensor.clone)
-                # Anew: of what is read elsewhere, nothing is drawn here.
+                # Anew: where other processes read, nothing was drawn here.
                 seed_everything(mix(seed, READ, step, 1), device)
                 inputs = self.augment(inputs, generator(seed, AUGMENT, step))
             return inputs, targets

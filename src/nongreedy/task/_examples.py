@@ -9,6 +9,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, de
 
 from ..errors import DataError, ReplayError
 from ._default_generator import at_hand, seed_everything
+from ._kept import Kept
 from ._nest import checksum, each, leaves, taken
 from ._streams import JUDGE, READ, mix
 
@@ -46,6 +47,7 @@ class Examples:
         device: torch.device = _HOST,
     ):
         self.name, self.collate, self.device = name, collate, device
+        self._kept: Kept | None = None
         stored = _in_memory(source, name)
         self.is_tensors = stored is not None and collate is None
         self.count = _counted_items(source, name) if stored is None else _counted_rows(stored, name)
@@ -73,6 +75,15 @@ class Examples:
         """
         if self.is_tensors:
             return taken(self.source, indices)
+        if self._kept is None:
+            return self._fetched(indices)
+        return self._kept.get(tuple(self._listed(indices)), lambda: self._fetched(indices))
+
+    def keep(self) -> None:
+        """Read each slice once, as far as memory for it is granted."""
+        self._kept = Kept()
+
+    def _fetched(self, indices: Indices) -> tuple[Any, Any]:
         with at_hand(self.device):
             seed_everything(mix(JUDGE, READ), self.device)
             return self._batch(self._item(index) for index in self._listed(indices))

@@ -57,6 +57,9 @@ class Task:
             ``WeightedRandomSampler``, ``RandomSampler`` or ``SequentialSampler``, of which the order
             is drawn from the run's seed. None is a permutation in each epoch.
         collate_fn: ``(items) -> batch``, as of a ``DataLoader``, for all data sets that have none.
+        num_workers: Processes that read a slow training data set ahead, None being the loader's or 0. Up
+            to 1 GiB of batches, and as much of data that judge, are then kept, so that a sweep need
+            not read them again.
         hyperparameters: Those of the task itself, by name: bases such as ``Windows(4, initial=0.1)``
             or ``Variable(initial=tensor)``, learned, or numbers, fixed. Functions with an argument
             ``hypers`` receive their values (:class:`Hypers`).
@@ -111,6 +114,7 @@ class Task:
         split_seed: int = 0,
         sampler: Any = None,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        num_workers: int | None = None,
     ):
         if not callable(model) or not callable(loss):
             raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
@@ -135,7 +139,11 @@ class Task:
         warn_of(self.train, self.validation, train is validation)
         self.test = None if test is None else examples(judged(test, "test"), "test")
         self.batch_size = (loading.batch_size or 128) if batch_size is None else batch_size
-        self.plan = DataPlan(self.train, self.batch_size, augment, order)
+        workers = loading.workers if num_workers is None else num_workers
+        self.plan = DataPlan(self.train, self.batch_size, augment, order, workers)
+        for judges in (self.validation, self.test):
+            if workers and judges is not None and not judges.is_tensors:
+                judges.keep()
         self.learnable = dict(hyperparameters or {})
         self.prepare, self.initialize = prepare, initialize
         self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
