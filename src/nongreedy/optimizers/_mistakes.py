@@ -48,8 +48,7 @@ def checked_optimizer(given: Any, kind: type) -> Any:
     """
     if isinstance(given, kind):
         return given
-    ours = {row.__name__: row for row in _leaves(kind)}
-    raise TypeError(_meant(given, kind, ours))
+    raise TypeError(_meant(given, kind, _made_here(kind)))
 
 
 def _meant(given: Any, kind: type, ours: Mapping[str, type]) -> str:
@@ -105,8 +104,11 @@ def _settings(defaults: Mapping[str, Any], ours: type) -> dict[str, Any]:
     }
 
 
-def _leaves(kind: type) -> list[type]:
-    found = list[type]()
+def _made_here(kind: type) -> dict[str, type]:
+    """The optimizers of this library, by name."""
+    found = dict[str, type]()
     for row in kind.__subclasses__():
-        found += [*_leaves(row)] if row.__subclasses__() else [row]
-    return [row for row in found if not row.__name__.startswith("_")]
+        if not (inspect.isabstract(row) or row.__name__.startswith("_")):
+            found |= {row.__name__: row} if row.__module__.startswith("nongreedy.") else {}
+        found |= _made_here(row)
+    return found
