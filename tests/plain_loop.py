@@ -113,6 +113,11 @@ def final_loss(task, rule, values, steps, seed=0):
     with own_randomness():
         model = network(task, seed)
         frozen, loss = frozen_norms(model), function(task.loss)
+        restored = {
+            name: buffer.clone()
+            for name, buffer in model.named_buffers()
+            if name in task.constant_buffers
+        }
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         twin, settings = TWINS[rule]
         optimizer = twin(trained, **settings(**at(values, 0, steps)))
@@ -124,6 +129,7 @@ def final_loss(task, rule, values, steps, seed=0):
             optimizer.zero_grad()
             loss(call(model, inputs), targets).backward()
             optimizer.step()
+            model.load_state_dict(restored, strict=False)
         return judged(model, frozen, task)
 
 
