@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_map
 
 import nongreedy as ng
-from nongreedy.task._data_plan import DROPOUT, INITIAL, mix
+from nongreedy.task._data_plan import DROPOUT, INITIAL, JUDGE, mix
 
 CPU = torch.device("cpu")
 DOUBLE = {torch.float32: torch.float64, torch.complex64: torch.complex128}
@@ -130,6 +130,7 @@ def final_loss(task, rule, values, steps, seed=0):
             loss(call(model, inputs), targets).backward()
             optimizer.step()
             model.load_state_dict(restored, strict=False)
+        seed_all(mix(seed, JUDGE))  # some models draw in evaluation, too
         return judged(model, frozen, task)
 
 

@@ -195,6 +195,13 @@ class ArrayLayerDrop(LayerDrop):
     draw = staticmethod(numpy.random.rand)
 
 
+class Sampled(TwoLayers):
+    """Draws when it is judged, too, as the code of a variational autoencoder."""
+
+    def between(self, h):
+        return super().between(h + 0.5 * torch.randn_like(h))
+
+
 # ---- F5, F14: parametrizations --------------------------------------------------------------------
 
 

@@ -114,6 +114,7 @@ def test_differences_serve_where_there_is_no_second_derivative(model):
 
 # Right or refused: either is kept to.
 EITHER = {
+    "F3 a draw when judged": lambda: task(cases.Sampled),
     "F9 no gradient at some steps": lambda: task(cases.Sometimes),
     "F14 spectral norm": lambda: task(cases.spectral_normed),
     "F14 as its refusal advises": lambda: task(
