@@ -12,7 +12,7 @@ from torch.nn import functional
 import nongreedy as ng
 from nongreedy.task import _double_backward
 from nongreedy.task._convolution import CHEAP
-from nongreedy.task._double_backward import cheap_double_backward
+from nongreedy.task._double_backward import recording
 
 from .helpers import tiny_task, two_derivatives
 
@@ -86,7 +86,7 @@ def test_the_block_covers_layers_and_leaves_no_trace(name):
     layer, shape = LAYERS[name]
     x, before = torch.randn(shape, requires_grad=True), getattr(functional, name)
     fused = type(layer(x).grad_fn).__name__
-    with pytest.raises(RuntimeError, match="stop"), cheap_double_backward():
+    with pytest.raises(RuntimeError, match="stop"), recording():
         assert type(layer(x).grad_fn).__name__ != fused
         raise RuntimeError("stop")
     assert type(layer(x).grad_fn).__name__ == fused
@@ -103,9 +103,9 @@ def test_values_are_pytorchs_bit_for_bit_in_nested_blocks_too(name, dtype):
     layer, shape = LAYERS[name]
     layer, x = copy.deepcopy(layer).to(dtype), torch.randn(shape, dtype=dtype)
     plain = layer(x)
-    with cheap_double_backward():
+    with recording():
         once = layer(x)
-        with cheap_double_backward():
+        with recording():
             twice = layer(x)
         again = layer(x)
     assert all(torch.equal(plain, value) for value in (once, twice, again))
@@ -115,7 +115,7 @@ def test_values_are_pytorchs_bit_for_bit_in_nested_blocks_too(name, dtype):
 def test_a_convolution_called_by_its_own_name():
     x, w = torch.randn(2, 3, 5, 5), torch.randn(4, 3, 2, 2, requires_grad=True)
     plain = torch.conv2d(x, w)
-    with cheap_double_backward():
+    with recording():
         mine = torch.conv2d(x, w)
     assert torch.equal(plain, mine) and type(mine.grad_fn) is not type(plain.grad_fn)
 
@@ -123,7 +123,7 @@ def test_a_convolution_called_by_its_own_name():
 def test_another_thread_sees_nothing_of_a_block():
     layer, shape = LAYERS["conv2d"]
     x = torch.randn(shape)
-    with ThreadPoolExecutor(1) as pool, cheap_double_backward():
+    with ThreadPoolExecutor(1) as pool, recording():
         here, there = layer(x), pool.submit(layer, x).result()
     assert torch.equal(here, there)
     assert type(here.grad_fn) is not type(there.grad_fn)
@@ -147,7 +147,7 @@ def test_a_users_patch_is_called_once_and_stays(name, monkeypatch):
     patch = times(3, getattr(functional, name))
     monkeypatch.setattr(functional, name, patch)
     plain = loss()
-    with cheap_double_backward():
+    with recording():
         mine = loss()
         assert getattr(functional, name) is patch
     assert torch.equal(mine, plain) and not torch.equal(plain, without)
@@ -158,7 +158,7 @@ def test_a_patch_by_another_function_of_pytorchs(monkeypatch):
     x = torch.randn(5, 3)
     monkeypatch.setattr(functional, "softsign", torch.relu)
     monkeypatch.setattr(functional, "tanhshrink", functional.silu)
-    with cheap_double_backward():
+    with recording():
         assert torch.equal(nn.Softsign()(x), x.relu())
         assert torch.equal(nn.Tanhshrink()(x), functional.silu(x))
 
@@ -176,7 +176,7 @@ def test_transforms_of_functions_are_left_to_pytorch(name):
         return torch.func.vmap(layer)(x), torch.func.vmap(gradient)(x), *pushed
 
     plain = all_of_them()
-    with cheap_double_backward():
+    with recording():
         mine = all_of_them()
     assert all(torch.equal(a, b) for a, b in zip(plain, mine, strict=True))
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy.engines import Gaussian, Opposite, Perturbations, Rademacher
+from nongreedy.engines import Gaussian, Opposite, Perturbations, Rademacher, _linearized
 from nongreedy.engines._copies import EXECUTIONS, Copies, evolve
 
 from .helpers import assert_same, at
@@ -262,11 +262,12 @@ def test_evo_9_no_graph_of_the_network_behind_hyperparameters_of_loss_values(
         order.append(settings.get("create_graph", False))
         return original(*arguments, **settings)
 
-    original = torch.autograd.grad
+    original = _linearized.grad
     run, values, theta = started(task_of("example_weights", "mlp", loss=loss))
+    attached.clear()  # of making the run
     engine = ng.EvoGrad(noise, execution=execution)
     copies = engine.noise.copies
-    monkeypatch.setattr(torch.autograd, "grad", grad)
+    monkeypatch.setattr(_linearized, "grad", grad)
     looked(engine, run, values, theta)
     calls = {"streaming": 2 * copies, "together": copies, "vectorized": 1}[execution]
     assert attached == [False] * calls

@@ -60,9 +60,19 @@ def pull_back(
     step: int,
     adjoint: Tensor,
     learn: Collection[str],
+    loss: float | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """One step of the adjoint recursion: (adjoint of s_t, adjoint of each learned value)."""
+    """One step of the adjoint recursion: (adjoint of s_t, adjoint of each learned value).
+
+    Args:
+        loss: The training loss that the run had there, where it is known.
+
+    Raises:
+        ReplayError: It is another one now.
+    """
     point = run.linearize(state[0], step, values, learn)
+    if loss is not None:
+        run.check_replay(point.loss, loss, step)
     settings = [name for name in learn if name not in run.task.learnable]
     on_state, on_gradient, on_values = run.optimizer.pull_back(
         state, point.gradient.detach(), values, adjoint, settings

@@ -101,7 +101,8 @@ class Implicit(Engine):
         sums, theta = AdjointSums(rollout.schedule, learn, run.steps), rollout.last[0]
         with run.isolated():
             outcome, gradient = run.outer_gradient(theta)
-            system = _System(run, theta, values, range(run.steps - self.batches, run.steps))
+            steps = range(run.steps - self.batches, run.steps)
+            system = _System(run, theta, values, steps, self.solver.symmetric)
             solution, residual = self._solve(system, gradient)
             for t in system.steps:
                 _, mixed = system.point(t, learn).pull_back(solution)
@@ -144,12 +145,19 @@ class Implicit(Engine):
 class _System:
     """The mean Hessian of some training batches at one point, a batch's graph at a time."""
 
-    def __init__(self, run: Run, theta: Tensor, values: Values, steps: range):
+    def __init__(self, run: Run, theta: Tensor, values: Values, steps: range, symmetric: bool):
         self.run, self.steps, self._theta, self._values = run, steps, theta, values
+        self._symmetric = symmetric
 
     def point(self, t: int, learn: Iterable[str] = ()) -> Linearized:
         """The training gradient at step t's batch, with its graph."""
-        return self.run.linearize(self._theta, t, at(self._values, t), list(learn))
+        point = self.run.linearize(self._theta, t, at(self._values, t), list(learn))
+        if point.gate.used and self._symmetric:
+            raise ValueError(
+                "The training loss has stop-gradients (detach, no_grad), behind which its Hessian is not "
+                "symmetric, as this solver needs it to be. Use Implicit(Neumann())."
+            )
+        return point
 
     def product(self, vector: Tensor) -> Tensor:
         """H v, shape (P,)."""

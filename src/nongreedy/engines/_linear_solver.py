@@ -17,17 +17,19 @@ Product = Callable[[Tensor], Tensor]  # v -> H v, shapes (P,)
 
 @dataclass(frozen=True)
 class LinearSolver(Value, abc.ABC):
-    """Solves a symmetric linear system. Leaves are its methods, each with its own settings.
+    """Solves a linear system. Leaves are its methods, each with its own settings.
 
     Class attributes:
         advice: What to change where a solution is worse than none.
         damping: Added to the Hessian where none is given; one that divides by it needs a positive one.
         divides: Whether it does.
+        symmetric: Whether it rests on the symmetry of the Hessian, which stop-gradients break.
     """
 
     advice: ClassVar[str]
     damping: ClassVar[float] = 0.0
     divides: ClassVar[bool] = False
+    symmetric: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -66,6 +68,7 @@ class Neumann(LinearSolver):
     iterations: int = 100
     scale: float = 0.1
 
+    symmetric: ClassVar[bool] = False
     advice: ClassVar[str] = (
         "Raise `iterations`; lower `scale` below two over the Hessian's largest eigenvalue; raise "
         "`damping` where the Hessian has negative eigenvalues."

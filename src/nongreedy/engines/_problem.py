@@ -16,7 +16,6 @@ from ..schedules import Default, Hyperparameter, Schedule, identity
 from ..schedules._hyperparameter import learned
 from ..task import Task
 from ..task._data_plan import checksum
-from ..task._module import build
 from ..task._task import outer_slices
 from ._run import Run, refuse_clash
 
@@ -150,6 +149,6 @@ class Problem:
             "training_examples": task.train.count,
             "validation_examples": task.validation.count,
             "data": f"{checksum(batch):x} {checksum(judged):x}",
-            "model": f"{checksum([p.detach() for p in build(task.model, 0).parameters()]):x}",
+            "model": f"{checksum([p.detach() for p in task.network(0).parameters()]):x}",
             "learned": {name: len(hyper.initial) for name, hyper in self.learned.items()},
         }

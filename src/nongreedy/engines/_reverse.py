@@ -112,7 +112,8 @@ class Reverse(Engine):
             for t, state in trajectory.backwards(rollout.last, replay):
                 if t >= left:  # swept before
                     continue
-                adjoint, pulled = pull_back(run, state, at(values, t), t, adjoint, learn)
+                loss = rollout.losses[t] if rollout.losses else None
+                adjoint, pulled = pull_back(run, state, at(values, t), t, adjoint, learn, loss)
                 sums.add(pulled, t)
                 grown.add(adjoint[0], t)
                 if progress.due(SWEEP):

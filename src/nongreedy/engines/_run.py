@@ -2,26 +2,45 @@
 
 import contextlib
 import math
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..errors import DivergedError
+from ..errors import DivergedError, ReplayError
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
 from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix, to_device
-from ..task._default_generator import default_generator, seed_default
-from ..task._double_backward import cheap_double_backward
-from ..task._module import build
+from ..task._default_generator import seed_default
+from ..task._double_backward import Recording, grad, recording, valued
+from ..task._repeatable import repeatable
+from ..task._stop_gradient import Gate
 from ..task._task import accuracy_count, checked_loss, outer_slices
 from ._linearized import Linearized, derivatives, leaves_of
 
+T = TypeVar("T")
 Values = Mapping[str, Tensor]  # of the hyperparameters, by name
+Parts = Mapping[str, Tensor]  # the parameters by name, with the graph of the flat vector
+
+_HOOKS = "parts of the forward pass are computed again"
+_ROUNDING = 1000  # units in the last place that two kernels of one function may be apart
+
+REPLAY_CAUSES = (
+    "Something is not a function of parameters, batch, seed and step: a draw from a generator that "
+    "cannot be seeded (numpy.random.default_rng(), a torch.Generator of your own), a counter or another "
+    "attribute that the forward pass changes, a frozen parameter that it moves, data that change while "
+    "they are read, or a kernel without fixed order. Draw from the default generators, which are seeded "
+    "at each step, and make what changes a function of `hypers.step`."
+)
+
+_LEVEL = (
+    "The validation loss has no derivative by the parameters, as an error rate has none: there is no "
+    "hypergradient. Pass validation_loss=, such as the training loss."
+)
 
 # No learning rate has acted yet.
 _AT_ONCE = "Look for NaN or infinity in the training data or in the model's initial weights."
@@ -58,13 +77,31 @@ class Run:
         dtype: torch.dtype = torch.float32,
     ):
         self.task, self.steps, self.seed, self.dtype = task, steps, seed, dtype
-        module = build(task.model, seed).to(task.device, dtype)
-        self.module = FlatModule(module, task.constant_buffers)
+        self._guard, self._recomputes = ReplayGuard(task.train), False
+        if task.idle is None:
+            task.idle = self._without_gradient()
+        self.module = self._network(task.idle)
         shapes = (tuple(shape) for shape in self.module.shapes)
         layout = tuple(zip(self.module.names, shapes, strict=True))
         self.optimizer = optimizer.bound_to(layout, task.device)
-        self._guard = ReplayGuard(task.train)
         refuse_clash(task, optimizer)
+
+    def _network(self, idle: Collection[str] = ()) -> FlatModule:
+        module = self.task.network(self.seed, self.dtype)
+        return FlatModule(module, self.task.constant_buffers, idle)
+
+    def _without_gradient(self) -> tuple[str, ...]:
+        """Parameters that the first training loss does not reach, by a network of its own."""
+        self.module = self._network()
+        own = Schedule.initial(self.task.hyperparameters(self.steps))
+        values, start = at(self.values(own), 0), self.module.start().requires_grad_()
+
+        def unreached(loss: Tensor, parts: Parts) -> tuple[str, ...]:
+            found = zip(parts, self._gradients(loss, parts), strict=True)
+            return tuple(name for name, gradient in found if gradient is None)
+
+        with self.isolated():
+            return self._trained(start, 0, values, unreached)
 
     @property
     def state_bytes(self) -> int:
@@ -82,7 +119,7 @@ class Run:
             return start
         drawn = self.module.unflatten(start)
         hypers = Hypers(self._own(values), 0, lambda: drawn)
-        with self.isolated():
+        with self.isolated(), valued():
             seed_default(mix(self.seed, INITIAL, 1), self.task.device)
             return self.module.flatten(self.task.initialized(drawn, hypers))
 
@@ -125,39 +162,87 @@ class Run:
         """The task's hyperparameters among the values of a step."""
         return {name: values[name] for name in self.task.learnable}
 
-    def training_loss(
+    def training_loss(self, parameters: Tensor, step: int, values: Values | None = None) -> Tensor:
+        """Loss of the batch at `step`, shape (), as a value of all that it depends on.
+
+        The same bits at every call. Only what lies behind the hyperparameters may be differentiated.
+        """
+        mode = valued() if torch.is_grad_enabled() else None
+        return self._trained(parameters, step, values, lambda loss, _: loss, mode)
+
+    def _trained(
         self,
         parameters: Tensor,
         step: int,
-        values: Values | None = None,
-        mode: AbstractContextManager[object] = contextlib.nullcontext(),  # noqa: B008 - has no state
-    ) -> Tensor:
-        """Loss of the batch at `step`, shape (), in a mode; the same bits at every call."""
+        values: Values | None,
+        then: Callable[[Tensor, Parts], T],
+        mode: Recording | None = None,
+    ) -> T:
+        """What `then` makes of the loss of the batch at `step`, while the module has the parameters."""
         batch = self.task.plan.batch(self.seed, step, self.task.device, self.dtype)
         self._guard.check(step, batch)
+        parts = self.module.unflatten(parameters)
         hypers = Hypers(
             self._own(values or {}),
             step,
-            lambda: self.module.unflatten(parameters),
+            lambda: parts,
             lambda: self.task.plan.index(self.seed, step).to(self.task.device),
         )
         seed_default(mix(self.seed, DROPOUT, step), self.task.device)
-        with mode:  # not around the batch: a mode costs 3 us per operation
-            return self.task.training_loss(
-                lambda x: self.module(parameters, x, True), batch, hypers
+
+        def body(network: Callable[[object], object]) -> T:
+            # Not around the batch: a mode costs 3 us per operation. Around backward passes only
+            # where they compute parts of the forward pass again.
+            with contextlib.ExitStack() as stack:
+                if mode is not None:
+                    stack.enter_context(mode)
+                loss = self.task.training_loss(network, batch, hypers)
+                if mode is None or not self._recomputes:
+                    stack.close()
+                else:
+                    mode.backwards = True
+                return then(loss, parts)
+
+        return self.module.hold(parts, True, body)
+
+    def _gradients(
+        self, loss: Tensor, parts: Parts, graph: bool = False
+    ) -> tuple[Tensor | None, ...]:
+        """Of the loss by each of the parameters, and by those that get none."""
+        if not loss.requires_grad:
+            raise ValueError(
+                "The training loss does not depend on the parameters: nothing can be trained. Does the "
+                "loss function or the model detach everything, or compute outside PyTorch?"
             )
+        sources = [*parts.values(), *self.module.idle.values()]
+        return grad(loss, sources, create_graph=graph, allow_unused=True)
+
+    def _flat_gradient(self, loss: Tensor, parts: Parts, step: int, graph: bool = False) -> Tensor:
+        """The gradient, shape (P,). Raises ValueError where a parameter has one at some steps only."""
+        idle, found = self.module.idle, self._gradients(loss, parts, graph)
+        for name, gradient in zip([*parts, *idle], found, strict=True):
+            if (gradient is None) != (name in idle):
+                has = "has no gradient" if gradient is None else "has a gradient"
+                raise ValueError(
+                    f"The parameter {name!r} {has} at step {step}, unlike at the first. torch.optim "
+                    "skips it then, its momentum, decay and step count included, which no state of "
+                    "equal slots can follow. Multiply what it computes by 0 or 1 instead of leaving "
+                    "it out."
+                )
+        return self.module.flat_gradient([g for g in found if g is not None])
 
     def gradient(
         self, parameters: Tensor, step: int, values: Values | None = None
     ) -> tuple[float, Tensor]:
         """Training loss and its gradient, shape (P,). The one function that a replay repeats."""
-        parameters = parameters.detach().requires_grad_()
-        loss = self.training_loss(parameters, step, values)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise DivergedError("training loss", step, self.steps, "" if step else _AT_ONCE)
-        (gradient,) = torch.autograd.grad(loss, parameters)
-        return value, gradient
+
+        def differentiated(loss: Tensor, parts: Parts) -> tuple[float, Tensor]:
+            value = loss.item()
+            if not math.isfinite(value):
+                raise DivergedError("training loss", step, self.steps, "" if step else _AT_ONCE)
+            return value, self._flat_gradient(loss, parts, step)
+
+        return self._trained(parameters.detach().requires_grad_(), step, values, differentiated)
 
     def linearize(
         self,
@@ -168,10 +253,48 @@ class Run:
     ) -> Linearized:
         """The gradient with its graph, also of the task's hyperparameters among `learn`."""
         parameters, values = parameters.detach().requires_grad_(), dict(values or {})
-        leaves = self._leaves(values, learn)
-        loss = self.training_loss(parameters, step, {**values, **leaves}, cheap_double_backward())
-        (gradient,) = torch.autograd.grad(loss, parameters, create_graph=True)
-        return Linearized(loss, parameters, leaves, gradient)
+        leaves, gate = self._leaves(values, learn), Gate()
+        everything = {**values, **leaves}
+
+        def differentiated(loss: Tensor, parts: Parts) -> tuple[Tensor, Tensor, Parts]:
+            return loss, self._flat_gradient(loss, parts, step, graph=True), parts
+
+        def recorded() -> tuple[Tensor, Tensor, Parts]:
+            return self._trained(parameters, step, everything, differentiated, recording(gate))
+
+        try:
+            if self._recomputes:
+                loss, gradient, parts = recorded()
+            else:
+                with torch.autograd.graph.disable_saved_tensors_hooks(_HOOKS):
+                    loss, gradient, parts = recorded()
+        except RuntimeError as error:
+            if self._recomputes or _HOOKS not in str(error):
+                raise
+            self._recomputes = True
+            return self.linearize(parameters, step, values, learn)
+        gate.open = True
+
+        def held(differentiate: Callable[[], T]) -> T:
+            """While parts of the forward pass may be computed again."""
+
+            def body(_: object) -> T:
+                with recording(gate) as mode:
+                    mode.backwards = True
+                    return differentiate()
+
+            return self.module.hold(parts, True, body) if self._recomputes else differentiate()
+
+        return Linearized(loss, parameters, leaves, gradient, gate, held)
+
+    def check_replay(self, loss: Tensor, expected: float, step: int) -> None:
+        """Raise ReplayError unless this is the loss that the run had at this step, to rounding."""
+        now, slack = loss.item(), _ROUNDING * torch.finfo(loss.dtype).eps
+        if not abs(now - expected) <= slack * (1 + abs(expected)):
+            raise ReplayError(
+                f"The training loss at step {step} was {expected!r} in the run and is {now!r} when it is "
+                f"computed again from the same state. {REPLAY_CAUSES}"
+            )
 
     def step(self, state: Tensor, values: Values, step: int) -> tuple[Tensor, float]:
         """The next state and the training loss at this one."""
@@ -180,8 +303,7 @@ class Run:
 
     def outer_loss(self, parameters: Tensor) -> Outcome:
         """Mean validation loss and accuracy. Dropout off, BatchNorm on batch statistics."""
-        with torch.no_grad():
-            return self._outer(parameters, None)
+        return self._outer(parameters, None)
 
     def outer_gradient(
         self, parameters: Tensor, chosen: Tensor | None = None
@@ -198,53 +320,40 @@ class Run:
         for part in outer_slices(count):
             weight = (part.stop - part.start) / count
             batch = examples.fetch(part if chosen is None else chosen[part])
-            inputs, targets = to_device(batch, self.task.device, self.dtype)
-            leaf = parameters.detach().requires_grad_(total is not None)
-            output = self.module(leaf, inputs, False)
-            loss = checked_loss(self.task.validation_loss(output, targets))
+            batch = to_device(batch, self.task.device, self.dtype)
+            output, loss, slope = self._judged(parameters, batch, total is not None)
             loss_sum += weight * loss.item()
-            if total is not None:
-                total += weight * torch.autograd.grad(loss, leaf)[0]
-            rights.append(accuracy_count(output, targets))
+            if total is not None and slope is not None:
+                total += weight * slope
+            rights.append(accuracy_count(output, batch[1]))
         if not math.isfinite(loss_sum):
             raise DivergedError("validation loss", self.steps, self.steps)
         known = [right for right in rights if right is not None]
         return Outcome(loss_sum, sum(known) / count if len(known) == len(rights) else None)
 
+    def _judged(
+        self, parameters: Tensor, batch: tuple[object, object], slope: bool
+    ) -> tuple[object, Tensor, Tensor | None]:
+        """Output, validation loss and, where it is wanted, its gradient, on a batch."""
+        leaf = parameters.detach().requires_grad_(slope)
+
+        def body(network: Callable[[object], object]) -> tuple[object, Tensor, Tensor | None]:
+            # With autograd either way: forces that are derivatives of energies need it.
+            with torch.enable_grad(), valued() if slope else contextlib.nullcontext():
+                output = network(batch[0])
+                loss = checked_loss(self.task.validation_loss(output, batch[1]))
+                if slope and not loss.requires_grad:
+                    raise ValueError(_LEVEL)
+                return output, loss.detach(), derivatives(loss, [leaf])[0] if slope else None
+
+        return self.module.hold(self.module.unflatten(leaf), False, body)
+
     @contextlib.contextmanager
     def isolated(self) -> Iterator[None]:
-        """Leave the caller's random state alone; select attention with second derivatives, and kernels
-        that repeat themselves bit for bit.
-
-        All are the whole process's, so that threads take turns (:func:`default_generator`).
-        """
-        device = self.task.device
-        with default_generator(device), sdpa_kernel(SDPBackend.MATH), _repeatable(device):
+        """The caller's random state is left alone, attention has second derivatives, and kernels repeat
+        themselves bit for bit (:func:`repeatable`)."""
+        with repeatable(self.task.device), sdpa_kernel(SDPBackend.MATH):
             yield
-
-
-@contextlib.contextmanager
-def _repeatable(device: torch.device) -> Iterator[None]:
-    """One path for what is judged, differentiated and computed again, in full precision.
-
-    cuDNN's other kernels give other bits at every call, so that adjoints would be swept through
-    gradients that the run never had; TF32 leaves three digits of a convolution's gradient; and the
-    fast path of ``nn.TransformerEncoderLayer``, taken where nothing is differentiated, is another
-    function than the layer (off by 4e-3 in a hypergradient on CUDA).
-    """
-    cudnn, attention = torch.backends.cudnn, torch.backends.mha
-    wanted = {"deterministic": True, "benchmark": False, "allow_tf32": False}
-    before = {name: getattr(cudnn, name) for name in wanted} if device.type == "cuda" else {}
-    fast = attention.get_fastpath_enabled()
-    try:
-        attention.set_fastpath_enabled(False)
-        for name in before:
-            setattr(cudnn, name, wanted[name])
-        yield
-    finally:
-        attention.set_fastpath_enabled(fast)
-        for name, value in before.items():
-            setattr(cudnn, name, value)
 
 
 def refuse_clash(task: Task, optimizer: Optimizer) -> None:

@@ -65,7 +65,10 @@ class _Partial(torch.autograd.Function):
             return _Partial.apply(a, b, None, inputs[name].detach(), name, ctx.geometry)
 
         wanted = zip(names, ctx.needs_input_grad, strict=False)
-        of_inputs = [by(name) if needed else None for name, needed in wanted]
+        with (
+            torch._C.DisableTorchFunction()
+        ):  # no code of the user's, whose `detach` means something
+            of_inputs = [by(name) if needed else None for name, needed in wanted]
         dims = [0, *range(2, cotangent.dim())]
         of_bias = cotangent.sum(dims) if ctx.needs_input_grad[2] else None
         return *of_inputs, of_bias, None, None, None

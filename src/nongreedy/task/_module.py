@@ -1,9 +1,10 @@
 """A network as a pure function of one flat parameter vector."""
 
+import contextlib
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,17 @@ from torch.nn.modules.batchnorm import _NormBase
 from ._data_plan import INITIAL, mix
 from ._default_generator import default_generator
 
+Network = Callable[[Any], Any]  # inputs -> output
+T = TypeVar("T")
 
-def build(model: nn.Module | Callable[[], nn.Module], seed: int) -> nn.Module:
+
+def build(model: nn.Module | Callable[[], nn.Module], seed: int, shared: bool = False) -> nn.Module:
     """A fresh network: a copy of the given one, or the callable's result under the run's seed.
 
     The caller's random state is left as it was.
+
+    Args:
+        shared: Whether the callable gives out what it keeps (:func:`gives_out_its_own`): then a copy.
     """
     if isinstance(model, nn.Module):
         return copy.deepcopy(model)
@@ -29,36 +36,113 @@ def build(model: nn.Module | Callable[[], nn.Module], seed: int) -> nn.Module:
             f"`model` returned {type(network).__name__}; it must be an nn.Module or a zero-argument "
             "callable that returns one."
         )
-    return network
+    return copy.deepcopy(network) if shared else network
+
+
+def gives_out_its_own(model: Callable[[], nn.Module]) -> bool:
+    """Whether two calls share a tensor, such as a backbone that was loaded once: it must be copied."""
+    first, second = build(model, 0), build(model, 0)
+    held = {id(x) for x in (*first.parameters(), *first.buffers())}
+    return any(id(x) in held for x in (*second.parameters(), *second.buffers()))
+
+
+def to_precision(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Move a module; real numbers to the dtype, complex ones to pairs of it.
+
+    Raises:
+        ValueError: A parameter of half precision, whose training would not be the user's.
+    """
+    for name, p in module.named_parameters():
+        if p.dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(
+                f"The parameter {name!r} is {p.dtype}, in which training is another one. Use "
+                "model.float(), and torch.autocast within the model's forward pass."
+            )
+
+    def moved(x: Tensor) -> Tensor:
+        if x.is_complex():
+            return x.to(device, dtype.to_complex())
+        return x.to(device, dtype) if x.is_floating_point() else x.to(device)
+
+    return module._apply(moved)
+
+
+def frozen_parts(module: nn.Module) -> set[nn.Module]:
+    """What the user keeps in evaluation mode while the rest trains, such as BatchNorm in fine-tuning.
+
+    Either it is in that mode beside others that are not, or it stays so when training is asked for.
+    The module is left in training mode.
+    """
+    beside = {part for part in module.modules() if module.training and not part.training}
+    module.train()
+    frozen = beside | {part for part in module.modules() if not part.training}
+    set_training(module, True, frozen)
+    return frozen
+
+
+def set_training(module: nn.Module, training: bool, frozen: Collection[nn.Module]) -> None:
+    """Training or evaluation mode, but for what is frozen."""
+    module.train(training)
+    for part in frozen:
+        part.training = False
+
+
+@contextlib.contextmanager
+def constant(module: nn.Module) -> Iterator[None]:
+    """Parameters without gradient, to be judged: a model may need autograd itself, as forces do that are
+    derivatives of an energy."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    try:
+        for p in trained:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for p in trained:
+            p.requires_grad_()
 
 
 class FlatModule:
-    """A module called with a flat parameter vector of shape (P,) in place of its own parameters.
+    """A module with a flat parameter vector of shape (P,) in place of its own parameters.
 
     BatchNorm uses the statistics of the batch, in training and evaluation mode alike, and keeps no
-    running statistics: those would be state outside the flat vector. Any other buffer that changes
-    in a forward pass is refused by name.
+    running statistics: those would be state outside the flat vector. Where the user froze it (evaluation
+    mode), it uses those that it has. Any other buffer that changes in a forward pass is refused by name.
 
     Args:
         module: Taken over, not copied.
         constant_buffers: Names of buffers whose changes in a forward pass may be undone.
+        idle: Parameters that get no gradient: like ``torch.optim``, leave them as they are.
+
+    Attributes:
+        names, shapes, sizes: Of the parameters in the vector; a complex one counts as pairs of reals.
     """
 
-    def __init__(self, module: nn.Module, constant_buffers: Iterable[str] = ()):
+    def __init__(
+        self, module: nn.Module, constant_buffers: Iterable[str] = (), idle: Collection[str] = ()
+    ):
+        self._frozen = frozen_parts(module)
         for part in module.modules():
-            if isinstance(part, _NormBase) and part.track_running_stats:
+            kept = part in self._frozen
+            if isinstance(part, _NormBase) and part.track_running_stats and not kept:
                 part.track_running_stats = False
                 part.running_mean = part.running_var = part.num_batches_tracked = None
         self.module = module
-        trainable = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.idle = {name: trainable.pop(name) for name in idle}
         if not trainable:
             raise ValueError(
                 "The model has no parameter that requires a gradient: nothing to train."
             )
-        self.names = [name for name, _ in trainable]
-        self.shapes = [p.shape for _, p in trainable]
-        self.sizes = [p.numel() for _, p in trainable]
-        self._start = torch.cat([p.detach().reshape(-1) for _, p in trainable])
+        self._complex = {name for name, p in trainable.items() if p.is_complex()}
+        rows = [_real(p.detach()) for p in trainable.values()]
+        self.names = list(trainable)
+        self.shapes = [row.shape for row in rows]
+        self.sizes = [row.numel() for row in rows]
+        self._start = torch.cat([row.reshape(-1) for row in rows])
+        for p in trainable.values():
+            # Whoever calls the module without a flat vector, such as a forward pass that is computed
+            # again too late, shall not get numbers that look right.
+            p.detach().fill_(float("nan"))
         self._buffers = dict(module.named_buffers())
         self._constant = list(constant_buffers)
         for name in self._constant:
@@ -66,42 +150,66 @@ class FlatModule:
                 raise ValueError(f"No buffer is called {name!r}; there are {list(self._buffers)}.")
         self._checked = not self._buffers
         self._recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
+        self._held = _Held(module)
 
     def start(self) -> Tensor:
         """The module's own parameters, flat, shape (P,)."""
         return self._start.clone()
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
-        """Views of the flat vector by parameter name."""
+        """Views of the flat vector by parameter name; complex ones are copies."""
         parts = flat.split_with_sizes(self.sizes)
-        return {n: p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
+        views = {n: p.view(s) for n, p, s in zip(self.names, parts, self.shapes, strict=True)}
+        for name in self._complex:
+            views[name] = torch.complex(*views[name].unbind(-1))
+        return views
 
     def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """The inverse of :meth:`unflatten`, shape (P,); checks names and shapes."""
-        returned = {name: value.shape for name, value in parameters.items()}
+        rows = {name: _real(value) for name, value in parameters.items()}
+        returned = {name: row.shape for name, row in rows.items()}
         expected = dict(zip(self.names, self.shapes, strict=True))
         if returned != expected:
             raise ValueError(
                 "`initialize` must return every parameter that it was given, in its shape. "
                 f"Differing: {sorted(dict(returned.items() ^ expected.items()))}."
             )
-        parts = [parameters[name].reshape(-1) for name in self.names]
+        parts = [rows[name].reshape(-1) for name in self.names]
         return torch.cat(parts).to(self._start.device, self._start.dtype)
 
-    def __call__(self, flat: Tensor, inputs: Any, training: bool) -> Any:
-        """The output for these parameters."""
+    def flat_gradient(self, gradients: Iterable[Tensor]) -> Tensor:
+        """Gradients of the parameters in their order, as one vector, shape (P,)."""
+        return torch.cat([_real(gradient).reshape(-1) for gradient in gradients])
+
+    def hold(
+        self, parameters: Mapping[str, Tensor], training: bool, body: Callable[[Network], T]
+    ) -> T:
+        """`body` of the network, while the module has these parameters, by name.
+
+        Backward passes belong into `body`, too: they may compute parts of the forward pass again
+        (activation checkpointing), and would find the module's own parameters later.
+        """
         if self.module.training != training:
-            self.module.train(training)
+            set_training(self.module, training, self._frozen)
         # Copies stand in for the buffers: whatever a forward pass does to them, in place or by
         # assignment, touches neither the module nor what autograd has saved.
         watched = self._constant if self._checked else self._buffers
-        copies = {name: self._buffers[name].clone() for name in watched}
-        given = {**self.unflatten(flat), **copies}
-        with self._kernels(flat.device):
-            output = functional_call(self.module, given, *_call_arguments(inputs), tie_weights=True)
+        given = {**parameters, **{name: self._buffers[name].clone() for name in watched}}
+        renamed = {f"module.{name}": value for name, value in given.items()}
+
+        def network(inputs: Any) -> Any:
+            args, kwargs = _call_arguments(inputs)
+            with self._kernels(self._start.device):
+                return self.module(*args, **(kwargs or {}))
+
+        result = functional_call(self._held, renamed, (lambda: body(network),), tie_weights=True)
         if not self._checked:
-            self._check_unchanged(given)
-        return output
+            self._check_unchanged({name: renamed[f"module.{name}"] for name in given})
+        return result
+
+    def __call__(self, flat: Tensor, inputs: Any, training: bool) -> Any:
+        """The output for these parameters."""
+        return self.hold(self.unflatten(flat), training, lambda network: network(inputs))
 
     def _kernels(self, device: torch.device) -> AbstractContextManager[object]:
         """PyTorch's own recurrent layers: cuDNN's have no second derivative, and keep random state."""
@@ -116,10 +224,27 @@ class FlatModule:
                 raise ValueError(
                     f"The model's forward pass changes its buffer {name!r}, which is state outside "
                     "the parameters, so the run could not be differentiated exactly. Remove the "
-                    f"update, or pass constant_buffers=({name!r},) to undo it at every step."
+                    f"update; or, where training does not depend on it, pass constant_buffers=({name!r},)"
+                    " to undo it at every step."
                 )
         # One look suffices: a buffer that a forward pass changes, it changes at every step.
         self._checked = True
+
+
+class _Held(nn.Module):
+    """Calls what it is given, so that ``functional_call`` lasts as long as that."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, body: Callable[[], Any]) -> Any:
+        return body()
+
+
+def _real(x: Tensor) -> Tensor:
+    """Complex numbers as pairs, which is what they are to ``torch.optim``, too."""
+    return torch.view_as_real(x) if x.is_complex() else x
 
 
 def _call_arguments(inputs: Any) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from ..schedules import Basis, Default, Hyperparameter
 from ..schedules._hyperparameter import resolve_all
 from ._data_plan import DataPlan, Examples, generator
 from ._hypers import Hypers, accepting, takes_hypers
+from ._module import build, gives_out_its_own, to_precision
 
 _OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
 OUTER_BATCH = 500  # validation examples per forward pass, as in the paper (BatchNorm sees these)
@@ -103,8 +105,18 @@ class Task:
         self.prepare, self.initialize = prepare, initialize
         self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
         self.validation_loss = loss if validation_loss is None else validation_loss
+        self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
         self._check_functions()
         self.hyperparameters()
+
+    def network(self, seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """A fresh network of a run, on the device; never one that the user holds."""
+        module = build(self.model, seed, self._shared)
+        return to_precision(module, self.device, dtype)
+
+    @cached_property
+    def _shared(self) -> bool:
+        return not isinstance(self.model, nn.Module) and gives_out_its_own(self.model)
 
     def hyperparameters(self, steps: int | None = None) -> dict[str, Hyperparameter]:
         """The task's own hyperparameters with all their fields settled and checked."""

@@ -1,7 +1,7 @@
 """Plain PyTorch training under a schedule: how a schedule is judged, and how a user will use it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from ..optimizers import SGD, Optimizer
 from ..schedules import Schedule
 from ..task import Examples, Hypers, Task
 from ..task._data_plan import DROPOUT, INITIAL, REESTIMATE, mix, to_device
-from ..task._default_generator import default_generator, seed_default
-from ..task._module import build
+from ..task._default_generator import seed_default
+from ..task._module import constant, frozen_parts
+from ..task._repeatable import repeatable
 from ..task._task import accuracy_count
 
 Named = list[tuple[str, nn.Parameter]]
@@ -97,8 +98,9 @@ def retrain_with(
 ) -> Retrained:
     """:func:`retrain` by any optimizer: `begin` makes it from the named parameters, `clip` clips
     their gradients, and the schedule gives the task's own hyperparameters."""
-    with default_generator(task.device):
-        model = build(task.model, seed).to(task.device, torch.float32).train()
+    with repeatable(task.device):
+        model = task.network(seed)
+        frozen = frozen_parts(model)
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         values = _own_values(task, schedule, steps)
         _initialize(model, task, at(values, 0), seed)
@@ -116,9 +118,10 @@ def retrain_with(
             begun.optimizer.step()
             begun.after_step()
         begun.at_end()
-        _reestimate(model, task, seed)
-        validation = _judge(model, task, task.validation)
-        test = (None, None) if task.test is None else _judge(model, task, task.test)
+        _reestimate(model, task, seed, frozen)
+        with constant(model):
+            validation = _judge(model, task, task.validation)
+            test = (None, None) if task.test is None else _judge(model, task, task.test)
     return Retrained(model, *validation, *test)
 
 
@@ -147,9 +150,13 @@ def call(model: nn.Module, inputs: Any) -> Any:
 
 
 @torch.no_grad()
-def _reestimate(model: nn.Module, task: Task, seed: int) -> None:
-    """Running statistics as the plain average over one pass (at most 50 batches) of training data."""
-    norms = [m for m in model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
+def _reestimate(model: nn.Module, task: Task, seed: int, frozen: Collection[nn.Module]) -> None:
+    """Running statistics as the plain average over one pass (at most 50 batches) of training data.
+
+    Those of frozen parts are kept.
+    """
+    parts = [part for part in model.modules() if part not in frozen]
+    norms = [m for m in parts if isinstance(m, _NormBase) and m.track_running_stats]
     if not norms:
         return
     modes = {m: m.training for m in model.modules()}
@@ -168,7 +175,6 @@ def _reestimate(model: nn.Module, task: Task, seed: int) -> None:
         module.training = mode
 
 
-@torch.no_grad()
 def _judge(model: nn.Module, task: Task, examples: Examples) -> tuple[float, float | None]:
     model.eval()
     total, right = 0.0, 0.0

@@ -1,0 +1,153 @@
+"""Stop-gradients: closed to the first differentiation, open to the second.
+
+A training gradient with stopped values, g(theta) = d/dtheta L(theta, s) at s = s(theta), is still a
+function of theta, and its derivative has a term through s,
+
+    dg/dtheta = L_tt + L_ts ds/dtheta,
+
+which autograd does not record: what is detached is cut for good. Here every value that passes a
+`detach`, a `no_grad` or an inner gradient without a graph goes through a gate instead. While the training
+gradient is taken the gate is closed, as the user meant it; while that gradient is differentiated it is
+open. The Jacobian is then not symmetric: a forward mode must not take it for a Hessian.
+"""
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+Function = Callable[..., Any]
+
+
+class Gate:
+    """What the stopped values of one step pass.
+
+    Attributes:
+        open: Whether derivatives pass; open from the start where a value is differentiated only once.
+        used: Whether anything was stopped.
+    """
+
+    def __init__(self, open: bool = False):
+        self.open, self.used = open, False
+
+    def stop(self, x: Tensor) -> Tensor:
+        """x, from which the first differentiation does not go on."""
+        if self.open or not x.requires_grad:
+            return x.view_as(x)
+        self.used = True
+        stopped: Any = _Stop.apply(x, self)
+        return stopped
+
+    def stop_all(self, nest: Any) -> Any:
+        """The same for every floating-point tensor in a nest."""
+        return tree_map(lambda x: self.stop(x) if _differentiable(x) else x, nest)
+
+
+class _Stop(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, gate: Gate) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return (
+            x.clone()
+        )  # a view could not be changed in place, as people do with what they detached
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.gate = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        # None, not zeros: nothing behind a closed gate is visited, and no 0 * inf can come of it.
+        return (grads[0] if ctx.gate.open else None), None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        return tangents[0] if ctx.gate.open else torch.zeros_like(tangents[0])
+
+
+def _differentiable(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def _detached(gate: Gate, x: Tensor) -> Tensor:
+    return gate.stop(x)
+
+
+def _copied(gate: Gate, data: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """``torch.tensor``, which copies the value of a tensor and leaves its graph behind."""
+    if not _differentiable(data):
+        return torch.tensor(data, *args, **kwargs)
+    wanted = {name: kwargs[name] for name in ("dtype", "device") if kwargs.get(name) is not None}
+    return gate.stop(data).clone().to(**wanted)
+
+
+# What leaves the graph behind, by the function that PyTorch announces.
+STOPPING: dict[Any, Function] = {
+    Tensor.detach: _detached,
+    torch.detach: _detached,
+    Tensor.data.__get__: lambda gate, x, *_: gate.stop(x),  # pyright: ignore[reportAttributeAccessIssue]
+    torch.tensor: _copied,
+}
+
+# What hands a tensor's memory to something that is not PyTorch, which refuses one with a graph.
+LEAVING: frozenset[Any] = frozenset({Tensor.numpy, Tensor.__array__})
+
+
+def without_gradient(gate: Gate, func: Function, args: Any, kwargs: Any) -> Any:
+    """A call under ``no_grad``: its inputs are stopped, and what it does is recorded behind them.
+
+    The inputs, not the results: a result may have been written in place, where no gate can be put.
+
+    Raises:
+        ValueError: What has a graph is changed in place, so that values and graph differ.
+    """
+    if func in LEAVING:
+        return func(*(x.detach() if isinstance(x, Tensor) else x for x in args), **kwargs)
+    found = [x for x in (*args, *kwargs.values()) if _involved(x)]
+    if not found:
+        return func(*args, **kwargs)
+    written = args[:1] if changes_in_place(getattr(func, "__name__", "")) else ()
+    if any(map(_differentiable, written)):
+        raise ValueError(
+            f"Under no_grad, `{func.__name__}` changes a tensor of shape {tuple(args[0].shape)} in place "
+            "whose gradient is also taken: autograd still differentiates what it was before. Write the "
+            "new value to a new tensor."
+        )
+    with torch.enable_grad():
+        return func(*written, *gate.stop_all(args[len(written) :]), **gate.stop_all(kwargs))
+
+
+def changes_in_place(name: str) -> bool:
+    """Whether a tensor's method of this name writes to the tensor itself."""
+    return (name.endswith("_") and not name.endswith("__")) or name in (
+        "__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__",
+    )  # fmt: skip
+
+
+def _involved(x: Any) -> bool:
+    if isinstance(x, (tuple, list)):
+        return any(_involved(y) for y in x)
+    if isinstance(x, dict):
+        return any(_involved(y) for y in x.values())
+    return _differentiable(x)
+
+
+def transparent(function: Any) -> Function:
+    """A function of PyTorch written in Python, which no longer announces itself, but what it calls."""
+    silent = {name: lambda *_: False for name in function.__globals__ if name.startswith(_ASK)}
+    return _with_globals(function, {**function.__globals__, **silent})
+
+
+_ASK = "has_torch_function"
+
+
+def _with_globals(function: FunctionType, names: dict[str, Any]) -> Function:
+    copy = FunctionType(
+        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
