@@ -16,14 +16,14 @@ import sys
 import torch
 
 from tests.fuzz.case import Case
-from tests.fuzz.verdict import GRADES, Verdict, verdict
+from tests.verdict import GRADES, Verdict
 
 HEAD = "| seed | layers | loss | optimizer, engine | outcome | error | message |"
 
 
-def row(found: Verdict, width: int = 160) -> str:
+def row(case: Case, found: Verdict, width: int = 160) -> str:
     """One line of the table; a message is cut to a width."""
-    case, error = found.case, "" if found.error is None else f"{found.error:.0e}"
+    error = "" if found.error is None else f"{found.error:.0e}"
     said = " ".join(found.message.replace("|", "/").split())
     said = said if len(said) <= width else said[: width - 3] + "..."
     how = f"{case.rule.__name__}, {case.engine}"
@@ -45,10 +45,11 @@ def main() -> int:
     counts, fault = collections.Counter[str](), False
     print(HEAD + "\n|---|---|---|---|---|---|---|")
     for seed in range(options.first, options.first + options.count):
-        found = verdict(Case.of(seed))
+        case = Case.of(seed)
+        found = case.verdict()
         counts[found.grade] += 1
         fault |= found.fault
-        print(row(found), flush=True)
+        print(row(case, found), flush=True)
     print(f"\n{summary(counts)}")
     return int(fault)
 

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_map
 import nongreedy as ng
 from nongreedy.task._data_plan import DROPOUT, INITIAL, JUDGE, mix
 
+Slopes = dict[str, tuple[torch.Tensor, torch.Tensor]]
 CPU = torch.device("cpu")
 DOUBLE = {torch.float32: torch.float64, torch.complex64: torch.complex128}
 # Widths of differences, relative to a coefficient. A kink that a wide one crosses, a narrow one may

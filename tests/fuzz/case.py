@@ -8,6 +8,7 @@ import torch
 
 import nongreedy as ng
 
+from ..verdict import Training, Verdict, verdict
 from .losses import LOSSES, Judged
 from .network import INPUTS, LAYERS, Network
 
@@ -80,6 +81,11 @@ class Case:
             torch.manual_seed(self.seed)
             model, judge = make() if self.instance else make, Judged(self.loss)
         return ng.Task(model, judge, examples(self.examples), examples(12), batch_size=self.batch)
+
+    def verdict(self) -> Verdict:
+        """What becomes of it."""
+        training = Training(self.task, self.rule, self.values, self.steps, self.seed)
+        return verdict(training, ENGINES[self.engine])
 
     def __str__(self) -> str:
         what = f"{' > '.join(self.layers)} | {self.loss} | {self.rule.__name__}, {self.engine}"
