@@ -2,6 +2,7 @@
 
     python -m benchmarks.fuzz                       # seeds 0 to 199
     python -m benchmarks.fuzz --first 1000 --count 50
+    python -m benchmarks.fuzz --each                # every layer and every loss by itself
 
 A table with one row per network, and a summary. The exit code is 1 where one is wrong or ends in an
 error that is not the library's. `make test` runs the first forty.
@@ -16,6 +17,8 @@ import sys
 import torch
 
 from tests.fuzz.case import Case
+from tests.fuzz.losses import LOSSES
+from tests.fuzz.network import LAYERS
 from tests.verdict import GRADES, Verdict
 
 HEAD = "| seed | layers | loss | optimizer, engine | outcome | error | message |"
@@ -40,12 +43,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=200, help="how many networks")
+    parser.add_argument("--each", action="store_true", help="every layer and loss by itself")
     options = parser.parse_args()
+    seeds = range(options.first, options.first + options.count)
+    parts = map(Case.of_part, [*LAYERS, *LOSSES])
     torch.set_num_threads(1)
     counts, fault = collections.Counter[str](), False
     print(HEAD + "\n|---|---|---|---|---|---|---|")
-    for seed in range(options.first, options.first + options.count):
-        case = Case.of(seed)
+    for case in parts if options.each else map(Case.of, seeds):
         found = case.verdict()
         counts[found.grade] += 1
         fault |= found.fault
