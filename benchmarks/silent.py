@@ -32,7 +32,7 @@ def row(case: str, verdicts: list[Verdict], width: int = 200) -> str:
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0]).parse_args()
     torch.set_num_threads(1)
     fault = False
     print("| " + " | ".join(["case", *ENGINES, "message"]) + " |")

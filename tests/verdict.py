@@ -1,6 +1,6 @@
 """What becomes of a training that the library is asked about: exact, refused, or what must not be."""
 
-import inspect
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -89,7 +89,7 @@ def refused_by_us(error: Exception) -> bool:
     """Whether the library itself refuses, in more than a few words; not something below it."""
     if not isinstance(error, (NongreedyError, ValueError, TypeError)):
         return False
-    *_, last = inspect.getinnerframes(error.__traceback__)
+    last = traceback.extract_tb(error.__traceback__)[-1]
     return "/nongreedy/" in last.filename and len(str(error).split()) >= 8
 
 

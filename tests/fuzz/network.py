@@ -54,8 +54,9 @@ class Network(nn.Module):
         super().__init__()
         self.stages, width = nn.ModuleList(), INPUTS
         for name in names:
-            self.stages.append(Stage(name, width))
-            width = self.stages[-1].width
+            stage = Stage(name, width)
+            self.stages.append(stage)
+            width = stage.width
         self.last = nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
