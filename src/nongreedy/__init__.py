@@ -27,6 +27,7 @@ from .errors import ReplayError as ReplayError
 from .errors import ScheduleFileError as ScheduleFileError
 from .errors import SolveError as SolveError
 from .errors import StudyError as StudyError
+from .errors import VerificationError as VerificationError
 from .integrations.optuna import optuna_objective as optuna_objective
 from .optimizers import SGD as SGD
 from .optimizers import Adagrad as Adagrad

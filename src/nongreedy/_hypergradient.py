@@ -49,7 +49,7 @@ def hypergradient(
         >>> h.gradients["learning_rate"].shape, h.per_step["learning_rate"].shape
         (torch.Size([2]), torch.Size([10]))
     """
-    problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
+    problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype, engine=engine)
     start, run = problem.at(schedule), problem.run(seed)
     chosen = settle(engine, problem, start, seed).engine
     return chosen.hypergradient(run, start, list(problem.learned))

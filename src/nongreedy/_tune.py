@@ -97,7 +97,13 @@ def tune(
     check_whole("outer_steps", outer_steps)
     rule = outer_from(outer).with_seeds(seeds)
     problem = Problem.of(
-        task, optimizer, epochs=epochs, steps=steps, dtype=dtype, defaults=rule.defaults
+        task,
+        optimizer,
+        epochs=epochs,
+        steps=steps,
+        dtype=dtype,
+        defaults=rule.defaults,
+        engine=engine,
     )
     purse, history = Budget(budget, rule.final), list[OuterStep]()
     settings = settings_of(problem, engine, rule, outer_steps, seed, budget)
@@ -119,7 +125,8 @@ def tune(
             status = _ended(end, objective, history)
         best, status = select(rule, objective, status)
         memory.finish(best.schedule, best.loss, status, objective.cost)
-    return objective.result(best, status, history, {**settings, "engine": identity(choice.engine)})
+    used = {"engine": identity(choice.engine), "verification": problem.verification.summary}
+    return objective.result(best, status, history, {**settings, **used})
 
 
 def _ended(end: BaseException, objective: Objective, history: list[OuterStep]) -> Status:

@@ -88,6 +88,10 @@ class ReplayError(NongreedyError):
     """A step that was computed a second time differs from the first."""
 
 
+class VerificationError(NongreedyError, ValueError):
+    """A task does not train as in plain PyTorch, or its gradients have other derivatives than told."""
+
+
 class SolveError(NongreedyError):
     """A linear system was not solved: an indefinite matrix, or a solution worse than none."""
 

@@ -37,7 +37,10 @@ Names = list[str] | None
 
 def check(
     target: Annotated[
-        str | None, typer.Argument(help="Your engine or optimizer, such as my_file.py:MyEngine().")
+        str | None,
+        typer.Argument(
+            help="Your task (my_task.py:task), engine or optimizer (my_file.py:MyEngine())."
+        ),
     ] = None,
     engine: Annotated[Names, typer.Option(help="Only this engine; may be repeated.")] = None,
     optimizer: Annotated[Names, typer.Option(help="Only this optimizer; likewise.")] = None,
@@ -48,10 +51,16 @@ def check(
     """Compare every engine with finite differences: the conformance table, in about two minutes.
 
     Engine x optimizer x hyperparameter x model, in float64: exact to 1e-6, or skipped with a reason.
-    Exit code 1 if any cell is wrong.
+    Exit code 1 if any cell is wrong. Of a task: whether it trains as in plain torch.optim, and its
+    gradients have the derivatives that searches rest on.
     """
     with reported():
-        table = _table(target, {"engine": engine, "optimizer": optimizer, "model": model}, quick)
+        only = {"engine": engine, "optimizer": optimizer, "model": model}
+        own = _load.own_part(target) if target is not None else None
+        if own is not None and isinstance(own[1], _load.Target):
+            _verify(own[1], [name for name, given in only.items() if given])
+            return
+        table = _table(target, own, only, quick)
         console = make_console(width=110)
         planned = table.cells()
         console.print(
@@ -73,7 +82,24 @@ def check(
             raise typer.Exit(INTERRUPTED)
 
 
-def _table(target: str | None, only: Mapping[str, Names], quick: bool) -> Table:
+def _verify(target: _load.Target, given: list[str]) -> None:
+    """Print what verification finds of a task."""
+    for option in given:
+        raise Mistake(f"--{option} does not apply to {target.name!r}, which is a task.")
+    optimizer, started = target.optimizer or ng.SGD(), time.perf_counter()
+    try:
+        print(ng.Problem(target.task, optimizer, 3).verified())
+    except ng.VerificationError as error:
+        print(f"{target.name} with {type(optimizer).__name__}: {error}")
+        raise typer.Exit(FAILED) from error
+    print(
+        f"{target.name} with {type(optimizer).__name__}, {duration(time.perf_counter() - started)}"
+    )
+
+
+def _table(
+    target: str | None, own: tuple[str, Any] | None, only: Mapping[str, Names], quick: bool
+) -> Table:
     """The table of these names, each checked before anything is computed."""
     parts = dict[str, dict[str, Any]]()
     for kind, names in only.items():
@@ -82,12 +108,12 @@ def _table(target: str | None, only: Mapping[str, Names], quick: bool) -> Table:
             if name not in KNOWN[kind]:
                 raise Mistake(f"No {kind} is called {name!r}.{nearest_name(name, KNOWN[kind])}")
         parts[kind] = {name: KNOWN[kind][name] for name in chosen}
-    if target is not None:
-        name, own = _load.own_part(target)
-        kind = "engine" if isinstance(own, ng.Engine) else "optimizer"
+    if own is not None:
+        name, part = own
+        kind = "engine" if isinstance(part, ng.Engine) else "optimizer"
         if only[kind]:
             raise Mistake(f"--{kind} does not apply to {target!r}, which is the {kind} itself.")
-        parts[kind] = {name: own}
+        parts[kind] = {name: part}
     return Table(parts["engine"], parts["optimizer"], list(parts["model"]))
 
 

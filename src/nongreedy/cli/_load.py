@@ -36,13 +36,16 @@ def own_task(target: str) -> Target:
     return Target(target, task, getattr(module, "optimizer", None))
 
 
-def own_part(target: str) -> tuple[str, ng.Engine | ng.Optimizer]:
-    """The name of an engine or optimizer, and the object."""
+def own_part(target: str) -> tuple[str, ng.Engine | ng.Optimizer | Target]:
+    """The name of an engine or optimizer, and the object; or a task."""
     advice = (
-        "neither a nongreedy.Engine nor a nongreedy.Optimizer. Name an object, such as "
-        "my_file.py:MyEngine()."
+        "neither a nongreedy.Task nor an Engine or Optimizer of it. Name an object, such as "
+        "my_task.py:task or my_file.py:MyEngine()."
     )
-    return _object(target, "", (ng.Engine, ng.Optimizer), advice)[1:]
+    module, name, own = _object(target, "", (ng.Engine, ng.Optimizer, ng.Task), advice)
+    if isinstance(own, ng.Task):
+        return name, Target(target, own, getattr(module, "optimizer", None))
+    return name, own
 
 
 def _object(

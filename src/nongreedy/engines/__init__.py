@@ -5,6 +5,7 @@ from ._adjoint import AdjointSums, pull_back
 from ._copies import Execution, Streaming, Together, Vectorized
 from ._engine import Engine, Hypergradient
 from ._evograd import EvoGrad
+from ._examination import Check
 from ._finite_difference import FiniteDifference
 from ._forward import Forward
 from ._greedy import Greedy
@@ -25,15 +26,16 @@ from ._runner import Rollout, Runner
 from ._sensitivity import Sensitivity
 from ._store import Auto, Checkpoints, Device, Disk, Host, Store
 from ._trajectory import Trajectory
+from ._verification import Verification
 
 __all__ = [
-    "AdjointSums", "Auto", "Checkpoints", "ConjugateGradients", "Device", "Disk", "Drawn", "Engine",
+    "AdjointSums", "Auto", "Check", "Checkpoints", "ConjugateGradients", "Device", "Disk", "Drawn", "Engine",
     "EvoGrad", "Execution", "FiniteDifference", "Forward", "Gaussian", "Greedy", "Host",
     "Hypergradient", "Implicit", "LinearSolver", "Linearized", "Neumann", "Noise", "Nystrom",
     "OnlineEngine", "Opposite", "Outcome", "Perturbations", "Probes", "Problem", "Progress",
     "Rademacher", "RandomDirections", "Reverse", "Reversible", "Rollout", "Run", "Runner",
-    "Sensitivity", "Store", "Streaming", "Together", "Trajectory", "Vectorized", "engine_from",
-    "engine_from_json", "progress_of", "pull_back",
+    "Sensitivity", "Store", "Streaming", "Together", "Trajectory", "Vectorized", "Verification",
+    "engine_from", "engine_from_json", "progress_of", "pull_back",
 ]  # fmt: skip
 
 export(globals())

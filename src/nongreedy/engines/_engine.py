@@ -57,10 +57,12 @@ class Engine(Runner, abc.ABC):
             `standard_error`; :mod:`nongreedy.testing` then checks that.
         needs_states: Whether `differentiate` needs more of a rollout than its run, its schedule and
             its outcome, so that a remembered one has to be repeated.
+        differentiates: Whether it takes derivatives of losses and gradients, which are then verified.
     """
 
     estimates: ClassVar[bool] = False
     needs_states: ClassVar[bool] = True
+    differentiates: ClassVar[bool] = True
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str | None:
         """Why the hypergradient of such a run is not the derivative itself; None where it is.

@@ -61,6 +61,7 @@ class FiniteDifference(Engine):
     floor: float = 1e-2
 
     needs_states = False
+    differentiates = False
 
     def __post_init__(self) -> None:
         if self.order not in _STENCILS:

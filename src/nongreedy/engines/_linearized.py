@@ -58,6 +58,11 @@ class Linearized:
         """
         return self._pulled(vector)
 
+    def pull_back_kept(self, vector: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same, and the graph is kept for more."""
+        product, rest = self._pulled(vector, graph=True)
+        return product.detach(), {name: value.detach() for name, value in rest.items()}
+
     def _pulled(self, vector: Tensor, graph: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         leaves = self.parameters, *self.hypers.values()
         product, *rest = self.held(lambda: derivatives(self.gradient, leaves, vector, graph))

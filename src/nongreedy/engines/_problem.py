@@ -17,7 +17,11 @@ from ..schedules._hyperparameter import learned
 from ..task import Task
 from ..task._data_plan import checksum
 from ..task._task import outer_slices
+from ._engine import Engine
+from ._examination import STEPS, Examinee
+from ._named import engine_from
 from ._run import Run, refuse_clash
+from ._verification import Verification, verify
 
 
 @final
@@ -74,11 +78,16 @@ class Problem:
         steps: int | None = None,
         dtype: torch.dtype = torch.float32,
         defaults: Mapping[str, Default] | None = None,
+        engine: str | Engine | None = None,
     ) -> Problem:
         """The problem of a question about what is learned; `epochs` or `steps` gives its length.
 
+        Args:
+            engine: Who will be asked for derivatives, which are then verified, too; None is nobody.
+
         Raises:
             ValueError: Also where nothing is learned.
+            VerificationError: The task does not train as in plain PyTorch, or its derivatives are wrong.
         """
         problem = cls(task, optimizer, task.steps_for(epochs, steps), dtype, defaults or {})
         if not problem.learned:
@@ -86,7 +95,31 @@ class Problem:
                 f"Nothing to learn: every setting of {optimizer} is a fixed number. Give one of them a "
                 "basis, such as learning_rate=ng.Constant()."
             )
+        asked = None if engine is None or engine == "auto" else engine_from(engine)
+        problem.verified(engine is not None and (asked is None or asked.differentiates))
         return problem
+
+    def verified(self, derivatives: bool = True) -> Verification:
+        """What verification found, once per task, optimizer and device.
+
+        Raises:
+            VerificationError: It failed.
+        """
+        key = (
+            f"{identity(self.optimizer)} {self.task.device} {min(self.steps, STEPS)} {derivatives}"
+        )
+        if key not in self.task.verified:
+            row = Examinee(self.task, self.optimizer, self.steps, self.initial, self.learned)
+            self.task.verified[key] = verify(row, self.dtype, derivatives)
+        return self.task.verified[key]
+
+    @property
+    def verification(self) -> Verification:
+        """The most that was found so far; see :meth:`verified`."""
+        found = self.task.verified.values()
+        return max(
+            found, key=lambda one: len(one.checks), default=Verification(note="not asked for")
+        )
 
     @cached_property
     def hyperparameters(self) -> dict[str, Hyperparameter]:

@@ -101,7 +101,7 @@ class Run:
             return tuple(name for name, gradient in found if gradient is None)
 
         with self.isolated():
-            return self._trained(start, 0, values, unreached)
+            return self.with_loss(start, 0, values, unreached)
 
     @property
     def state_bytes(self) -> int:
@@ -168,9 +168,9 @@ class Run:
         The same bits at every call. Only what lies behind the hyperparameters may be differentiated.
         """
         mode = valued() if torch.is_grad_enabled() else None
-        return self._trained(parameters, step, values, lambda loss, _: loss, mode)
+        return self.with_loss(parameters, step, values, lambda loss, _: loss, mode)
 
-    def _trained(
+    def with_loss(
         self,
         parameters: Tensor,
         step: int,
@@ -242,7 +242,7 @@ class Run:
                 raise DivergedError("training loss", step, self.steps, "" if step else _AT_ONCE)
             return value, self._flat_gradient(loss, parts, step)
 
-        return self._trained(parameters.detach().requires_grad_(), step, values, differentiated)
+        return self.with_loss(parameters.detach().requires_grad_(), step, values, differentiated)
 
     def linearize(
         self,
@@ -260,7 +260,7 @@ class Run:
             return loss, self._flat_gradient(loss, parts, step, graph=True), parts
 
         def recorded() -> tuple[Tensor, Tensor, Parts]:
-            return self._trained(parameters, step, everything, differentiated, recording(gate))
+            return self.with_loss(parameters, step, everything, differentiated, recording(gate))
 
         try:
             if self._recomputes:
@@ -301,9 +301,9 @@ class Run:
         loss, gradient = self.gradient(state[0], step, values)
         return self.optimizer.advance(state, gradient, values), loss
 
-    def outer_loss(self, parameters: Tensor) -> Outcome:
+    def outer_loss(self, parameters: Tensor, chosen: Tensor | None = None) -> Outcome:
         """Mean validation loss and accuracy. Dropout off, BatchNorm on batch statistics."""
-        return self._outer(parameters, None)
+        return self._outer(parameters, None, chosen)
 
     def outer_gradient(
         self, parameters: Tensor, chosen: Tensor | None = None

@@ -39,6 +39,8 @@ def settings_section(record: Record) -> str:
     rows = {"study": record.place, **record.settings}
     if engine := [spelled(record.engine[k]) for k in ("engine", "reason") if record.engine.get(k)]:
         rows["engine that was used"] = ": ".join(engine)
+    if record.engine.get("verification"):
+        rows["verification"] = record.engine["verification"]
     command = ""
     if record.command:
         command = "<h3>Options of <code>nongreedy tune</code></h3>"

@@ -51,5 +51,6 @@ def settled(engine: str | Engine, problem: Problem, seed: int, memory: Memory) -
     if noted is not None and engine == "auto":
         return Choice(engine_from_json(noted["engine"]), noted["reason"])
     chosen = settle(engine, problem, problem.initial, seed)
-    memory.note("engine", {"engine": identity(chosen.engine), "reason": chosen.reason})
+    what = {"engine": identity(chosen.engine), "reason": chosen.reason}
+    memory.note("engine", {**what, "verification": problem.verification.summary})
     return chosen

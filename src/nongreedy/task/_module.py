@@ -164,6 +164,10 @@ class FlatModule:
             views[name] = torch.complex(*views[name].unbind(-1))
         return views
 
+    def unflatten_real(self, flat: Tensor) -> list[Tensor]:
+        """The parts of a vector that belong to each parameter."""
+        return list(flat.split_with_sizes(self.sizes))
+
     def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """The inverse of :meth:`unflatten`, shape (P,); checks names and shapes."""
         rows = {name: _real(value) for name, value in parameters.items()}
@@ -198,9 +202,8 @@ class FlatModule:
         renamed = {f"module.{name}": value for name, value in given.items()}
 
         def network(inputs: Any) -> Any:
-            args, kwargs = _call_arguments(inputs)
             with self._kernels(self._start.device):
-                return self.module(*args, **(kwargs or {}))
+                return call(self.module, inputs)
 
         result = functional_call(self._held, renamed, (lambda: body(network),), tie_weights=True)
         if not self._checked:
@@ -247,7 +250,8 @@ def _real(x: Tensor) -> Tensor:
     return torch.view_as_real(x) if x.is_complex() else x
 
 
-def _call_arguments(inputs: Any) -> tuple[Any, ...]:
+def call(module: nn.Module, inputs: Any) -> Any:
+    """Call with a tensor, a tuple of positional arguments or a mapping of keyword arguments."""
     if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    return (tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)), None
+        return module(**inputs)
+    return module(*inputs) if isinstance(inputs, (tuple, list)) else module(inputs)

@@ -107,8 +107,7 @@ def without_gradient(gate: Gate, func: Function, args: Any, kwargs: Any) -> Any:
     """
     if func in LEAVING:
         return func(*(x.detach() if isinstance(x, Tensor) else x for x in args), **kwargs)
-    found = [x for x in (*args, *kwargs.values()) if _involved(x)]
-    if not found:
+    if not _involved([*args, *kwargs.values()]):
         return func(*args, **kwargs)
     written = args[:1] if changes_in_place(getattr(func, "__name__", "")) else ()
     if any(map(_differentiable, written)):
@@ -117,8 +116,12 @@ def without_gradient(gate: Gate, func: Function, args: Any, kwargs: Any) -> Any:
             "whose gradient is also taken: autograd still differentiates what it was before. Write the "
             "new value to a new tensor."
         )
+    out = kwargs.pop("out", None)
     with torch.enable_grad():
-        return func(*written, *gate.stop_all(args[len(written) :]), **gate.stop_all(kwargs))
+        result = func(*written, *gate.stop_all(args[len(written) :]), **gate.stop_all(kwargs))
+    if out is not None:  # in memory of its own: the old one may be what a derivative needs
+        out.data = result.detach()
+    return result
 
 
 def changes_in_place(name: str) -> bool:

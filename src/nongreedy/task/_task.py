@@ -48,6 +48,9 @@ class Task:
         device: Where to train, for example ``"cuda"``.
         constant_buffers: Buffers that the model's forward pass changes and that shall be restored.
         split_seed: Seed of the held-out fraction.
+        verify: Whether the first steps are compared with plain ``torch.optim`` training, and
+            derivatives with differences, before anything is spent (:class:`Verification`); where it is
+            False, results say so.
 
     Raises:
         DataError: Empty or mismatched data, or a batch larger than the data.
@@ -88,6 +91,7 @@ class Task:
         device: str | torch.device = "cpu",
         constant_buffers: Iterable[str] = (),
         split_seed: int = 0,
+        verify: bool = True,
     ):
         if not callable(model) or not callable(loss):
             raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
@@ -105,6 +109,7 @@ class Task:
         self.prepare, self.initialize = prepare, initialize
         self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
         self.validation_loss = loss if validation_loss is None else validation_loss
+        self.verify, self.verified = verify, dict[str, Any]()  # by what was verified
         self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
         self._check_functions()
         self.hyperparameters()

@@ -92,7 +92,7 @@ def train_online(
         torch.Size([20])
     """
     online = _online(engine)
-    problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
+    problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype, engine=online)
     if task.initialize is not None and task.learnable:
         raise ValueError(
             "An online run cannot change its own initialization. Fix the hyperparameters of "
@@ -129,6 +129,7 @@ def train_online(
         **versions(),
         **problem.fingerprint(),
         "engine": identity(online),
+        "verification": problem.verification.summary,
         "outer": f"online, {getattr(outer_optimizer, '__name__', repr(outer_optimizer))}",
         "outer_learning_rate": dict(rate) if isinstance(rate, Mapping) else rate,
         "seed": seed,

@@ -1,25 +1,22 @@
 """Plain PyTorch training under a schedule: how a schedule is judged, and how a user will use it."""
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ..engines._run import at
 from ..optimizers import SGD, Optimizer
 from ..schedules import Schedule
-from ..task import Examples, Hypers, Task
-from ..task._data_plan import DROPOUT, INITIAL, REESTIMATE, mix, to_device
-from ..task._default_generator import seed_default
-from ..task._module import constant, frozen_parts
+from ..task import Examples, Task
+from ..task._data_plan import REESTIMATE, mix, to_device
+from ..task._module import call, constant, frozen_parts
+from ..task._plain import Begun, Named, PlainTraining
 from ..task._repeatable import repeatable
 from ..task._task import accuracy_count
 
-Named = list[tuple[str, nn.Parameter]]
 _EVALUATION_BATCH = 1000
 _REESTIMATE_BATCHES = 50
 
@@ -78,15 +75,6 @@ def retrain(
     return retrain_with(begin, task, schedule, steps=total, seed=seed, clip=rule.clip_torch)
 
 
-@dataclass(frozen=True)
-class Begun:
-    """An optimizer at the start of a plain training, and what to call as it goes."""
-
-    optimizer: torch.optim.Optimizer
-    after_step: Callable[[], object] = lambda: None
-    at_end: Callable[[], object] = lambda: None
-
-
 def retrain_with(
     begin: Callable[[Named], Begun],
     task: Task,
@@ -101,23 +89,11 @@ def retrain_with(
     with repeatable(task.device):
         model = task.network(seed)
         frozen = frozen_parts(model)
-        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         values = _own_values(task, schedule, steps)
-        _initialize(model, task, at(values, 0), seed)
-        begun = begin(named)
-        for step in range(steps):
-            batch = task.plan.batch(seed, step, task.device, torch.float32)
-            seed_default(mix(seed, DROPOUT, step), task.device)
-            begun.optimizer.zero_grad()
-            hypers = Hypers(
-                at(values, step), step, lambda: dict(model.named_parameters()),
-                lambda step=step: task.plan.index(seed, step).to(task.device),
-            )  # fmt: skip
-            task.training_loss(lambda x: call(model, x), batch, hypers).backward()
-            clip([p for _, p in named])
-            begun.optimizer.step()
-            begun.after_step()
-        begun.at_end()
+        plain = PlainTraining(task, model, values, seed, torch.float32, clip)
+        plain.initialize()
+        for _ in plain.steps(begin(plain.named), steps):
+            pass
         _reestimate(model, task, seed, frozen)
         with constant(model):
             validation = _judge(model, task, task.validation)
@@ -130,23 +106,6 @@ def _own_values(task: Task, schedule: Schedule, total: int) -> dict[str, Tensor]
     curves = {**Schedule.initial(task.hyperparameters(total)).curves, **schedule.curves}
     own = Schedule({name: curves[name] for name in task.learnable})
     return own.tensors(total, task.device, torch.float32)
-
-
-@torch.no_grad()
-def _initialize(model: nn.Module, task: Task, values: Mapping[str, Tensor], seed: int) -> None:
-    drawn = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    seed_default(mix(seed, INITIAL, 1), task.device)
-    made = task.initialized(drawn, Hypers(values, 0, lambda: drawn))
-    for name, parameter in model.named_parameters():
-        if name in made:
-            parameter.copy_(made[name])
-
-
-def call(model: nn.Module, inputs: Any) -> Any:
-    """Call with a tensor, a tuple of positional arguments or a mapping of keyword arguments."""
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
 
 @torch.no_grad()

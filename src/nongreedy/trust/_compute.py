@@ -68,7 +68,7 @@ def trust(
     check_whole("seeds", seeds)
     if smoothness is not None and not smoothness > 0:
         raise ValueError(f"`smoothness` must be a positive step or None, but got {smoothness!r}.")
-    problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
+    problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype, engine=engine)
     start = problem.at(schedule)
     objective = Objective(problem, settle(engine, problem, start, seed).engine, seed=seed)
     rollouts, hypergradients, failures = [], [], []
@@ -89,4 +89,5 @@ def trust(
     return Trust.of(
         hypergradients, start, problem.steps,
         smoothness=smooth, failures=failures, cost=objective.cost,
+        verification=problem.verification.summary,
     )  # fmt: skip

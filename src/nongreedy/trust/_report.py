@@ -39,6 +39,7 @@ class Trust:
         smoothness: A finite step away (:class:`Smoothness`); None if no runs were made for it.
         failures: Messages of runs and sweeps that diverged.
         cost: Plain runs' worth of gradients that were spent for it; 0 for what existed.
+        verification: What was found of the task itself (:class:`Verification`), in a line.
 
     Source: arXiv:2007.07869, theorem 4.1 (:cite:`micaelli2021gradient`); arXiv:2503.13751, metasmoothness
     (:cite:`engstrom2025optimizing`).
@@ -63,6 +64,7 @@ class Trust:
     smoothness: Smoothness | None = None
     failures: tuple[str, ...] = ()
     cost: float = 0.0
+    verification: str = ""
 
     @classmethod
     def of(
@@ -74,6 +76,7 @@ class Trust:
         smoothness: Smoothness | None = None,
         failures: Sequence[str] = (),
         cost: float = 0.0,
+        verification: str = "",
     ) -> Trust:
         """Of hypergradients of the same schedule, one for each seed.
 
@@ -93,7 +96,7 @@ class Trust:
         }
         return cls(
             steps, len(hypergradients), curves, signals, sharing, growth_of(hypergradients),
-            smoothness, tuple(failures), cost,
+            smoothness, tuple(failures), cost, verification,
         )  # fmt: skip
 
     @property
@@ -132,7 +135,9 @@ class Trust:
                 f"the loss changes {smooth.linearity:.2f} times as predicted"
             )
         seeds = f"{self.seeds} seed{'s' if self.seeds != 1 else ''}"
-        return "\n".join([*lines, f"{seeds}, {self.steps} steps"])
+        return "\n".join(
+            [*lines, *filter(None, [self.verification]), f"{seeds}, {self.steps} steps"]
+        )
 
     @property
     def _rough(self) -> bool:

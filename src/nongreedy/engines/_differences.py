@@ -1,0 +1,181 @@
+"""What a verification compares with differences: the derivatives of both losses, where training has led
+to after its first steps."""
+
+import functools
+import itertools
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from ..errors import DivergedError
+from ..task._data_plan import generator
+from ._examination import Check, Examination
+from ._linearized import Linearized
+from ._run import at
+
+# Widths of differences, relative to the size of the weights: the first is right for what is smooth, the
+# second crosses fewer kinks, the others see through code that computes in float32 inside.
+_WIDTHS = (1e-6, 1e-8, 1e-9, 1e-4, 1e-3)
+_COARSE = (1e-2, 3e-3)  # in float32
+_DIRECTIONS = 2  # where the first disagrees at every width, by kinks perhaps
+
+
+class Derivatives:
+    """Of the losses of an examined task, at the weights where its first steps ended.
+
+    Attributes:
+        point: The training gradient there with its graph, once it was asked for.
+    """
+
+    def __init__(self, examination: Examination):
+        self.task, self.run, self.values = examination.task, examination.run, examination.values
+        self.steps, self.count, self.learned = (
+            examination.steps, examination.count, examination.learned
+        )  # fmt: skip
+        self.dtype, self.fine = examination.dtype, examination.fine
+        self._theta = examination.states[-1][0]
+        self.point: Linearized | None = None
+
+    def all(self) -> Iterator[Check]:
+        """Every comparison, the cheapest first."""
+        yield from self.gradient()
+        yield from self.judging()
+        yield from self.slope()
+
+    @property
+    def _widths(self) -> tuple[float, ...]:
+        return _WIDTHS if self.fine else _COARSE
+
+    def gradient(self) -> Iterator[Check]:
+        """What is differentiated is the run's gradient, and its derivative that of differences."""
+        t, values = self.count - 1, at(self.values, self.count - 1)
+        learn = [name for name in self.learned if name in self.task.learnable]
+        point = self.run.linearize(self._theta, t, values, learn)
+        _, plain = self.run.gradient(self._theta, t, values)
+        self.point, limit = point, 1e-8 if self.fine else 1e-3
+        yield Check(
+            "the gradient that is differentiated is the run's",
+            _relative(point.gradient.detach(), plain), limit,
+            "The training gradient is another one where its derivative is recorded.",
+        )  # fmt: skip
+
+        limit = 1e-4 if self.fine else 5e-2
+        worst = closest(self._gradient_errors(point, t, values, learn), limit)
+        yield Check(
+            "the gradient's derivative equals a difference", worst, limit,
+            "The derivative of the training gradient, which hypergradients rest on, is not that of its "
+            f"differences: {worst:.2g} apart, in a random direction.",
+        )  # fmt: skip
+
+    def _gradient_errors(
+        self, point: Linearized, t: int, values: Mapping[str, Tensor], learn: Collection[str]
+    ) -> Iterator[float]:
+        for number, width in itertools.product(range(_DIRECTIONS), self._widths):
+            source = generator(number, 77)
+            direction = self._direction(source)
+            moved = {name: _scaled(values[name], source) for name in learn}
+
+            def shifted(by: float) -> Tensor:
+                changed = {name: values[name] + by * moved[name] for name in moved}  # noqa: B023
+                theta = self._theta + by * direction  # noqa: B023
+                return self.run.gradient(theta, t, {**values, **changed})[1]
+
+            slope = (shifted(width) - shifted(-width)) / (2 * width)
+            probe = self._probe(slope, source)
+            product, rest = point.pull_back_kept(probe)
+            told = float(product @ direction)
+            told += sum(float((rest[name] * moved[name]).sum()) for name in learn)
+            size = float((probe * slope).norm())
+            yield abs(told - float(probe @ slope)) / size if size else abs(told)
+
+    def _direction(self, source: torch.Generator) -> Tensor:
+        """Random, as large as the weights of each parameter."""
+        parts = self.run.module.unflatten_real(self._theta)
+        return torch.cat([_scaled(part, source).reshape(-1) for part in parts])
+
+    def _probe(self, slope: Tensor, source: torch.Generator) -> Tensor:
+        """Random, weighting each parameter's part of `slope` alike, unless that is rounding."""
+        least, rows = 1e-4 * float(slope.norm()) or 1.0, list[Tensor]()
+        for part in self.run.module.unflatten_real(slope):
+            rows.append(_drawn(part, source) / max(float(part.norm()), least))
+        return torch.cat(rows)
+
+    @functools.cached_property
+    def _some(self) -> Tensor:
+        """As many validation examples as a training batch has."""
+        return torch.arange(min(self.task.validation.count, max(self.task.batch_size, 8)))
+
+    def judging(self) -> Iterator[Check]:
+        """The validation loss, whatever the order of its examples."""
+        if not math.isfinite(loss := self._judge(self._some)):
+            raise DivergedError("validation loss", self.count, self.steps)
+        mixed = self._some[torch.randperm(len(self._some), generator=generator(0, 78))]
+        other, limit = self._judge(mixed), 1e-9 if self.fine else 1e-4
+        yield Check(
+            "the validation loss does not depend on the order",
+            abs(other - loss) / (1 + abs(loss)), limit,
+            f"The validation loss of {len(mixed)} examples is {loss:.9g} in one order and {other:.9g} in "
+            "another: which schedule is best would depend on how the data are sorted. Make the "
+            "loss a mean or a sum over examples.",
+            "",
+        )  # fmt: skip
+        told = self.run.outer_gradient(self._theta, self._some)[0].loss
+        yield Check(
+            "the loss that is judged is the one differentiated",
+            abs(told - loss) / (1 + abs(loss)), limit,
+            f"The validation loss is {loss:.9g} where it is judged and {told:.9g} where it is "
+            "differentiated.",
+        )  # fmt: skip
+
+    def _judge(self, chosen: Tensor, theta: Tensor | None = None) -> float:
+        theta = self._theta if theta is None else theta
+        return self.run.outer_loss(theta, chosen).loss
+
+    def slope(self) -> Iterator[Check]:
+        """The gradient of the validation loss."""
+        limit = 1e-4 if self.fine else 5e-2
+        worst = closest(self._slope_errors(), limit)
+        yield Check(
+            "the validation loss's derivative equals a difference", worst, limit,
+            f"The derivative of the validation loss is not that of its differences: {worst:.2g} apart, in "
+            "a random direction.",
+        )  # fmt: skip
+
+    def _slope_errors(self) -> Iterator[float]:
+        _, gradient = self.run.outer_gradient(self._theta, self._some)
+        for number, width in itertools.product(range(_DIRECTIONS), self._widths):
+            direction = self._direction(generator(number, 79))
+            high, low = (
+                self._judge(self._some, self._theta + s * width * direction) for s in (1, -1)
+            )
+            told, found = float(gradient @ direction), (high - low) / (2 * width)
+            size = float((gradient * direction).norm())
+            rounding = 8 * torch.finfo(self.dtype).eps * abs(high) / width
+            yield max(abs(told - found) - rounding, 0.0) / (size or 1.0)
+
+
+def closest(errors: Iterable[float], limit: float) -> float:
+    """The least of some errors, of which no more are looked at once one is within the limit."""
+    least = math.inf
+    for error in errors:
+        least = min(least, error)
+        if least <= limit:
+            break
+    return least
+
+
+def _drawn(like: Tensor, source: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=source, dtype=torch.float64).to(like)
+
+
+def _scaled(like: Tensor, source: torch.Generator) -> Tensor:
+    size = float(like.double().square().mean().sqrt()) or 0.1
+    return size * _drawn(like, source)
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    size = float(expected.norm())
+    differs = float((found - expected).norm())
+    return differs / size if size else differs

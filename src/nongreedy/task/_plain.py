@@ -1,0 +1,79 @@
+"""Plain PyTorch training of a task's network: what every run is, and is compared with."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._data_plan import DROPOUT, INITIAL, mix
+from ._default_generator import seed_default
+from ._hypers import Hypers
+from ._module import call
+from ._task import Task
+
+Named = list[tuple[str, nn.Parameter]]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An optimizer at the start of a plain training, and what to call as it goes."""
+
+    optimizer: torch.optim.Optimizer
+    after_step: Callable[[], object] = lambda: None
+    at_end: Callable[[], object] = lambda: None
+
+
+@dataclass(frozen=True)
+class PlainTraining:
+    """A network and its training loop, as anyone writes it.
+
+    Args:
+        model: In training mode; changed in place.
+        values: The task's own hyperparameters at each step, name -> shape (T, ...).
+        clip: Clips the gradients of the trained parameters.
+    """
+
+    task: Task
+    model: nn.Module
+    values: Mapping[str, Tensor]
+    seed: int
+    dtype: torch.dtype
+    clip: Callable[[list[nn.Parameter]], None]
+
+    @property
+    def named(self) -> Named:
+        """What is trained."""
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """The task's initialization, by its hyperparameters at step 0."""
+        drawn = {name: p.detach().clone() for name, p in self.named}
+        seed_default(mix(self.seed, INITIAL, 1), self.task.device)
+        made = self.task.initialized(drawn, Hypers(self._at(0), 0, lambda: drawn))
+        for name, parameter in self.named:
+            parameter.copy_(made[name])
+
+    def steps(self, begun: Begun, steps: int) -> Iterator[tuple[int, Tensor]]:
+        """Train; yields each step and its loss when it is done."""
+        task = self.task
+        for step in range(steps):
+            batch = task.plan.batch(self.seed, step, task.device, self.dtype)
+            seed_default(mix(self.seed, DROPOUT, step), task.device)
+            begun.optimizer.zero_grad()
+            hypers = Hypers(
+                self._at(step), step, lambda: dict(self.model.named_parameters()),
+                lambda step=step: task.plan.index(self.seed, step).to(task.device),
+            )  # fmt: skip
+            loss = task.training_loss(lambda x: call(self.model, x), batch, hypers)
+            loss.backward()
+            self.clip([p for _, p in self.named])
+            begun.optimizer.step()
+            begun.after_step()
+            yield step, loss.detach()
+        begun.at_end()
+
+    def _at(self, step: int) -> dict[str, Any]:
+        return {name: value[step] for name, value in self.values.items()}
