@@ -21,27 +21,27 @@ from .verdict import refused_by_us
 @pytest.mark.parametrize("case", EXACT)
 def test_exact(case, engine):
     verdict = found(case, engine)
-    assert verdict.grade == "exact", verdict
+    assert verdict.grade == "exact", str(verdict)
 
 
 @pytest.mark.parametrize("engine", KINDS)
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case, engine):
     verdict, (_, cause) = found(case, engine), REFUSED[case]
-    assert verdict.grade == "refused" and re.search(cause, verdict.message), verdict
+    assert verdict.grade == "refused" and re.search(cause, verdict.message), str(verdict)
 
 
 @pytest.mark.parametrize("engine", KINDS)
 @pytest.mark.parametrize("case", EITHER)
 def test_exact_or_refused(case, engine):
     verdict = found(case, engine)
-    assert verdict.grade in ("exact", "refused"), verdict
+    assert verdict.grade in ("exact", "refused"), str(verdict)
 
 
 @pytest.mark.parametrize("case", BLACK_BOX)
 def test_differences_serve_where_there_is_no_second_derivative(case):
     verdict = found(case, "differences")
-    assert verdict.grade == "exact", verdict
+    assert verdict.grade == "exact", str(verdict)
 
 
 # ---- what is judged is what a user has in the end -------------------------------------------------
