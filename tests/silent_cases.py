@@ -1,6 +1,7 @@
 """Models and losses that once gave a wrong number without a word: what is in them, not how they end."""
 
 import random
+from typing import ClassVar
 
 import numpy
 import torch
@@ -130,13 +131,30 @@ class HookedWeight(TwoLayers):
 class ByFrequency(nn.Module):
     """An embedding whose gradient is divided by how often a word occurs in the batch."""
 
+    settings: ClassVar = {"scale_grad_by_freq": True}
+
     def __init__(self):
         super().__init__()
-        self.words = nn.Embedding(4, 3, scale_grad_by_freq=True)
+        self.words = nn.Embedding(4, 3, **self.settings)
         self.last = nn.Linear(18, 2)
 
     def forward(self, x):
         return self.last(torch.tanh(self.words((x > 0).long() + (x > 1).long())).flatten(1))
+
+
+class PaddedWords(ByFrequency):
+    """A word whose vector is used and has no gradient, only decay. PyTorch's starts at zero, and stays."""
+
+    settings: ClassVar = {"padding_idx": 1}
+
+
+class PretrainedWords(PaddedWords):
+    """The same where it does not start at zero."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.no_grad():
+            self.words.weight.normal_()
 
 
 # ---- F2: work that is done when the forward pass is over ----------------------------------------
@@ -330,3 +348,14 @@ def forces(model=Force):
     (train, _), (validation, _) = data()
     pairs = ((inputs, -2 * inputs) for inputs in (train, validation))
     return ng.Task(model, functional.mse_loss, *pairs, batch_size=12)
+
+
+def _gaussian(output, target):
+    return functional.gaussian_nll_loss(output[:, :1], target, functional.softplus(output[:, 1:]))
+
+
+def noisy():
+    """A regression with a variance, whose loss clamps it in place under no_grad."""
+    train, validation = data()
+    pairs = ((inputs, inputs[:, :1].sin()) for inputs, _ in (train, validation))
+    return ng.Task(TwoLayers, _gaussian, *pairs, batch_size=12)
