@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import nongreedy as ng
-from nongreedy.engines import Hypergradient
+from nongreedy.engines import Hypergradient, Outcome
 from nongreedy.schedules import Schedule
 from nongreedy.search import Budget
 from nongreedy.search.rules import _agreement as agreement
@@ -45,7 +45,7 @@ class Analytic:
         if float(rates.max()) > self.ceiling:
             raise ng.DivergedError("training loss", 3, STEPS)
         loss = 1.0 + float((rates.log10() - self.target()).square().mean())
-        outcome = SimpleNamespace(loss=loss, accuracy=None)
+        outcome = Outcome(loss, None)
         return SimpleNamespace(schedule=schedule, outcome=outcome, seed=seed)
 
     def differentiate(self, rollout):
@@ -281,7 +281,7 @@ class Valley(Analytic):
         self.runs.append((schedule, seed))
         rate, slack = schedule["learning_rate"], 1 - schedule["momentum"]
         loss = 1 + float((rate / slack / 0.1).log10().square().mean() + (slack.log10() + 1) ** 2)
-        outcome = SimpleNamespace(loss=loss, accuracy=None)
+        outcome = Outcome(loss, None)
         return SimpleNamespace(schedule=schedule, outcome=outcome, seed=seed)
 
     def differentiate(self, rollout):

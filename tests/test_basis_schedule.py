@@ -264,7 +264,8 @@ def momentum_in(group):
 def test_attached_scheduler_sets_every_group_at_every_step(optimizer_type, settings):
     layers, optimizer = groups_of(optimizer_type, **settings)
     schedule, steps = schedule_of(ng.Windows(3)), 10
-    scheduler, expected = schedule.attach(optimizer, steps), schedule.values(steps)
+    scheduler = schedule.attach(optimizer, steps, groups="same")
+    expected = schedule.values(steps)
     assert isinstance(scheduler, LRScheduler)
     for t in range(steps + 3):  # afterwards the last values stay
         for group in optimizer.param_groups:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy.task import _task
+from nongreedy.task._looks import evaluation_parts
 
 from .helpers import (
     BASES,
@@ -194,18 +194,17 @@ def test_fifty_steps_equal_torch_sgd(clipping, momentum):
     assert_equals_twin(ng.SGD(**CLIPPINGS[clipping]), schedule, relative=1e-12)
 
 
-def test_outer_loss_is_the_mean_over_its_batches(monkeypatch):
-    def found():
-        task = tiny_task(validation=classes(10, (4,), seed=2))
+def test_outer_loss_is_the_mean_over_its_batches():
+    def found(size):
+        task = tiny_task(validation=classes(10, (4,), seed=2), evaluation_batch_size=size)
         settings = {"steps": STEPS, "dtype": torch.float64}
         return ng.hypergradient(task, ng.SGD(**BASES["windows"]), **settings)
 
-    whole = found()
-    monkeypatch.setattr(_task, "OUTER_BATCH", 4)
-    sizes = [part.stop - part.start for part in _task.outer_slices(10)]
-    assert sizes == [3, 3, 4]  # nearly equal, so that BatchNorm sees no tiny one
-    assert found().value == pytest.approx(whole.value, rel=1e-12)
-    assert_same(found().gradients, whole.gradients, 1e-10)
+    whole, sliced = found(10), found(4)
+    sizes = [len(part) for part in evaluation_parts(10, 4)]
+    assert sizes == [4, 3, 3]  # nearly equal, so that BatchNorm sees no tiny one
+    assert sliced.value == pytest.approx(whole.value, rel=1e-12)
+    assert_same(sliced.gradients, whole.gradients, 1e-10)
 
 
 def test_float32_follows_float64():

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import nongreedy as ng
+from nongreedy.engines import Outcome
 from nongreedy.schedules import Schedule
 from nongreedy.search import Budget, Evaluated
 from nongreedy.search._finalists import rematch
@@ -29,7 +30,7 @@ class Scores:
         loss = self.late.get(rate, self.table[rate]) if again else self.table[rate]
         if loss is None:
             raise ng.DivergedError("training loss", 3, 10)
-        return SimpleNamespace(outcome=SimpleNamespace(loss=loss, accuracy=None))
+        return SimpleNamespace(outcome=Outcome(loss, None))
 
 
 def meet(objective, finalists=6, finalist_seeds=2):

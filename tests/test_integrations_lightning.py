@@ -178,6 +178,78 @@ def test_groups_set_apart_by_a_weight_decay_of_zero_keep_it(decay, keeps_zero, t
     assert [groups[1] for groups in seen] == wanted
 
 
+def fine_tuned(package, seen):
+    """Whose network joins the optimizer of its head later, by a callback."""
+
+    class Module(importlib.import_module(package).LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.backbone, self.head = network(), nn.Linear(1, 1)
+
+        def training_step(self, batch, index):
+            return functional.mse_loss(self.head(self.backbone(batch[0])), batch[1])
+
+        def on_before_optimizer_step(self, optimizer):
+            seen.append([group["lr"] for group in optimizer.param_groups])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.head.parameters(), lr=0.1)
+
+    return Module()
+
+
+@pytest.mark.parametrize("saved_at", [None, 3 * BATCHES, 4 * BATCHES])
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_group_that_a_callback_adds_keeps_its_ratio(package, saved_at, tmp_path):
+    kinds = importlib.import_module(f"{package}.callbacks")
+
+    def fit(seen, **begin):
+        callbacks = [
+            kinds.BackboneFinetuning(2, lambda epoch: 1.5, backbone_initial_ratio_lr=0.1),
+            ScheduleCallback(ng.Schedule.of(learning_rate=[0.04, 0.02])),
+            kinds.ModelCheckpoint(
+                tmp_path, filename="{step}", every_n_train_steps=saved_at or 99, save_top_k=-1
+            ),
+        ]
+        trainer = trainer_of(package, callbacks, tmp_path, max_epochs=5, enable_checkpointing=True)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer.fit(fine_tuned(package, seen), batches(), **begin)
+        return [str(each.message) for each in caught if "schedule had set" in str(each.message)]
+
+    seen, steps = [], 5 * BATCHES
+    told = fit(seen)
+    # The callback raises the rate of its group from then on, from epoch to epoch.
+    assert len(told) == 1 and "group 1 is 0.006, where the schedule had set 0.002" in told[0]
+    common = [0.04] * (steps // 2) + [0.02] * (steps // 2)
+    expected = [
+        [rate] if step < 2 * BATCHES else pytest.approx([rate, rate / 10])
+        for step, rate in enumerate(common)
+    ]
+    assert seen == expected
+    if saved_at:
+        again = []
+        fit(again, ckpt_path=tmp_path / f"step={saved_at}.ckpt")
+        assert again == expected[saved_at:]
+
+
+@pytest.mark.parametrize(("groups", "part"), [("scale", 0.1), ("same", 1.0)])
+def test_groups_with_rates_of_their_own(groups, part, tmp_path):
+    seen = []
+
+    def configure(module):
+        pair = [{"params": layer.parameters()} for layer in module.network[::2]]
+        optimizer = torch.optim.SGD([{**pair[0], "lr": 0.01}, pair[1]], lr=0.1)
+        spy(optimizer, seen)
+        return optimizer
+
+    module = module_of(PACKAGES[0], configure=configure)
+    callback = ScheduleCallback(SCHEDULE, groups=groups)
+    trainer_of(PACKAGES[0], [callback], tmp_path).fit(module, batches())
+    assert [rows[1] for rows in seen] == expected(12)
+    assert [rows[0][0] for rows in seen] == pytest.approx([row[0] * part for row in expected(12)])
+
+
 def by_hand(package, seen):
     """Two optimizers stepped by hand; the first one twice per batch."""
 

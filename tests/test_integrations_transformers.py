@@ -175,6 +175,30 @@ def test_a_schedule_of_groups_takes_an_optimizer_of_the_users(tmp_path):
     assert {groups[1][2] for groups in watch.seen} == {0.5}
 
 
+class Meddler(transformers.TrainerCallback):
+    """Sets the rate of one group before each step."""
+
+    def on_step_begin(self, args, state, control, optimizer=None, **kwargs):
+        optimizer.param_groups[0]["lr"] = 0.5
+
+
+@pytest.mark.parametrize(("groups", "part"), [("scale", 0.1), ("same", 1.0)])
+def test_groups_keep_the_ratio_of_their_rates_whoever_meddles(groups, part, tmp_path):
+    model, watch = Net(), Watch()
+    pair = [
+        {"params": [p for n, p in model.named_parameters() if decays(n) is decay], "lr": rate}
+        for decay, rate in ((True, 0.01), (False, 0.1))
+    ]
+    optimizer = torch.optim.AdamW(pair, lr=1.0, weight_decay=0.01)
+    callbacks = [ScheduleCallback(SCHEDULE, groups=groups), watch, Meddler()]
+    with pytest.warns(UserWarning, match=r"group 0 is 0\.5, where the schedule had set") as caught:
+        trainer_of(tmp_path, callbacks, model, (optimizer, None)).train()
+    assert len([each for each in caught if "had set" in str(each.message)]) == 1
+    assert [rows[1] for rows in watch.seen] == expected(STEPS)
+    rates = [rows[0][0] for rows in watch.seen]
+    assert rates == pytest.approx([row[0] * part for row in expected(STEPS)])
+
+
 def test_without_weight_decay_in_the_schedule_the_groups_do_not_matter(tmp_path):
     watch = Watch()
     callbacks = [ScheduleCallback(ng.Schedule.of(learning_rate=[0.1, 0.2], weight_decay=0)), watch]

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy.engines import Hypergradient
+from nongreedy.engines import Hypergradient, Outcome
 from nongreedy.task._data_plan import mix
 
 from .helpers import tiny_task
@@ -191,7 +192,7 @@ class Script:
         if self.answers[0] == "diverge":
             self.answers.pop(0)
             raise ng.DivergedError("training loss", 3, self.steps)
-        return schedule
+        return SimpleNamespace(outcome=Outcome(1.0, 0.5))
 
     def differentiate(self, rollout):
         answer = self.answers.pop(0)

@@ -108,7 +108,8 @@ class Display(ng.Callback):
     def on_outer_step(self, row: ng.OuterStep) -> None:
         self.done += 1
         self.outer_begun = time.monotonic()
-        note = texts(row)["note"]
+        metrics = [f"{n} {number(v, digits=3)}" for n, v in row.validation_metrics.items()]
+        note = ", ".join(filter(None, [*metrics, texts(row)["note"]]))
         between = f"\n{'':7}" if self.live and note else "  "
         line = Text(self.columns.line(row), "" if row.accepted else "dim")
         line.append(f"{between}{note}".rstrip(), "dim")

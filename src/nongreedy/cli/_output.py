@@ -43,6 +43,7 @@ def write_history(
         "cost_in_plain_runs": result.cost,
         "validation_loss": result.validation_loss,
         "validation_accuracy": result.validation_accuracy,
+        "validation_metrics": dict(result.validation_metrics),
         "rows": [row.to_json() for row in result.history],
         "comparison": list(comparison),
     }

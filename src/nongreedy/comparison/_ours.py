@@ -69,6 +69,7 @@ class Ours(Method):
             result.schedule,
             {meter.seed: result.validation_loss},
             {meter.seed: result.validation_accuracy},
+            {meter.seed: result.validation_metrics},
         )
 
 

@@ -16,7 +16,7 @@ from ..schedules import Default, Hyperparameter, Schedule, identity
 from ..schedules._hyperparameter import learned
 from ..task import Task
 from ..task._data_plan import checksum
-from ..task._task import outer_slices
+from ..task._looks import evaluation_parts
 from ._engine import Engine
 from ._examination import STEPS, Examinee
 from ._named import engine_from
@@ -172,7 +172,8 @@ class Problem:
         """What a repetition needs, as JSON: settings by identity, data and model by a checksum."""
         task = self.task
         batch = task.plan.batch(0, 0, torch.device("cpu"), torch.float32)
-        judged = task.validation.fetch(outer_slices(task.validation.count)[0])
+        parts = evaluation_parts(task.validation.count, task.evaluation_batch_size)
+        judged = task.validation.fetch(parts[0])
         return {
             "optimizer": identity(self.optimizer),
             "steps": self.steps,

@@ -3,7 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -14,12 +14,14 @@ from ..errors import DivergedError, ReplayError
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
-from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix, to_device
+from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix
 from ..task._default_generator import seed_default
 from ..task._double_backward import Recording, grad, recording, valued
+from ..task._judgement import Judged
+from ..task._looks import Look
+from ..task._module import constant
 from ..task._repeatable import repeatable
 from ..task._stop_gradient import Gate
-from ..task._task import accuracy_count, checked_loss, outer_slices
 from ._linearized import Linearized, derivatives, leaves_of
 
 T = TypeVar("T")
@@ -37,21 +39,23 @@ REPLAY_CAUSES = (
     "at each step, and make what changes a function of `hypers.step`."
 )
 
-_LEVEL = (
-    "The validation loss has no derivative by the parameters, as an error rate has none: there is no "
-    "hypergradient. Pass validation_loss=, such as the training loss."
-)
-
 # No learning rate has acted yet.
 _AT_ONCE = "Look for NaN or infinity in the training data or in the model's initial weights."
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run is judged by: mean validation loss, and accuracy for classification."""
+    """What a finished run is judged by.
+
+    Attributes:
+        loss: Of the whole validation data.
+        accuracy: Share of right answers, or None where it is not known what those are.
+        metrics: The task's own, by name; empty where something was differentiated.
+    """
 
     loss: float
     accuracy: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 class Run:
@@ -262,17 +266,7 @@ class Run:
         def recorded() -> tuple[Tensor, Tensor, Parts]:
             return self.with_loss(parameters, step, everything, differentiated, recording(gate))
 
-        try:
-            if self._recomputes:
-                loss, gradient, parts = recorded()
-            else:
-                with torch.autograd.graph.disable_saved_tensors_hooks(_HOOKS):
-                    loss, gradient, parts = recorded()
-        except RuntimeError as error:
-            if self._recomputes or _HOOKS not in str(error):
-                raise
-            self._recomputes = True
-            return self.linearize(parameters, step, values, learn)
+        loss, gradient, parts = self._with_hooks(recorded)
         gate.open = True
 
         def held(differentiate: Callable[[], T]) -> T:
@@ -286,6 +280,19 @@ class Run:
             return self.module.hold(parts, True, body) if self._recomputes else differentiate()
 
         return Linearized(loss, parameters, leaves, gradient, gate, held)
+
+    def _with_hooks(self, record: Callable[[], T]) -> T:
+        """What it records; once more where parts of the forward pass turn out to be computed again, whose
+        backward passes then run with the module's parameters and modes."""
+        if not self._recomputes:
+            try:
+                with torch.autograd.graph.disable_saved_tensors_hooks(_HOOKS):
+                    return record()
+            except RuntimeError as error:
+                if _HOOKS not in str(error):
+                    raise
+            self._recomputes = True
+        return record()
 
     def check_replay(self, loss: Tensor, expected: float, step: int) -> None:
         """Raise ReplayError unless this is the loss that the run had at this step, to rounding."""
@@ -302,51 +309,48 @@ class Run:
         return self.optimizer.advance(state, gradient, values), loss
 
     def outer_loss(self, parameters: Tensor, chosen: Tensor | None = None) -> Outcome:
-        """Mean validation loss and accuracy. Dropout off, BatchNorm on batch statistics."""
-        return self._outer(parameters, None, chosen)
+        """What validation says of these parameters. Dropout off, BatchNorm on batch statistics."""
+        with constant(self.module.module):
+            return self._outcome(self.task.outer_loss(self._look(parameters, chosen)))
 
     def outer_gradient(
         self, parameters: Tensor, chosen: Tensor | None = None
     ) -> tuple[Outcome, Tensor]:
-        """The same, and the gradient of the loss, shape (P,); on all examples or the chosen ones."""
-        total = torch.zeros_like(parameters)
-        return self._outer(parameters, total, chosen), total
+        """Loss and accuracy, and the gradient of the loss, shape (P,); on all examples or the chosen."""
+        look = self._look(parameters, chosen)
 
-    def _outer(
-        self, parameters: Tensor, total: Tensor | None, chosen: Tensor | None = None
-    ) -> Outcome:
-        examples, rights, loss_sum = self.task.validation, list[float | None](), 0.0
-        count = examples.count if chosen is None else len(chosen)
-        for part in outer_slices(count):
-            weight = (part.stop - part.start) / count
-            batch = examples.fetch(part if chosen is None else chosen[part])
-            batch = to_device(batch, self.task.device, self.dtype)
-            output, loss, slope = self._judged(parameters, batch, total is not None)
-            loss_sum += weight * loss.item()
-            if total is not None and slope is not None:
-                total += weight * slope
-            rights.append(accuracy_count(output, batch[1]))
-        if not math.isfinite(loss_sum):
+        def judge(_: object) -> Judged:
+            with valued() if self._recomputes else contextlib.nullcontext() as mode:
+                if mode is not None:
+                    mode.backwards = True
+                return self.task.outer_loss(look, gradient=True, metrics=False)
+
+        def judged_within() -> Judged:
+            held = self.module.unflatten(parameters.detach().requires_grad_())
+            return self.module.hold(held, False, judge)
+
+        judged = self._with_hooks(judged_within)
+        outcome = self._outcome(judged)
+        assert judged.gradient is not None
+        return outcome, judged.gradient
+
+    def _look(self, parameters: Tensor, chosen: Tensor | None = None) -> Look:
+        task = self.task
+
+        def network(flat: Tensor, inputs: object) -> object:
+            # Judged by its value: nothing is stopped.
+            with valued() if flat.requires_grad else contextlib.nullcontext():
+                return self.module(flat, inputs, False)
+
+        return Look(
+            network, task.validation, task.evaluation_batch_size, task.device, self.dtype, parameters,
+            chosen,
+        )  # fmt: skip
+
+    def _outcome(self, judged: Judged) -> Outcome:
+        if not math.isfinite(judged.loss):
             raise DivergedError("validation loss", self.steps, self.steps)
-        known = [right for right in rights if right is not None]
-        return Outcome(loss_sum, sum(known) / count if len(known) == len(rights) else None)
-
-    def _judged(
-        self, parameters: Tensor, batch: tuple[object, object], slope: bool
-    ) -> tuple[object, Tensor, Tensor | None]:
-        """Output, validation loss and, where it is wanted, its gradient, on a batch."""
-        leaf = parameters.detach().requires_grad_(slope)
-
-        def body(network: Callable[[object], object]) -> tuple[object, Tensor, Tensor | None]:
-            # With autograd either way: forces that are derivatives of energies need it.
-            with torch.enable_grad(), valued() if slope else contextlib.nullcontext():
-                output = network(batch[0])
-                loss = checked_loss(self.task.validation_loss(output, batch[1]))
-                if slope and not loss.requires_grad:
-                    raise ValueError(_LEVEL)
-                return output, loss.detach(), derivatives(loss, [leaf])[0] if slope else None
-
-        return self.module.hold(self.module.unflatten(leaf), False, body)
+        return Outcome(judged.loss, judged.accuracy, judged.metrics)
 
     @contextlib.contextmanager
     def isolated(self) -> Iterator[None]:

@@ -8,12 +8,14 @@ _LISTED = 50  # values of one hyperparameter that a dashboard has room for
 def numbers(row: OuterStep) -> dict[str, float]:
     """Name -> number; value i of a hyperparameter is ``learning_rate/0``, ``learning_rate/1``, ...
 
-    More than 50 values of one hyperparameter are told by ``/min``, ``/mean`` and ``/max``. What has no
-    meaning, such as the accuracy of a regression, is left out.
+    The task's own metrics are ``metrics/NAME``. More than 50 values of one hyperparameter are told by
+    ``/min``, ``/mean`` and ``/max``. What has no meaning, such as the accuracy of a regression, is left
+    out.
     """
     scalars = {"validation_loss": row.validation_loss, "cost": row.cost, "seconds": row.seconds}
     if row.validation_accuracy is not None:
         scalars["validation_accuracy"] = row.validation_accuracy
+    scalars |= {f"metrics/{name}": value for name, value in row.validation_metrics.items()}
     for name, values in row.values.items():
         if len(values) <= _LISTED:
             scalars.update((f"{name}/{i}", value) for i, value in enumerate(values))

@@ -21,7 +21,9 @@ class ScheduleCallback(_Callback):
     Optimizer step t (0-based; one per ``accumulate_grad_batches`` batches) is taken with the values of
     :meth:`Schedule.values` at t for ``trainer.estimated_stepping_batches`` steps: learning rate,
     momentum, betas, weight decay, whatever the schedule holds, in every parameter group as
-    :meth:`Schedule.attach` says. The count of steps is saved in Lightning's checkpoints, so that
+    :meth:`Schedule.attach` says: groups that another callback adds later (``BackboneFinetuning``) keep
+    the ratio of the rate that they came with. What other callbacks set is replaced before each step,
+    with one warning. The count of steps is saved in Lightning's checkpoints, so that
     ``fit(ckpt_path=...)`` goes on where the run was saved; steps that mixed precision skips do not
     count. Works with the packages ``lightning`` and ``pytorch_lightning``.
 
@@ -29,6 +31,7 @@ class ScheduleCallback(_Callback):
         schedule: A schedule or the path of its file.
         total_steps: Length of the whole run in steps of that optimizer; None is what the trainer says.
         optimizer_index: Which of several optimizers, in the order of ``configure_optimizers``.
+        groups: As in :meth:`Schedule.attach`.
 
     Raises:
         ValueError: When training begins: several optimizers and none named, no end in sight and no
@@ -50,12 +53,13 @@ class ScheduleCallback(_Callback):
         *,
         total_steps: int | None = None,
         optimizer_index: int | None = None,
+        groups: str = "scale",
     ):
-        self.schedule = schedule_from(schedule)
+        self.schedule, self.groups = schedule_from(schedule), groups
         self.total_steps, self.optimizer_index = total_steps, optimizer_index
         self._saved: dict[str, int] = {}
         self._scheduler: ScheduleLR | None = None
-        self._hook: Any = None
+        self._hooks: list[Any] = []
 
     @property
     def state_key(self) -> str:
@@ -84,10 +88,14 @@ class ScheduleCallback(_Callback):
         total = self._total(trainer, pl_module)
         alone = len(trainer.optimizers) == 1
         step = self._saved.get("step", trainer.global_step if alone else 0)
-        scheduler = self.schedule.attach(optimizer, total_steps=total)
+        scheduler = self.schedule.attach(optimizer, total_steps=total, groups=self.groups)
         scheduler.move_to(step)
         self._scheduler = scheduler
-        self._hook = optimizer.register_step_post_hook(lambda *given: scheduler.step())
+        self._hooks = [
+            # Other callbacks may have added groups, or set rates, since the last step.
+            optimizer.register_step_pre_hook(lambda *given: scheduler.hold()),
+            optimizer.register_step_post_hook(lambda *given: scheduler.step()),
+        ]
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._detach()
@@ -96,9 +104,9 @@ class ScheduleCallback(_Callback):
         self._detach()
 
     def _detach(self) -> None:
-        if self._hook is not None:
-            self._hook.remove()
-        self._hook = None
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
 
     def _chosen(self, trainer: Any) -> Optimizer:
         optimizers, index = trainer.optimizers, self.optimizer_index

@@ -13,6 +13,7 @@ from .._tune import tune
 from ..engines import Engine
 from ..errors import DivergedError
 from ..optimizers import Optimizer
+from ..schedules._files import plain
 from ..search import Callback, OuterStep, Status
 from ..search.rules import OuterRule
 from ..task import Task
@@ -44,8 +45,9 @@ def optuna_objective(
 
     Each trial keeps as user attributes ``schedule`` (what :meth:`Schedule.from_json` reads), ``steps``,
     ``cost`` (plain runs' worth of gradients, at this trial's batch size), ``seconds``, ``status`` and
-    ``validation_accuracy``; ``cost`` and ``seconds`` also where it was pruned. After each outer step the
-    best validation loss so far is reported, so that Optuna's pruners can end the trial.
+    ``validation_accuracy`` and ``validation_metrics``; ``cost`` and ``seconds`` also where it was
+    pruned. After each outer step the best validation loss so far is reported, so that Optuna's pruners
+    can end the trial.
 
     Args:
         make: ``make(trial)`` suggests the discrete choices and returns the task and the optimizer.
@@ -109,6 +111,7 @@ def optuna_objective(
         trial.set_user_attr("cost", round(result.cost, 3))
         trial.set_user_attr("status", result.status.name)
         trial.set_user_attr("validation_accuracy", result.validation_accuracy)
+        trial.set_user_attr("validation_metrics", plain(dict(result.validation_metrics)))
         return result.validation_loss
 
     return objective

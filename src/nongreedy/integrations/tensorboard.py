@@ -16,10 +16,10 @@ class TensorBoardCallback(Callback):
     """Writes every outer step of a search to an event file.
 
     Scalars, at the index of the outer step: ``validation_loss``, ``validation_accuracy`` (from 0 to 1),
-    every learned value in its own units (``learning_rate/0``, ...; above 50 values of one
-    hyperparameter their minimum, mean and maximum), ``cost`` in plain training runs and ``seconds``.
-    Texts: ``engine``, ``note`` and ``signs`` of the hypergradients. One search, one event file, which
-    is closed when the search ends, however it ends.
+    the task's own metrics (``metrics/NAME``), every learned value in its own units
+    (``learning_rate/0``, ...; above 50 values of one hyperparameter their minimum, mean and maximum),
+    ``cost`` in plain training runs and ``seconds``. Texts: ``engine``, ``note`` and ``signs`` of the
+    hypergradients. One search, one event file, which is closed when the search ends, however it ends.
 
     Args:
         log_dir: Directory of the event file; None is TensorBoard's own choice, under ``runs``.

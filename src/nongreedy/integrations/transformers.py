@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..schedules import Schedule, ScheduleLR
-from ..schedules._scheduler import initial_weight_decays
+from ..schedules._rates import initial_weight_decays
 from ._optional import optional
 from ._schedule import schedule_from
 
@@ -23,7 +23,8 @@ class ScheduleCallback(_Callback):
     of :meth:`Schedule.values` at t for ``state.max_steps`` steps: learning rate, weight decay, betas,
     momentum, epsilon, whatever the schedule holds. The step is Trainer's own count, so that
     ``resume_from_checkpoint`` goes on where the run was saved. Trainer's own scheduler goes on, too, but
-    what it sets is replaced, and the learning rate in Trainer's logs is the schedule's.
+    what it sets is replaced, and the learning rate in Trainer's logs is the schedule's. What other
+    callbacks set is replaced, too, with one warning.
 
     **Weight decay.** Trainer makes two parameter groups, and biases and norms are in the one whose
     weight decay is 0: it stays 0, as in :meth:`Schedule.attach`. With
@@ -32,6 +33,7 @@ class ScheduleCallback(_Callback):
 
     Args:
         schedule: A schedule or the path of its file.
+        groups: As in :meth:`Schedule.attach`.
 
     Raises:
         ValueError: When training begins: the optimizer lacks a hyperparameter, warm-up or another
@@ -46,8 +48,8 @@ class ScheduleCallback(_Callback):
         ...     callbacks=[ScheduleCallback("schedule.json")])
     """
 
-    def __init__(self, schedule: Schedule | str | os.PathLike[str]):
-        self.schedule = schedule_from(schedule)
+    def __init__(self, schedule: Schedule | str | os.PathLike[str], *, groups: str = "scale"):
+        self.schedule, self.groups = schedule_from(schedule), groups
         self._scheduler: ScheduleLR | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
@@ -56,8 +58,15 @@ class ScheduleCallback(_Callback):
         lr_scheduler = parts["lr_scheduler"]
         _refuse_other_scheduler(args, state.max_steps, lr_scheduler)
         _refuse_unknown_groups(self.schedule, optimizer)
-        self._scheduler = self.schedule.attach(optimizer, total_steps=state.max_steps)
+        self._scheduler = self.schedule.attach(
+            optimizer, total_steps=state.max_steps, groups=self.groups
+        )
         self._move_to(state.global_step, lr_scheduler)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        # Other callbacks may have added groups, or set rates, since the last step.
+        assert self._scheduler is not None
+        self._scheduler.hold()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
         # Trainer calls this after its own scheduler, and before it logs, saves and evaluates.

@@ -13,10 +13,11 @@ _wandb = optional("wandb", extra="wandb")
 class WandbCallback(Callback):
     """Logs every outer step of a search to a run of Weights & Biases.
 
-    Per outer step: ``outer_step``, ``validation_loss``, ``validation_accuracy`` (from 0 to 1), every
-    learned value in its own units (``learning_rate/0``, ...; above 50 values of one hyperparameter
-    their minimum, mean and maximum), ``cost`` in plain training runs, ``seconds``, and as texts
-    ``note`` and ``signs`` of the hypergradients; the engine is in the run's config.
+    Per outer step: ``outer_step``, ``validation_loss``, ``validation_accuracy`` (from 0 to 1), the
+    task's own metrics (``metrics/NAME``), every learned value in its own units (``learning_rate/0``,
+    ...; above 50 values of one hyperparameter their minimum, mean and maximum), ``cost`` in plain
+    training runs, ``seconds``, and as texts ``note`` and ``signs`` of the hypergradients; the engine is
+    in the run's config.
 
     The run begins with the search and is finished when the search ends, however it ends. Where a run
     is already active (``wandb.init`` was called before), the search is logged to that one, which is

@@ -1,5 +1,7 @@
 """The page of a study."""
 
+from collections.abc import Sequence
+
 from ..schedules import Linear
 from ..search import OuterStep
 from ._chart import Chart
@@ -99,19 +101,23 @@ def _progress(record: Record) -> Part:
     final = record.loss if record.status else None
     maybe = [losses(record.rows, begun, final), accuracies(record.rows), training(record)]
     charts = [chart for chart in maybe if chart is not None]
-    head = [
-        "outer step", "validation loss", "accuracy", "cost so far", "seconds", "", "what happened",
-    ]  # fmt: skip
-    listed = table(head, [*map(_row, record.rows)], numeric=range(5), long=(6,))
+    metrics = list(dict.fromkeys(n for row in record.rows for n in row.validation_metrics))
+    head = ["outer step", "validation loss", "accuracy", *metrics, "cost so far", "seconds"]
+    wide = len(head)
+    listed = table(
+        [*head, "", "what happened"], [_row(row, metrics) for row in record.rows],
+        numeric=range(wide), long=(wide + 1,),
+    )  # fmt: skip
     return charts, section("Outer steps", places(charts), listed)
 
 
-def _row(row: OuterStep) -> list[object]:
+def _row(row: OuterStep, metrics: Sequence[str]) -> list[object]:
     """Of the table of outer steps."""
-    came, accuracy = came_to(row), row.validation_accuracy
+    came, accuracy, found = came_to(row), row.validation_accuracy, row.validation_metrics
     return [
         row.index, "" if came == "diverged" else number(row.validation_loss, 3),
         "" if accuracy is None else f"{100 * accuracy:.1f} %",
+        *(number(found[name], 3) if name in found else "" for name in metrics),
         f"{row.cost:.1f}", f"{row.seconds:.1f}", came, row.note,
     ]  # fmt: skip
 

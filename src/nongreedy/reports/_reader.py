@@ -102,15 +102,13 @@ class _Reader:
         return measure, sorted(places, key=lambda place: sign * place.mean)
 
     def _step(self, trial: FrozenTrial, horizon: int) -> Step:
-        row = dict(trial.user_attrs["row"])
-        if row["validation_loss"] is None:
-            row["validation_loss"] = math.inf
+        row = OuterStep.from_json(trial.user_attrs["row"])
         runs = [self._answer(key) for key in trial.user_attrs["runs"]]
         cost = sum(run.share if isinstance(run, DivergedError) else 1.0 for run in runs)
         losses = (run.outcome.loss for run in runs if isinstance(run, Ran))
         of_trial = trial.user_attrs["hypergradients"]
         return Step(
-            OuterStep(**row), self._schedule(trial), dict(trial.intermediate_values),
+            row, self._schedule(trial), dict(trial.intermediate_values),
             [int(gradients["seed"]) for gradients in of_trial],
             [self._hypergradient(key, gradients, horizon)
              for key, gradients in zip(trial.user_attrs["sweeps"], of_trial, strict=True)],

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import ScheduleFileError
 from ._basis import Basis, Constant, Linear, TimeBasis
+from ._ranges import out_of_range
 from ._value import Value
 from ._variable import Variable
 from ._windows import PerStep, Windows
@@ -129,6 +130,10 @@ def read_curve(name: str, row: Any, source: str) -> Curve:
                 raise ValueError(f"{len(numbers)} coefficients for {basis.size(1)} windows.")
         else:
             basis = _BASES[kind](len(numbers))
-        return Curve(basis, values, str(row.get("owner", "optimizer")))
+        curve = Curve(basis, values, str(row.get("owner", "optimizer")))
     except (ValueError, TypeError, RuntimeError) as error:
         raise ScheduleFileError(f"{source!r}: {name}: {error}") from error
+    words = out_of_range(name, values, "coefficient")
+    if words and curve.owner == "optimizer":
+        raise ScheduleFileError(f"{source!r}: {words}")
+    return curve

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from ..errors import ScheduleFileError
-from ._basis import Constant
 from ._curve import Curve, read_curve
 from ._files import replace_file
 from ._hyperparameter import Hyperparameter
-from ._scheduler import ScheduleLR, Setting
+from ._origin import foreign
+from ._ranges import out_of_range, whole
+from ._scheduler import SCALE, ScheduleLR
+from ._settings import Setting
 from ._value import Value, identity
 from ._windows import Windows
 
@@ -49,10 +51,17 @@ class Schedule(Value):
 
     @classmethod
     def of(cls, **values: float | list[float]) -> Schedule:
-        """Windows from plain numbers or lists of numbers."""
+        """Windows from plain numbers or lists of numbers.
+
+        Raises:
+            ValueError: A learning rate, decay or the like that is negative, a momentum outside
+                [0, 1), or anything that is not finite.
+        """
         curves = {}
         for name, value in values.items():
             row = torch.as_tensor(value, dtype=torch.float64).reshape(-1)
+            if words := out_of_range(name, row, "window"):
+                raise ValueError(words)
             curves[name] = Curve(Windows(len(row)), row)
         return cls(curves)
 
@@ -90,8 +99,7 @@ class Schedule(Value):
 
     def values(self, total_steps: int) -> dict[str, Tensor]:
         """Every value at every step: name -> shape (total_steps, ...), float64."""
-        if total_steps < 1:
-            raise ValueError(f"`total_steps` must be at least 1, but got {total_steps}.")
+        total_steps = whole("total_steps", total_steps)
         return {name: curve.values(total_steps) for name, curve in self.curves.items()}
 
     def tensors(
@@ -113,13 +121,25 @@ class Schedule(Value):
         optimizer: torch.optim.Optimizer,
         total_steps: int,
         settings: Mapping[str, Setting] | None = None,
+        *,
+        groups: str = SCALE,
+        from_step: int = 0,
+        remaining: int | None = None,
     ) -> ScheduleLR:
         """A ``torch.optim.lr_scheduler.LRScheduler`` that sets this schedule's values each step.
 
         Sets whatever the schedule holds in every parameter group that has it, now and at each
-        ``scheduler.step()``, for a run of `total_steps` steps; afterwards the last values stay. A
-        parameter group whose weight decay is 0 while that of others is not, as is usual for biases
-        and norms, keeps its 0 (unless the schedule has an entry of its own for that group).
+        ``scheduler.step()``, for a run of `total_steps` steps; afterwards the last values stay.
+        Learning rates that are tensors are filled in place. States may be loaded in any order.
+
+        **Groups** with learning rates of their own keep their ratio: that with the largest one has
+        the schedule's, and the others the same part of it as of the largest one (``initial_lr``, as
+        of torch's schedulers), so that no group has more than was learned. A group that is added
+        later joins at the next ``scheduler.step()``. It keeps the ratio that its rate then has to
+        the schedule's; with the optimizer's default rate it is as if it had been there at first.
+        A group whose weight decay is 0 while that of others is not, as is usual for biases and
+        norms, keeps its 0. A group for which the schedule has an entry of its own has that.
+
         Hyperparameters of the task (of its loss, data or initialization) are not the optimizer's:
         take them from :meth:`values`.
 
@@ -130,9 +150,19 @@ class Schedule(Value):
                 a place in its tuple (``("betas", 0)``), or a function of the group and the value.
                 What is not given is known of torch's own optimizers (learning rate, momentum, betas,
                 epsilon, smoothing), and else has the same name in the groups.
+            groups: ``"scale"``, as above; ``"same"`` gives one learning rate to all groups.
+            from_step: Begin at this step of the run instead of 0; from `total_steps` on the last
+                values hold.
+            remaining: What is left of the schedule from `from_step` on, all of it by default, is
+                stretched over this number of steps: its end is that of a longer or shorter run.
 
         Raises:
-            ValueError: `total_steps` below 1, or the optimizer lacks one of the hyperparameters.
+            ValueError: Steps that are no whole numbers, nothing left to be stretched, values that
+                cannot be (a negative learning rate), or an optimizer that lacks a hyperparameter.
+
+        Warns:
+            UserWarning: `settings` of the schedule tell of another kind of optimizer; later, once,
+                if anything else sets the learning rate between two steps.
 
         Example:
             >>> import torch
@@ -142,7 +172,10 @@ class Schedule(Value):
             >>> sgd.step(); scheduler.step(); sgd.param_groups[0]["lr"]
             0.01
         """
-        return ScheduleLR(optimizer, self, total_steps, settings=settings)
+        if words := foreign(self.settings, optimizer):
+            warnings.warn(words, stacklevel=2)
+        before = whole("from_step", from_step, least=0) - 1
+        return ScheduleLR(optimizer, self, total_steps, before, settings, groups, remaining)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary: format, version, curves, settings."""
@@ -170,7 +203,7 @@ class Schedule(Value):
         Raises:
             FileNotFoundError: No such file.
             ScheduleFileError: Not JSON, not a schedule, another version, or values that are not
-                finite numbers.
+                finite numbers or that an optimizer's setting cannot have, as in :meth:`of`.
         """
         path = Path(path)
         try:
@@ -200,23 +233,6 @@ class Schedule(Value):
         curves = {str(name): read_curve(str(name), row, source) for name, row in table.items()}
         settings = content.get("settings", {})
         return cls(curves, settings if isinstance(settings, dict) else {})
-
-
-def cosine_schedule(
-    peak: float, momentum: float = 0.9, weight_decay: float = 5e-4, points: int = 1000
-) -> Schedule:
-    """The hand-tuned baseline: learning rate ``peak * (1 + cos(pi t / T)) / 2``, the rest constant.
-
-    Example:
-        >>> cosine_schedule(0.1).values(2)["learning_rate"][0].item() > 0.09
-        True
-    """
-    time = torch.arange(points, dtype=torch.float64) / points
-    rate = peak * (1 + torch.cos(math.pi * time)) / 2
-    curves = {"learning_rate": Curve(Windows(points), rate)}
-    for name, value in (("momentum", momentum), ("weight_decay", weight_decay)):
-        curves[name] = Curve(Constant(), torch.tensor([value], dtype=torch.float64))
-    return Schedule(curves)
 
 
 def moved(

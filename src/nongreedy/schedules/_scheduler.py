@@ -1,31 +1,24 @@
 """A learned schedule as an ordinary PyTorch scheduler."""
 
-from collections.abc import Callable, Collection, Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ..errors import check_name
 from ._curve import Curve
+from ._ranges import out_of_range, whole
+from ._rates import INITIAL, Given, decaying, note_ratios, ratio
+from ._settings import KNOWN, RATE, Setting, base, has, put, unknown, unshare
 
 _TINY = 5e-324
+_LONGEST = 10**8  # steps of a run whose end is all that is wanted of it
 
-# How a value is set in a parameter group: the group's key, the key of a tuple and the place in it, or
-# a function of the group and the value.
-Setting = str | tuple[str, int] | Callable[[dict[str, Any], float], object]
-
-# Names of this library -> the settings of torch's optimizers, of which the first that a group has
-# decides. What is not listed is called in the groups as it is here.
-_KNOWN: dict[str, tuple[Setting, ...]] = {
-    "learning_rate": ("lr",),
-    "adam_learning_rate": ("adam_lr",),
-    "momentum": ("momentum", ("betas", 0)),
-    "beta1": (("betas", 0),),
-    "beta2": (("betas", 1),),
-    "smoothing": ("alpha",),
-    "epsilon": ("eps",),
-}
+SCALE, SAME = "scale", "same"
+_OF_THIS_PROCESS = ("settings", "_plan", "_given", "_told")  # not of the state
 
 
 class Scheduled(Protocol):
@@ -37,60 +30,18 @@ class Scheduled(Protocol):
     def values(self, total_steps: int, /) -> Mapping[str, Tensor]: ...
 
 
-def _settable(value: object, kinds: tuple[type, ...] = (int, float, Tensor)) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool)
-
-
-def _has(group: Mapping[str, Any], setting: Setting) -> bool:
-    if isinstance(setting, str):
-        return _settable(group.get(setting))
-    return not isinstance(setting, tuple) or _settable(group.get(setting[0]), (tuple, list))
-
-
-def _set(group: dict[str, Any], setting: Setting, value: float) -> None:
-    if isinstance(setting, str):
-        group[setting] = value
-    elif isinstance(setting, tuple):
-        (key, place), entries = setting, list(group[setting[0]])
-        entries[place] = value
-        group[key] = tuple(entries)
-    else:
-        setting(group, value)
-
-
-def _base(name: str) -> tuple[str, str]:
-    """``("weight_decay", "*bias")`` of ``weight_decay[*bias]``."""
-    base, _, pattern = name.removesuffix("]").partition("[")
-    return base, pattern
-
-
-def initial_weight_decays(optimizer: Optimizer) -> list[float]:
-    """Each group's weight decay before any schedule set it: kept in the groups, as "initial_lr" is."""
-    return [
-        group.setdefault("initial_weight_decay", group["weight_decay"])
-        if "weight_decay" in group
-        else 0.0
-        for group in optimizer.param_groups
-    ]
-
-
-def _decaying(optimizer: Optimizer) -> list[bool]:
-    """Whether the common weight decay concerns each group: not where 0 sets it apart from others."""
-    first = initial_weight_decays(optimizer)
-    return [bool(decay) or not any(first) for decay in first]
-
-
 class ScheduleLR(LRScheduler):
     """Sets learning rate, momentum, weight decay and the like from a :class:`Schedule`.
 
-    Made by :meth:`Schedule.attach`. Step it once after each ``optimizer.step()``.
+    Made by :meth:`Schedule.attach`. Step it once after each ``optimizer.step()``. Its state and the
+    optimizer's may be loaded in any order, before or after the optimizer's.
 
     Args:
         optimizer: Any ``torch.optim`` optimizer whose groups hold the scheduled settings.
         schedule: The learned schedule.
         total_steps: Length of this run in optimizer steps, whatever the length it was learned on.
         last_epoch: Number of steps already taken, minus one, as in ``torch.optim.lr_scheduler``.
-        settings: As in :meth:`Schedule.attach`.
+        settings, groups, remaining: As in :meth:`Schedule.attach`.
     """
 
     def __init__(
@@ -100,75 +51,147 @@ class ScheduleLR(LRScheduler):
         total_steps: int,
         last_epoch: int = -1,
         settings: Mapping[str, Setting] | None = None,
+        groups: str = SCALE,
+        remaining: int | None = None,
     ):
-        self.settings = dict(settings or {})
+        check_name("groups", groups, (SCALE, SAME))
+        self.settings, self.groups = dict(settings or {}), groups
         names = [n for n, curve in schedule.curves.items() if curve.owner == "optimizer"]
         for name in names:
             if not any(self._setting(name, group, names) for group in optimizer.param_groups):
-                raise ValueError(_unknown(name, optimizer))
-        self.total_steps = int(total_steps)
-        values = schedule.values(self.total_steps)
-        self.tables = {name: values[name].tolist() for name in names}
-        for name, table in self.tables.items():
-            if _base(name)[0] == "momentum" and any(table):
-                # At a momentum of exactly 0 torch.optim.SGD and RMSprop neither make nor update
-                # their buffer; the smallest positive number keeps it up to date and multiplies it to
-                # zero all the same.
-                self.tables[name] = [value or _TINY for value in table]
+                raise ValueError(unknown(name, optimizer))
+        total = whole("total_steps", total_steps)
+        self.tables = _tables(schedule, names, total, last_epoch + 1, remaining)
+        self.total_steps, last_epoch = (
+            (total, last_epoch) if remaining is None else (int(remaining), -1)
+        )
+        self._told, self._plan = False, self._planned(optimizer)
+        self._given = self._now(optimizer)
+        for group in optimizer.param_groups:  # torch insists on it where steps have been taken
+            group.setdefault(INITIAL, float(group[RATE]))
         super().__init__(optimizer, last_epoch)
 
     def _setting(
         self, name: str, group: Mapping[str, Any], names: Collection[str]
     ) -> Setting | None:
         """How to set what the schedule calls `name` in this group; None where it is not the group's."""
-        (base, pattern), own = _base(name), group.get("group", "")
-        if pattern != own and (pattern or f"{base}[{own}]" in names):
+        (what, pattern), own = base(name), group.get("group", "")
+        if pattern != own and (pattern or f"{what}[{own}]" in names):
             return None
-        setting = self.settings.get(base)
-        choices = (*_KNOWN.get(base, ()), base) if setting is None else (setting,)
-        return next((setting for setting in choices if _has(group, setting)), None)
+        setting = self.settings.get(what)
+        choices = (*KNOWN.get(what, ()), what) if setting is None else (setting,)
+        return next((setting for setting in choices if has(group, setting)), None)
 
-    def get_lr(self) -> list[float]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Learning rate of each group at the current step; sets the other values as it goes."""
-        position = min(self.last_epoch, self.total_steps - 1)
-        decaying = _decaying(self.optimizer)
-        for name, table in self.tables.items():
-            for group, decays in zip(self.optimizer.param_groups, decaying, strict=True):
+    def _planned(self, optimizer: Optimizer) -> list[tuple[str, dict[str, Any], Setting, bool]]:
+        """What is set where, and whether the group has its part of a common learning rate."""
+        unshare(optimizer)
+        plan, decays = [], decaying(optimizer)
+        for name in self.tables:
+            for group, decaying_too in zip(optimizer.param_groups, decays, strict=True):
                 setting = self._setting(name, group, self.tables)
-                if setting is not None and (decays or name != "weight_decay"):
-                    _set(group, setting, table[position])
-        return [group["lr"] for group in self.optimizer.param_groups]
+                if setting is not None and (decaying_too or name != "weight_decay"):
+                    common = self.groups == SCALE and setting == RATE and not base(name)[1]
+                    plan.append((name, group, setting, common))
+        note_ratios([group for _, group, _, common in plan if common], optimizer.defaults.get(RATE))
+        return plan
+
+    def _now(self, optimizer: Optimizer) -> Given:
+        rated = {id(group) for _, group, setting, _ in self._plan if setting == RATE}
+        return Given(optimizer.param_groups, lambda group: id(group) in rated)
+
+    def _set_values(self) -> None:
+        """What the schedule has at this step, in every group."""
+        if not self._given.of(self.optimizer.param_groups):  # some were added, or all were loaded
+            self._plan = self._planned(self.optimizer)
+        position = min(max(self.last_epoch, 0), self.total_steps - 1)
+        for name, group, setting, common in self._plan:
+            part = ratio(group) if common else 1.0
+            put(group, setting, self.tables[name][position] * part)
+        self._given = self._now(self.optimizer)
+
+    def get_lr(self) -> list[Any]:
+        """Learning rate of each group at the current step; sets the other values as it goes."""
+        self._set_values()
+        found = (group[RATE] for group in self.optimizer.param_groups)
+        return [rate.clone() if isinstance(rate, Tensor) else rate for rate in found]
+
+    def step(self, epoch: int | None = None) -> None:
+        """Set the values of the next step; warns, once, where another hand has changed the rates."""
+        first = not self._step_count  # anew, in a sequence of schedulers
+        if epoch is None and not first:
+            self._notice()
+        super().step(epoch)
+
+    def hold(self) -> None:
+        """Set the values of this step again, for who cannot know what others did in between."""
+        self._notice()
+        self._set_values()
+
+    def _notice(self) -> None:
+        words = None if self._told else self._given.changed(self.optimizer.param_groups)
+        if words is not None:
+            self._told = True
+            warnings.warn(words, stacklevel=3)
 
     def move_to(self, step: int) -> None:
         """Be where `step` optimizer steps lead: for a run that is resumed, or counted elsewhere."""
         self.last_epoch, self._step_count = step, step + 1
-        self._last_lr = list(self.get_lr())
+        self._last_lr = self.get_lr()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values; not how they are set, which may be functions."""
-        return {name: value for name, value in super().state_dict().items() if name != "settings"}
+        state = super().state_dict()
+        return {name: value for name, value in state.items() if name not in _OF_THIS_PROCESS}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the state was taken, also where the optimizer's was loaded before attaching."""
+        groups = self.optimizer.param_groups
+        untouched = self._given.of(groups) and not self._given.changed(groups)
+        super().load_state_dict(state_dict)
+        self._plan = self._planned(self.optimizer)
+        # Else the groups have what was loaded, or it is another scheduler's turn.
+        if untouched:
+            self._last_lr = self.get_lr()
+        self._given = self._now(self.optimizer)
 
 
-def _unknown(name: str, optimizer: Optimizer) -> str:
-    kind, (base, pattern) = type(optimizer).__name__, _base(name)
-    if pattern:
-        return (
-            f"The schedule sets {name!r} of a parameter group that this {kind} does not have. Give "
-            "it `optimizer.torch_groups(model.named_parameters())` of the Grouped optimizer that the "
-            "schedule was learned with."
+def _tables(
+    schedule: Scheduled, names: list[str], total: int, first: int, remaining: int | None
+) -> dict[str, list[float]]:
+    """Each name's values, of the whole run or of the end that remains of it."""
+    length, begin = total, 0
+    if remaining is not None:
+        length = _stretched(total, first, whole("remaining", remaining))
+        begin = length - remaining
+    values = schedule.values(length)
+    for name in names:
+        if words := out_of_range(name, values[name], "step"):
+            raise ValueError(words)
+    return {name: _kept_up(name, values[name][begin:].tolist()) for name in names}
+
+
+def _stretched(total: int, first: int, remaining: int) -> int:
+    """How long a run is of which the part that is left after step `first` has `remaining` steps."""
+    left = total - first
+    if left < 1:
+        raise ValueError(
+            f"After step {first} of {total} nothing of the schedule is left to be stretched over "
+            f"remaining={remaining} steps: leave `remaining` out, so that the last values stay, or "
+            "give an earlier `from_step`."
         )
-    have = sorted(
-        {
-            key
-            for group in optimizer.param_groups
-            for key, value in group.items()
-            if key != "params" and _settable(value, (int, float, Tensor, tuple, list))
-        }
-    )
-    return (
-        f"The schedule sets {name!r}, which {kind} does not have (its groups have {have}). Attach it "
-        "to the kind of optimizer it was learned with, such as torch.optim.SGD. Or say what it sets: "
-        f"attach(..., settings={{{base!r}: key}}), where the key is one of the groups', or (key, "
-        "place) for one number of a tuple, or a function of the group and the value. A "
-        "nongreedy.Optimizer says the same in its `torch_settings`."
-    )
+    length = round(remaining * total / left)
+    if length > _LONGEST:
+        raise ValueError(
+            f"The last {left} of {total} steps, stretched to remaining={remaining}, are the end of a "
+            f"run of {length} steps, above {_LONGEST}: leave `remaining` out, so that the last values "
+            "stay, or give an earlier `from_step`."
+        )
+    return length
+
+
+def _kept_up(name: str, table: list[float]) -> list[float]:
+    """At a momentum of exactly 0 torch.optim.SGD and RMSprop neither make nor update their buffer; the
+    smallest positive number keeps it up to date and multiplies it to zero all the same."""
+    if base(name)[0] == "momentum" and any(table):
+        return [value or _TINY for value in table]
+    return table

@@ -42,8 +42,7 @@ def _finishes(objective: Objective, entry: Evaluated, seeds: list[int]) -> bool:
     """Run the schedule on these seeds too; a finalist that diverges is out."""
     try:
         for seed in seeds:
-            outcome = objective.rollout(entry.schedule, seed).outcome
-            entry.losses[seed], entry.accuracies[seed] = outcome.loss, outcome.accuracy
+            entry.add(seed, objective.rollout(entry.schedule, seed).outcome)
     except DivergedError:
         return False
     return True

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..engines import Engine, Hypergradient, Problem, Rollout, Runner
+from ..engines import Engine, Hypergradient, Outcome, Problem, Rollout, Runner
 from ..engines._progress import OnState, Progress
 from ..errors import DivergedError, ReplayError
 from ..schedules import Schedule
@@ -15,7 +15,7 @@ from ..task._data_plan import mix
 from ._budget import Budget
 from ._callback import Callback
 from ._memory import Memory, Ran, Request
-from ._result import OuterStep, Result, Status, StepOutcome, mean_accuracy
+from ._result import OuterStep, Result, Status, StepOutcome, mean_accuracy, mean_metrics
 
 A = TypeVar("A", Ran, Hypergradient)
 
@@ -27,6 +27,12 @@ class Evaluated:
     schedule: Schedule
     losses: dict[int, float] = field(default_factory=dict)
     accuracies: dict[int, float | None] = field(default_factory=dict)
+    measured: dict[int, Mapping[str, float]] = field(default_factory=dict)
+
+    def add(self, seed: int, outcome: Outcome) -> None:
+        """One more run."""
+        self.losses[seed], self.accuracies[seed] = outcome.loss, outcome.accuracy
+        self.measured[seed] = outcome.metrics
 
     @property
     def loss(self) -> float:
@@ -37,6 +43,11 @@ class Evaluated:
     def accuracy(self) -> float | None:
         """Mean validation accuracy over its seeds, or None."""
         return mean_accuracy(self.accuracies.values())
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Means of the task's own metrics over its seeds, by name."""
+        return mean_metrics(self.measured.values())
 
 
 class Objective:
@@ -114,8 +125,7 @@ class Objective:
             raise
         self.finished += 1
         self.budget.spend(1.0)
-        record = self.evaluated.setdefault(schedule.identity, Evaluated(schedule))
-        record.losses[seed], record.accuracies[seed] = ran.outcome.loss, ran.outcome.accuracy
+        self.evaluated.setdefault(schedule.identity, Evaluated(schedule)).add(seed, ran.outcome)
         return trained[0] if trained else Rollout(run, schedule, {}, ran.outcome, list(ran.losses))
 
     def differentiate(self, rollout: Rollout) -> Hypergradient:
@@ -160,7 +170,7 @@ class Objective:
         another search."""
         progress = self._progress("plain run, for its states")
         again = engine.rollout(rollout.run, rollout.schedule, keep=True, on_step=progress)
-        if again.outcome != rollout.outcome:
+        if again.outcome.loss != rollout.outcome.loss:  # metrics may be NaN, or new
             raise ReplayError(
                 f"A run of this study came to a validation loss of {rollout.outcome.loss!r} before "
                 f"and to {again.outcome.loss!r} now, with the same seed and schedule. Go on where it "
@@ -183,6 +193,7 @@ class Objective:
         return Result(
             best.schedule.with_settings(settings), best.loss, best.accuracy, history, status,
             self.cost, settings, runs=self.runs, unfinished=self.runs - self.finished,
+            validation_metrics=best.metrics,
         )  # fmt: skip
 
     def _progress(self, label: str, request: Request | None = None) -> Progress:

@@ -1,6 +1,9 @@
 """What a search returns: the schedule, its history, why it ended, what it cost."""
 
+from __future__ import annotations
+
 import enum
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -44,6 +47,7 @@ class OuterStep:
         accepted: Whether the step improved on (or started) the current schedule.
         note: What happened, in words.
         edges: Name -> where windows of unequal length meet, relative to the run; without the others.
+        validation_metrics: The task's own, by name: means over the seeds, likewise.
     """
 
     index: int
@@ -56,21 +60,38 @@ class OuterStep:
     accepted: bool
     note: str = ""
     edges: dict[str, list[float]] = field(default_factory=dict)
+    validation_metrics: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary; a non-finite loss becomes None."""
+        """A plain dictionary; what is not finite becomes None."""
         row = asdict(self)
-        if not abs(self.validation_loss) < float("inf"):
+        if not math.isfinite(self.validation_loss):
             row["validation_loss"] = None
-        if not self.edges:
-            del row["edges"]
-        return row
+        metrics = row["validation_metrics"]
+        row["validation_metrics"] = {n: v if math.isfinite(v) else None for n, v in metrics.items()}
+        return {k: v for k, v in row.items() if v or k not in ("edges", "validation_metrics")}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> OuterStep:
+        """The inverse of :meth:`to_json`, where a loss that is not finite is infinite."""
+        loss, metrics = row["validation_loss"], row.get("validation_metrics", {})
+        return cls(**{
+            **row, "validation_loss": math.inf if loss is None else loss,
+            "validation_metrics": {n: math.nan if v is None else v for n, v in metrics.items()},
+        })  # fmt: skip
 
 
 def mean_accuracy(accuracies: Iterable[float | None]) -> float | None:
     """Over the seeds that have one; None where none has."""
     known = [value for value in accuracies if value is not None]
     return statistics.fmean(known) if known else None
+
+
+def mean_metrics(found: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Over the seeds, of those metrics that all of them have."""
+    rows = list(found)
+    names = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
+    return {name: statistics.fmean(row[name] for row in rows) for name in names}
 
 
 @dataclass(frozen=True)
@@ -83,6 +104,7 @@ class StepOutcome:
         signs: Name -> one of ``+``, ``-``, ``0`` per coefficient.
         accepted: Whether the step improved on (or started) the current schedule.
         note: What happened, in words.
+        metrics: The task's own, by name.
     """
 
     schedule: Schedule
@@ -91,6 +113,7 @@ class StepOutcome:
     signs: dict[str, str]
     accepted: bool
     note: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def row(self, index: int, seconds: float, cost: float, learn: Iterable[str]) -> OuterStep:
         """Its row of the history."""
@@ -99,7 +122,7 @@ class StepOutcome:
         edges = {name: list(curve.edges) for name, curve in curves.items() if curve.edges}
         return OuterStep(
             index, self.loss, self.accuracy, values, self.signs,
-            seconds, cost, self.accepted, self.note, edges,
+            seconds, cost, self.accepted, self.note, edges, dict(self.metrics),
         )  # fmt: skip
 
 
@@ -119,6 +142,7 @@ class Result:
         unfinished: Those of them that diverged.
         parameters: Name -> parameter of the network that an online run has trained; empty for
             searches, which end with a schedule.
+        validation_metrics: The task's own, by name, over the same seeds as the loss.
     """
 
     schedule: Schedule
@@ -131,3 +155,4 @@ class Result:
     runs: int = 0
     unfinished: int = 0
     parameters: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    validation_metrics: Mapping[str, float] = field(default_factory=dict)

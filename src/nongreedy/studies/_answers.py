@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..engines import Hypergradient, Outcome
 from ..errors import DivergedError
+from ..schedules._files import plain
 from ..search import Answer, Ran
 
 _POINTS = 200  # of a training curve are kept
@@ -27,7 +28,9 @@ def encoded(answer: Answer) -> dict[str, Any]:
         return {"kind": "diverged", **parts, "message": str(answer)}
     if isinstance(answer, Ran):
         losses = list(thinned(answer.losses).values())
-        return {"kind": "run", **asdict(answer.outcome), "losses": losses}
+        outcome = asdict(answer.outcome)
+        outcome["metrics"] = plain(outcome["metrics"])  # NaN, which JSON has not, is a word
+        return {"kind": "run", **outcome, "losses": losses}
     parts = {f.name: _packed(getattr(answer, f.name)) for f in fields(answer)}
     return {"kind": "sweep", **{k: v for k, v in parts.items() if k != _LEFT_OUT}}
 
@@ -49,7 +52,10 @@ def thinned(losses: tuple[float, ...]) -> dict[int, float]:
 def _run(content: Mapping[str, Any]) -> Ran:
     accuracy, losses = content["accuracy"], content["losses"]
     accuracy = None if accuracy is None else _number(accuracy)
-    return Ran(Outcome(_number(content["loss"]), accuracy), tuple(_number(v) for v in losses))
+    # Studies of earlier releases have no metrics.
+    metrics = {str(name): float(value) for name, value in content.get("metrics", {}).items()}
+    outcome = Outcome(_number(content["loss"]), accuracy, metrics)
+    return Ran(outcome, tuple(_number(v) for v in losses))
 
 
 def _diverged(content: Mapping[str, Any]) -> DivergedError:

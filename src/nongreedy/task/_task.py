@@ -1,6 +1,5 @@
 """A task: what is trained, on what, and what it is judged by."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -10,22 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, is_whole, nearest_name
+from ..errors import DataError, check_whole, is_whole, nearest_name
 from ..schedules import Basis, Default, Hyperparameter
 from ..schedules._hyperparameter import resolve_all
 from ._data_plan import DataPlan, Examples, generator
 from ._hypers import Hypers, accepting, takes_hypers
+from ._judgement import OUTER_BATCH, OuterLoss
+from ._loss_calls import checked_loss
+from ._metrics import Metric, named_metrics
 from ._module import build, gives_out_its_own, to_precision
 
 _OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
-OUTER_BATCH = 500  # validation examples per forward pass, as in the paper (BatchNorm sees these)
 
 
 class Task:
     r"""A model, a loss, training and validation data: everything but the optimizer.
 
     .. math:: L_\mathrm{train}(\theta; \text{batch}_t), \qquad
-              J(\theta) = \text{mean of the loss over the validation data}
+              J(\theta) = \text{the loss of the whole validation data}
 
     Args:
         model: A zero-argument callable returning a fresh ``nn.Module`` (called under each run's
@@ -45,6 +46,11 @@ class Task:
             the default generator, which is seeded at each step.
         initialize: ``(parameters, hypers) -> parameters``, dictionaries by name, once per run.
         validation_loss: ``(output, target) -> scalar``; needed where `loss` takes hyperparameters.
+        metric: ``(output, target) -> number``, or a mapping from names to such functions: told and kept
+            beside the loss, never tuned for. Called once with the outputs and targets of the whole
+            set, on the CPU and in its order; scikit-learn's functions take the target first, and
+            classes: ``lambda output, target: f1_score(target, output.argmax(1))``.
+        evaluation_batch_size: Validation or test examples per forward pass, at most.
         device: Where to train, for example ``"cuda"``.
         constant_buffers: Buffers that the model's forward pass changes and that shall be restored.
         split_seed: Seed of the held-out fraction.
@@ -59,8 +65,14 @@ class Task:
             `validation_loss`.
 
     Cannot: differentiate what depends on anything but parameters, batch, seed and hyperparameters;
-    have hyperparameters in the validation loss. BatchNorm uses batch statistics in training and in
-    the outer loss.
+    have hyperparameters in the validation loss.
+
+    The outer loss is what the validation loss says of the outputs for all validation data, whatever the
+    batches of `evaluation_batch_size` in which they are computed: sums, class weights, ignored targets
+    and ratios are those of the whole set. BatchNorm alone sees batches, with their statistics in
+    training and in the outer loss, and these are nearly equal and drawn by a fixed shuffle; so is
+    what a loss is averaged over that adds up in no known way and has outputs of more than 2**26
+    numbers. Accuracy is told where the loss says what a right answer is, and None elsewhere.
 
     Source: arXiv:2007.07869, section 3.
 
@@ -88,6 +100,8 @@ class Task:
         prepare: Callable[..., tuple[Any, Any]] | None = None,
         initialize: Callable[..., Mapping[str, Tensor]] | None = None,
         validation_loss: Callable[..., Tensor] | None = None,
+        metric: Metric | Mapping[str, Metric] | None = None,
+        evaluation_batch_size: int = OUTER_BATCH,
         device: str | torch.device = "cpu",
         constant_buffers: Iterable[str] = (),
         split_seed: int = 0,
@@ -111,6 +125,9 @@ class Task:
         self.validation_loss = loss if validation_loss is None else validation_loss
         self.verify, self.verified = verify, dict[str, Any]()  # by what was verified
         self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
+        check_whole("evaluation_batch_size", evaluation_batch_size)
+        self.evaluation_batch_size, self.metrics = evaluation_batch_size, named_metrics(metric)
+        self._outer_loss: OuterLoss | None = None
         self._check_functions()
         self.hyperparameters()
 
@@ -140,6 +157,15 @@ class Task:
         if self.initialize is None:
             return parameters
         return accepting(self.initialize)(parameters, hypers=hypers)
+
+    @property
+    def outer_loss(self) -> OuterLoss:
+        """What validation and test data say of a network; it remembers what it finds out."""
+        kept = self._outer_loss
+        if kept is None or kept.loss is not self.validation_loss:
+            kept = OuterLoss(self.validation_loss, self.evaluation_batch_size, self.metrics)
+            self._outer_loss = kept
+        return kept
 
     def _check_functions(self) -> None:
         functions = {"loss": self.loss, "prepare": self.prepare, "initialize": self.initialize}
@@ -173,37 +199,6 @@ class Task:
         if not is_whole(total):
             raise ValueError(f"A run needs at least one whole step, but got {epochs=}, {steps=}.")
         return total
-
-
-def outer_slices(count: int) -> list[slice]:
-    """Nearly equal batches of at most OUTER_BATCH examples, so that none is tiny (BatchNorm)."""
-    parts = math.ceil(count / OUTER_BATCH)
-    edges = [count * part // parts for part in range(parts + 1)]
-    return [slice(low, high) for low, high in itertools.pairwise(edges)]
-
-
-def checked_loss(value: Any) -> Tensor:
-    """The loss, if it is a scalar tensor; otherwise an error that says what it is."""
-    if not isinstance(value, Tensor) or value.dim() > 0:
-        what = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(
-            f"The loss must be a scalar tensor, but the loss function returned {what}. "
-            "Reduce it, for example with .mean()."
-        )
-    return value
-
-
-def accuracy_count(output: Any, targets: Any) -> float | None:
-    """Number of right answers where the task is a classification, else None.
-
-    An example with several targets, such as a sequence, counts as the share that is right.
-    """
-    if not isinstance(output, Tensor) or not isinstance(targets, Tensor) or output.dim() < 2:
-        return None
-    if targets.is_floating_point() or targets.shape != output.shape[:1] + output.shape[2:]:
-        return None
-    right = output.argmax(1) == targets
-    return right.reshape(len(right), -1).float().mean(1).sum().item()
 
 
 def checked_device(device: str | torch.device) -> torch.device:

@@ -138,7 +138,7 @@ def train_online(
     return Result(
         Schedule(curves, settings), ended.loss, ended.accuracy,
         history, Status.completed, cost, settings, runs=1,
-        parameters=run.module.unflatten(theta.clone()),
+        parameters=run.module.unflatten(theta.clone()), validation_metrics=ended.metrics,
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Plain PyTorch training under a schedule: how a schedule is judged, and how a user will use it."""
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,13 @@ from torch.nn.modules.batchnorm import _NormBase
 from ..optimizers import SGD, Optimizer
 from ..schedules import Schedule
 from ..task import Examples, Task
-from ..task._data_plan import REESTIMATE, mix, to_device
+from ..task._data_plan import REESTIMATE, mix
+from ..task._judgement import Judged
+from ..task._looks import Look
 from ..task._module import call, constant, frozen_parts
 from ..task._plain import Begun, Named, PlainTraining
 from ..task._repeatable import repeatable
-from ..task._task import accuracy_count
 
-_EVALUATION_BATCH = 1000
 _REESTIMATE_BATCHES = 50
 
 
@@ -25,8 +25,10 @@ _REESTIMATE_BATCHES = 50
 class Retrained:
     """A network trained from scratch under a schedule, judged and returned in evaluation mode.
 
-    A quantity is None where there is no test data or no classes; a diverged run has the loss
-    infinity and the accuracy of guessing the class it guesses.
+    A quantity is None where there is no test data or no right answer; a diverged run has the loss
+    infinity, the accuracy of guessing the class it guesses, and no other metric (NaN). Losses are those
+    of the whole data, as in a run of the same network; only BatchNorm has other statistics here, those
+    of the training data.
     """
 
     model: nn.Module
@@ -34,6 +36,8 @@ class Retrained:
     validation_accuracy: float | None
     test_loss: float | None
     test_accuracy: float | None
+    validation_metrics: Mapping[str, float] = field(default_factory=dict)
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def retrain(
@@ -69,7 +73,8 @@ def retrain(
 
     def begin(named: Named) -> Begun:
         torch_optimizer = rule.torch_optimizer(rule.torch_groups(named))
-        scheduler = schedule.attach(torch_optimizer, total, rule.torch_settings)
+        # In runs all groups have one learning rate, whatever rates their twin begins with.
+        scheduler = schedule.attach(torch_optimizer, total, rule.torch_settings, groups="same")
         return Begun(torch_optimizer, scheduler.step)
 
     return retrain_with(begin, task, schedule, steps=total, seed=seed, clip=rule.clip_torch)
@@ -96,9 +101,13 @@ def retrain_with(
             pass
         _reestimate(model, task, seed, frozen)
         with constant(model):
-            validation = _judge(model, task, task.validation)
-            test = (None, None) if task.test is None else _judge(model, task, task.test)
-    return Retrained(model, *validation, *test)
+            found = _judge(model, task, task.validation)
+            test = None if task.test is None else _judge(model, task, task.test)
+    if test is None:
+        return Retrained(model, _loss(found), found.accuracy, None, None, found.metrics)
+    return Retrained(
+        model, _loss(found), found.accuracy, _loss(test), test.accuracy, found.metrics, test.metrics
+    )
 
 
 def _own_values(task: Task, schedule: Schedule, total: int) -> dict[str, Tensor]:
@@ -134,15 +143,17 @@ def _reestimate(model: nn.Module, task: Task, seed: int, frozen: Collection[nn.M
         module.training = mode
 
 
-def _judge(model: nn.Module, task: Task, examples: Examples) -> tuple[float, float | None]:
+def _judge(model: nn.Module, task: Task, examples: Examples) -> Judged:
+    look = Look(
+        lambda _, x: call(model, x),
+        examples,
+        task.evaluation_batch_size,
+        task.device,
+        torch.float32,
+    )
     model.eval()
-    total, right = 0.0, 0.0
-    for low in range(0, examples.count, _EVALUATION_BATCH):
-        part = slice(low, min(low + _EVALUATION_BATCH, examples.count))
-        inputs, targets = to_device(examples.fetch(part), task.device, torch.float32)
-        output = call(model, inputs)
-        total += task.validation_loss(output, targets).item() * (part.stop - low)
-        counted = accuracy_count(output, targets)
-        right = None if right is None or counted is None else right + counted
-    loss, accuracy = total / examples.count, None if right is None else right / examples.count
-    return (math.inf if math.isnan(loss) else loss), accuracy
+    return task.outer_loss(look)
+
+
+def _loss(judged: Judged) -> float:
+    return math.inf if math.isnan(judged.loss) else judged.loss

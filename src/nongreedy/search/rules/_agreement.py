@@ -218,7 +218,13 @@ def _outcome(
     where = "scale" if state.scaling else f"rung {state.level}"
     seeds = f"{len(best.rollouts)} seed{'s' if len(best.rollouts) > 1 else ''}"
     return StepOutcome(
-        best.schedule, best.loss, best.accuracy, signs, accepted, f"{where}, {seeds}: {note}"
+        best.schedule,
+        best.loss,
+        best.accuracy,
+        signs,
+        accepted,
+        f"{where}, {seeds}: {note}",
+        best.metrics,
     )
 
 

@@ -8,7 +8,7 @@ from ...engines import Rollout
 from ...errors import DivergedError
 from ...schedules import Schedule
 from .. import Objective
-from .._result import mean_accuracy
+from .._result import mean_accuracy, mean_metrics
 from ._moves import Move
 
 
@@ -28,6 +28,11 @@ class Point:
     def accuracy(self) -> float | None:
         """Mean validation accuracy, or None."""
         return mean_accuracy(r.outcome.accuracy for r in self.rollouts)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Means of the task's own metrics, by name."""
+        return mean_metrics(r.outcome.metrics for r in self.rollouts)
 
 
 @dataclass(frozen=True)

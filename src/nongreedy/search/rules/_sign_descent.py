@@ -10,11 +10,12 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from ...engines import Hypergradient
 from ...errors import DivergedError
 from ...schedules import Default, Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
 from .. import Objective, Status
-from .._result import mean_accuracy
+from .._result import mean_accuracy, mean_metrics
 from ._rule import OuterRule, OuterState, StepOutcome, sign_text
 from ._rungs import automatic
 
@@ -113,15 +114,16 @@ class SignDescent(OuterRule[SignState]):
     def step(self, state: SignState, objective: Objective) -> tuple[SignState, StepOutcome]:
         """Differentiate at the proposal on fresh seeds, then update; or reject it."""
         try:
-            losses, accuracies, gradients = self._differentiate(state, objective)
+            sweeps, metrics, gradients = self._differentiate(state, objective)
         except DivergedError as error:
             if state.accepted is None:
                 raise
             outcome = StepOutcome(state.schedule, math.inf, None, {}, False, f"rejected: {error}")
             return self.reject(state), outcome
         signs = {n: sign_text(g) for n, g in gradients.items()}
-        loss, accuracy = statistics.fmean(losses), mean_accuracy(accuracies)
-        outcome = StepOutcome(state.schedule, loss, accuracy, signs, True)
+        loss = statistics.fmean(h.value for h in sweeps)
+        accuracy = mean_accuracy(h.accuracy for h in sweeps)
+        outcome = StepOutcome(state.schedule, loss, accuracy, signs, True, metrics=metrics)
         return self.update(state, gradients), outcome
 
     def close(self, state: SignState, objective: Objective) -> None:
@@ -131,19 +133,19 @@ class SignDescent(OuterRule[SignState]):
 
     def _differentiate(
         self, state: SignState, objective: Objective
-    ) -> tuple[list[float], list[float | None], dict[str, Tensor]]:
-        seeds = objective.seeds(state.index, self.seeds)
-        sweeps = [
-            objective.differentiate(objective.rollout(state.schedule, seed, keep=True))
-            for seed in seeds
-        ]
+    ) -> tuple[list[Hypergradient], dict[str, float], dict[str, Tensor]]:
+        def swept(seed: int) -> tuple[Hypergradient, Mapping[str, float]]:
+            rollout = objective.rollout(state.schedule, seed, keep=True)
+            return objective.differentiate(rollout), rollout.outcome.metrics
+
+        sweeps, metrics = zip(*map(swept, objective.seeds(state.index, self.seeds)), strict=True)
         gradients = {
             n: torch.stack([h.gradients[n] for h in sweeps]).mean(0) for n in state.hyperparameters
         }
         for name, gradient in gradients.items():
             if not bool(gradient.isfinite().all()):
                 raise DivergedError(f"hypergradient of {name}", 0, objective.steps)
-        return [h.value for h in sweeps], [h.accuracy for h in sweeps], gradients
+        return list(sweeps), mean_metrics(metrics), gradients
 
     def update(self, state: SignState, gradients: Mapping[str, Tensor]) -> SignState:
         """One accepted step; pure."""
