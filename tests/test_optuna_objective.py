@@ -77,10 +77,13 @@ def test_a_pruner_ends_a_trial_which_keeps_its_cost():
 
 def test_a_trial_that_diverges_is_pruned_with_the_reason():
     def diverging(trial):
-        nan = torch.full((16, 4), float("nan"))
-        pair = nan, torch.zeros(16, dtype=torch.long)
+        pair = torch.ones(16, 4), torch.arange(16) % 2
         task = ng.Task(
-            lambda: nn.Linear(4, 2), nn.functional.cross_entropy, pair, pair, batch_size=8
+            lambda: nn.Linear(4, 2),
+            lambda output, target: output.mean() / 0,
+            pair,
+            pair,
+            batch_size=8,
         )
         return task, ng.SGD()
 

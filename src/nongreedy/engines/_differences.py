@@ -35,7 +35,11 @@ class Derivatives:
             examination.steps, examination.count, examination.learned
         )  # fmt: skip
         self.dtype, self.fine = examination.dtype, examination.fine
-        self._theta = examination.states[-1][0]
+        self._theta, start = examination.states[-1][0], examination.states[0][0]
+        _, gradient = self.run.gradient(
+            self._theta, self.count - 1, at(self.values, self.count - 1)
+        )
+        self._gradient, self._moving = gradient, (self._theta != start) | (gradient != 0)
         self.point: Linearized | None = None
 
     def all(self) -> Iterator[Check]:
@@ -53,11 +57,10 @@ class Derivatives:
         t, values = self.count - 1, at(self.values, self.count - 1)
         learn = [name for name in self.learned if name in self.task.learnable]
         point = self.run.linearize(self._theta, t, values, learn)
-        _, plain = self.run.gradient(self._theta, t, values)
         self.point, limit = point, 1e-8 if self.fine else 1e-3
         yield Check(
             "the gradient that is differentiated is the run's",
-            _relative(point.gradient.detach(), plain), limit,
+            _relative(point.gradient.detach(), self._gradient), limit,
             "The training gradient is another one where its derivative is recorded.",
         )  # fmt: skip
 
@@ -91,9 +94,12 @@ class Derivatives:
             yield abs(told - float(probe @ slope)) / size if size else abs(told)
 
     def _direction(self, source: torch.Generator) -> Tensor:
-        """Random, as large as the weights of each parameter."""
+        """Random, as large as the weights of each parameter, among the weights that training moves.
+
+        What never moves, such as the row of an embedding that pads, need not have a derivative.
+        """
         parts = self.run.module.unflatten_real(self._theta)
-        return torch.cat([_scaled(part, source).reshape(-1) for part in parts])
+        return self._moving * torch.cat([_scaled(part, source).reshape(-1) for part in parts])
 
     def _probe(self, slope: Tensor, source: torch.Generator) -> Tensor:
         """Random, weighting each parameter's part of `slope` alike, unless that is rounding."""

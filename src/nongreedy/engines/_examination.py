@@ -76,7 +76,7 @@ class Examination:
 
     def _train_plainly(self) -> None:
         """Losses and weights of ``torch.optim`` on a copy of the model that knows nothing of us."""
-        task, rule = self.task, self.optimizer
+        task, rule = self.task.at_precision(self.dtype), self.optimizer
         with repeatable(task.device):
             model = task.network(0, self.dtype)
             frozen_parts(model)

@@ -12,16 +12,21 @@ import torch
 
 from ..errors import nearest_name
 from ..optimizers import Optimizer
+from ..optimizers._mistakes import checked_optimizer
 from ..schedules import Default, Hyperparameter, Schedule, identity
 from ..schedules._hyperparameter import learned
 from ..task import Task
 from ..task._data_plan import checksum
 from ..task._looks import evaluation_parts
+from ..task._task import checked_task
 from ._engine import Engine
 from ._examination import STEPS, Examinee
 from ._named import engine_from
 from ._run import Run, refuse_clash
 from ._verification import Verification, verify
+
+# Of float16 sums overflow and small gradients vanish; engines say where bfloat16 does not suffice.
+_DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 
 
 @final
@@ -43,7 +48,8 @@ class Problem:
             outer rule's, which go before the optimizer's own.
 
     Raises:
-        ValueError: A length below one step; a hyperparameter's name that both the task and the
+        TypeError: Something else than a task and an optimizer of this library.
+        ValueError: A length below one step; another dtype; a hyperparameter's name that both the task and the
             optimizer have; settings that do not fit the length.
 
     Cannot: be another length for one of its runs; make another problem of the same task.
@@ -65,6 +71,13 @@ class Problem:
     defaults: Mapping[str, Default] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        checked_task(self.task)
+        checked_optimizer(self.optimizer, Optimizer)
+        if self.dtype not in _DTYPES:
+            raise ValueError(
+                f"`dtype` must be torch.float32, to train, or torch.float64, to check, but got "
+                f"{self.dtype}. For mixed precision enter torch.autocast in the model's forward pass."
+            )
         self.task.steps_for(None, self.steps)  # checks them
         refuse_clash(self.task, self.optimizer)
 
@@ -89,7 +102,8 @@ class Problem:
             ValueError: Also where nothing is learned.
             VerificationError: The task does not train as in plain PyTorch, or its derivatives are wrong.
         """
-        problem = cls(task, optimizer, task.steps_for(epochs, steps), dtype, defaults or {})
+        length = checked_task(task).steps_for(epochs, steps)
+        problem = cls(task, optimizer, length, dtype, defaults or {})
         if not problem.learned:
             raise ValueError(
                 f"Nothing to learn: every setting of {optimizer} is a fixed number. Give one of them a "

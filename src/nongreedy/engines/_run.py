@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..errors import DivergedError, ReplayError
+from ..errors import DataError, DivergedError, ReplayError
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
 from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix
 from ..task._default_generator import seed_default
 from ..task._double_backward import Recording, grad, recording, valued
+from ..task._finite import first_not_finite, not_finite
 from ..task._judgement import Judged
 from ..task._looks import Look
 from ..task._repeatable import repeatable
@@ -69,6 +70,9 @@ class Run:
         steps: T, at least 1.
         seed: Decides initialization, order, augmentation and dropout.
         dtype: ``torch.float32`` to train, ``torch.float64`` to check.
+
+    Raises:
+        DataError: By what computes a loss: an example that is not finite, or does not fit the model.
     """
 
     def __init__(
@@ -79,8 +83,8 @@ class Run:
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ):
-        self.task, self.steps, self.seed, self.dtype = task, steps, seed, dtype
-        self._guard, self._recomputes = ReplayGuard(task.train), False
+        self.task, self.steps, self.seed, self.dtype = task.at_precision(dtype), steps, seed, dtype
+        self._guard, self._recomputes, self._blaming = ReplayGuard(task.train), False, False
         if task.idle is None:
             task.idle = self._without_gradient()
         self.module = self._network(task.idle)
@@ -245,7 +249,30 @@ class Run:
                 raise DivergedError("training loss", step, self.steps, "" if step else _AT_ONCE)
             return value, self._flat_gradient(loss, parts, step)
 
-        return self.with_loss(parameters.detach().requires_grad_(), step, values, differentiated)
+        try:
+            return self.with_loss(
+                parameters.detach().requires_grad_(), step, values, differentiated
+            )
+        except DivergedError:
+            plan = self.task.plan
+            batch = plan.batch(self.seed, step, self.task.device, self.dtype)
+            found = not_finite(self.task.train, batch, plan.index(self.seed, step))
+            self._blame(found, lambda start: self.gradient(start, step, values))
+            raise
+
+    def _blame(self, found: str | None, again: Callable[[Tensor], object]) -> None:
+        """Raise DataError where data are found to be why a loss is not finite: it is not where training
+        begins, either. `again` computes it there, and raises DivergedError."""
+        if found is None or self._blaming:
+            return
+        self._blaming = True
+        try:
+            own = Schedule.initial(self.task.hyperparameters(self.steps))
+            again(self.initial_parameters(at(self.values(own), 0)).detach())
+        except DivergedError:
+            raise DataError(found) from None
+        finally:
+            self._blaming = False
 
     def linearize(
         self,
@@ -339,6 +366,7 @@ class Run:
 
     def _outcome(self, judged: Judged) -> Outcome:
         if not math.isfinite(judged.loss):
+            self._blame(first_not_finite(self.task.validation), self.outer_loss)
             raise DivergedError("validation loss", self.steps, self.steps)
         return Outcome(judged.loss, judged.accuracy, judged.metrics)
 

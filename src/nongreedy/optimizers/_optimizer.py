@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from ..schedules import Basis, Default, Hyperparameter, Setting, TimeBasis, Value
 from ..schedules._hyperparameter import resolve_all, resolve_raw
+from ._mistakes import refuse_unknown
 
 Values = Mapping[str, Tensor]
 Names = Collection[str]
@@ -59,6 +60,11 @@ class Optimizer(Value, abc.ABC):
     slots: ClassVar[int]
     learnable: ClassVar[Mapping[str, Default]]
     torch_settings: ClassVar[Mapping[str, Setting]] = {}
+
+    def __new__(cls, *positional: Any, **settings: Any) -> Self:
+        """Refuses torch's names of settings by ours, before Python refuses them by theirs."""
+        refuse_unknown(cls, settings)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for name in ("clip_value", "clip_norm"):
@@ -207,5 +213,10 @@ def checked_setting(name: str, value: Basis | float) -> Basis | float:
         raise ValueError(
             f"{name} is a setting of the optimizer, one number per step, but got {value!r}. "
             "Use a schedule such as Windows(4)."
+        )
+    if isinstance(value, (Iterator, list)):  # model.parameters(), or groups of them
+        raise ValueError(
+            f"{name} must be a number or a schedule, but got {type(value).__name__}. An optimizer gets "
+            "no parameters here: those of the task's model are trained."
         )
     return value

@@ -137,9 +137,19 @@ def _fixed(name: str, value: float, default: Default) -> Hyperparameter:
             f"is learned), but got {value!r}."
         )
     value = float(value)
+    _check_meaning(name, value, default)
     initial = torch.tensor([value], dtype=torch.float64)
     bounds, step = (value, value), default.outer_step
     return Hyperparameter(name, Constant(), initial, bounds, None, step, learned=False)
+
+
+def _check_meaning(name: str, value: float, default: Default) -> None:
+    """A fixed number may lie outside the bounds of a search, but not where it would mean nothing."""
+    least, most = TRANSFORMS[default.transform].domain
+    least = 0.0 if default.bounds[0] >= 0 else least
+    if not least <= value < most:
+        where = f"in [{least:g}, {most:g})" if most < math.inf else f"at least {least:g}"
+        raise ValueError(f"{name} must be {where}, but got {value:g}.")
 
 
 def _checked_bounds(
@@ -197,7 +207,8 @@ def resolve_raw(given: Mapping[str, Basis | float], defaults: Mapping[str, Defau
     for name, value in given.items():
         row, chosen = defaults[name], isinstance(value, Basis) and value.transform != "default"
         low, high = row.bounds
-        raw = row if chosen else replace(row, transform=None, bounds=(min(low, 0.0), high))
+        keep = chosen or not isinstance(value, Basis)
+        raw = row if keep else replace(row, transform=None, bounds=(min(low, 0.0), high))
         resolve(name, value, raw)
 
 

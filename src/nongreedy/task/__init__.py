@@ -1,7 +1,8 @@
 """A task: model, losses, data and augmentation, as pure functions of a flat vector."""
 
 from ..schedules._export import export
-from ._data_plan import DataPlan, Examples
+from ._data_plan import DataPlan
+from ._examples import Examples
 from ._hypers import Hypers
 from ._module import FlatModule
 from ._task import Task

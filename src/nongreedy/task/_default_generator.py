@@ -5,11 +5,13 @@ import contextlib
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy
 import torch
 
 _TURN = threading.RLock()
+_HELD = threading.local()  # how many times this thread has asked
 
 
 @contextlib.contextmanager
@@ -26,11 +28,19 @@ def default_generator(device: torch.device | None = None) -> Iterator[None]:
     devices = None if device is None else [device] if device.type == "cuda" else []
     with _TURN, torch.random.fork_rng(devices=devices):
         python, arrays = random.getstate(), numpy.random.get_state()
+        _HELD.count = getattr(_HELD, "count", 0) + 1
         try:
             yield
         finally:
+            _HELD.count -= 1
             random.setstate(python)
             numpy.random.set_state(arrays)
+
+
+def at_hand(device: torch.device) -> AbstractContextManager[None]:
+    """The same where this thread does not have them already: a fifth of a millisecond less, for what
+    is read at every step of a run, which seeds them again and hands them back at its end."""
+    return nullcontext() if getattr(_HELD, "count", 0) else default_generator(device)
 
 
 def seed_default(seed: int, device: torch.device) -> None:

@@ -15,6 +15,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from . import _batch_norm, _convolution
+from ._embedding_bag import embedding_bag
+from ._refusals import missing_derivative
 from ._stop_gradient import STOPPING, Gate, transparent, without_gradient
 
 Function = Callable[..., Any]
@@ -30,7 +32,10 @@ _CHEAP: dict[Function, Function] = {
     functional.batch_norm: _batch_norm.batch_norm,
     **_convolution.CHEAP,
 }
-_RIGHT: dict[Function, Function] = {torch._weight_norm: _weight_norm}  # pyright: ignore[reportPrivateImportUsage]
+_RIGHT: dict[Function, Function] = {
+    torch._weight_norm: _weight_norm,  # pyright: ignore[reportPrivateImportUsage]
+    functional.embedding_bag: embedding_bag,
+}
 _OWN: dict[str, Function] = dict(vars(functional))  # PyTorch's, by name
 # Written in Python, and they detach inside: they must be looked into.
 _STOPS_INSIDE = {"detach", "no_grad", "_no_grad_embedding_renorm_"}
@@ -39,7 +44,21 @@ _OPENED: dict[Any, Function] = {
     for f in _OWN.values()
     if _STOPS_INSIDE & set(getattr(getattr(f, "__code__", None), "co_names", ()))
 }
-grad = transparent(torch.autograd.grad)  # our own: no gradient of the user's
+_grad = transparent(torch.autograd.grad)
+
+
+def grad(*args: Any, **options: Any) -> Any:
+    """``torch.autograd.grad``, our own: no gradient of the user's.
+
+    Raises:
+        ValueError: PyTorch has no second derivative of a function.
+    """
+    try:
+        return _grad(*args, **options)
+    except RuntimeError as error:
+        if (advice := missing_derivative(error)) is None:
+            raise
+        raise ValueError(advice) from error
 
 
 class Recording(TorchFunctionMode):

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ..errors import nearest_name
+
 
 class Hypers(Mapping[str, Tensor]):
     """The task's hyperparameters at one step, by name, and where in the run this is.
@@ -32,6 +34,9 @@ class Hypers(Mapping[str, Tensor]):
         self.step, self._values, self._parameters, self._index = step, values, parameters, index
 
     def __getitem__(self, name: str) -> Tensor:
+        if name not in self._values:
+            names = nearest_name(name, self._values) if self._values else " It has none."
+            raise KeyError(f"The task has no hyperparameter {name!r}.{names}")
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:

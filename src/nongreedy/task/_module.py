@@ -101,6 +101,14 @@ def constant(module: nn.Module) -> Iterator[None]:
             p.requires_grad_()
 
 
+def trained_by(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """What training moves, by name; ValueError where there is nothing."""
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    if not named:
+        raise ValueError("The model has no parameter that requires a gradient: nothing to train.")
+    return named
+
+
 class FlatModule:
     """A module with a flat parameter vector of shape (P,) in place of its own parameters.
 
@@ -127,12 +135,8 @@ class FlatModule:
                 part.track_running_stats = False
                 part.running_mean = part.running_var = part.num_batches_tracked = None
         self.module = module
-        trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        trainable = dict(trained_by(module))
         self.idle = {name: trainable.pop(name) for name in idle}
-        if not trainable:
-            raise ValueError(
-                "The model has no parameter that requires a gradient: nothing to train."
-            )
         self._complex = {name for name, p in trainable.items() if p.is_complex()}
         rows = [_real(p.detach()) for p in trainable.values()]
         self.names = list(trainable)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ._data_plan import DROPOUT, INITIAL, mix
 from ._default_generator import seed_default
 from ._hypers import Hypers
-from ._module import call
+from ._module import call, trained_by
 from ._task import Task
 
 Named = list[tuple[str, nn.Parameter]]
@@ -45,7 +45,7 @@ class PlainTraining:
     @property
     def named(self) -> Named:
         """What is trained."""
-        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        return trained_by(self.model)
 
     @torch.no_grad()
     def initialize(self) -> None:

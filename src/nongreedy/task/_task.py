@@ -1,5 +1,6 @@
 """A task: what is trained, on what, and what it is judged by."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -12,12 +13,18 @@ from torch import Tensor, nn
 from ..errors import DataError, check_whole, is_whole, nearest_name
 from ..schedules import Basis, Default, Hyperparameter
 from ..schedules._hyperparameter import resolve_all
-from ._data_plan import DataPlan, Examples, generator
+from ._advice import Case, advising
+from ._data_plan import DataPlan, generator
+from ._examples import Examples
+from ._first_look import check_classes, refusing_broadcasts, warn_of
 from ._hypers import Hypers, accepting, takes_hypers
 from ._judgement import OUTER_BATCH, OuterLoss
+from ._loader import Loading, judged, taken_apart
 from ._loss_calls import checked_loss
 from ._metrics import Metric, named_metrics
 from ._module import build, gives_out_its_own, to_precision
+from ._order import Order
+from ._refusals import check_loss, placed, plain, unwrapped
 
 _OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
 
@@ -30,14 +37,30 @@ class Task:
 
     Args:
         model: A zero-argument callable returning a fresh ``nn.Module`` (called under each run's
-            seed), or an ``nn.Module`` (every run starts from its weights).
-        loss: ``(output, target) -> scalar``, or ``(output, target, hypers) -> scalar``.
-        train: ``(inputs, targets)`` tensors, or a map-style ``Dataset`` of such pairs.
+            seed), or an ``nn.Module`` (every run starts from its weights). Of ``DataParallel``,
+            ``DistributedDataParallel`` and ``torch.compile`` the network within is used.
+        loss: ``(output, target) -> scalar``, or ``(output, target, hypers) -> scalar``. Of a module a
+            copy is moved to the run's device and precision, with its class weights.
+        train: ``(inputs, targets)`` tensors, or a map-style ``Dataset`` of such pairs, or a
+            ``DataLoader``, which is taken apart. Inputs may be nests of tensors: the model is called
+            with tuples as positional arguments, with dictionaries by name. Of a dictionary, of a data
+            set's items or of all data, ``labels``, ``label``, ``targets`` or ``target`` is the target;
+            of a longer tuple the last.
         validation: The same; or a fraction of `train` to hold out, fixed by `split_seed`.
         test: The same, or None. Never used while tuning.
-        batch_size: Training examples per step. Equal to the data: one full batch per step.
+        batch_size: Training examples per step; None is the loader's, or 128. Equal to the data: one
+            full batch per step. What is left of an epoch is dropped.
         augment: ``(inputs, generator) -> inputs`` on training batches, such as
-            ``nongreedy.data.RandomCrop()``; a function of its arguments only.
+            ``nongreedy.data.RandomCrop()``. It may also draw from the default generators of PyTorch,
+            Python and NumPy, as a data set's own transforms may: all are seeded at each step, and by
+            one seed for data that judge, whose random transforms are one fixed draw.
+        sampler: Weights by which training examples are drawn, with replacement, shape (N,); or torch's
+            ``WeightedRandomSampler``, ``RandomSampler`` or ``SequentialSampler``, of which the order
+            is drawn from the run's seed. None is a permutation in each epoch.
+        collate_fn: ``(items) -> batch``, as of a ``DataLoader``, for all data sets that have none.
+        num_workers: Processes that read a slow training data set ahead, None being the loader's or 0. Up
+            to 1 GiB of batches, and as much of data that judge, are then kept, so that a sweep need
+            not read them again.
         hyperparameters: Those of the task itself, by name: bases such as ``Windows(4, initial=0.1)``
             or ``Variable(initial=tensor)``, learned, or numbers, fixed. Functions with an argument
             ``hypers`` receive their values (:class:`Hypers`).
@@ -60,7 +83,8 @@ class Task:
 
     Raises:
         DataError: Empty or mismatched data, or a batch larger than the data.
-        ReplayError: A data set that returns different items on a second read.
+        ReplayError: A data set that returns different items on a second read, although every
+            default generator was seeded.
         ValueError: Hyperparameters that no function takes, or a loss with hyperparameters and no
             `validation_loss`.
 
@@ -94,7 +118,7 @@ class Task:
         validation: Any,
         test: Any = None,
         *,
-        batch_size: int = 128,
+        batch_size: int | None = None,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         hyperparameters: Mapping[str, Basis | float] | None = None,
         prepare: Callable[..., tuple[Any, Any]] | None = None,
@@ -106,24 +130,44 @@ class Task:
         constant_buffers: Iterable[str] = (),
         split_seed: int = 0,
         verify: bool = True,
+        sampler: Any = None,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        num_workers: int | None = None,
     ):
         if not callable(model) or not callable(loss):
             raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
+        for name, function in {"loss": loss, "validation_loss": validation_loss}.items():
+            check_loss(function, name)
+        model = unwrapped(model) if isinstance(model, nn.Module) else model
         self.model, self.loss, self.augment = model, loss, augment
         self.device, self.constant_buffers = checked_device(device), tuple(constant_buffers)
-        self.train = Examples(train, "train")
+
+        def examples(loading: Loading, name: str) -> Examples:
+            return Examples(loading.data, name, loading.collate or collate_fn, self.device)
+
+        loading = taken_apart(train, "train")
+        self.train = examples(loading, "train")
+        order = Order.of(loading.sampler if sampler is None else sampler, self.train.count)
         if isinstance(validation, float):
-            self.train, self.validation = _split(self.train, validation, split_seed)
+            kept, held = _split(self.train.count, validation, split_seed)
+            self.validation = self.train.part(held, "validation")
+            self.train, order = self.train.part(kept, "train"), order.part(kept)
         else:
-            self.validation = Examples(validation, "validation")
-        self.test = None if test is None else Examples(test, "test")
-        self.plan = DataPlan(self.train, batch_size, augment)
-        self.batch_size = batch_size
+            self.validation = examples(judged(validation, "validation"), "validation")
+        warn_of(self.train, self.validation, train is validation)
+        self.test = None if test is None else examples(judged(test, "test"), "test")
+        self.batch_size = (loading.batch_size or 128) if batch_size is None else batch_size
+        workers = loading.workers if num_workers is None else num_workers
+        self.plan = DataPlan(self.train, self.batch_size, augment, order, workers)
+        for judges in (self.validation, self.test):
+            if workers and judges is not None and not judges.is_tensors:
+                judges.keep()
         self.learnable = dict(hyperparameters or {})
         self.prepare, self.initialize = prepare, initialize
         self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
         self.validation_loss = loss if validation_loss is None else validation_loss
         self.verify, self.verified = verify, dict[str, Any]()  # by what was verified
+        self._looked = False  # at a first batch
         self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
         check_whole("evaluation_batch_size", evaluation_batch_size)
         self.evaluation_batch_size, self.metrics = evaluation_batch_size, named_metrics(metric)
@@ -133,8 +177,20 @@ class Task:
 
     def network(self, seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
         """A fresh network of a run, on the device; never one that the user holds."""
-        module = build(self.model, seed, self._shared)
+        module = plain(build(self.model, seed, self._shared))
         return to_precision(module, self.device, dtype)
+
+    def at_precision(self, dtype: torch.dtype) -> "Task":
+        """The same with losses whose own tensors, such as class weights, are of this dtype, where the
+        run is; the user's losses stay as they are."""
+        loss, judge = (
+            placed(given, self.device, dtype) for given in (self.loss, self.validation_loss)
+        )
+        if loss is self.loss and judge is self.validation_loss:
+            return self
+        task = copy.copy(self)
+        task.loss, task.validation_loss, task._loss = loss, judge, accepting(loss)
+        return task
 
     @cached_property
     def _shared(self) -> bool:
@@ -150,7 +206,16 @@ class Task:
     ) -> Tensor:
         """Loss of a network on a training batch, shape ()."""
         inputs, targets = self._prepare(*batch, hypers=hypers)
-        return checked_loss(self._loss(network(inputs), targets, hypers=hypers))
+        with advising(Case(self.train, inputs, targets, hypers=hypers)) as case:
+            case.output = network(inputs)
+            if self._looked:
+                return checked_loss(self._loss(case.output, targets, hypers=hypers))
+            judged = [self.validation] if self.validation_loss is self.loss else []
+            check_classes(self.loss, case.output, [self.train, *judged], case)
+            with refusing_broadcasts():
+                loss = checked_loss(self._loss(case.output, targets, hypers=hypers))
+        self._looked = True
+        return loss
 
     def initialized(self, parameters: Mapping[str, Tensor], hypers: Hypers) -> Mapping[str, Tensor]:
         """The first parameters of a run, by name, from those that the model drew."""
@@ -197,8 +262,23 @@ class Task:
             raise ValueError(f"Give either `epochs` or `steps`, but got {epochs=}, {steps=}.")
         total = steps if steps is not None else round(float(epochs or 0) * self.steps_per_epoch)
         if not is_whole(total):
-            raise ValueError(f"A run needs at least one whole step, but got {epochs=}, {steps=}.")
+            if steps is not None:
+                check_whole("steps", steps, advice=" A run needs at least one step.")
+            raise ValueError(
+                f"A run needs at least one whole step, but got {epochs=} of {self.steps_per_epoch}."
+            )
         return total
+
+
+def checked_task(task: Any) -> Task:
+    """A task, or a TypeError that says how one is made."""
+    if isinstance(task, Task):
+        return task
+    got = repr(task) if isinstance(task, str) else type(task).__name__
+    how = "ng.Task(model, loss, train, validation)"
+    if isinstance(task, str):
+        how += ", with data such as nongreedy.data.load has them"
+    raise TypeError(f"`task` must be a task, but got {got}. Make one: {how}.")
 
 
 def checked_device(device: str | torch.device) -> torch.device:
@@ -217,18 +297,13 @@ def checked_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def _split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    held = round(examples.count * fraction)
-    if not 0 < held < examples.count:
+def _split(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Numbers of the examples for training, and of those held out."""
+    held = round(count * fraction)
+    if not 0 < held < count:
         raise DataError(
-            f"validation={fraction} of {examples.count} examples leaves {held} for validation and "
-            f"{examples.count - held} for training. Choose a fraction strictly between 0 and 1."
+            f"validation={fraction} of {count} examples leaves {held} for validation and "
+            f"{count - held} for training. Choose a fraction strictly between 0 and 1."
         )
-    order = torch.randperm(examples.count, generator=generator(seed))
-
-    def part(name: str, index: Tensor) -> Examples:
-        if examples.is_tensors:
-            return Examples(examples.fetch(index), name)
-        return Examples(torch.utils.data.Subset(examples.source, index.tolist()), name)
-
-    return part("train", order[held:]), part("validation", order[:held])
+    order = torch.randperm(count, generator=generator(seed))
+    return order[held:], order[:held]

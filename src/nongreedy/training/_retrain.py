@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..optimizers import SGD, Optimizer
+from ..optimizers._mistakes import checked_optimizer
 from ..schedules import Schedule
 from ..task import Examples, Task
 from ..task._data_plan import REESTIMATE, mix
@@ -17,6 +18,7 @@ from ..task._looks import Look
 from ..task._module import call, constant, frozen_parts
 from ..task._plain import Begun, Named, PlainTraining
 from ..task._repeatable import repeatable
+from ..task._task import checked_task
 
 _REESTIMATE_BATCHES = 50
 
@@ -69,7 +71,8 @@ def retrain(
         >>> ng.retrain(task, ng.cosine_schedule(0.5), epochs=5).validation_accuracy > 0.5
         True
     """
-    total, rule = task.steps_for(epochs, steps), optimizer or SGD()
+    total = checked_task(task).steps_for(epochs, steps)
+    rule = checked_optimizer(SGD() if optimizer is None else optimizer, Optimizer)
 
     def begin(named: Named) -> Begun:
         torch_optimizer = rule.torch_optimizer(rule.torch_groups(named))
@@ -91,6 +94,7 @@ def retrain_with(
 ) -> Retrained:
     """:func:`retrain` by any optimizer: `begin` makes it from the named parameters, `clip` clips
     their gradients, and the schedule gives the task's own hyperparameters."""
+    task = task.at_precision(torch.float32)
     with repeatable(task.device):
         model = task.network(seed)
         frozen = frozen_parts(model)
