@@ -15,7 +15,7 @@ from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
 from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix
-from ..task._default_generator import seed_default
+from ..task._default_generator import seed_default, seed_everything
 from ..task._double_backward import Recording, grad, recording, valued
 from ..task._finite import first_not_finite, not_finite
 from ..task._judgement import Judged
@@ -196,7 +196,7 @@ class Run:
             lambda: parts,
             lambda: self.task.plan.index(self.seed, step).to(self.task.device),
         )
-        seed_default(mix(self.seed, DROPOUT, step), self.task.device)
+        seed_everything(mix(self.seed, DROPOUT, step), self.task.device)
 
         def body(network: Callable[[object], object]) -> T:
             # Not around the batch: a mode costs 3 us per operation. Around backward passes only

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ._data_plan import JUDGE, Examples, generator, mix, to_device
-from ._default_generator import seed_default
+from ._default_generator import seed_everything
 
 Part = Tensor | slice
 Network = Callable[[Any, Any], Any]  # (parameters or None, inputs) -> output
@@ -70,7 +70,7 @@ class Look:
         """(output, targets) of a slice, or of a part of it: every draw has one seed for each slice."""
         batch = self.examples.fetch(self.parts[index] if part is None else part)
         inputs, targets = to_device(batch, self.device, self.dtype)
-        seed_default(mix(JUDGE, index), self.device)
+        seed_everything(mix(JUDGE, index), self.device)
         return self.network(parameters, inputs), targets
 
     def rows(self, index: int) -> Tensor:
