@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 import nongreedy as ng
 from nongreedy.engines import Runner
@@ -264,3 +265,39 @@ def test_a_loss_without_derivative_is_refused_with_the_way_out(size):
 def test_sizes_of_slices_are_whole_numbers(size):
     with pytest.raises(ValueError, match=f"`evaluation_batch_size` .* but got {size!r}"):
         made("mean", evaluation_batch_size=size)
+
+
+class Stopped(nn.Module):
+    """A gate that is detached, in a part that is computed again where `again`."""
+
+    def __init__(self, again):
+        super().__init__()
+        self.first, self.second, self.again = nn.Linear(4, 8), nn.Linear(8, 3), again
+
+    def part(self, x):
+        h = self.first(x)
+        return torch.tanh(h) * h.detach().sigmoid()
+
+    def forward(self, x):
+        h = checkpoint(self.part, x, use_reentrant=False) if self.again else self.part(x)
+        return self.second(h)
+
+
+def detached_focal(output, target):
+    each = functional.cross_entropy(output, target, reduction="none")
+    return ((1 - (-each).exp().detach()) ** 2 * each).mean()
+
+
+@pytest.mark.parametrize("size", [SIZE, COUNT])
+@pytest.mark.parametrize("loss", [functional.cross_entropy, detached_focal])
+@pytest.mark.parametrize("again", [False, True])
+def test_what_is_judged_is_differentiated_as_a_value_of_all_that_it_depends_on(again, loss, size):
+    task = made(
+        "mean", model=lambda: Stopped(again), validation_loss=loss, evaluation_batch_size=size
+    )
+    run = run_of(task)
+    theta = run.initial()[0]
+    gradient = run.outer_gradient(theta)[1]
+    along = drawn(len(theta), seed=8)
+    up, down = (run.outer_loss(theta + h * along).loss for h in (1e-5, -1e-5))
+    assert float(gradient @ along) == pytest.approx((up - down) / 2e-5, rel=1e-6)

@@ -336,42 +336,34 @@ class Run:
         return self.optimizer.advance(state, gradient, values), loss
 
     def outer_loss(self, parameters: Tensor, chosen: Tensor | None = None) -> Outcome:
-        """What validation says of these parameters. Dropout off, BatchNorm on batch statistics."""
-        with constant(self.module.module):
-            return self._outcome(self.task.outer_loss(self._look(parameters, chosen)))
+        """What all validation examples, or the chosen, say of these parameters.
+
+        Dropout off, BatchNorm on batch statistics. Metrics are of all examples only.
+        """
+        look = self._look(parameters.detach(), chosen)
+        with constant(self.module.module):  # no graph behind parameters that are idle
+            return self._outcome(self.task.outer_loss(look, metrics=chosen is None))
 
     def outer_gradient(
         self, parameters: Tensor, chosen: Tensor | None = None
     ) -> tuple[Outcome, Tensor]:
-        """Loss and accuracy, and the gradient of the loss, shape (P,); on all examples or the chosen."""
-        look = self._look(parameters, chosen)
-
-        def judge(_: object) -> Judged:
-            with valued() if self._recomputes else contextlib.nullcontext() as mode:
-                if mode is not None:
-                    mode.backwards = True
-                return self.task.outer_loss(look, gradient=True, metrics=False)
-
-        def judged_within() -> Judged:
-            held = self.module.unflatten(parameters.detach().requires_grad_())
-            return self.module.hold(held, False, judge)
-
-        judged = self._with_hooks(judged_within)
+        """The same without metrics, and the gradient of the loss, shape (P,)."""
+        leaf = parameters.detach().requires_grad_()
+        judged = self.task.outer_loss(self._look(leaf, chosen), metrics=False)
         outcome = self._outcome(judged)
         assert judged.gradient is not None
         return outcome, judged.gradient
 
-    def _look(self, parameters: Tensor, chosen: Tensor | None = None) -> Look:
-        task = self.task
+    def _look(self, parameters: Tensor, chosen: Tensor | None) -> Look:
+        """At validation examples, by these parameters: to be differentiated where they are a leaf."""
 
-        def network(flat: Tensor, inputs: object) -> object:
-            # Judged by its value: nothing is stopped.
-            with valued() if flat.requires_grad else contextlib.nullcontext():
-                return self.module(flat, inputs, False)
+        def held(body: Callable[[Callable[[object], object]], T]) -> T:
+            return self.module.hold(self.module.unflatten(parameters), False, body)
 
+        task, slope = self.task, parameters.requires_grad
         return Look(
-            network, task.validation, task.evaluation_batch_size, task.device, self.dtype, parameters,
-            chosen,
+            task.validation, held, task.evaluation_batch_size, task.device, self.dtype,
+            valued if slope else contextlib.nullcontext, parameters if slope else None, chosen,
         )  # fmt: skip
 
     def _outcome(self, judged: Judged) -> Outcome:

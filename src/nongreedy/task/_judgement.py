@@ -1,5 +1,6 @@
 """The outer loss: what a network is judged by on validation and test data, defined here alone."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
-from ._accuracy import Answers
+from ._accuracy import Answers, Loss
 from ._default_generator import default_generator
 from ._double_backward import grad
-from ._looks import Look, numbers_in, taken
-from ._loss_calls import SHARES, WEIGHTS, Call, checked_loss, is_plain, watched
+from ._looks import Look, detached, numbers_in, taken
+from ._loss_calls import SHARES, SUM, WEIGHTS, Call, Watch, checked_loss, is_plain, watched
 from ._metrics import Metric, measured
 from ._reduction import reduction_of, weight_of
-from ._total import Total, derivative
+from ._total import Total
 
 OUTER_BATCH = 500  # examples per forward pass, as in the paper (BatchNorm sees these)
 HELD = 2**26  # numbers that the outputs of a whole set may be: 0.25 GiB
@@ -66,123 +67,146 @@ class OuterLoss:
         self.loss, self.size, self.metrics = loss, size, dict(metrics)
         self.answers, self.known = Answers(loss), dict[tuple[str, str], Any]()
 
-    def __call__(self, look: Look, gradient: bool = False, metrics: bool = True) -> Judged:
-        """Judge; the caller's random state is left as it was.
+    def __call__(self, look: Look, metrics: bool = True) -> Judged:
+        """Judge, and differentiate where the look has a leaf; random states are left as they were.
 
-        Args:
-            gradient: Whether to differentiate by the look's parameters.
-            metrics: Whether to take the metrics, too.
+        With autograd either way, which a network may need itself: forces are derivatives of energies.
+
+        Raises:
+            ValueError: A loss without derivative; metrics of outputs that cannot be put together.
         """
-        with default_generator(look.device):
-            return _Judging(self, look, gradient, self.metrics if metrics else {}).judged()
-
-    def valued(self, output: Any, targets: Any) -> tuple[Tensor, list[Call]]:
-        """The loss of some examples, and PyTorch's own that it called."""
-        value, calls = watched(lambda: self.loss(output, targets))
-        return checked_loss(value), calls
+        with default_generator(look.device), torch.enable_grad():
+            return _Judging(self, look, self.metrics if metrics else {}).judged()
 
 
 class _Judging:
     """One judgement."""
 
-    def __init__(self, outer: OuterLoss, look: Look, gradient: bool, metrics: Mapping[str, Metric]):
+    def __init__(self, outer: OuterLoss, look: Look, metrics: Mapping[str, Metric]):
         self.outer, self.look, self.metrics = outer, look, metrics
-        self.parameters = None if look.parameters is None else look.parameters.detach()
-        self.leaf = self.parameters
-        if gradient and self.parameters is not None:
-            self.leaf = self.parameters.clone().requires_grad_()
-        self.total, self.kept = Total(self.leaf if gradient else None), list[Answer]()
+        self.total, self.kept = Total(), list[Answer]()
+        self.slices = range(len(look.parts))
 
     def judged(self) -> Judged:
-        self._look()
+        self.look.answer(0, self._begin)()
         loss, accuracy = self.total.read()
         found = dict.fromkeys(self.metrics, math.nan)
         if self.metrics and math.isfinite(loss):
             found = measured(self.metrics, *self.look.in_order(self.kept))
         return Judged(loss, accuracy, found, self.total.gradient)
 
-    def _look(self) -> None:
-        output, targets = answer = self.look.answer(0, self.leaf)
-        value, calls = self.outer.valued(output, targets)
-        if len(self.look.parts) == 1:
-            self._keep(answer)
-            self.total.add(value, self.outer.answers.tally(calls, output, targets))
-            return
-        plain = is_plain(self.outer.loss) and len(calls) == 1
-        if plain and calls[0].is_of(output, targets, value) and (by := calls[0].adds_up):
-            self._add_up(calls[0], by, answer)
-            return
-        held = self._held(answer)
-        first = _detached(answer)
-        del output, value, calls, answer  # their graph
-        if held:
-            self._add_whole(first)
-        else:
-            self._add_slices()
+    def _begin(self, output: Any, targets: Any) -> Callable[[], None]:
+        """Judge the first slice, and say how to go on."""
+        loss = self.outer.loss
+        value, calls = self._valued(loss, output, targets)
+        if len(self.slices) == 1:
+            self._add(0, value, calls, (output, targets))
+            return lambda: None
+        plain = is_plain(loss) and len(calls) == 1 and calls[0].is_of(output, targets, value)
+        if plain and (by := calls[0].adds_up):
+            loss = calls[0].summing() if by == WEIGHTS else loss
+            self._add_sum(loss, by, 0, output, targets)
+            return lambda: self._add_sums(loss, by)
+        first = detached((output, targets))
+        return lambda: self._add_whole(first) if self._held(first) else self._add_slices()
 
-    def _add_up(self, call: Call, by: str, answer: Answer) -> None:
+    def _add_sums(self, loss: Loss, by: str) -> None:
         """One of PyTorch's own losses: sums over slices, and what they are divided by."""
-        loss = call.summing() if by == WEIGHTS else self.outer.loss
-        for index in range(len(self.look.parts)):
-            output, targets = answer = answer if index == 0 else self.look.answer(index, self.leaf)
-            self._keep(answer)
-            value, calls = watched(lambda: loss(output, targets))  # noqa: B023 - called at once
-            tally = self.outer.answers.tally(calls, output, targets)
-            divisor = calls[0].weight if by == WEIGHTS else None
-            self.total.add(value, tally, self._factor(by, index), divisor)
+        for index in self.slices[1:]:
+            self.look.answer(index, functools.partial(self._add_sum, loss, by, index))
+
+    def _add_sum(self, loss: Loss, by: str, index: int, output: Any, targets: Any) -> None:
+        value, calls = self._valued(loss, output, targets)
+        divisor = calls[0].weight if by == WEIGHTS else None
+        self._add(index, value, calls, (output, targets), by, divisor)
 
     def _add_whole(self, first: Answer) -> None:
         """All outputs, their loss, and what it pulls back through the network slice by slice."""
-        slices = range(len(self.look.parts))
-        rest = (_detached(self.look.answer(index, self.parameters)) for index in slices[1:])
+        rest = (self.look.answer(i, lambda *answer: detached(answer)) for i in self.slices[1:])
         output, targets = self.look.in_order([first, *rest])
-        leaves = list[Tensor]()
-        if self.total.leaf is not None:
-            leaves = [x.requires_grad_() for x in _numbers(output)]
-        value, calls = self.outer.valued(output, targets)
-        pulled = None
-        if self.total.leaf is not None:
-            pulled = torch.zeros_like(self.total.leaf)
-            slopes = derivative(value, leaves)
-            for index in slices:
-                pulled += self._pull_back(index, slopes)
-        output = _detached(output)
+        leaves = [] if self.look.leaf is None else _numbers(output)
+        for leaf in leaves:
+            leaf.requires_grad_()
+        value, calls = self._valued(self.outer.loss, output, targets)
+        slope = None
+        if self.look.leaf is not None:
+            slopes, slope = self._slopes([value], leaves), torch.zeros_like(self.look.leaf)
+            for index in self.slices:
+                rows = [taken(each, self.look.rows(index)) for each in slopes]
+                slope += self.look.answer(index, functools.partial(self._pulled_back, rows))
         self._keep((output, targets))
-        self.total.add(value, self.outer.answers.tally(calls, output, targets), gradient=pulled)
+        self.total.add(value, slope, self.outer.answers.tally(calls, output, targets))
 
-    def _pull_back(self, index: int, slopes: Sequence[Tensor]) -> Tensor:
-        assert self.leaf is not None
-        output, _ = self.look.answer(index, self.leaf)
-        rows = self.look.rows(index)
-        pairs = [
-            (x, taken(slope, rows))
-            for x, slope in zip(_numbers(output), slopes, strict=True)
-            if x.requires_grad
-        ]
+    def _pulled_back(self, slopes: Sequence[Tensor], output: Any, targets: Any) -> Tensor:
+        assert self.look.leaf is not None
+        pairs = [p for p in zip(_numbers(output), slopes, strict=True) if p[0].requires_grad]
         if not pairs:
-            return torch.zeros_like(self.leaf)
+            return torch.zeros_like(self.look.leaf)
         outputs, weights = zip(*pairs, strict=True)
-        (pulled,) = grad(outputs, self.leaf, weights, materialize_grads=True)
-        return pulled
+        return self._slopes(outputs, [self.look.leaf], weights)[0]
 
     def _add_slices(self) -> None:
         """The loss of each slice, as its reduction was measured to add up."""
         by = self._known("reduction", lambda: reduction_of(self.outer.loss, self.look))
-        for index in range(len(self.look.parts)):
-            (output, targets), inner = watched(lambda: self.look.answer(index, self.leaf))  # noqa: B023
-            self._keep((output, targets))
-            value, calls = self.outer.valued(output, targets)
-            divisor = None
-            if by == WEIGHTS:
-                divisor = weight_of([*inner, *calls], targets, self.look.length(index)).to(value)
-                if not divisor.item():  # no target counts: the loss is 0 / 0
-                    continue
-                value = value * divisor
-            tally = self.outer.answers.tally(calls, output, targets)
-            self.total.add(value, tally, self._factor(by, index), divisor)
+        for index in self.slices:
+            with Watch() as watch:  # a model may compute its loss itself
+                self.look.answer(index, functools.partial(self._add_slice, by, index, watch.calls))
 
-    def _factor(self, by: str, index: int) -> float:
-        return self.look.share(index) if by == SHARES else 1.0
+    def _add_slice(
+        self, by: str, index: int, seen: Sequence[Call], output: Any, targets: Any
+    ) -> None:
+        value, calls = self._valued(self.outer.loss, output, targets)
+        divisor = None
+        if by == WEIGHTS:
+            divisor = weight_of(seen, targets, self.look.length(index)).to(value)
+            if not divisor.item():  # no target counts: the loss is 0 / 0
+                self._keep((output, targets))
+                return
+            value = value * divisor
+        self._add(index, value, calls, (output, targets), by, divisor)
+
+    def _add(
+        self,
+        index: int,
+        value: Tensor,
+        calls: Sequence[Call],
+        answer: Answer,
+        by: str = SUM,
+        divisor: Tensor | None = None,
+    ) -> None:
+        """One slice's term of the sum."""
+        slope = None
+        if self.look.leaf is not None:
+            slope = self._slopes([value], [self.look.leaf])[0]
+        factor = self.look.share(index) if by == SHARES else 1.0
+        self._keep(answer)
+        tally = self.outer.answers.tally(calls, *answer)
+        self.total.add(value, slope, tally, factor, divisor)
+
+    def _valued(self, loss: Loss, output: Any, targets: Any) -> tuple[Tensor, list[Call]]:
+        """The loss of some examples, and PyTorch's own that it called."""
+        with self.look.mode():
+            value, calls = watched(lambda: loss(output, targets))
+        return checked_loss(value), calls
+
+    def _slopes(
+        self,
+        outputs: Sequence[Tensor],
+        leaves: Sequence[Tensor],
+        weights: Sequence[Tensor] | None = None,
+    ) -> Sequence[Tensor]:
+        if not any(output.requires_grad for output in outputs):
+            raise ValueError(
+                "The validation loss has no derivative by the parameters, as an error rate has none: "
+                "there is no hypergradient. Pass validation_loss=, such as the training loss, and "
+                "this one as metric=."
+            )
+        with self.look.mode() as mode:
+            if mode is not None:
+                mode.backwards = (
+                    True  # of a checkpointed forward pass, parts of which come again here
+                )
+            return grad(outputs, leaves, weights, allow_unused=True, materialize_grads=True)
 
     def _held(self, answer: Answer) -> bool:
         """Whether the outputs of all slices may be put together."""
@@ -211,10 +235,6 @@ class _Judging:
                 f"{self.look.count} examples of `{self.look.examples.name}`."
             )
         self.kept.append(tree_map(_at_home, answer))
-
-
-def _detached(nest: Any) -> Any:
-    return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, nest)
 
 
 def _at_home(value: Any) -> Any:

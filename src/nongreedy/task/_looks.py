@@ -3,8 +3,9 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from ._data_plan import JUDGE, Examples, generator, mix, to_device
 from ._default_generator import seed_everything
 
 Part = Tensor | slice
-Network = Callable[[Any, Any], Any]  # (parameters or None, inputs) -> output
+Network = Callable[[Any], Any]
+T = TypeVar("T")
 
 
 @functools.lru_cache(maxsize=8)
@@ -35,16 +37,22 @@ class Look:
     """A network and the examples that it is judged on, in slices.
 
     Args:
-        parameters: What the network is called with, shape (P,), or None.
+        examples: What it is judged on.
+        held: Calls a function of the network while that has its parameters; backward passes belong into
+            the function.
+        size: Examples per slice, at most.
+        mode: What network, loss and their backward passes run under.
+        leaf: What is differentiated by, shape (P,), or None.
         chosen: Numbers of examples; None is all.
     """
 
-    network: Network
     examples: Examples
+    held: Callable[[Callable[[Network], Any]], Any]
     size: int
     device: torch.device
     dtype: torch.dtype
-    parameters: Tensor | None = None
+    mode: Callable[[], AbstractContextManager[Any]] = nullcontext
+    leaf: Tensor | None = None
     chosen: Tensor | None = None
 
     @functools.cached_property
@@ -66,12 +74,21 @@ class Look:
         part = self.parts[index]
         return part.stop - part.start if isinstance(part, slice) else len(part)
 
-    def answer(self, index: int, parameters: Tensor | None, part: Part | None = None) -> Any:
-        """(output, targets) of a slice, or of a part of it: every draw has one seed for each slice."""
+    def answer(self, index: int, then: Callable[[Any, Any], T], part: Tensor | None = None) -> T:
+        """What `then` makes of (output, targets) of a slice, or of a part of it.
+
+        Every draw has one seed for each slice.
+        """
         batch = self.examples.fetch(self.parts[index] if part is None else part)
         inputs, targets = to_device(batch, self.device, self.dtype)
-        seed_everything(mix(JUDGE, index), self.device)
-        return self.network(parameters, inputs), targets
+
+        def body(network: Network) -> T:
+            seed_everything(mix(JUDGE, index), self.device)
+            with self.mode():
+                output = network(inputs)
+            return then(output, targets)
+
+        return self.held(body)
 
     def rows(self, index: int) -> Tensor:
         """Where in the whole, in the order of the examples or of those chosen, this slice's are."""
@@ -95,7 +112,7 @@ class Look:
         """
         few = 2 if self.length(0) != 2 else 3
         begin = torch.cat([part for part in self.parts[:3] if isinstance(part, Tensor)])[:few]
-        short, form = tree_flatten(self.answer(0, self.parameters, begin))
+        short, form = tree_flatten(self.answer(0, lambda *answer: detached(answer), begin))
         long, same = tree_flatten((output, targets))
         rows = few, self.length(0)
         return form == same and all(_are_rows(*p, *rows) for p in zip(short, long, strict=True))
@@ -119,6 +136,11 @@ def joined(pieces: Sequence[Any]) -> Any:
     columns = zip(*(leaves for leaves, _ in flat), strict=True)
     whole = [None if column[0] is None else torch.cat(column) for column in columns]
     return tree_unflatten(whole, flat[0][1])
+
+
+def detached(nest: Any) -> Any:
+    """The same without graphs."""
+    return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, nest)
 
 
 def numbers_in(nest: Any) -> int:

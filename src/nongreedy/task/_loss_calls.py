@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from ._double_backward import valued
-
 CLASSES, LOGIT, PROBABILITY, OTHER = "classes", "logit", "probability", "other"
 # How losses of slices add up to that of the set: as they are, by numbers of examples, or by the weights
 # of their targets.
@@ -102,7 +100,7 @@ class Call:
         return self.input is output and self.target is targets and self.result is value
 
 
-class _Watch(TorchFunctionMode):
+class Watch(TorchFunctionMode):
     """Notes the calls of PyTorch's losses."""
 
     def __init__(self):
@@ -125,7 +123,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 def watched(function: Callable[[], Any]) -> tuple[Any, list[Call]]:
     """What a function returns, and the losses that it called on the way."""
-    with valued(), _Watch() as watch:  # nothing is stopped in what is judged by its value
+    with Watch() as watch:
         value = function()
     return value, watch.calls
 

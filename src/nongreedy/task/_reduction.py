@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from ._accuracy import IGNORED
-from ._looks import Look
+from ._looks import Look, detached
 from ._loss_calls import SHARES, SUM, WEIGHTS, Call, watched, whole_numbers
 
 _TRIED = 8  # slices, at most
@@ -54,13 +54,14 @@ def _seen(
 ) -> tuple[float, dict[str, float]]:
     """A loss, and by what it would be weighted."""
 
-    def answered() -> tuple[Tensor, Any]:
-        output, targets = look.answer(index, look.parameters, part)
-        return loss(output, targets), targets
+    def valued(output: Any, targets: Any) -> tuple[float, Any]:
+        with look.mode():
+            value = loss(output, targets)
+        return float(value.detach()), detached(targets)
 
-    (value, targets), calls = watched(answered)
+    (value, targets), calls = watched(lambda: look.answer(index, valued, part))
     weight = weight_of(calls, targets, len(part))
-    return float(value), {SUM: 1.0, SHARES: float(len(part)), WEIGHTS: float(weight)}
+    return value, {SUM: 1.0, SHARES: float(len(part)), WEIGHTS: float(weight)}
 
 
 def _fits(whole: float, sides: Sequence[tuple[float, Mapping[str, float]]], by: str) -> bool:

@@ -1,47 +1,42 @@
 """What the slices of a set add up to: its loss, the gradient of that, and right answers."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ._accuracy import Tally
-from ._double_backward import grad
-
-_NO_DERIVATIVE = (
-    "The validation loss has no derivative by the network's parameters: what it returned has no "
-    "graph, as an error rate or what comes after .argmax(). Pass a differentiable validation_loss=, "
-    "and this one as metric=."
-)
 
 
 class Total:
     r"""Terms :math:`\sum_k f_k v_k / \sum_k d_k`, kept on the device and read by the host once.
 
-    Args:
-        leaf: What to differentiate by, shape (P,), or None.
+    Attributes:
+        gradient: Of the sum, shape (P,), where terms have one.
     """
 
-    def __init__(self, leaf: Tensor | None):
-        self.leaf = leaf
-        self._gradient = None if leaf is None else torch.zeros_like(leaf)
+    def __init__(self) -> None:
         self._factors, self._rows = list[float](), list[list[Tensor]]()
+        self._slope: Tensor | None = None
         self._divisor: Tensor | None = None
         self._answered = True
 
     def add(
         self,
         value: Tensor,
+        slope: Tensor | None,
         tally: Tally | None,
         factor: float = 1.0,
         divisor: Tensor | None = None,
-        gradient: Tensor | None = None,
     ) -> None:
-        """One more term; its gradient is computed unless it is given."""
-        if self.leaf is not None and self._gradient is not None:
-            slope = derivative(value, [self.leaf])[0] if gradient is None else gradient
-            self._gradient += factor * slope
+        """One more term.
+
+        Args:
+            slope: Its gradient, shape (P,).
+        """
+        if slope is not None:
+            self._slope = torch.zeros_like(slope) if self._slope is None else self._slope
+            self._slope += factor * slope
         if divisor is not None:
             divisor = divisor.detach()
             self._divisor = divisor if self._divisor is None else self._divisor + divisor
@@ -51,10 +46,9 @@ class Total:
 
     @property
     def gradient(self) -> Tensor | None:
-        """Of the whole, shape (P,)."""
-        if self._gradient is None or self._divisor is None:
-            return self._gradient
-        return self._gradient / self._divisor
+        if self._slope is None or self._divisor is None:
+            return self._slope
+        return self._slope / self._divisor
 
     def read(self) -> tuple[float, float | None]:
         """Loss and accuracy of the whole."""
@@ -76,10 +70,3 @@ class Total:
 def _accuracy(table: list[list[float]]) -> float | None:
     _, right, counted, known = (sum(column) for column in zip(*table, strict=True))
     return right / counted if counted and known == len(table) else None
-
-
-def derivative(value: Tensor, leaves: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Of a validation loss; ValueError where it has none."""
-    if not value.requires_grad:
-        raise ValueError(_NO_DERIVATIVE)
-    return grad(value, leaves, allow_unused=True, materialize_grads=True)

@@ -148,14 +148,11 @@ def _reestimate(model: nn.Module, task: Task, seed: int, frozen: Collection[nn.M
 
 
 def _judge(model: nn.Module, task: Task, examples: Examples) -> Judged:
-    look = Look(
-        lambda _, x: call(model, x),
-        examples,
-        task.evaluation_batch_size,
-        task.device,
-        torch.float32,
-    )
     model.eval()
+    size = task.evaluation_batch_size
+    look = Look(
+        examples, lambda body: body(lambda x: call(model, x)), size, task.device, torch.float32
+    )
     return task.outer_loss(look)
 
 
