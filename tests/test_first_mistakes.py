@@ -173,7 +173,7 @@ DATA = {
     "a label below zero": (
         lambda: hypergradient(train=(X, with_one(Y, -1))), ["label -1 (example 5)", "0 to 2"]
     ),
-    "real labels": (lambda: hypergradient(train=(X, Y.float())), ["`train`", "torch.float64", ".long()"]),
+    "real labels": (lambda: hypergradient(train=(X, Y.float())), ["`train`", "real labels", ".long()"]),
     "one-hot": (
         lambda: hypergradient(train=(X, functional.one_hot(Y, 3))), ["(7, 3)", "argmax(1)", ".float()"]
     ),

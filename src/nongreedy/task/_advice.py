@@ -88,7 +88,7 @@ def _kind_of_label(case: Case, words: re.Match[str]) -> str | None:
         return None
     if targets.is_floating_point() and targets.dim() < output.dim():
         return (
-            f"`{case.examples.name}` has labels of {targets.dtype}, but cross-entropy takes whole "
+            f"`{case.examples.name}` has real labels, but cross-entropy takes whole "
             "numbers: give targets.long()."
         )
     if targets.shape == output.shape and not targets.is_floating_point():
