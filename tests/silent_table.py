@@ -30,6 +30,7 @@ EXACT = {
     "F1 padding_idx of a pretrained word": lambda: task(cases.PretrainedWords),
     "F1 a loss of PyTorch that clamps in place": cases.noisy,
     "F2 checkpointing": lambda: task(cases.Checkpointed),
+    "F3 a draw when judged, unverified": lambda: task(cases.Sampled, verify=False),
     "F5 weight norm of rows": lambda: task(cases.weight_normed(0)),
     "F5 weight norm of columns": lambda: task(cases.weight_normed(1)),
     "F5 weight norm of all": lambda: task(cases.weight_normed(None)),
