@@ -261,7 +261,7 @@ def test_a_changing_buffer_is_refused_by_name_or_held_constant(case, engine):
 )
 def test_a_network_without_shapes_is_refused(layer):
     for model in (layer, lambda: layer):
-        with pytest.raises(ValueError, match="lazy module.*once with a batch"):
+        with pytest.raises(ValueError, match=r"lazy module.*once with a batch"):
             hypergradient(task=tiny_task(model=model))
 
 
