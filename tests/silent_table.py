@@ -30,6 +30,7 @@ EXACT = {
     "F1 scale_grad_by_freq": lambda: task(cases.ByFrequency),
     "F1 padding_idx of a pretrained word": lambda: task(cases.PretrainedWords),
     "F1 a loss of PyTorch that clamps in place": cases.noisy,
+    "F1 scale_grad_by_freq": lambda: task(cases.ByFrequency),
     "F2 checkpointing": lambda: task(cases.Checkpointed),
     "F3 a draw when judged, unverified": lambda: task(cases.Sampled, verify=False),
     "F5 weight norm of rows": lambda: task(cases.weight_normed(0)),
