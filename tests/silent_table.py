@@ -27,7 +27,6 @@ EXACT = {
     "F1 no_grad": lambda: task(loss=cases.bootstrapped),
     "F1 straight through": lambda: task(cases.Staircase),
     "F1 padding_idx": lambda: task(cases.PaddedWords),
-    "F1 scale_grad_by_freq": lambda: task(cases.ByFrequency),
     "F1 padding_idx of a pretrained word": lambda: task(cases.PretrainedWords),
     "F1 a loss of PyTorch that clamps in place": cases.noisy,
     "F1 scale_grad_by_freq": lambda: task(cases.ByFrequency),
