@@ -2,7 +2,8 @@
 
     python -m benchmarks.verification
 
-Verification and a plain ``torch.optim`` run take turns in one process; the share is of the medians. The first time, PyTorch imports what its optimizers need, as they do for anyone: not counted.
+Verification and a plain ``torch.optim`` run take turns in one process; the share is of the medians.
+The first time, PyTorch imports what its optimizers need, as they do for anyone: not counted.
 """
 
 from __future__ import annotations
@@ -51,10 +52,9 @@ def main() -> None:
     print(
         f"{torch.get_num_threads()} threads, {TURNS} turns, a search of {RUNS} runs of {LENGTH} steps"
     )
-    print(
-        "| network | verification, s | plain step, ms | in steps | share of the search |\n|---|---|---|---|---|"
-    )
-    for case in CASES:
+    print("| network | verification, s | plain step, ms | in steps | share of the search |")
+    print("|---" * 5 + "|")
+    for case in CASES.values():
         verified, step = share(case)
         print(
             f"| {case.model} | {verified:.3f} | {1e3 * step:.2f} | {verified / step:.0f} "
