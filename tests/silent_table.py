@@ -29,7 +29,9 @@ EXACT = {
     "F1 padding_idx": lambda: task(cases.PaddedWords),
     "F1 padding_idx of a pretrained word": lambda: task(cases.PretrainedWords),
     "F1 a loss of PyTorch that clamps in place": cases.noisy,
+    "F1 scale_grad_by_freq": lambda: task(cases.ByFrequency),
     "F2 checkpointing": lambda: task(cases.Checkpointed),
+    "F3 a draw when judged, unverified": lambda: task(cases.Sampled, verify=False),
     "F5 weight norm of rows": lambda: task(cases.weight_normed(0)),
     "F5 weight norm of columns": lambda: task(cases.weight_normed(1)),
     "F5 weight norm of all": lambda: task(cases.weight_normed(None)),
@@ -56,7 +58,6 @@ REFUSED = {
     "F1 hook of a tensor": (lambda: task(cases.Hooked), "hook"),
     "F1 hook of a layer": (lambda: task(cases.HookedLayer), "hook"),
     "F1 hook of a weight": (lambda: task(cases.HookedWeight), "hook"),
-    "F1 scale_grad_by_freq": (lambda: task(cases.ByFrequency), "frequency"),
     "F1 once_differentiable": (escapes.once_differentiable, "Function Once"),
     "F4 an attribute that moves": (lambda: task(cases.Annealed), "attributes of the model"),
     "F4 a frozen weight that moves": (lambda: task(cases.Teacher), "teacher|frozen"),
@@ -77,7 +78,6 @@ BLACK_BOX = [
     "F1 gradient reversal",
     "F1 hook of a tensor",
     "F1 hook of a layer",
-    "F1 scale_grad_by_freq",
     "F1 once_differentiable",
 ]
 

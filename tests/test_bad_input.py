@@ -256,6 +256,15 @@ def test_a_changing_buffer_is_refused_by_name_or_held_constant(case, engine):
     torch.testing.assert_close(found, judge.gradients["learning_rate"], rtol=1e-6, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    "layer", [nn.LazyLinear(3), nn.LazyBatchNorm1d()], ids=["weight", "buffer"]
+)
+def test_a_network_without_shapes_is_refused(layer):
+    for model in (layer, lambda: layer):
+        with pytest.raises(ValueError, match=r"lazy module.*once with a batch"):
+            hypergradient(task=tiny_task(model=model))
+
+
 def test_constant_buffers_do_not_need_to_change():
     class Scaled(Counting):
         def forward(self, inputs):

@@ -24,8 +24,9 @@ NEVER = {"greedy", "finite_difference"}  # inexact on purpose, whatever the run
 
 TABLES = [
     pytest.param(Table(optimizers={name: optimizer}, models=[model]), id=f"{name}-{model}")
-    for model in testing.MODELS
+    for model in (*testing.MODELS, "stop_gradient")
     for name, optimizer in testing.OPTIMIZERS.items()
+    if model in testing.MODELS or name in ("sgd", "adamw", "muon")
 ]
 
 

@@ -173,7 +173,7 @@ DATA = {
     "a label below zero": (
         lambda: hypergradient(train=(X, with_one(Y, -1))), ["label -1 (example 5)", "0 to 2"]
     ),
-    "real labels": (lambda: hypergradient(train=(X, Y.float())), ["`train`", "torch.float64", ".long()"]),
+    "real labels": (lambda: hypergradient(train=(X, Y.float())), ["`train`", "real labels", ".long()"]),
     "one-hot": (
         lambda: hypergradient(train=(X, functional.one_hot(Y, 3))), ["(7, 3)", "argmax(1)", ".float()"]
     ),
@@ -212,6 +212,19 @@ DATA = {
     ),
     "a label too large in validation": (
         lambda: hypergradient(validation=(X, with_one(Y, 4))), ["`validation`", "label 4 (example 5)"]
+    ),
+    "a label too large in a validation data set": (
+        lambda: hypergradient(
+            validation=list(zip(X, with_one(Y, 4), strict=True)), evaluation_batch_size=4
+        ),
+        ["`validation`", "label 4 (example 5)", "3 classes"],
+    ),
+    "width in validation": (
+        lambda: hypergradient(validation=(torch.ones(9, 5), Y[:9])), ["`validation`", "(5,)", "x5 and 4x3"]
+    ),
+    "a broadcast in validation": (
+        lambda: hypergradient(nn.Linear(4, 1), functional.mse_loss, (X, X[:, :1]), validation=(X, X[:, 0])),
+        ["`validation`", "different to the input size", "unsqueeze(-1)"],
     ),
     "a label beyond the first batch": (
         lambda: hypergradient(train=(X, with_one(Y, 3)), batch_size=1, steps=1), ["label 3 (example 5)"]

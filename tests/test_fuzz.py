@@ -70,7 +70,6 @@ REFUSABLE = {
     "Linear old spectral_norm": "remembers a vector from step to step",
     "Conv2d spectral_norm": "remembers a vector from step to step",
     "FractionalMaxPool": "draws when it is judged, too",
-    "Lazy": "has no parameters before its first call",
 }
 
 

@@ -4,6 +4,7 @@ The judge is a plain loop of ``torch.optim`` in float64, differentiated by centr
 """
 
 import collections
+import dataclasses
 import multiprocessing
 import os
 import random
@@ -54,9 +55,10 @@ def call(model, inputs):
     return model(*inputs) if isinstance(inputs, (tuple, list)) else model(inputs)
 
 
-def trained(model, batches, judged, rates):
+def trained(model, batches, judged, rates, decay=0.0):
     """The final validation loss of a plain loop over these batches, in float64."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=MOMENTUM)
+    settings = {"momentum": MOMENTUM, "weight_decay": decay}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, **settings)
     for step, (inputs, targets) in enumerate(batches):
         optimizer.param_groups[0]["lr"] = rates[step * len(rates) // len(batches)]
         optimizer.zero_grad()
@@ -66,13 +68,13 @@ def trained(model, batches, judged, rates):
         return functional.cross_entropy(call(model, judged[0]), judged[1]).item()
 
 
-def assert_right(task, make=network, judged=None, engines=ENGINES):
+def assert_right(task, make=network, judged=None, engines=ENGINES, decay=0.0):
     """Every engine gives what differences of a plain loop over the task's own batches give."""
     judged = judged or (XV.double(), YV)
     batches = [task.plan.batch(0, t, CPU, torch.float64) for t in range(STEPS)]
 
     def loss(rates):
-        return trained(make().double(), batches, judged, rates)
+        return trained(make().double(), batches, judged, rates, decay)
 
     step, slopes = 1e-5, []
     for moved in ((step, 0.0), (0.0, step)):
@@ -80,11 +82,12 @@ def assert_right(task, make=network, judged=None, engines=ENGINES):
             loss([r + sign * d for r, d in zip(RATES, moved, strict=True)]) for sign in (1, -1)
         )
         slopes.append((up - down) / (2 * step))
+    optimizer = dataclasses.replace(OPTIMIZER, weight_decay=decay)
     for engine in engines:
         # Whatever the default generators hold when a run begins is of no consequence.
         torch.manual_seed(hash(str(engine)) % 1000)
         random.seed(1), numpy.random.seed(2)
-        found = ng.hypergradient(task, OPTIMIZER, steps=STEPS, engine=engine, dtype=torch.float64)
+        found = ng.hypergradient(task, optimizer, steps=STEPS, engine=engine, dtype=torch.float64)
         assert found.value == pytest.approx(loss(RATES), rel=1e-10)
         torch.testing.assert_close(
             found.gradients["learning_rate"], torch.tensor(slopes).double(), rtol=1e-6, atol=1e-8
@@ -616,6 +619,7 @@ class Bags(nn.Module):
         torch.manual_seed(4)
         super().__init__()
         self.bags, self.out = kind(9, 4, **settings), nn.Linear(4, 2)
+        nn.init.normal_(self.bags.weight)  # also of the padding, which decays and is looked up
 
     def forward(self, tokens, offsets=None):
         rows = self.bags(tokens) if offsets is None else self.bags(tokens, offsets)
@@ -633,6 +637,13 @@ EMBEDDED = {
     "padding": {"mode": "mean", "padding_idx": 2},
     "sparse bags": {"sparse": True},
     "sparse": {"kind": nn.Embedding, "sparse": True},
+    "by frequency": {"kind": nn.Embedding, "scale_grad_by_freq": True},
+    "padded": {"kind": nn.Embedding, "padding_idx": 2},
+    "padded from the end, by frequency": {
+        "kind": nn.Embedding,
+        "padding_idx": -2,
+        "scale_grad_by_freq": True,
+    },
 }
 
 
@@ -644,8 +655,15 @@ def test_embeddings_are_differentiated(case):
     def make():
         return Bags(**{**settings, "sparse": False})
 
-    assert_right(task, make, (tokens(20, 1), YV))
+    assert_right(task, make, (tokens(20, 1), YV), decay=0.1)
     assert task.model.bags.sparse == settings.get("sparse", False)  # the user's own
+
+
+def test_bags_by_frequency_are_refused():
+    task = task_of((tokens(48, 0), Y), (tokens(20, 1), YV), Bags(scale_grad_by_freq=True))
+    with pytest.raises(ValueError, match=r"scale_grad_by_freq=True.*FiniteDifference"):
+        ng.hypergradient(task, OPTIMIZER, steps=3)
+    assert ng.hypergradient(task, OPTIMIZER, steps=3, engine=ng.FiniteDifference()).value > 0
 
 
 def flat(rows):

@@ -66,7 +66,7 @@ def test_hypergradients_are_those_of_the_whole_set_by_differences(name):
         assert gradient.gradients["learning_rate"].item() == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", CASES.keys() - {"neighbours"})  # whose loss is one of the order
+@pytest.mark.parametrize("name", [n for n in CASES if n != "neighbours"])  # a loss of the order
 def test_neither_order_nor_size_of_slices_matters_and_retraining_says_the_same(name):
     order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(5))
     task = made(name)

@@ -30,10 +30,11 @@ class Stage(nn.Module):
         self.width = self._width(width)
 
     def _width(self, width: int) -> int:
-        """Told by a copy, since some layers remember what they saw."""
+        """Told by a copy, since some layers remember what they saw; lazy ones have to."""
         state = torch.get_rng_state()
         with torch.no_grad():
-            out = copy.deepcopy(self)(torch.randn(4, width), torch.randn(4, INPUTS))
+            asked = self if self.name.startswith("Lazy") else copy.deepcopy(self)
+            out = asked(torch.randn(4, width), torch.randn(4, INPUTS))
         torch.set_rng_state(state)
         return out.shape[1]
 

@@ -89,6 +89,8 @@ def _suspicious(module: nn.Module) -> Iterator[str]:
             yield f"{where} scales gradients by frequency, which is no derivative"
         if part._backward_hooks or part._backward_pre_hooks:
             yield f"{where} has backward hooks, which change gradients"
+        if any(p._backward_hooks for p in part.parameters(recurse=False)):
+            yield f"{where} has hooks of its weights, which change gradients"
         if isinstance(part, torch.jit.ScriptModule):
             yield f"{where} is scripted: what it detaches is not seen"
         if any("spectral" in type(p).__name__.lower() for p in part.children()):

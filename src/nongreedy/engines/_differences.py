@@ -124,7 +124,7 @@ class Derivatives:
             abs(other - loss) / (1 + abs(loss)), limit,
             f"The validation loss of {len(mixed)} examples is {loss:.9g} in one order and {other:.9g} in "
             "another: which schedule is best would depend on how the data are sorted. Make the "
-            "loss a mean or a sum over examples.",
+            "loss a mean or a sum over examples, and draw nothing when judging.",
             "",
         )  # fmt: skip
         told = self.run.outer_gradient(self._theta, self._some)[0].loss

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,8 +72,14 @@ class Examination:
         self.dtype, self.fine = dtype, dtype == torch.float64
         self.count = min(STEPS, self.steps)
         self._train_plainly()
-        self.run = Run(self.task, self.optimizer, self.steps, 0, dtype)
-        self.values = self.run.values(self.schedule)
+
+    @functools.cached_property
+    def run(self) -> Run:
+        return Run(self.task, self.optimizer, self.steps, 0, self.dtype)
+
+    @functools.cached_property
+    def values(self) -> Mapping[str, Tensor]:
+        return self.run.values(self.schedule)
 
     def _train_plainly(self) -> None:
         """Losses and weights of ``torch.optim`` on a copy of the model that knows nothing of us."""
@@ -87,7 +94,8 @@ class Examination:
             self.plain_losses, self.plain_weights = list[float](), [_weights(plain)]
             optimizer = rule.torch_optimizer(rule.torch_groups(plain.named))
             curves = {n: c for n, c in self.schedule.curves.items() if n not in task.learnable}
-            scheduler = Schedule(curves).attach(optimizer, self.steps, rule.torch_settings)
+            same = {"groups": "same", "settings": rule.torch_settings}
+            scheduler = Schedule(curves).attach(optimizer, self.steps, **same)
             for _, loss in plain.steps(Begun(optimizer, scheduler.step), self.count):
                 self.plain_losses.append(loss.item())
                 self.plain_weights.append(_weights(plain))
@@ -101,6 +109,15 @@ class Examination:
             state, loss = self.run.step(self.states[-1], at(self.values, t), t)
             self.states.append(state)
             losses.append(loss)
+        moved = [name for name, (before, now) in _both(kept, _fixed(self.run)).items()
+                 if not torch.equal(before, now)]  # fmt: skip
+        yield Check(
+            "nothing moves but what is trained", float(len(moved)), 0.0,
+            f"The forward pass changes {', '.join(map(repr, moved))}, which is not trained: state outside "
+            "the parameters, which derivatives do not see. Compute it from the parameters at each "
+            "step, or keep it fixed.",
+            "",
+        )  # fmt: skip
         limit = 1e-7 if self.fine else 1e-3
         pairs = zip(losses, self.plain_losses, strict=True)
         apart = [abs(a - b) / (1 + abs(b)) for a, b in pairs]
@@ -112,15 +129,6 @@ class Examination:
             "state",
         )  # fmt: skip
         yield self._weights_check()
-        moved = [name for name, (before, now) in _both(kept, _fixed(self.run)).items()
-                 if not torch.equal(before, now)]  # fmt: skip
-        yield Check(
-            "nothing moves but what is trained", float(len(moved)), 0.0,
-            f"The forward pass changes {', '.join(map(repr, moved))}, which is not trained: state outside "
-            "the parameters, which derivatives do not see. Compute it from the parameters at each "
-            "step, or keep it fixed.",
-            "",
-        )  # fmt: skip
 
     def _first_loss(self) -> float:
         """Also looks for leaves that nobody knows: those that two computations have in common."""

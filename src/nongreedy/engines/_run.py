@@ -2,45 +2,24 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..errors import DataError, DivergedError, ReplayError
+from ..errors import DivergedError
 from ..optimizers import Optimizer
-from ..schedules import Schedule
-from ..task import FlatModule, Hypers, Task
-from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix
-from ..task._default_generator import seed_default
-from ..task._double_backward import Recording, grad, recording, valued
-from ..task._finite import first_not_finite, not_finite
+from ..task import Task
+from ..task._double_backward import valued
+from ..task._finite import first_not_finite
 from ..task._judgement import Judged
 from ..task._looks import Look
-from ..task._repeatable import repeatable
-from ..task._stop_gradient import Gate
-from ._linearized import Linearized, derivatives, leaves_of
-
-T = TypeVar("T")
-Values = Mapping[str, Tensor]  # of the hyperparameters, by name
-Parts = Mapping[str, Tensor]  # the parameters by name, with the graph of the flat vector
-
-_HOOKS = "parts of the forward pass are computed again"
-_ROUNDING = 1000  # units in the last place that two kernels of one function may be apart
-
-REPLAY_CAUSES = (
-    "Something is not a function of parameters, batch, seed and step: a draw from a generator that "
-    "cannot be seeded (numpy.random.default_rng(), a torch.Generator of your own), a counter or another "
-    "attribute that the forward pass changes, a frozen parameter that it moves, data that change while "
-    "they are read, or a kernel without fixed order. Draw from the default generators, which are seeded "
-    "at each step, and make what changes a function of `hypers.step`."
-)
-
-# No learning rate has acted yet.
-_AT_ONCE = "Look for NaN or infinity in the training data or in the model's initial weights."
+from ..task._module import constant
+from ._linearized import derivatives
+from ._training_loss import T, TrainingLoss
+from ._training_loss import Values as Values
+from ._training_loss import at as at
 
 
 @dataclass(frozen=True)
@@ -58,7 +37,7 @@ class Outcome:
     metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
-class Run:
+class Run(TrainingLoss):
     r"""A task trained by an optimizer for some steps from some seed.
 
     .. math:: s_0 = \mathrm{init}(\text{seed}), \qquad
@@ -83,32 +62,11 @@ class Run:
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ):
-        self.task, self.steps, self.seed, self.dtype = task.at_precision(dtype), steps, seed, dtype
-        self._guard, self._recomputes, self._blaming = ReplayGuard(task.train), False, False
-        if task.idle is None:
-            task.idle = self._without_gradient()
-        self.module = self._network(task.idle)
+        super().__init__(task, steps, seed, dtype)
         shapes = (tuple(shape) for shape in self.module.shapes)
         layout = tuple(zip(self.module.names, shapes, strict=True))
         self.optimizer = optimizer.bound_to(layout, task.device)
         refuse_clash(task, optimizer)
-
-    def _network(self, idle: Collection[str] = ()) -> FlatModule:
-        module = self.task.network(self.seed, self.dtype)
-        return FlatModule(module, self.task.constant_buffers, idle)
-
-    def _without_gradient(self) -> tuple[str, ...]:
-        """Parameters that the first training loss does not reach, by a network of its own."""
-        self.module = self._network()
-        own = Schedule.initial(self.task.hyperparameters(self.steps))
-        values, start = at(self.values(own), 0), self.module.start().requires_grad_()
-
-        def unreached(loss: Tensor, parts: Parts) -> tuple[str, ...]:
-            found = zip(parts, self._gradients(loss, parts), strict=True)
-            return tuple(name for name, gradient in found if gradient is None)
-
-        with self.isolated():
-            return self.with_loss(start, 0, values, unreached)
 
     @property
     def state_bytes(self) -> int:
@@ -118,17 +76,6 @@ class Run:
     def initial(self, values: Values | None = None) -> Tensor:
         """s_0, shape (slots, P); `values` as in `step`, at step 0."""
         return self.optimizer.init(self.initial_parameters(values or {}).detach())
-
-    def initial_parameters(self, values: Values) -> Tensor:
-        """theta_0, shape (P,), with the graph of the hyperparameters that it depends on."""
-        start = self.module.start()
-        if self.task.initialize is None:
-            return start
-        drawn = self.module.unflatten(start)
-        hypers = Hypers(self._own(values), 0, lambda: drawn)
-        with self.isolated(), valued():
-            seed_default(mix(self.seed, INITIAL, 1), self.task.device)
-            return self.module.flatten(self.task.initialized(drawn, hypers))
 
     def pull_back_initial(
         self, adjoint: Tensor, values: Values, learn: Collection[str]
@@ -154,181 +101,6 @@ class Run:
         rows = [dict(zip(moved, row, strict=True)) for row in zip(*moved.values(), strict=True)]
         return torch.stack([torch.func.jvp(start, (own,), (row,))[1] for row in rows])
 
-    def _leaves(self, values: Values, learn: Collection[str]) -> dict[str, Tensor]:
-        return leaves_of(values, [name for name in learn if name in self.task.learnable])
-
-    def values(self, schedule: Schedule) -> dict[str, Tensor]:
-        """Every hyperparameter at every step: name -> shape (T, ...), the run's dtype and device.
-
-        And ``"step"``, the number of each step, from 1: bias corrections depend on it.
-        """
-        steps = torch.arange(1, self.steps + 1).to(self.task.device, self.dtype)
-        return {**schedule.tensors(self.steps, self.task.device, self.dtype), "step": steps}
-
-    def _own(self, values: Values) -> Values:
-        """The task's hyperparameters among the values of a step."""
-        return {name: values[name] for name in self.task.learnable}
-
-    def training_loss(self, parameters: Tensor, step: int, values: Values | None = None) -> Tensor:
-        """Loss of the batch at `step`, shape (), as a value of all that it depends on.
-
-        The same bits at every call. Only what lies behind the hyperparameters may be differentiated.
-        """
-        mode = valued() if torch.is_grad_enabled() else None
-        return self.with_loss(parameters, step, values, lambda loss, _: loss, mode)
-
-    def with_loss(
-        self,
-        parameters: Tensor,
-        step: int,
-        values: Values | None,
-        then: Callable[[Tensor, Parts], T],
-        mode: Recording | None = None,
-    ) -> T:
-        """What `then` makes of the loss of the batch at `step`, while the module has the parameters."""
-        batch = self.task.plan.batch(self.seed, step, self.task.device, self.dtype)
-        self._guard.check(step, batch)
-        parts = self.module.unflatten(parameters)
-        hypers = Hypers(
-            self._own(values or {}),
-            step,
-            lambda: parts,
-            lambda: self.task.plan.index(self.seed, step).to(self.task.device),
-        )
-        seed_default(mix(self.seed, DROPOUT, step), self.task.device)
-
-        def body(network: Callable[[object], object]) -> T:
-            # Not around the batch: a mode costs 3 us per operation. Around backward passes only
-            # where they compute parts of the forward pass again.
-            with contextlib.ExitStack() as stack:
-                if mode is not None:
-                    stack.enter_context(mode)
-                loss = self.task.training_loss(network, batch, hypers)
-                if mode is None or not self._recomputes:
-                    stack.close()
-                else:
-                    mode.backwards = True
-                return then(loss, parts)
-
-        return self.module.hold(parts, True, body)
-
-    def _gradients(
-        self, loss: Tensor, parts: Parts, graph: bool = False
-    ) -> tuple[Tensor | None, ...]:
-        """Of the loss by each of the parameters, and by those that get none."""
-        if not loss.requires_grad:
-            raise ValueError(
-                "The training loss does not depend on the parameters: nothing can be trained. Does the "
-                "loss function or the model detach everything, or compute outside PyTorch?"
-            )
-        sources = [*parts.values(), *self.module.idle.values()]
-        return grad(loss, sources, create_graph=graph, allow_unused=True)
-
-    def _flat_gradient(self, loss: Tensor, parts: Parts, step: int, graph: bool = False) -> Tensor:
-        """The gradient, shape (P,). Raises ValueError where a parameter has one at some steps only."""
-        idle, found = self.module.idle, self._gradients(loss, parts, graph)
-        for name, gradient in zip([*parts, *idle], found, strict=True):
-            if (gradient is None) != (name in idle):
-                has = "has no gradient" if gradient is None else "has a gradient"
-                raise ValueError(
-                    f"The parameter {name!r} {has} at step {step}, unlike at the first. torch.optim "
-                    "skips it then, its momentum, decay and step count included, which no state of "
-                    "equal slots can follow. Multiply what it computes by 0 or 1 instead of leaving "
-                    "it out."
-                )
-        return self.module.flat_gradient([g for g in found if g is not None])
-
-    def gradient(
-        self, parameters: Tensor, step: int, values: Values | None = None
-    ) -> tuple[float, Tensor]:
-        """Training loss and its gradient, shape (P,). The one function that a replay repeats."""
-
-        def differentiated(loss: Tensor, parts: Parts) -> tuple[float, Tensor]:
-            value = loss.item()
-            if not math.isfinite(value):
-                raise DivergedError("training loss", step, self.steps, "" if step else _AT_ONCE)
-            return value, self._flat_gradient(loss, parts, step)
-
-        try:
-            return self.with_loss(
-                parameters.detach().requires_grad_(), step, values, differentiated
-            )
-        except DivergedError:
-            plan = self.task.plan
-            batch = plan.batch(self.seed, step, self.task.device, self.dtype)
-            found = not_finite(self.task.train, batch, plan.index(self.seed, step))
-            self._blame(found, lambda start: self.gradient(start, step, values))
-            raise
-
-    def _blame(self, found: str | None, again: Callable[[Tensor], object]) -> None:
-        """Raise DataError where data are found to be why a loss is not finite: it is not where training
-        begins, either. `again` computes it there, and raises DivergedError."""
-        if found is None or self._blaming:
-            return
-        self._blaming = True
-        try:
-            own = Schedule.initial(self.task.hyperparameters(self.steps))
-            again(self.initial_parameters(at(self.values(own), 0)).detach())
-        except DivergedError:
-            raise DataError(found) from None
-        finally:
-            self._blaming = False
-
-    def linearize(
-        self,
-        parameters: Tensor,
-        step: int,
-        values: Values | None = None,
-        learn: Collection[str] = (),
-    ) -> Linearized:
-        """The gradient with its graph, also of the task's hyperparameters among `learn`."""
-        parameters, values = parameters.detach().requires_grad_(), dict(values or {})
-        leaves, gate = self._leaves(values, learn), Gate()
-        everything = {**values, **leaves}
-
-        def differentiated(loss: Tensor, parts: Parts) -> tuple[Tensor, Tensor, Parts]:
-            return loss, self._flat_gradient(loss, parts, step, graph=True), parts
-
-        def recorded() -> tuple[Tensor, Tensor, Parts]:
-            return self.with_loss(parameters, step, everything, differentiated, recording(gate))
-
-        loss, gradient, parts = self._with_hooks(recorded)
-        gate.open = True
-
-        def held(differentiate: Callable[[], T]) -> T:
-            """While parts of the forward pass may be computed again."""
-
-            def body(_: object) -> T:
-                with recording(gate) as mode:
-                    mode.backwards = True
-                    return differentiate()
-
-            return self.module.hold(parts, True, body) if self._recomputes else differentiate()
-
-        return Linearized(loss, parameters, leaves, gradient, gate, held)
-
-    def _with_hooks(self, record: Callable[[], T]) -> T:
-        """What it records; once more where parts of the forward pass turn out to be computed again, whose
-        backward passes then run with the module's parameters and modes."""
-        if not self._recomputes:
-            try:
-                with torch.autograd.graph.disable_saved_tensors_hooks(_HOOKS):
-                    return record()
-            except RuntimeError as error:
-                if _HOOKS not in str(error):
-                    raise
-            self._recomputes = True
-        return record()
-
-    def check_replay(self, loss: Tensor, expected: float, step: int) -> None:
-        """Raise ReplayError unless this is the loss that the run had at this step, to rounding."""
-        now, slack = loss.item(), _ROUNDING * torch.finfo(loss.dtype).eps
-        if not abs(now - expected) <= slack * (1 + abs(expected)):
-            raise ReplayError(
-                f"The training loss at step {step} was {expected!r} in the run and is {now!r} when it is "
-                f"computed again from the same state. {REPLAY_CAUSES}"
-            )
-
     def step(self, state: Tensor, values: Values, step: int) -> tuple[Tensor, float]:
         """The next state and the training loss at this one."""
         loss, gradient = self.gradient(state[0], step, values)
@@ -340,7 +112,8 @@ class Run:
         Dropout off, BatchNorm on batch statistics. Metrics are of all examples only.
         """
         look = self._look(parameters.detach(), chosen)
-        return self._outcome(self.task.outer_loss(look, metrics=chosen is None))
+        with constant(self.module.module):  # no graph behind parameters that are idle
+            return self._outcome(self.task.outer_loss(look, metrics=chosen is None))
 
     def outer_gradient(
         self, parameters: Tensor, chosen: Tensor | None = None
@@ -370,13 +143,6 @@ class Run:
             raise DivergedError("validation loss", self.steps, self.steps)
         return Outcome(judged.loss, judged.accuracy, judged.metrics)
 
-    @contextlib.contextmanager
-    def isolated(self) -> Iterator[None]:
-        """The caller's random state is left alone, attention has second derivatives, and kernels repeat
-        themselves bit for bit (:func:`repeatable`)."""
-        with repeatable(self.task.device), sdpa_kernel(SDPBackend.MATH):
-            yield
-
 
 def refuse_clash(task: Task, optimizer: Optimizer) -> None:
     """Raise ValueError where both have a hyperparameter of one name."""
@@ -386,8 +152,3 @@ def refuse_clash(task: Task, optimizer: Optimizer) -> None:
             f"The task and {type(optimizer).__name__} both have a hyperparameter called "
             f"{clash[0]!r}. Rename the task's."
         )
-
-
-def at(values: Values, step: int) -> dict[str, Tensor]:
-    """This step's value of each hyperparameter, shape () but for variables."""
-    return {name: value[step] for name, value in values.items()}

@@ -22,6 +22,7 @@ class Case:
 
     Attributes:
         hypers: Those of a training batch, which know the numbers of its examples.
+        numbers: These numbers, shape (batch,), of other batches; None where they begin at 0.
     """
 
     examples: Examples
@@ -29,10 +30,12 @@ class Case:
     targets: Any
     output: Any = None
     hypers: Hypers | None = None
+    numbers: Tensor | None = None
 
     def number(self, position: int) -> int:
         """Of the example at this position of the batch."""
-        return position if self.hypers is None else int(self.hypers.index[position])
+        numbers = self.numbers if self.hypers is None else self.hypers.index
+        return position if numbers is None else int(numbers[position])
 
 
 @contextmanager
@@ -88,7 +91,7 @@ def _kind_of_label(case: Case, words: re.Match[str]) -> str | None:
         return None
     if targets.is_floating_point() and targets.dim() < output.dim():
         return (
-            f"`{case.examples.name}` has labels of {targets.dtype}, but cross-entropy takes whole "
+            f"`{case.examples.name}` has real labels, but cross-entropy takes whole "
             "numbers: give targets.long()."
         )
     if targets.shape == output.shape and not targets.is_floating_point():

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from . import _batch_norm, _convolution
-from ._embedding_bag import embedding_bag
+from ._embedding import EMBEDDINGS
 from ._refusals import missing_derivative
 from ._stop_gradient import STOPPING, Gate, transparent, without_gradient
 
@@ -32,10 +32,8 @@ _CHEAP: dict[Function, Function] = {
     functional.batch_norm: _batch_norm.batch_norm,
     **_convolution.CHEAP,
 }
-_RIGHT: dict[Function, Function] = {
-    torch._weight_norm: _weight_norm,  # pyright: ignore[reportPrivateImportUsage]
-    functional.embedding_bag: embedding_bag,
-}
+_RIGHT: dict[Function, Function] = {torch._weight_norm: _weight_norm}  # pyright: ignore[reportPrivateImportUsage]
+_GATED = {**STOPPING, **EMBEDDINGS}  # given the gate, too
 _OWN: dict[str, Function] = dict(vars(functional))  # PyTorch's, by name
 # Written in Python, and they detach inside: they must be looked into.
 _STOPS_INSIDE = {"detach", "no_grad", "_no_grad_embedding_renorm_"}
@@ -81,7 +79,7 @@ class Recording(TorchFunctionMode):
         kwargs = kwargs or {}
         if (instead := self._table.get(func)) is not None:
             func = instead
-        elif (stopping := STOPPING.get(func)) is not None:
+        elif (stopping := _GATED.get(func)) is not None:
             return stopping(self._gate, *args, **kwargs)
         elif func is torch.autograd.grad:
             return self._inner_gradient(*args, **kwargs)

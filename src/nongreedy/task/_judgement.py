@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from ._accuracy import Answers, Loss
+from ._advice import Case, advising
 from ._default_generator import default_generator
 from ._double_backward import grad
+from ._first_look import refusing_broadcasts
 from ._looks import Look, detached, numbers_in, taken
 from ._loss_calls import SHARES, SUM, WEIGHTS, Call, Watch, checked_loss, is_plain, watched
 from ._metrics import Metric, measured
@@ -127,7 +129,8 @@ class _Judging:
         leaves = [] if self.look.leaf is None else _numbers(output)
         for leaf in leaves:
             leaf.requires_grad_()
-        value, calls = self._valued(self.outer.loss, output, targets)
+        with advising(Case(self.look.examples, None, targets, output)):
+            value, calls = self._valued(self.outer.loss, output, targets)
         slope = None
         if self.look.leaf is not None:
             slopes, slope = self._slopes([value], leaves), torch.zeros_like(self.look.leaf)
@@ -185,7 +188,7 @@ class _Judging:
 
     def _valued(self, loss: Loss, output: Any, targets: Any) -> tuple[Tensor, list[Call]]:
         """The loss of some examples, and PyTorch's own that it called."""
-        with self.look.mode():
+        with self.look.mode(), refusing_broadcasts():
             value, calls = watched(lambda: loss(output, targets))
         return checked_loss(value), calls
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from ._advice import Case, advising
 from ._data_plan import JUDGE, Examples, generator, mix, to_device
-from ._default_generator import seed_default
+from ._default_generator import seed_everything
 
 Part = Tensor | slice
 Network = Callable[[Any], Any]
@@ -81,12 +82,15 @@ class Look:
         """
         batch = self.examples.fetch(self.parts[index] if part is None else part)
         inputs, targets = to_device(batch, self.device, self.dtype)
+        numbers = self.rows(index) if part is None else part
+        numbers = numbers if self.chosen is None or part is not None else self.chosen[numbers]
 
         def body(network: Network) -> T:
-            seed_default(mix(JUDGE, index), self.device)
-            with self.mode():
-                output = network(inputs)
-            return then(output, targets)
+            seed_everything(mix(JUDGE, index), self.device)
+            with advising(Case(self.examples, inputs, targets, numbers=numbers)) as case:
+                with self.mode():
+                    case.output = network(inputs)
+                return then(case.output, targets)
 
         return self.held(body)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import is_lazy
 
 from ._data_plan import INITIAL, mix
 from ._default_generator import default_generator
@@ -27,6 +29,7 @@ def build(model: nn.Module | Callable[[], nn.Module], seed: int, shared: bool = 
         shared: Whether the callable gives out what it keeps (:func:`gives_out_its_own`): then a copy.
     """
     if isinstance(model, nn.Module):
+        _refuse_lazy(model)
         return copy.deepcopy(model)
     with default_generator():
         torch.manual_seed(mix(seed, INITIAL))
@@ -36,7 +39,17 @@ def build(model: nn.Module | Callable[[], nn.Module], seed: int, shared: bool = 
             f"`model` returned {type(network).__name__}; it must be an nn.Module or a zero-argument "
             "callable that returns one."
         )
+    _refuse_lazy(network)
     return copy.deepcopy(network) if shared else network
+
+
+def _refuse_lazy(module: nn.Module) -> None:
+    for name, p in itertools.chain(module.named_parameters(), module.named_buffers()):
+        if is_lazy(p):
+            raise ValueError(
+                f"{name!r} of the model has no shape before its first forward pass (a lazy module). Call "
+                "the model once with a batch, within the function that makes it."
+            )
 
 
 def gives_out_its_own(model: Callable[[], nn.Module]) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ._data_plan import DROPOUT, INITIAL, mix
-from ._default_generator import seed_default
+from ._default_generator import seed_default, seed_everything
 from ._hypers import Hypers
 from ._module import call, trained_by
 from ._task import Task
@@ -61,7 +61,7 @@ class PlainTraining:
         task = self.task
         for step in range(steps):
             batch = task.plan.batch(self.seed, step, task.device, self.dtype)
-            seed_default(mix(self.seed, DROPOUT, step), task.device)
+            seed_everything(mix(self.seed, DROPOUT, step), task.device)
             begun.optimizer.zero_grad()
             hypers = Hypers(
                 self._at(step), step, lambda: dict(self.model.named_parameters()),

@@ -69,6 +69,19 @@ class _Stop(torch.autograd.Function):
         return tangents[0] if ctx.gate.open else torch.zeros_like(tangents[0])
 
 
+class _Replace(torch.autograd.Function):
+    """The new value; the derivative goes to the old one where the gate is closed, else to the new."""
+
+    @staticmethod
+    def forward(ctx: Any, old: Tensor, new: Tensor, gate: Gate) -> Tensor:
+        ctx.gate = gate
+        return new.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return (None, grads[0], None) if ctx.gate.open else (grads[0], None, None)
+
+
 def _differentiable(x: Any) -> bool:
     return isinstance(x, Tensor) and x.requires_grad
 
@@ -101,27 +114,31 @@ def without_gradient(gate: Gate, func: Function, args: Any, kwargs: Any) -> Any:
     """A call under ``no_grad``: its inputs are stopped, and what it does is recorded behind them.
 
     The inputs, not the results: a result may have been written in place, where no gate can be put.
-
-    Raises:
-        ValueError: What has a graph is changed in place, so that values and graph differ.
     """
     if func in LEAVING:
         return func(*(x.detach() if isinstance(x, Tensor) else x for x in args), **kwargs)
     if not _involved([*args, *kwargs.values()]):
         return func(*args, **kwargs)
-    written = args[:1] if changes_in_place(getattr(func, "__name__", "")) else ()
-    if any(map(_differentiable, written)):
-        raise ValueError(
-            f"Under no_grad, `{func.__name__}` changes a tensor of shape {tuple(args[0].shape)} in place "
-            "whose gradient is also taken: autograd still differentiates what it was before. Write the "
-            "new value to a new tensor."
-        )
+    if changes_in_place(getattr(func, "__name__", "")):
+        return _written(gate, func, args[0], args[1:], kwargs)
     out = kwargs.pop("out", None)
     with torch.enable_grad():
-        result = func(*written, *gate.stop_all(args[len(written) :]), **gate.stop_all(kwargs))
+        result = func(*gate.stop_all(args), **gate.stop_all(kwargs))
     if out is not None:  # in memory of its own: the old one may be what a derivative needs
         out.data = result.detach()
     return result
+
+
+def _written(gate: Gate, func: Function, x: Tensor, rest: Any, kwargs: Any) -> Any:
+    """A change of x in place: to the first differentiation x is what it was, but for its value."""
+    with torch.enable_grad():
+        if not x.requires_grad:
+            return func(x, *gate.stop_all(rest), **gate.stop_all(kwargs))
+        old, new = x.clone(), x.clone()
+        func(new, *rest, **kwargs)
+        gate.used = gate.used or not gate.open
+        x.copy_(_Replace.apply(old, new, gate))  # pyright: ignore[reportArgumentType]
+    return x
 
 
 def changes_in_place(name: str) -> bool:

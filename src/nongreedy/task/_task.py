@@ -92,11 +92,10 @@ class Task:
     have hyperparameters in the validation loss.
 
     The outer loss is what the validation loss says of the outputs for all validation data, whatever the
-    batches of `evaluation_batch_size` in which they are computed: sums, class weights, ignored targets
-    and ratios are those of the whole set. BatchNorm alone sees batches, with their statistics in
-    training and in the outer loss, and these are nearly equal and drawn by a fixed shuffle; so is
-    what a loss is averaged over that adds up in no known way and has outputs of more than 2**26
-    numbers. Accuracy is told where the loss says what a right answer is, and None elsewhere.
+    batches of `evaluation_batch_size` in which they are computed. BatchNorm alone sees a batch, and a
+    loss that adds up in no known way is averaged over them where all outputs are more than 2**26
+    numbers: batches are nearly equal and drawn by a fixed shuffle. Accuracy is told where the loss says
+    what a right answer is, and is None elsewhere.
 
     Source: arXiv:2007.07869, section 3.
 

@@ -49,6 +49,23 @@ def batch_norm_1d() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3))
 
 
+class StopGradient(nn.Module):
+    """Weights that are squashed straight through, and outputs weighted by their own confidence, which
+    no gradient passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        weight = self.hidden.weight
+        squashed = weight + (torch.tanh(3 * weight) - weight).detach()
+        output = self.head(torch.tanh(nn.functional.linear(inputs, squashed, self.hidden.bias)))
+        with torch.no_grad():
+            confidence = output.softmax(1).square().sum(1, keepdim=True)
+        return output * (1 + confidence)
+
+
 # Name -> (model, shape of one input). The columns of the table.
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp": (mlp, (4,)),
@@ -61,6 +78,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 EDGE_MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "dead_relu": (dead_relu, (4,)),
     "batch_norm_1d": (batch_norm_1d, (4,)),
+    "stop_gradient": (StopGradient, (4,)),
 }
 
 
