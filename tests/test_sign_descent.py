@@ -312,11 +312,11 @@ def test_finalist_that_diverges_on_fresh_seeds_is_out(monkeypatch):
     # 0.7 loses the search to 1.05, which then fails on the first seed of the final comparison.
     final, failed, original = mix(0, -1, 0), [], ng.Run.outer_loss
 
-    def outer_loss(run, parameters):
+    def outer_loss(run, parameters, chosen=None):
         if run.seed == final and not failed:
             failed.append(run.seed)
             raise ng.DivergedError("validation loss", 9, 9)
-        return original(run, parameters)
+        return original(run, parameters, chosen)
 
     monkeypatch.setattr(ng.Run, "outer_loss", outer_loss)
     optimizer = ng.SGD(learning_rate=plain(outer_step=0.7, bounds=(0.0, 100.0)))

@@ -29,9 +29,9 @@ class TimedRun(Run):
         super().__init__(problem.task, problem.optimizer, steps, seed, problem.dtype)
         self.validations, self.validation_seconds = 0, 0.0
 
-    def outer_loss(self, parameters: Tensor) -> Outcome:
+    def outer_loss(self, parameters: Tensor, chosen: Tensor | None = None) -> Outcome:
         with self._timed():
-            return super().outer_loss(parameters)
+            return super().outer_loss(parameters, chosen)
 
     def outer_gradient(
         self, parameters: Tensor, chosen: Tensor | None = None
