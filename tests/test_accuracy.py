@@ -142,6 +142,10 @@ ANSWERS = {
         linear(2), lambda x: yes(x).long(),
         lambda o, y: ((o[:, 0] - y).square() * (-o[:, 1]).exp() + o[:, 1]).mean(), nothing,
     ),
+    "a mean of classes": (
+        linear(3), labels,
+        lambda o, y: ((o.softmax(1) @ torch.arange(3.0).to(o)) - y).square().mean(), nothing,
+    ),
     "a layer inside the loss": (
         linear(4), labels, lambda o, y: hidden(o.float(), y).loss.to(o.dtype), nothing,
     ),
@@ -181,3 +185,16 @@ def test_ignored_tokens_are_no_answers(loss):
     right = run.module(theta, x, False).argmax(1) == targets
     expected = right[targets != -100].double().mean().item()
     assert run.outer_loss(theta).accuracy == pytest.approx(expected, rel=1e-12)
+
+
+def test_an_ignored_class_is_no_answer():
+    x = drawn(COUNT, 4)
+    data = x, labels(x)
+    loss = nn.CrossEntropyLoss(ignore_index=0)
+    task = ng.Task(linear(3), loss, data, data, batch_size=20, evaluation_batch_size=SIZE)
+    run = run_of(task)
+    theta = run.initial()[0]
+    right = (run.module(theta, x, False).argmax(1) == data[1])[data[1] != 0]
+    assert right.sum() > 0 and run.outer_loss(theta).accuracy == pytest.approx(
+        right.double().mean().item(), rel=1e-12
+    )

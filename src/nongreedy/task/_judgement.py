@@ -206,9 +206,8 @@ class _Judging:
             )
         with self.look.mode() as mode:
             if mode is not None:
-                mode.backwards = (
-                    True  # of a checkpointed forward pass, parts of which come again here
-                )
+                # Of a checkpointed forward pass, parts come again here.
+                mode.backwards = True
             return grad(outputs, leaves, weights, allow_unused=True, materialize_grads=True)
 
     def _held(self, answer: Answer) -> bool:
