@@ -190,7 +190,9 @@ def network(run: ng.Run) -> nn.Module:
 
     Copied, as ours is made before the clock starts.
     """
-    return copy.deepcopy(run.module.module).train()
+    module = copy.deepcopy(run.module.module).train()
+    module.load_state_dict(run.module.unflatten(run.module.start()), strict=False)
+    return module
 
 
 def batches(run: ng.Run) -> Iterator[tuple[Tensor, Tensor]]:

@@ -118,7 +118,7 @@ def test_an_interruption_keeps_what_was_found(monkeypatch):
         (["--model", "mpl"], "Did you mean 'mlp'?"),
         (["my_fil.py:MyEngine()"], "'my_file.py'"),
         (["my_file.py:MyEngin()"], "Did you mean 'MyEngine'?"),
-        (["my_file.py:number"], "'int', neither a nongreedy.Engine nor"),
+        (["my_file.py:number"], "'int', neither a nongreedy.Task nor"),
         (["my_file.py"], "names no object"),
         (["my_file.py:MyEngine("], "is not Python after the colon"),
         (["my_file.py:3"], "give a name or a call"),

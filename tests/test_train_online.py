@@ -223,7 +223,7 @@ MISTAKES = {
         lambda: online(optimizer=ng.SGD(ng.Windows(2, initial=(0.1, 0.2)))),
         ["learning_rate", "[0.1, 0.2]", "one `initial`"],
     ),
-    "length": (functools.partial(online, steps=0), ["at least one whole step", "steps=0"]),
+    "length": (functools.partial(online, steps=0), ["whole number of at least 1", "got 0", "one step"]),
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..optimizers import Optimizer
 from ..schedules import Schedule
+from ..schedules._scheduler import ScheduleLR
 from ..task import Task
 from ..task._data_plan import checksum
 from ..task._module import frozen_parts
@@ -94,8 +95,10 @@ class Examination:
             self.plain_losses, self.plain_weights = list[float](), [_weights(plain)]
             optimizer = rule.torch_optimizer(rule.torch_groups(plain.named))
             curves = {n: c for n, c in self.schedule.curves.items() if n not in task.learnable}
-            same = {"groups": "same", "settings": rule.torch_settings}
-            scheduler = Schedule(curves).attach(optimizer, self.steps, **same)
+            scheduler = ScheduleLR(
+                optimizer, Schedule(curves), self.steps, settings=rule.torch_settings, groups="same",
+                judged=True,
+            )  # fmt: skip
             for _, loss in plain.steps(Begun(optimizer, scheduler.step), self.count):
                 self.plain_losses.append(loss.item())
                 self.plain_weights.append(_weights(plain))

@@ -42,6 +42,8 @@ class ScheduleLR(LRScheduler):
         total_steps: Length of this run in optimizer steps, whatever the length it was learned on.
         last_epoch: Number of steps already taken, minus one, as in ``torch.optim.lr_scheduler``.
         settings, groups, remaining: As in :meth:`Schedule.attach`.
+        judged: Whether a schedule is trained with whatever it holds, in order to be judged: one that a
+            search proposed may have a negative learning rate.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ScheduleLR(LRScheduler):
         settings: Mapping[str, Setting] | None = None,
         groups: str = SCALE,
         remaining: int | None = None,
+        judged: bool = False,
     ):
         check_name("groups", groups, (SCALE, SAME))
         self.settings, self.groups = dict(settings or {}), groups
@@ -61,7 +64,7 @@ class ScheduleLR(LRScheduler):
             if not any(self._setting(name, group, names) for group in optimizer.param_groups):
                 raise ValueError(unknown(name, optimizer))
         total = whole("total_steps", total_steps)
-        self.tables = _tables(schedule, names, total, last_epoch + 1, remaining)
+        self.tables = _tables(schedule, names, total, last_epoch + 1, remaining, judged)
         self.total_steps, last_epoch = (
             (total, last_epoch) if remaining is None else (int(remaining), -1)
         )
@@ -156,7 +159,12 @@ class ScheduleLR(LRScheduler):
 
 
 def _tables(
-    schedule: Scheduled, names: list[str], total: int, first: int, remaining: int | None
+    schedule: Scheduled,
+    names: list[str],
+    total: int,
+    first: int,
+    remaining: int | None,
+    judged: bool,
 ) -> dict[str, list[float]]:
     """Each name's values, of the whole run or of the end that remains of it."""
     length, begin = total, 0
@@ -165,7 +173,7 @@ def _tables(
         begin = length - remaining
     values = schedule.values(length)
     for name in names:
-        if words := out_of_range(name, values[name], "step"):
+        if not judged and (words := out_of_range(name, values[name], "step")):
             raise ValueError(words)
     return {name: _kept_up(name, values[name][begin:].tolist()) for name in names}
 

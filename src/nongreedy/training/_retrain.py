@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from ..optimizers import SGD, Optimizer
 from ..optimizers._mistakes import checked_optimizer
 from ..schedules import Schedule
+from ..schedules._scheduler import ScheduleLR
 from ..task import Examples, Task
 from ..task._data_plan import REESTIMATE, mix
 from ..task._judgement import Judged
@@ -77,7 +78,14 @@ def retrain(
     def begin(named: Named) -> Begun:
         torch_optimizer = rule.torch_optimizer(rule.torch_groups(named))
         # In runs all groups have one learning rate, whatever rates their twin begins with.
-        scheduler = schedule.attach(torch_optimizer, total, rule.torch_settings, groups="same")
+        scheduler = ScheduleLR(
+            torch_optimizer,
+            schedule,
+            total,
+            settings=rule.torch_settings,
+            groups="same",
+            judged=True,
+        )
         return Begun(torch_optimizer, scheduler.step)
 
     return retrain_with(begin, task, schedule, steps=total, seed=seed, clip=rule.clip_torch)
