@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..task import Task
+from ._graph import nodes
 
 # What PyTorch says where it cannot go on -> what that means here.
 _ERRORS = {
@@ -98,33 +99,13 @@ def _suspicious(module: nn.Module) -> Iterator[str]:
 
 
 def _custom(loss: Tensor | None) -> Iterator[str]:
-    for node in _nodes(loss):
+    for node in nodes(loss):
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             kind: Any = getattr(type(node), "_forward_cls", type(node))
             if not kind.__module__.startswith(("nongreedy.", "torch.")):
                 yield f"the autograd Function {kind.__name__}, whose backward is its own"
         elif "FakeQuantize" in type(node).__name__:
             yield f"{type(node).__name__}, a straight-through estimator"
-
-
-def _nodes(loss: Tensor | None) -> Iterator[Any]:
-    """Of the graph behind a tensor."""
-    seen, front = set[int](), [getattr(loss, "grad_fn", None)]
-    kept = []  # ids are of living objects
-    while front:
-        node = front.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        kept.append(node)
-        yield node
-        front += [following for following, _ in node.next_functions]
-
-
-def leaves(loss: Tensor) -> dict[int, Tensor]:
-    """What a loss depends on that requires a gradient, by identity."""
-    found = [getattr(node, "variable", None) for node in _nodes(loss)]
-    return {id(x): x for x in found if x is not None}
 
 
 def named(strange: Sequence[Tensor], task: Task) -> str:

@@ -27,12 +27,21 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / torch.norm_except_dim(v, 2, dim))
 
 
+def _hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """``hardsigmoid``, which has no second derivative in PyTorch: it is zero but for two points."""
+    value = functional.relu6(input + 3) / 6
+    return input.copy_(value) if inplace else value
+
+
 # Same values and derivatives as the functions that they stand for.
 _CHEAP: dict[Function, Function] = {
     functional.batch_norm: _batch_norm.batch_norm,
     **_convolution.CHEAP,
 }
-_RIGHT: dict[Function, Function] = {torch._weight_norm: _weight_norm}  # pyright: ignore[reportPrivateImportUsage]
+_RIGHT: dict[Function, Function] = {
+    torch._weight_norm: _weight_norm,  # pyright: ignore[reportPrivateImportUsage]
+    functional.hardsigmoid: _hardsigmoid,
+}
 _GATED = {**STOPPING, **EMBEDDINGS}  # given the gate, too
 _OWN: dict[str, Function] = dict(vars(functional))  # PyTorch's, by name
 # Written in Python, and they detach inside: they must be looked into.
