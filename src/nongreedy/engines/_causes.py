@@ -23,6 +23,13 @@ _ERRORS = {
     "no function of the parameters. Normalise or clip a copy of it, or use a parametrization.",
     "being modified inplace": "The forward pass changes a parameter in place, which is no function of the "
     "parameters. Normalise or clip a copy of it, or use a parametrization.",
+    "only change requires_grad flags": "The forward pass switches `requires_grad` of parameters, for which "
+    "tensors with a graph stand in. Use weight.detach() in torch.nn.functional, or no_grad.",
+    "element 0 of tensors does not require grad": "A gradient is taken by something that requires none, such "
+    "as by weights where the network is judged. Let what it is taken by require one there: "
+    "`w if w.requires_grad else w.detach().requires_grad_()`.",
+    "different number of tensors was saved": "A function under activation checkpointing computes with its "
+    "parameters under no_grad. Move that out of the checkpoint, or detach instead.",
     "out=... arguments": "The forward pass writes to an `out=` tensor under no_grad, as "
     "spectral_norm does with its power iteration: state that is kept outside the parameters. Divide by "
     "torch.linalg.matrix_norm(weight, 2), or use weight_norm.",
@@ -62,7 +69,7 @@ _USUAL = {
     ),
     "derivative": (
         "a custom autograd Function or a hook whose backward pass is not its derivative, values that leave "
-        "PyTorch (item, numpy) and come back, or scripted code",
+        "PyTorch (item, numpy) and come back, inference_mode (unlike no_grad), or scripted code",
         "Write it in differentiable operations (detach and no_grad are understood), or use "
         "engine=ng.FiniteDifference().",
     ),
