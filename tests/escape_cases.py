@@ -4,6 +4,7 @@ Each is a loss or a model that people write; the training gradient has a derivat
 which a recording may or may not see: it is exact, or refused.
 """
 
+import numpy
 import torch
 from torch import nn
 from torch.nn import functional
@@ -55,6 +56,34 @@ def _written_over(each):
 def _without(each):
     """Detached in place."""
     return each.clone().detach_().exp()
+
+
+def _twice(each):
+    """Detached where nothing is recorded anyhow, as people do to be sure."""
+    with torch.no_grad():
+        return torch.tensor(each.detach()).exp().detach().data
+
+
+def _matched(output, target):
+    """Targets are matched to outputs by NumPy, and what is seen goes into a log: whole numbers."""
+    confidence = output.detach().softmax(1).numpy()[:, 0]
+    order = torch.from_numpy(numpy.argsort(confidence))
+    _LOG.append((numpy.asarray(output.detach()).mean(), output.tolist(), target.numpy().sum()))
+    return functional.cross_entropy(output[order], target.sort().values)
+
+
+_LOG = list[object]()
+
+
+class _Adapted(TwoLayers):
+    """Inner steps on weights that require no gradient where they are judged."""
+
+    def between(self, h):
+        weight = self.middle.weight
+        weight = weight if weight.requires_grad else weight.detach().requires_grad_()
+        loss = (h @ weight.T).square().mean()
+        (slope,) = torch.autograd.grad(loss, weight, create_graph=True)
+        return torch.tanh(h @ (weight - 0.1 * slope).T)
 
 
 def _normalized(output, target):
@@ -169,6 +198,9 @@ ESCAPES = {
 RIGHT = {
     "a Function that is right": lambda: task(_Applied),
     "a branch": lambda: task(_Conditional),
+    "detached under no_grad": _weighted(_twice),
+    "matched by NumPy": lambda: task(loss=_matched),
+    "inner steps of weights": lambda: task(_Adapted),
 }
 
 

@@ -59,7 +59,6 @@ REFUSABLE = {
     "CTCLoss": "PyTorch has no second derivative of it",
     "MultiLabelMarginLoss": "PyTorch has no second derivative of it",
     "MultiMarginLoss": "PyTorch has no second derivative of it",
-    "Hardsigmoid": "PyTorch has no second derivative of it",
     "EmbeddingBag": "PyTorch has no second derivative of it",
     "CrossMapLRN2d": "PyTorch has no second derivative of it",
     "LinearCrossEntropyLoss": "a loss with trained parameters of its own",

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..task import Task
+from ._graph import nodes
 
 # What PyTorch says where it cannot go on -> what that means here.
 _ERRORS = {
@@ -22,6 +23,13 @@ _ERRORS = {
     "no function of the parameters. Normalise or clip a copy of it, or use a parametrization.",
     "being modified inplace": "The forward pass changes a parameter in place, which is no function of the "
     "parameters. Normalise or clip a copy of it, or use a parametrization.",
+    "only change requires_grad flags": "The forward pass switches `requires_grad` of parameters, for which "
+    "tensors with a graph stand in. Use weight.detach() in torch.nn.functional, or no_grad.",
+    "element 0 of tensors does not require grad": "A gradient is taken by something that requires none, such "
+    "as by weights where the network is judged. Let what it is taken by require one there: "
+    "`w if w.requires_grad else w.detach().requires_grad_()`.",
+    "different number of tensors was saved": "A function under activation checkpointing computes with its "
+    "parameters under no_grad. Move that out of the checkpoint, or detach instead.",
     "out=... arguments": "The forward pass writes to an `out=` tensor under no_grad, as "
     "spectral_norm does with its power iteration: state that is kept outside the parameters. Divide by "
     "torch.linalg.matrix_norm(weight, 2), or use weight_norm.",
@@ -61,7 +69,7 @@ _USUAL = {
     ),
     "derivative": (
         "a custom autograd Function or a hook whose backward pass is not its derivative, values that leave "
-        "PyTorch (item, numpy) and come back, or scripted code",
+        "PyTorch (item, numpy) and come back, inference_mode (unlike no_grad), or scripted code",
         "Write it in differentiable operations (detach and no_grad are understood), or use "
         "engine=ng.FiniteDifference().",
     ),
@@ -98,33 +106,13 @@ def _suspicious(module: nn.Module) -> Iterator[str]:
 
 
 def _custom(loss: Tensor | None) -> Iterator[str]:
-    for node in _nodes(loss):
+    for node in nodes(loss):
         if isinstance(node, torch.autograd.function.BackwardCFunction):
             kind: Any = getattr(type(node), "_forward_cls", type(node))
             if not kind.__module__.startswith(("nongreedy.", "torch.")):
                 yield f"the autograd Function {kind.__name__}, whose backward is its own"
         elif "FakeQuantize" in type(node).__name__:
             yield f"{type(node).__name__}, a straight-through estimator"
-
-
-def _nodes(loss: Tensor | None) -> Iterator[Any]:
-    """Of the graph behind a tensor."""
-    seen, front = set[int](), [getattr(loss, "grad_fn", None)]
-    kept = []  # ids are of living objects
-    while front:
-        node = front.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        kept.append(node)
-        yield node
-        front += [following for following, _ in node.next_functions]
-
-
-def leaves(loss: Tensor) -> dict[int, Tensor]:
-    """What a loss depends on that requires a gradient, by identity."""
-    found = [getattr(node, "variable", None) for node in _nodes(loss)]
-    return {id(x): x for x in found if x is not None}
 
 
 def named(strange: Sequence[Tensor], task: Task) -> str:

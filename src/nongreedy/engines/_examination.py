@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,11 +19,14 @@ from ..task import Task
 from ..task._data_plan import checksum
 from ..task._module import frozen_parts
 from ..task._plain import Begun, PlainTraining
+from ..task._raised import Raised
 from ..task._repeatable import repeatable
-from ._causes import leaves, named
+from ._causes import named
+from ._graph import leaves
 from ._run import Run, at
 
 STEPS = 3
+_NOISE = 1e4  # units in the last place of a whole gradient that rounding may leave in a part
 
 
 @dataclass(frozen=True)
@@ -82,15 +86,25 @@ class Examination:
     def values(self) -> Mapping[str, Tensor]:
         return self.run.values(self.schedule)
 
+    def precise(self) -> contextlib.AbstractContextManager[object]:
+        """In float64 nothing within a model is rounded to less."""
+        return Raised() if self.fine else contextlib.nullcontext()
+
     def _train_plainly(self) -> None:
-        """Losses and weights of ``torch.optim`` on a copy of the model that knows nothing of us."""
+        """Losses, gradients and weights of ``torch.optim`` on a copy that knows nothing of us."""
         task, rule = self.task.at_precision(self.dtype), self.optimizer
-        with repeatable(task.device):
+        with self.precise(), repeatable(task.device):
             model = task.network(0, self.dtype)
             frozen_parts(model)
             table = self.schedule.tensors(self.steps, task.device, self.dtype)
             own = {name: table[name] for name in task.learnable}
-            plain = PlainTraining(task, model, own, 0, self.dtype, rule.clip_torch)
+            self.plain_gradients = list[dict[str, Tensor]]()
+
+            def clip(parameters: list[torch.nn.Parameter]) -> None:
+                self.plain_gradients.append(_gradients(plain))
+                rule.clip_torch(parameters)
+
+            plain = PlainTraining(task, model, own, 0, self.dtype, clip)
             plain.initialize()
             self.plain_losses, self.plain_weights = list[float](), [_weights(plain)]
             optimizer = rule.torch_optimizer(rule.torch_groups(plain.named))
@@ -104,14 +118,20 @@ class Examination:
                 self.plain_weights.append(_weights(plain))
 
     def training(self) -> Iterator[Check]:
-        """The first steps, loss by loss and weight by weight."""
+        """The first steps: losses, gradients, and what these do to the weights.
+
+        Each update is given the plain gradient: what is nothing but rounding in it, as of a bias before
+        BatchNorm, becomes a step of full length in Adam or Lion, and another one in each run.
+        """
         kept = _fixed(self.run)
         self.first, self.states = self._first_loss(), [self.run.initial(at(self.values, 0))]
-        losses = []
+        losses, gradients = [], []
         for t in range(self.count):
-            state, loss = self.run.step(self.states[-1], at(self.values, t), t)
-            self.states.append(state)
+            state, values = self.states[-1], at(self.values, t)
+            loss, gradient = self.run.gradient(state[0], t, values)
             losses.append(loss)
+            gradients.append(gradient)
+            self.states.append(self.run.optimizer.advance(state, self._plain_gradient(t), values))
         moved = [name for name, (before, now) in _both(kept, _fixed(self.run)).items()
                  if not torch.equal(before, now)]  # fmt: skip
         yield Check(
@@ -131,7 +151,31 @@ class Examination:
             f"{losses[worst]:.9g} here and {self.plain_losses[worst]:.9g} there.",
             "state",
         )  # fmt: skip
+        yield self._gradients_check(gradients)
         yield self._weights_check()
+
+    def _plain_gradient(self, t: int) -> Tensor:
+        rows = self.plain_gradients[t]
+        return self.run.module.flat_gradient(rows[name] for name in self.run.module.names)
+
+    def _gradients_check(self, gradients: Iterable[Tensor]) -> Check:
+        limit, eps = (1e-5 if self.fine else 1e-2), torch.finfo(self.dtype).eps
+        module, apart, where = self.run.module, 0.0, (0, "")
+        for t, gradient in enumerate(gradients):
+            plain = self._plain_gradient(t)
+            slack = _NOISE * eps * float(plain.norm())
+            pairs = zip(*map(module.unflatten_real, (gradient, plain)), strict=True)
+            for name, (found, expected) in zip(module.names, pairs, strict=True):
+                differs = max(float((found - expected).norm()) - slack, 0.0)
+                ratio = differs / (float(expected.norm()) or slack or 1.0) if differs else 0.0
+                if not ratio <= apart:
+                    apart, where = ratio, (t, name)
+        return Check(
+            f"{self.count} training gradients equal those of torch.optim", apart, limit,
+            f"Training is another one than with torch.optim: at step {where[0]} the gradient of the "
+            f"parameter {where[1]!r} is apart by {apart:.2g} of its size.",
+            "state",
+        )  # fmt: skip
 
     def _first_loss(self) -> float:
         """Also looks for leaves that nobody knows: those that two computations have in common."""
@@ -191,6 +235,10 @@ class Examination:
 
 def _weights(plain: PlainTraining) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in plain.named}
+
+
+def _gradients(plain: PlainTraining) -> dict[str, Tensor]:
+    return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in plain.named}
 
 
 def _fixed(run: Run) -> dict[str, Tensor]:

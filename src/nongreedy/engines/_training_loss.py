@@ -18,6 +18,7 @@ from ..task._double_backward import Recording, grad, recording, valued
 from ..task._finite import not_finite
 from ..task._repeatable import repeatable
 from ..task._stop_gradient import Gate
+from ._graph import coarsest
 from ._linearized import Linearized, leaves_of
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ Parts = Mapping[str, Tensor]  # the parameters by name, with the graph of the fl
 
 _HOOKS = "parts of the forward pass are computed again"
 _ROUNDING = 1000  # units in the last place that two kernels of one function may be apart
+_COARSE = 2  # of the coarsest numbers within, such as those of autocast, which a mean smooths
 
 REPLAY_CAUSES = (
     "Something is not a function of parameters, batch, seed and step: a draw from a generator that "
@@ -250,7 +252,8 @@ class TrainingLoss:
     def check_replay(self, loss: Tensor, expected: float, step: int) -> None:
         """Raise ReplayError unless this is the loss that the run had at this step, to rounding."""
         now, slack = loss.item(), _ROUNDING * torch.finfo(loss.dtype).eps
-        if not abs(now - expected) <= slack * (1 + abs(expected)):
+        apart = abs(now - expected) / (1 + abs(expected))
+        if not apart <= slack and not apart <= _COARSE * coarsest(loss):
             raise ReplayError(
                 f"The training loss at step {step} was {expected!r} in the run and is {now!r} when it is "
                 f"computed again from the same state. {REPLAY_CAUSES}"

@@ -66,7 +66,7 @@ def verify(examinee: Examinee, dtype: torch.dtype, derivatives: bool) -> Verific
     examination, note = _examined(examinee, dtype)
     checks = list[Check]()
     try:
-        with examination.run.isolated():
+        with examination.precise(), examination.run.isolated():
             for check in itertools.chain(examination.training(), examination.replay()):
                 checks.append(_passed(check, examination, None))
             asked = Derivatives(examination)
@@ -78,7 +78,7 @@ def verify(examinee: Examinee, dtype: torch.dtype, derivatives: bool) -> Verific
         raise
     except (RuntimeError, NotImplementedError) as error:
         raise VerificationError(f"{explained(error)} {_ANYWAY}") from error
-    return Verification(tuple(checks), note)
+    return Verification(tuple(checks), "; ".join(filter(None, (note, *asked.undecided))))
 
 
 def _passed(check: Check, examination: Examination, point: Linearized | None) -> Check:

@@ -18,6 +18,7 @@ from ._nest import checksum as checksum
 from ._nest import each
 from ._nest import to_device as to_device
 from ._order import Order
+from ._raised import as_written
 from ._streams import AUGMENT, ORDER, READ
 from ._streams import COLUMNS as COLUMNS
 from ._streams import COPIES as COPIES
@@ -95,7 +96,7 @@ class DataPlan:
         if self.examples.is_tensors and self.augment is None:
             return self.examples.read(indices)
         # Whatever a data set's own transforms and `augment` draw from, it is seeded for this step.
-        with at_hand(device):
+        with at_hand(device), as_written():
             if self._reader is not None:
                 inputs, targets = self._reader.read(seed, step)
             else:

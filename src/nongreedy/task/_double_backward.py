@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from . import _batch_norm, _convolution
 from ._embedding import EMBEDDINGS
 from ._refusals import missing_derivative
-from ._stop_gradient import STOPPING, Gate, transparent, without_gradient
+from ._stop_gradient import LEAVING, STOPPING, Gate, bare, transparent, without_gradient
 
 Function = Callable[..., Any]
 
@@ -27,13 +27,21 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     return v * (g / torch.norm_except_dim(v, 2, dim))
 
 
+def _hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """``hardsigmoid``, which has no second derivative in PyTorch: it is zero but for two points."""
+    value = functional.relu6(input + 3) / 6
+    return input.copy_(value) if inplace else value
+
+
 # Same values and derivatives as the functions that they stand for.
 _CHEAP: dict[Function, Function] = {
     functional.batch_norm: _batch_norm.batch_norm,
     **_convolution.CHEAP,
 }
-_RIGHT: dict[Function, Function] = {torch._weight_norm: _weight_norm}  # pyright: ignore[reportPrivateImportUsage]
-_GATED = {**STOPPING, **EMBEDDINGS}  # given the gate, too
+_RIGHT: dict[Function, Function] = {
+    torch._weight_norm: _weight_norm,  # pyright: ignore[reportPrivateImportUsage]
+    functional.hardsigmoid: _hardsigmoid,
+}
 _OWN: dict[str, Function] = dict(vars(functional))  # PyTorch's, by name
 # Written in Python, and they detach inside: they must be looked into.
 _STOPS_INSIDE = {"detach", "no_grad", "_no_grad_embedding_renorm_"}
@@ -79,8 +87,13 @@ class Recording(TorchFunctionMode):
         kwargs = kwargs or {}
         if (instead := self._table.get(func)) is not None:
             func = instead
-        elif (stopping := _GATED.get(func)) is not None:
-            return stopping(self._gate, *args, **kwargs)
+        elif (stopping := STOPPING.get(func)) is not None:
+            with torch.enable_grad():  # under `no_grad`, too
+                return stopping(self._gate, *args, **kwargs)
+        elif (gated := EMBEDDINGS.get(func)) is not None:
+            return gated(self._gate, *args, **kwargs)
+        elif func in LEAVING:
+            return func(*bare(args), **kwargs)
         elif func is torch.autograd.grad:
             return self._inner_gradient(*args, **kwargs)
         elif func in _OPENED and torch.is_grad_enabled():

@@ -11,6 +11,7 @@ from ..errors import DataError, ReplayError
 from ._default_generator import at_hand, seed_everything
 from ._kept import Kept
 from ._nest import checksum, each, leaves, taken
+from ._raised import as_written
 from ._streams import JUDGE, READ, mix
 
 Indices = Tensor | Sequence[int] | slice
@@ -84,7 +85,7 @@ class Examples:
         self._kept = Kept()
 
     def _fetched(self, indices: Indices) -> tuple[Any, Any]:
-        with at_hand(self.device):
+        with at_hand(self.device), as_written():
             seed_everything(mix(JUDGE, READ), self.device)
             return self._batch(self._item(index) for index in self._listed(indices))
 

@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from ._data_plan import INITIAL, mix
 from ._default_generator import default_generator
+from ._raised import as_written
 
 Network = Callable[[Any], Any]  # inputs -> output
 T = TypeVar("T")
@@ -31,7 +32,7 @@ def build(model: nn.Module | Callable[[], nn.Module], seed: int, shared: bool = 
     if isinstance(model, nn.Module):
         _refuse_lazy(model)
         return copy.deepcopy(model)
-    with default_generator():
+    with default_generator(), as_written():
         torch.manual_seed(mix(seed, INITIAL))
         network = model()
     if not isinstance(network, nn.Module):

@@ -106,8 +106,14 @@ STOPPING: dict[Any, Function] = {
     torch.tensor: _copied,
 }
 
-# What hands a tensor's memory to something that is not PyTorch, which refuses one with a graph.
-LEAVING: frozenset[Any] = frozenset({Tensor.numpy, Tensor.__array__})
+# What hands a tensor's memory to something that is not PyTorch, which refuses one with a graph: what was
+# detached before has one here. If training depends on it by more than steps, verification tells.
+LEAVING: frozenset[Any] = frozenset({Tensor.numpy, Tensor.__array__, Tensor.__dlpack__})
+
+
+def bare(nest: Any) -> Any:
+    """Its tensors without their graphs."""
+    return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, nest)
 
 
 def without_gradient(gate: Gate, func: Function, args: Any, kwargs: Any) -> Any:
@@ -115,8 +121,6 @@ def without_gradient(gate: Gate, func: Function, args: Any, kwargs: Any) -> Any:
 
     The inputs, not the results: a result may have been written in place, where no gate can be put.
     """
-    if func in LEAVING:
-        return func(*(x.detach() if isinstance(x, Tensor) else x for x in args), **kwargs)
     if not _involved([*args, *kwargs.values()]):
         return func(*args, **kwargs)
     if changes_in_place(getattr(func, "__name__", "")):
