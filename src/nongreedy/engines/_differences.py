@@ -60,7 +60,8 @@ class Derivatives:
         t, values = self.count - 1, at(self.values, self.count - 1)
         learn = [name for name in self.learned if name in self.task.learnable]
         point = self.run.linearize(self._theta, t, values, learn)
-        # Two kernels of one function (hardsigmoid has a constant of 8 digits), in the precision of what they compute in, such as autocast's.
+        # Two kernels of one function (hardsigmoid has a constant of 8 digits), in the precision of
+        # what they compute in, such as autocast's.
         self.point, limit = point, 1e-6 if self.fine else max(1e-3, 8 * coarsest(point.loss))
         yield Check(
             "the gradient that is differentiated is the run's",
