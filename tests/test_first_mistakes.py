@@ -98,6 +98,16 @@ OPTIMIZERS = {
     "momentum of one": (lambda: ng.SGD(momentum=1.0), ValueError, ["[0, 1)"]),
     "decay": (lambda: ng.SGD(weight_decay=-1.0), ValueError, ["weight_decay", "at least 0", "-1"]),
     "beta": (lambda: ng.Adam(beta1=1.2), ValueError, ["beta1", "[0, 1)", "1.2"]),
+    "groups before their base": (
+        lambda: ng.Grouped({"*bias": {"weight_decay": 0.0}}, ng.SGD()),
+        TypeError,
+        ["optimizer of the rest", 'Grouped(SGD(Windows(4)), {"*bias": {"weight_decay": 0.0}})'],
+    ),
+    "optimizers as groups": (
+        lambda: ng.Grouped(ng.SGD(), {"*bias": ng.SGD(0.1)}),
+        TypeError,
+        ["settings of their own", "SGD("],
+    ),
     "in a group": (
         lambda: ng.Grouped(ng.SGD(), {"*bias": {"weight_decay": -1.0}}),
         ValueError,
@@ -121,12 +131,23 @@ ARGUMENTS = {
     "no seeds": (
         lambda: ng.tune(tiny_task(), ng.SGD(), steps=3, seeds=0), ValueError, ["`seeds`", "0"]
     ),
+    "class of an engine": (
+        lambda: ng.hypergradient(tiny_task(), ng.SGD(), steps=3, engine=ng.Reverse),
+        TypeError,
+        ["`engine`", "Reverse()"],
+    ),
     "half precision": (
         lambda: ng.tune(tiny_task(), ng.SGD(), steps=3, dtype=torch.float16),
         ValueError,
         ["`dtype`", "float16", "torch.float32", "autocast"],
     ),
 }  # fmt: skip
+
+
+def behind_a_branch(output, target):
+    """The root that is not taken has a gradient all the same: 0 times NaN."""
+    root = torch.where(output > 1e9, (output - 1e9).sqrt(), output)
+    return functional.cross_entropy(root, target)
 
 
 def hypergradient(model=None, loss=functional.cross_entropy, train=(X, Y), steps=6, **changed):
@@ -254,6 +275,9 @@ DATA = {
     "positions": (
         lambda: hypergradient(train=((X, X), Y)), ["2 positional arguments", "`train`", "collate_fn"]
     ),
+    "a model with two outputs": (
+        lambda: hypergradient(nn.GRU(4, 3)), ["returns a tuple", "loss(output[0], target)"]
+    ),
     "weights of another length": (lambda: learning_weights(), ["'w'", "9 entries", "14 examples"]),
     "NaN in training": (
         lambda: hypergradient(train=(with_one(X, torch.nan), Y)), ["`train`", "inputs of example 5"]
@@ -270,6 +294,16 @@ DATA = {
     ),
 }  # fmt: skip
 FUNCTIONS = {
+    "detached loss": (
+        lambda: hypergradient(loss=lambda output, target: output.detach().square().mean()),
+        ValueError,
+        ["does not depend on the parameters", "detach everything"],
+    ),
+    "NaN in a gradient": (
+        lambda: hypergradient(loss=behind_a_branch),
+        ng.DivergedError,
+        ["step 1 of 6", "torch.where", "root"],
+    ),
     "a class of losses": (
         lambda: hypergradient(loss=nn.CrossEntropyLoss), TypeError, ["CrossEntropyLoss", "CrossEntropyLoss()"]
     ),
@@ -316,6 +350,7 @@ def test_mistake_is_helped(name):
     ("settings", "words"),
     [
         ({"train": PAIR, "validation": PAIR}, "same data.*validation=0.2"),
+        ({"train": PAIR, "validation": (X, Y)}, "same data.*validation=0.2"),
         ({"train": (X, Y * 0 + 2)}, "All 14 labels of `train` are 2"),
         ({"validation": (X[:3], Y[:3] * 0)}, "All 3 labels of `validation` are 0"),
     ],

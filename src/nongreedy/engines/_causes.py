@@ -69,7 +69,8 @@ _USUAL = {
     ),
     "derivative": (
         "a custom autograd Function or a hook whose backward pass is not its derivative, values that leave "
-        "PyTorch (item, numpy) and come back, inference_mode (unlike no_grad), or scripted code",
+        "PyTorch (item, numpy) and come back, inference_mode (unlike no_grad), scripted code, or a root or "
+        "norm of 0",
         "Write it in differentiable operations (detach and no_grad are understood), or use "
         "engine=ng.FiniteDifference().",
     ),

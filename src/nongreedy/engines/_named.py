@@ -42,6 +42,10 @@ def engine_from(engine: str | Engine) -> Engine:
     """
     if isinstance(engine, Engine):
         return engine
+    if isinstance(engine, type) and issubclass(engine, Engine):
+        raise TypeError(
+            f"`engine` is the class {engine.__name__}; pass an instance: {engine.__name__}()."
+        )
     name, _, leaf = str(engine).partition(":")
     if name == "auto" and not leaf:
         return Reverse()

@@ -16,6 +16,7 @@ from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix
 from ..task._default_generator import seed_default, seed_everything
 from ..task._double_backward import Recording, grad, recording, valued
 from ..task._finite import not_finite
+from ..task._refusals import check_differentiable
 from ..task._repeatable import repeatable
 from ..task._stop_gradient import Gate
 from ._graph import coarsest
@@ -37,6 +38,11 @@ REPLAY_CAUSES = (
     "at each step, and make what changes a function of `hypers.step`."
 )
 
+_LOST = (
+    "The weights were not finite any more, though the loss before was: its gradient is NaN or infinite, as "
+    "at a root or a norm of 0, or behind torch.where, where the branch that is not taken is NaN; or the "
+    "learning rate is far too high. Add a small number under the root, or clamp what the branch is given."
+)
 # No learning rate has acted yet.
 _AT_ONCE = "Look for NaN or infinity in the training data or in the model's initial weights."
 
@@ -145,11 +151,7 @@ class TrainingLoss:
         self, loss: Tensor, parts: Parts, graph: bool = False
     ) -> tuple[Tensor | None, ...]:
         """Of the loss by each of the parameters, and by those that get none."""
-        if not loss.requires_grad:
-            raise ValueError(
-                "The training loss does not depend on the parameters: nothing can be trained. Does the "
-                "loss function or the model detach everything, or compute outside PyTorch?"
-            )
+        check_differentiable(loss)
         sources = [*parts.values(), *self.module.idle.values()]
         return grad(loss, sources, create_graph=graph, allow_unused=True)
 
@@ -175,7 +177,9 @@ class TrainingLoss:
         def differentiated(loss: Tensor, parts: Parts) -> tuple[float, Tensor]:
             value = loss.item()
             if not math.isfinite(value):
-                raise DivergedError("training loss", step, self.steps, "" if step else _AT_ONCE)
+                lost = "" if bool(parameters.isfinite().all()) else _LOST
+                advice = lost if step else _AT_ONCE
+                raise DivergedError("training loss", step, self.steps, advice)
             return value, self._flat_gradient(loss, parts, step)
 
         try:

@@ -55,6 +55,7 @@ class Grouped(Optimizer):
     index: Tensor | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self._check_shape()
         if type(self.base).__name__ in ("Muon", "Grouped"):
             raise ValueError(f"{type(self.base).__name__} cannot be grouped: {self.base!r}.")
         if self.clip_value is not None or self.clip_norm is not None:
@@ -77,6 +78,17 @@ class Grouped(Optimizer):
                 learnable[_named(name, pattern)] = self.base.learnable[name]
         object.__setattr__(self, "learnable", learnable)
         super().__post_init__()
+
+    def _check_shape(self) -> None:
+        base: Any = self.base
+        groups: Any = self.groups
+        whole = isinstance(base, Optimizer) and isinstance(groups, Mapping)
+        if not whole or not all(isinstance(own, Mapping) for own in groups.values()):
+            raise TypeError(
+                "Grouped takes the optimizer of the rest, then patterns with settings of their own, such as "
+                'Grouped(SGD(Windows(4)), {"*bias": {"weight_decay": 0.0}}), but got '
+                f"{base!r} and {groups!r}."
+            )
 
     def content(self) -> Mapping[str, Any]:
         """The base and its groups, whose order decides which of them a parameter has."""

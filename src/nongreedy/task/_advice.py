@@ -210,6 +210,18 @@ def _weights(case: Case, words: re.Match[str]) -> str | None:
     )
 
 
+def _nested(case: Case, words: re.Match[str]) -> str | None:
+    if not isinstance(case.output, (tuple, list, Mapping)):
+        return None
+    kind, first = type(case.output).__name__, "output[0]"
+    if isinstance(case.output, Mapping):
+        first = f"output[{next(iter(case.output), 'name')!r}]"
+    return (
+        f"The model returns a {kind}, but the loss takes a tensor: {words[0]}. Pass what compares a part of "
+        f"it, such as loss=lambda output, target: loss({first}, target)."
+    )
+
+
 # Words of PyTorch or Python -> what they mean here; None where they mean something else.
 _TABLE: list[tuple[str, Callable[[Case, re.Match[str]], str | None]]] = [
     (r"Target -?\d+ is out of bounds", _label),
@@ -235,6 +247,7 @@ _TABLE: list[tuple[str, Callable[[Case, re.Match[str]], str | None]]] = [
     (r"got an unexpected keyword argument '\w+'", _arguments),
     (r"missing \d+ required positional arguments?: [^\n]*", _arguments),
     (r"takes (?:from )?\d+ (?:to \d+ )?positional arguments? but \d+ were given", _arguments),
+    (r"must be Tensor, not \w+", _nested),
     (r"index out of range in self", _token),
     (r"index -?\d+ is out of bounds for dimension 0 with size (\d+)", _weights),
 ]

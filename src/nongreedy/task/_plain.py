@@ -11,6 +11,7 @@ from ._data_plan import DROPOUT, INITIAL, mix
 from ._default_generator import seed_default, seed_everything
 from ._hypers import Hypers
 from ._module import call, trained_by
+from ._refusals import check_differentiable
 from ._task import Task
 
 Named = list[tuple[str, nn.Parameter]]
@@ -68,6 +69,7 @@ class PlainTraining:
                 lambda step=step: task.plan.index(self.seed, step).to(task.device),
             )  # fmt: skip
             loss = task.training_loss(lambda x: call(self.model, x), batch, hypers)
+            check_differentiable(loss)
             loss.backward()
             self.clip([p for _, p in self.named])
             begun.optimizer.step()

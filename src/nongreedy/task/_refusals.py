@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 _BAGS = (nn.Embedding, nn.EmbeddingBag)
@@ -100,6 +100,15 @@ def check_loss(loss: Any, name: str) -> None:
                 "optimizer would train. Make them part of the model, whose output may hold what the "
                 "loss needs of them; or freeze them: loss.requires_grad_(False)."
             )
+
+
+def check_differentiable(loss: Tensor) -> None:
+    """Raise ValueError where a training loss has no gradient."""
+    if not loss.requires_grad:
+        raise ValueError(
+            "The training loss does not depend on the parameters: nothing can be trained. Look "
+            "whether the loss function or the model detach everything, or compute outside PyTorch."
+        )
 
 
 def placed(loss: Any, device: torch.device, dtype: torch.dtype) -> Any:

@@ -153,7 +153,7 @@ class Task:
             self.train, order = self.train.part(kept, "train"), order.part(kept)
         else:
             self.validation = examples(judged(validation, "validation"), "validation")
-        warn_of(self.train, self.validation, train is validation)
+        warn_of(self.train, self.validation, train is validation or _same(train, validation))
         self.test = None if test is None else examples(judged(test, "test"), "test")
         self.batch_size = (loading.batch_size or 128) if batch_size is None else batch_size
         workers = loading.workers if num_workers is None else num_workers
@@ -294,6 +294,12 @@ def checked_device(device: str | torch.device) -> torch.device:
             "'cuda:0' on."
         )
     return chosen
+
+
+def _same(train: Any, validation: Any) -> bool:
+    """Whether two pairs are of the same tensors."""
+    pairs = isinstance(train, tuple) and isinstance(validation, tuple)
+    return pairs and list(map(id, train)) == list(map(id, validation))
 
 
 def _split(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
