@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import itertools
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -20,14 +19,6 @@ from ._raised import as_written
 
 Network = Callable[[Any], Any]  # inputs -> output
 T = TypeVar("T")
-
-
-def _ours() -> int:
-    fresh = object()
-    return sys.getrefcount(fresh)
-
-
-_OURS = _ours()  # how often what a function has just made is held
 
 
 def build(model: nn.Module | Callable[[], nn.Module], seed: int, shared: bool = False) -> nn.Module:
@@ -50,8 +41,7 @@ def build(model: nn.Module | Callable[[], nn.Module], seed: int, shared: bool = 
             "callable that returns one."
         )
     _refuse_lazy(network)
-    kept = sys.getrefcount(network) > _OURS  # by somebody who would find it trained
-    return copy.deepcopy(network) if shared or kept else network
+    return copy.deepcopy(network) if shared else network
 
 
 def _refuse_lazy(module: nn.Module) -> None:
