@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import nongreedy as ng
 
@@ -226,3 +227,31 @@ def test_a_gradient_that_is_another_is_refused_by_name():
         ng.VerificationError, match=r"torch.optim: at step \d the gradient of .*'a\."
     ):
         ng.Problem(task_of(Halved), OPTIMIZER, 5).verified()
+
+
+class Overwriting(Written):
+    """Changes its inputs in place, as a first layer with `inplace=True` does."""
+
+    def forward(self, x):
+        return super().forward(x.mul_(0.5))
+
+
+@pytest.mark.parametrize("batch_size", [12, 24])
+@pytest.mark.parametrize("where", ["model", "loss", "prepare"])
+def test_data_in_memory_stay_as_they_are(where, batch_size):
+    def overwriting(output, target):
+        return functional.cross_entropy(output, target.clamp_(max=1))
+
+    changed = {
+        "model": {"model": Overwriting},
+        "loss": {"loss": overwriting},
+        "prepare": {"prepare": lambda x, y, hypers: (x.mul_(0.5), y)},
+    }[where]
+    task = task_of(batch_size=batch_size, **{"model": Written, **changed})
+    data = [*task.train.source, *task.validation.source]
+    before = [part.clone() for part in data]
+    first, second = (ng.hypergradient(task, OPTIMIZER, steps=6) for _ in range(2))
+    assert all(map(torch.equal, data, before))
+    assert first.value == second.value
+    rate = "learning_rate"
+    assert torch.equal(first.gradients[rate], second.gradients[rate])

@@ -97,6 +97,60 @@ FAULTS = {
 }
 
 
+def penalized(output, target, hypers):
+    """The penalty is a number where it is used, and small beside the loss."""
+    squares = sum(part.square().sum() for part in hypers.parameters.values())
+    return functional.cross_entropy(output, target) + hypers["penalty"].item() * squares
+
+
+def scaled_once(parameters, hypers):
+    return {name: part * float(hypers["scale"]) for name, part in parameters.items()}
+
+
+OWN = {
+    "penalty": {"loss": penalized, "validation_loss": functional.cross_entropy},
+    "scale": {"initialize": scaled_once},
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+class TestHyperparametersThatLeavePyTorch:
+    def test_are_refused_by_name(self, name):
+        own = {name: ng.Constant(initial=1e-6 if name == "penalty" else 0.8)}
+        with pytest.raises(ng.VerificationError, match=f"by '{name}' is not that of .*item"):
+            ng.hypergradient(task_of(hyperparameters=own, **OWN[name]), OPTIMIZER, steps=6)
+
+    def test_are_wrong_without_a_word_unless_verified(self, name):
+        own = {name: ng.Constant(initial=0.1)}
+        task = task_of(hyperparameters=own, verify=False, **OWN[name])
+        told, true = (
+            ng.hypergradient(task, OPTIMIZER, steps=6, engine=engine, dtype=torch.float64)
+            for engine in (ng.Reverse(), ng.FiniteDifference(order=4))
+        )
+        assert float(told.gradients[name]) == 0.0 and abs(float(true.gradients[name])) > 1e-3
+
+    def test_are_no_matter_where_they_are_fixed(self, name):
+        found = task_of(hyperparameters={name: 0.5}, **OWN[name])
+        assert ng.hypergradient(found, OPTIMIZER, steps=6).value > 0
+
+
+def test_small_hyperparameters_and_those_in_place_are_right():
+    def scaled(parameters, hypers):
+        return {name: part.mul_(hypers["scale"]) for name, part in parameters.items()}
+
+    def right(output, target, hypers):
+        squares = sum(part.abs().sum() for part in hypers.parameters.values())
+        return functional.cross_entropy(output, target) + hypers["penalty"] * squares
+
+    own = {"penalty": ng.Constant(initial=1e-13), "scale": ng.Constant(initial=0.8)}
+    functions = {"loss": right, "initialize": scaled, "validation_loss": functional.cross_entropy}
+    task = task_of(hyperparameters=own, **functions)
+    found = ng.Problem(task, OPTIMIZER, 5).verified()
+    assert (
+        sum("'penalty'" in check.short or "'scale'" in check.short for check in found.checks) == 4
+    )
+
+
 @pytest.mark.parametrize("name", FAULTS)
 class TestPlantedFaults:
     def test_is_refused_before_anything_is_spent(self, name):

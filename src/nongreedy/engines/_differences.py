@@ -4,13 +4,14 @@ to after its first steps."""
 import functools
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 
 from ..errors import DivergedError
 from ..task._data_plan import generator
+from ._closeness import along, closest, drawn, relative, scaled
 from ._examination import Check, Examination
 from ._graph import coarsest
 from ._linearized import Linearized
@@ -20,7 +21,12 @@ from ._run import at
 # second crosses fewer kinks, the others see through code that computes in float32 inside.
 _WIDTHS = (1e-6, 1e-8, 1e-9, 1e-4, 1e-3)
 _COARSE = (1e-2, 3e-3, 1e-3, 3e-4)  # in float32, where kinks may leave nothing that settles
+_WIDE = (1e-3, 1e-4, 1e-6)  # of the task's hyperparameters, which may be small coefficients
 _DIRECTIONS = 2  # where the first disagrees at every width, by kinks perhaps
+
+
+# A function of a width, and what its derivative at 0 is told to be, projected on a vector.
+Compared = tuple[Callable[[float], Tensor], Callable[[Tensor], float]]
 
 
 class Derivatives:
@@ -47,6 +53,7 @@ class Derivatives:
 
     def all(self) -> Iterator[Check]:
         """Every comparison, the cheapest first."""
+        yield from self.start()
         yield from self.gradient()
         yield from self.judging()
         yield from self.slope()
@@ -56,63 +63,117 @@ class Derivatives:
         return _WIDTHS if self.fine else _COARSE
 
     def gradient(self) -> Iterator[Check]:
-        """What is differentiated is the run's gradient, and its derivative that of differences."""
+        """What is differentiated is the run's gradient, and its derivatives those of differences."""
         t, values = self.count - 1, at(self.values, self.count - 1)
-        learn = [name for name in self.learned if name in self.task.learnable]
-        point = self.run.linearize(self._theta, t, values, learn)
+        point = self.run.linearize(self._theta, t, values, self._own)
         # Two kernels of one function (hardsigmoid has a constant of 8 digits), in the precision of
         # what they compute in, such as autocast's.
         self.point, limit = point, 1e-6 if self.fine else max(1e-3, 8 * coarsest(point.loss))
         yield Check(
             "the gradient that is differentiated is the run's",
-            _relative(point.gradient.detach(), self._gradient), limit,
+            relative(point.gradient.detach(), self._gradient), limit,
             "The training gradient is another one where its derivative is recorded.",
         )  # fmt: skip
 
-        limit = 1e-4 if self.fine else 5e-2
+        def by_weights(source: torch.Generator) -> Compared:
+            direction = self._direction(source)
+
+            def shifted(by: float) -> Tensor:
+                return self.run.gradient(self._theta + by * direction, t, values)[1]
+
+            return shifted, lambda probe: float(point.pull_back_kept(probe)[0] @ direction)
+
         yield from self._compared(
-            "gradient", self._gradient_errors(point, t, values, learn), limit,
+            "the gradient's derivative", self._vector_errors(77, by_weights),
             "The derivative of the training gradient, which hypergradients rest on, is not that of its "
             "differences: {:.2g} apart, in a random direction.",
         )  # fmt: skip
+        for name in self._own:
+
+            def by_own(source: torch.Generator, name: str = name) -> Compared:
+                moved = scaled(values[name], source)
+
+                def shifted(by: float) -> Tensor:
+                    return self.run.gradient(
+                        self._theta, t, {**values, name: values[name] + by * moved}
+                    )[1]
+
+                return shifted, lambda probe: along(point.pull_back_kept(probe)[1][name], moved)
+
+            yield from self._compared(
+                f"the gradient's derivative by {name!r}",
+                self._vector_errors(80, by_own, self._gradient),
+                f"The derivative of the training gradient by {name!r} is not that of its differences: "
+                "{:.2g} apart, in a random direction.",
+            )  # fmt: skip
+
+    def start(self) -> Iterator[Check]:
+        """The first weights, by the task's hyperparameters."""
+        values = at(self.values, 0)
+        for name in self._own if self.task.initialize is not None else ():
+
+            def by_own(source: torch.Generator, name: str = name) -> Compared:
+                moved = scaled(values[name], source)
+
+                def shifted(by: float) -> Tensor:
+                    changed = {**values, name: values[name] + by * moved}
+                    return self.run.initial_parameters(changed).detach()
+
+                def told(probe: Tensor) -> float:
+                    return along(self.run.pull_back_initial(probe, values, [name])[name], moved)
+
+                return shifted, told
+
+            yield from self._compared(
+                f"the first weights' derivative by {name!r}",
+                self._vector_errors(81, by_own, self._theta),
+                f"The derivative of the first weights by {name!r} is not that of their differences: "
+                "{:.2g} apart, in a random direction.",
+            )  # fmt: skip
+
+    @functools.cached_property
+    def _own(self) -> list[str]:
+        """What is learned of the task itself."""
+        return [name for name in self.learned if name in self.task.learnable]
 
     def _compared(
-        self, what: str, errors: Iterable[tuple[float, float]], limit: float, failure: str
+        self, what: str, errors: Iterable[tuple[float, float]], failure: str
     ) -> Iterator[Check]:
         """The least error; in float32 nothing where differences of no two widths agree."""
+        limit = 1e-4 if self.fine else 5e-2
         worst, doubt = closest(errors, limit)
         if worst > limit and doubt > limit and not self.fine:
-            self.undecided.append(
-                f"the {what}'s derivative could not be told from rounding and kinks"
-            )
+            self.undecided.append(f"{what} could not be told from rounding and kinks")
             return
-        yield Check(
-            f"the {what}'s derivative equals a difference", worst, limit, failure.format(worst)
-        )
+        yield Check(f"{what} equals a difference", worst, limit, failure.format(worst))
 
-    def _gradient_errors(
-        self, point: Linearized, t: int, values: Mapping[str, Tensor], learn: Collection[str]
+    def _vector_errors(
+        self,
+        stream: int,
+        begin: Callable[[torch.Generator], Compared],
+        rounded: Tensor | None = None,
     ) -> Iterator[tuple[float, float]]:
+        """Of a derivative in random directions, projected on a random vector.
+
+        Args:
+            begin: source -> the function of a width, and what its derivative is said to be there.
+            rounded: What the function's values are as large as, where their rounding is allowed for: a
+                coefficient of 1e-6 moves a gradient by little. Then widths are wide, or all would pass.
+        """
+        widths = self._widths if rounded is None or not self.fine else _WIDE
         last = dict[int, Tensor]()  # by direction
-        for number, width in itertools.product(range(_DIRECTIONS), self._widths):
-            source = generator(number, 77)
-            direction = self._direction(source)
-            moved = {name: _scaled(values[name], source) for name in learn}
-
-            def shifted(by: float) -> Tensor:
-                changed = {name: values[name] + by * moved[name] for name in moved}  # noqa: B023
-                theta = self._theta + by * direction  # noqa: B023
-                return self.run.gradient(theta, t, {**values, **changed})[1]
-
+        for number, width in itertools.product(range(_DIRECTIONS), widths):
+            source = generator(number, stream)
+            shifted, told = begin(source)
             slope = (shifted(width) - shifted(-width)) / (2 * width)
             probe = self._probe(slope, source)
-            product, rest = point.pull_back_kept(probe)
-            told = float(product @ direction)
-            told += sum(float((rest[name] * moved[name]).sum()) for name in learn)
             size = float((probe * slope).norm()) or 1.0
             moves = probe * (slope - last[number]) if number in last else math.inf * probe
-            last[number] = slope
-            yield abs(told - float(probe @ slope)) / size, float(moves.norm()) / size
+            last[number], slack = slope, 0.0
+            if rounded is not None:
+                slack = 64 * torch.finfo(self.dtype).eps / width * float((probe * rounded).norm())
+            error = abs(told(probe) - float(probe @ slope))
+            yield max(error - slack, 0.0) / size, float(moves.norm()) / size
 
     def _direction(self, source: torch.Generator) -> Tensor:
         """Random, as large as the weights of each parameter, among the weights that training moves.
@@ -120,13 +181,13 @@ class Derivatives:
         What never moves, such as the row of an embedding that pads, need not have a derivative.
         """
         parts = self.run.module.unflatten_real(self._theta)
-        return self._moving * torch.cat([_scaled(part, source).reshape(-1) for part in parts])
+        return self._moving * torch.cat([scaled(part, source).reshape(-1) for part in parts])
 
     def _probe(self, slope: Tensor, source: torch.Generator) -> Tensor:
         """Random, weighting each parameter's part of `slope` alike, unless that is rounding."""
         least, rows = 1e-4 * float(slope.norm()) or 1.0, list[Tensor]()
         for part in self.run.module.unflatten_real(slope):
-            rows.append(_drawn(part, source) / max(float(part.norm()), least))
+            rows.append(drawn(part, source) / max(float(part.norm()), least))
         return torch.cat(rows)
 
     @functools.cached_property
@@ -162,9 +223,8 @@ class Derivatives:
 
     def slope(self) -> Iterator[Check]:
         """The gradient of the validation loss."""
-        limit = 1e-4 if self.fine else 5e-2
         yield from self._compared(
-            "validation loss", self._slope_errors(), limit,
+            "the validation loss's derivative", self._slope_errors(),
             "The derivative of the validation loss is not that of its differences: {:.2g} apart, in a "
             "random direction.",
         )  # fmt: skip
@@ -182,29 +242,3 @@ class Derivatives:
             rounding = 8 * torch.finfo(self.dtype).eps * abs(high) / width
             moves, last[number] = abs(found - last.get(number, math.inf)), found
             yield max(abs(told - found) - rounding, 0.0) / size, moves / size
-
-
-def closest(errors: Iterable[tuple[float, float]], limit: float) -> tuple[float, float]:
-    """The least of some errors, of which no more are looked at once one is within the limit; and the
-    least of their doubts: how far a difference is from that of the width before."""
-    least, surest = math.inf, math.inf
-    for error, doubt in errors:
-        least, surest = min(least, error), min(surest, doubt)
-        if least <= limit:
-            break
-    return least, surest
-
-
-def _drawn(like: Tensor, source: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=source, dtype=torch.float64).to(like)
-
-
-def _scaled(like: Tensor, source: torch.Generator) -> Tensor:
-    size = float(like.double().square().mean().sqrt()) or 0.1
-    return size * _drawn(like, source)
-
-
-def _relative(found: Tensor, expected: Tensor) -> float:
-    size = float(expected.norm())
-    differs = float((found - expected).norm())
-    return differs / size if size else differs

@@ -83,7 +83,7 @@ class TrainingLoss:
         start = self.module.start()
         if self.task.initialize is None:
             return start
-        drawn = self.module.unflatten(start)
+        drawn = {name: part.clone() for name, part in self.module.unflatten(start).items()}
         hypers = Hypers(self._own(values), 0, lambda: drawn)
         with self.isolated(), valued():
             seed_default(mix(self.seed, INITIAL, 1), self.task.device)

@@ -15,7 +15,6 @@ from ._default_generator import at_hand, seed_everything
 from ._examples import Examples as Examples
 from ._examples import different_items
 from ._nest import checksum as checksum
-from ._nest import each
 from ._nest import to_device as to_device
 from ._order import Order
 from ._raised import as_written
@@ -102,8 +101,6 @@ class DataPlan:
             else:
                 inputs, targets = read_at(self.examples, seed, step, indices, device)
             if self.augment is not None:
-                if isinstance(indices, slice):  # the user's own tensors, which `augment` may change
-                    inputs = each(inputs, Tensor.clone)
                 # Anew: where other processes read, nothing was drawn here.
                 seed_everything(mix(seed, READ, step, 1), device)
                 inputs = self.augment(inputs, generator(seed, AUGMENT, step))

@@ -43,9 +43,12 @@ def to_device(batch: Any, device: torch.device, dtype: torch.dtype) -> Any:
 
 
 def taken(nest: Any, indices: Tensor | Sequence[int] | slice) -> Any:
-    """These rows of every tensor, wherever it lies."""
+    """A copy of these rows of every tensor, wherever it lies: models and losses change what they are
+    given in place, and a slice would be the user's own data."""
 
     def rows(part: Tensor) -> Tensor:
+        if isinstance(indices, slice):
+            return part[indices].clone()
         return part[indices.to(part.device) if isinstance(indices, Tensor) else indices]
 
     return each(nest, rows)

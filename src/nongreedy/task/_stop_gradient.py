@@ -106,9 +106,12 @@ STOPPING: dict[Any, Function] = {
     torch.tensor: _copied,
 }
 
-# What hands a tensor's memory to something that is not PyTorch, which refuses one with a graph: what was
-# detached before has one here. If training depends on it by more than steps, verification tells.
-LEAVING: frozenset[Any] = frozenset({Tensor.numpy, Tensor.__array__, Tensor.__dlpack__})
+# What hands a tensor's numbers to something that is not PyTorch, which refuses or warns of one with a graph:
+# what was detached before has one here. If training depends on it by more than steps, verification tells.
+LEAVING: frozenset[Any] = frozenset({
+    Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.item, Tensor.tolist, Tensor.__float__,
+    Tensor.__int__, Tensor.__complex__,
+})  # fmt: skip
 
 
 def bare(nest: Any) -> Any:
