@@ -28,7 +28,8 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
 
 
 def _hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """``hardsigmoid``, which has no second derivative in PyTorch: it is zero but for two points."""
+    """``hardsigmoid``, which has no second derivative in PyTorch: it is zero but for two points. PyTorch's
+    slope of 1/6 is that of float32, 3e-8 off."""
     value = functional.relu6(input + 3) / 6
     return input.copy_(value) if inplace else value
 
