@@ -81,7 +81,7 @@ class Derivatives:
             def shifted(by: float) -> Tensor:
                 return self.run.gradient(self._theta + by * direction, t, values)[1]
 
-            return shifted, lambda probe: float(point.pull_back_kept(probe)[0] @ direction)
+            return shifted, lambda probe: float(point.pull_back(probe, keep=True)[0] @ direction)
 
         yield from self._compared(
             "the gradient's derivative", self._vector_errors(77, by_weights),
@@ -98,7 +98,9 @@ class Derivatives:
                         self._theta, t, {**values, name: values[name] + by * moved}
                     )[1]
 
-                return shifted, lambda probe: along(point.pull_back_kept(probe)[1][name], moved)
+                return shifted, lambda probe: along(
+                    point.pull_back(probe, keep=True)[1][name], moved
+                )
 
             yield from self._compared(
                 f"the gradient's derivative by {name!r}",

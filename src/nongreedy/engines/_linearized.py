@@ -18,15 +18,25 @@ def leaves_of(values: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, T
 
 
 def derivatives(
-    output: Tensor, leaves: Iterable[Tensor], weight: Tensor | None = None, graph: bool = False
+    output: Tensor,
+    leaves: Iterable[Tensor],
+    weight: Tensor | None = None,
+    graph: bool = False,
+    keep: bool = False,
 ) -> Sequence[Tensor]:
-    """Of a weighted output by each leaf: zeros where it does not depend on one."""
+    """Of a weighted output by each leaf: zeros where it does not depend on one.
+
+    Args:
+        graph: Whether they shall be differentiated in turn.
+        keep: Whether the output will be differentiated again.
+    """
     leaves = list(leaves)
     if not leaves or not output.requires_grad:
         return [torch.zeros_like(leaf) for leaf in leaves]
     return grad(
-        output, leaves, weight, create_graph=graph, allow_unused=True, materialize_grads=True
-    )
+        output, leaves, weight, retain_graph=graph or keep, create_graph=graph, allow_unused=True,
+        materialize_grads=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,22 +60,17 @@ class Linearized:
     gate: Gate
     held: Callable[[Callable[[], Any]], Any]
 
-    def pull_back(self, vector: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def pull_back(
+        self, vector: Tensor, graph: bool = False, keep: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         r"""Adjoints of the point: :math:`v^\top \partial_\theta g = H v` and :math:`v^\top \partial_h g`.
 
         Args:
             vector: Adjoint of the gradient, shape (P,).
+            graph, keep: As in :func:`derivatives`.
         """
-        return self._pulled(vector)
-
-    def pull_back_kept(self, vector: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The same, and the graph is kept for more."""
-        product, rest = self._pulled(vector, graph=True)
-        return product.detach(), {name: value.detach() for name, value in rest.items()}
-
-    def _pulled(self, vector: Tensor, graph: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         leaves = self.parameters, *self.hypers.values()
-        product, *rest = self.held(lambda: derivatives(self.gradient, leaves, vector, graph))
+        product, *rest = self.held(lambda: derivatives(self.gradient, leaves, vector, graph, keep))
         return product, dict(zip(self.hypers, rest, strict=True))
 
     def push(self, tangent: Tensor, moved: Mapping[str, Tensor]) -> Tensor:
@@ -97,7 +102,7 @@ class Linearized:
     def _transposed(self) -> tuple[Tensor, tuple[Tensor, dict[str, Tensor]]]:
         """v, a leaf, and the adjoints for it with their graph: one for all tangents."""
         vector = torch.zeros_like(self.gradient).requires_grad_()
-        return vector, self._pulled(vector, graph=True)
+        return vector, self.pull_back(vector, graph=True)
 
     @functools.cached_property
     def _slopes(self) -> dict[str, Tensor]:

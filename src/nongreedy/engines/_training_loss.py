@@ -21,6 +21,7 @@ from ..task._repeatable import repeatable
 from ..task._stop_gradient import Gate
 from ._graph import coarsest
 from ._linearized import Linearized, leaves_of
+from ._trajectory import CAUSES
 
 T = TypeVar("T")
 Values = Mapping[str, Tensor]  # of the hyperparameters, by name
@@ -29,14 +30,6 @@ Parts = Mapping[str, Tensor]  # the parameters by name, with the graph of the fl
 _HOOKS = "parts of the forward pass are computed again"
 _ROUNDING = 1000  # units in the last place that two kernels of one function may be apart
 _COARSE = 2  # of the coarsest numbers within, such as those of autocast, which a mean smooths
-
-REPLAY_CAUSES = (
-    "Something is not a function of parameters, batch, seed and step: a draw from a generator that "
-    "cannot be seeded (numpy.random.default_rng(), a torch.Generator of your own), a counter or another "
-    "attribute that the forward pass changes, a frozen parameter that it moves, data that change while "
-    "they are read, or a kernel without fixed order. Draw from the default generators, which are seeded "
-    "at each step, and make what changes a function of `hypers.step`."
-)
 
 _LOST = (
     "The weights were not finite any more, though the loss before was: its gradient is NaN or infinite, as "
@@ -260,7 +253,7 @@ class TrainingLoss:
         if not apart <= slack and not apart <= _COARSE * coarsest(loss):
             raise ReplayError(
                 f"The training loss at step {step} was {expected!r} in the run and is {now!r} when it is "
-                f"computed again from the same state. {REPLAY_CAUSES}"
+                f"computed again from the same state. {CAUSES}"
             )
 
     @contextlib.contextmanager

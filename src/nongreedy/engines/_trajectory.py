@@ -14,8 +14,11 @@ from ..errors import ReplayError
 
 Replay = Callable[[Tensor, int], Tensor]  # (s_t, t) -> s_{t+1}, bit for bit
 CAUSES = (
-    "Likely causes: data or a model that return something else on a second pass, a "
-    "non-deterministic kernel (torch.use_deterministic_algorithms), or another number of threads."
+    "Likely causes: a draw from a generator that cannot be seeded (numpy.random.default_rng(), a "
+    "torch.Generator of your own), a counter or another attribute that the forward pass changes, a frozen "
+    "parameter that it moves, data that change while they are read, a non-deterministic kernel "
+    "(torch.use_deterministic_algorithms), or another number of threads. Draw from the default generators, "
+    "which are seeded at each step, and make what changes a function of `hypers.step`."
 )
 
 

@@ -52,7 +52,7 @@ class Verification:
 
 
 def verify(examinee: Examinee, dtype: torch.dtype, derivatives: bool) -> Verification:
-    """Look into the first steps of a problem; about six gradients.
+    """Look into the first steps of a problem, at the price of about a hundred of them.
 
     Args:
         dtype: Of its runs, where the model does not bear float64.

@@ -51,9 +51,8 @@ class _Stop(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, gate: Gate) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return (
-            x.clone()
-        )  # a view could not be changed in place, as people do with what they detached
+        # A view could not be changed in place, as people do with what they detached.
+        return x.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
