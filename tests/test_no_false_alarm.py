@@ -184,6 +184,19 @@ def test_rounding_of_autocast_is_no_failed_replay(engine):
     assert found.gradients["learning_rate"].isfinite().all()
 
 
+def shifted(x, y, hypers):
+    """Between columns: to the right one side of 0, to the left on the other, as of an image."""
+    by = hypers["shift"]
+    return x + by.relu() * (x.roll(1, 1) - x) + (-by).relu() * (x.roll(-1, 1) - x), y
+
+
+@pytest.mark.parametrize("initial", [0.0, 0.3])
+def test_a_hyperparameter_may_begin_on_a_kink(initial):
+    own = {"shift": ng.Constant(initial=initial, bounds=(-1.0, 1.0))}
+    task = task_of(hyperparameters=own, prepare=shifted)
+    assert len(ng.Problem(task, OPTIMIZER, 5).verified().checks) == 12
+
+
 class Single(nn.Module):
     """Refuses float64, as MPS does."""
 

@@ -23,6 +23,9 @@ _WIDTHS = (1e-6, 1e-8, 1e-9, 1e-4, 1e-3)
 _COARSE = (1e-2, 3e-3, 1e-3, 3e-4)  # in float32, where kinks may leave nothing that settles
 _WIDE = (1e-3, 1e-4, 1e-6)  # of the task's hyperparameters, which may be small coefficients
 _DIRECTIONS = 2  # where the first disagrees at every width, by kinks perhaps
+_ASIDE = (
+    0.03  # of a hyperparameter, which may begin on a kink, as an angle of 0 between pixels does
+)
 
 
 # A function of a width, and what its derivative at 0 is told to be, projected on a vector.
@@ -75,7 +78,7 @@ class Derivatives:
             "The training gradient is another one where its derivative is recorded.",
         )  # fmt: skip
 
-        def by_weights(source: torch.Generator) -> Compared:
+        def by_weights(source: torch.Generator, _: float) -> Compared:
             direction = self._direction(source)
 
             def shifted(by: float) -> Tensor:
@@ -90,16 +93,18 @@ class Derivatives:
         )  # fmt: skip
         for name in self._own:
 
-            def by_own(source: torch.Generator, name: str = name) -> Compared:
+            def by_own(source: torch.Generator, aside: float, name: str = name) -> Compared:
                 moved = scaled(values[name], source)
+                here = {**values, name: values[name] + aside * moved}
+                there = self.run.linearize(self._theta, t, here, self._own) if aside else point
 
                 def shifted(by: float) -> Tensor:
                     return self.run.gradient(
-                        self._theta, t, {**values, name: values[name] + by * moved}
+                        self._theta, t, {**here, name: here[name] + by * moved}
                     )[1]
 
                 return shifted, lambda probe: along(
-                    point.pull_back(probe, keep=True)[1][name], moved
+                    there.pull_back(probe, keep=True)[1][name], moved
                 )
 
             yield from self._compared(
@@ -114,15 +119,16 @@ class Derivatives:
         values = at(self.values, 0)
         for name in self._own if self.task.initialize is not None else ():
 
-            def by_own(source: torch.Generator, name: str = name) -> Compared:
+            def by_own(source: torch.Generator, aside: float, name: str = name) -> Compared:
                 moved = scaled(values[name], source)
+                here = {**values, name: values[name] + aside * moved}
 
                 def shifted(by: float) -> Tensor:
-                    changed = {**values, name: values[name] + by * moved}
+                    changed = {**here, name: here[name] + by * moved}
                     return self.run.initial_parameters(changed).detach()
 
                 def told(probe: Tensor) -> float:
-                    return along(self.run.pull_back_initial(probe, values, [name])[name], moved)
+                    return along(self.run.pull_back_initial(probe, here, [name])[name], moved)
 
                 return shifted, told
 
@@ -152,13 +158,13 @@ class Derivatives:
     def _vector_errors(
         self,
         stream: int,
-        begin: Callable[[torch.Generator], Compared],
+        begin: Callable[[torch.Generator, float], Compared],
         rounded: Tensor | None = None,
     ) -> Iterator[tuple[float, float]]:
         """Of a derivative in random directions, projected on a random vector.
 
         Args:
-            begin: source -> the function of a width, and what its derivative is said to be there.
+            begin: source, how far aside -> the function of a width, and what its derivative is told to be.
             rounded: What the function's values are as large as, where their rounding is allowed for: a
                 coefficient of 1e-6 moves a gradient by little. Then widths are wide, or all would pass.
         """
@@ -166,7 +172,7 @@ class Derivatives:
         last = dict[int, Tensor]()  # by direction
         for number, width in itertools.product(range(_DIRECTIONS), widths):
             source = generator(number, stream)
-            shifted, told = begin(source)
+            shifted, told = begin(source, _ASIDE * number)
             slope = (shifted(width) - shifted(-width)) / (2 * width)
             probe = self._probe(slope, source)
             size = float((probe * slope).norm()) or 1.0
