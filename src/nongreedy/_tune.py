@@ -8,7 +8,7 @@ import torch
 from .engines import Engine, Problem
 from .errors import DivergedError, check_whole
 from .optimizers import Optimizer
-from .schedules import identity
+from .schedules import Schedule, identity
 from .search import (
     Budget,
     BudgetSpentError,
@@ -22,7 +22,7 @@ from .search import (
 )
 from .search._finalists import select
 from .search._settings import settings_of, settled
-from .search.rules import OuterRule, outer_from
+from .search.rules import OuterRule, outer_from, started
 from .studies import Study, remembering
 from .task import Task
 
@@ -39,6 +39,8 @@ def tune(
     seeds: int | None = None,
     seed: int = 0,
     budget: float | None = None,
+    timeout: float | None = None,
+    start: str | Schedule | Result | None = None,
     study: str | os.PathLike[str] | Study | Memory | None = None,
     dtype: torch.dtype = torch.float32,
     callbacks: Iterable[Callback] = (),
@@ -56,22 +58,30 @@ def tune(
         engine: How hypergradients are computed: an engine or its name. ``"auto"`` is the planner's
             choice (:class:`Plan`), by the memory that is free now: mostly `Reverse`, whose result does
             not depend on where it keeps its states. Callbacks and `settings` of the result name it.
-        outer: How they are used: ``"auto"`` (:class:`AgreementSearch`), ``"paper"``
-            (:class:`SignDescent`) or a rule.
+        outer: How they are used: ``"auto"`` (:class:`ModelSearch`), ``"agreement"``
+            (:class:`AgreementSearch`), ``"paper"`` (:class:`SignDescent`) or a rule.
         seeds: Runs per hypergradient; None is the rule's own number.
         seed: Decides everything: the same seed on the same machine gives the same result.
         budget: Most plain training runs' worth of gradients to spend, the final comparison
             included; None is no limit.
+        timeout: Most seconds to take, of which the last quarter is for the final comparison; what was
+            begun is finished.
+        start: Where it begins. ``"practice"``: a learning rate that falls to nothing from its usual
+            peak, momentum 0.9 and the like, as far as bases have no `initial` of their own.
+            ``"zero"``: the first values of the optimizer, as in the paper. A schedule, or the result of
+            a search. None is the rule's own: practice for the default one, zero for the others.
         study: Where the search is kept: a :class:`Study`, the path of an SQLite file or the URL of a
             database. A search of the same settings that was begun there goes on, to the same bits;
-            a finished one is told again. None keeps nothing. (A comparison
+            a finished one is told again, or goes on where `outer_steps`, `budget` or `timeout` allow
+            for more than before. None keeps nothing. (A comparison
             gives a memory of its own, ``nongreedy.search.Memory``.)
         dtype: Of the training runs.
         callbacks: Who watches.
 
     Returns:
-        The best evaluated schedule, judged on validation data only, with the history. An
-        interruption by the keyboard returns what was found so far.
+        The best evaluated schedule, judged on validation data only, with the history, and its
+        :class:`Gain` over the best schedule that needed no derivative, which is returned unless it is
+        beaten. An interruption by the keyboard returns what was found so far.
 
     Raises:
         ValueError: Bad settings; the message says which.
@@ -97,22 +107,19 @@ def tune(
     check_whole("outer_steps", outer_steps)
     rule = outer_from(outer).with_seeds(seeds)
     problem = Problem.of(
-        task,
-        optimizer,
-        epochs=epochs,
-        steps=steps,
-        dtype=dtype,
-        defaults=rule.defaults,
-        engine=engine,
-    )
-    purse, history = Budget(budget, rule.final), list[OuterStep]()
+        task, optimizer, epochs=epochs, steps=steps, dtype=dtype, defaults=rule.defaults, engine=engine
+    )  # fmt: skip
+    rule = rule.suited(problem)
+    problem = started(problem, rule.start if start is None else start)
+    purse, history = Budget(budget, rule.final, timeout), list[OuterStep]()
     settings = settings_of(problem, engine, rule, outer_steps, seed, budget)
     with remembering(study, settings, problem) as memory, Callbacks(callbacks) as callback:
         choice = settled(engine, problem, seed, memory)
         callback.on_engine(choice.engine, choice.reason)
         objective = Objective(
-            problem, choice.engine, seed=seed, budget=purse, callback=callback, memory=memory
-        )
+            problem, choice.engine, seed=seed, budget=purse, callback=callback, memory=memory,
+            alternatives=rule.alternatives(problem, choice.engine),
+        )  # fmt: skip
         state = rule.init(problem.hyperparameters, problem.steps)
         try:
             while rule.done(state) is None and len(history) < outer_steps:
@@ -123,10 +130,10 @@ def tune(
             status = rule.done(state) or Status.completed
         except (BudgetSpentError, DivergedError, KeyboardInterrupt) as end:
             status = _ended(end, objective, history)
-        best, status = select(rule, objective, status)
+        best, status, gain = select(rule, state, objective, status)
         memory.finish(best.schedule, best.loss, status, objective.cost)
     used = {"engine": identity(choice.engine), "verification": problem.verification.summary}
-    return objective.result(best, status, history, {**settings, **used})
+    return objective.result(best, status, gain, history, {**settings, **used})
 
 
 def _ended(end: BaseException, objective: Objective, history: list[OuterStep]) -> Status:

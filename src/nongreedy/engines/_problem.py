@@ -13,7 +13,7 @@ import torch
 from ..errors import nearest_name
 from ..optimizers import Optimizer
 from ..optimizers._mistakes import checked_optimizer
-from ..schedules import Default, Hyperparameter, Schedule, identity
+from ..schedules import Curve, Default, Hyperparameter, Schedule, TimeBasis, identity
 from ..schedules._hyperparameter import learned
 from ..task import Task
 from ..task._data_plan import checksum
@@ -46,6 +46,7 @@ class Problem:
         dtype: Of the runs: ``torch.float32`` to train, ``torch.float64`` to check.
         defaults: Where a search begins and in which coordinate it moves, by hyperparameter name: an
             outer rule's, which go before the optimizer's own.
+        start: A schedule to begin at instead, as far as it has what is learned.
 
     Raises:
         TypeError: Something else than a task and an optimizer of this library.
@@ -69,6 +70,7 @@ class Problem:
     steps: int
     dtype: torch.dtype = torch.float32
     defaults: Mapping[str, Default] = field(default_factory=dict, repr=False)
+    start: Schedule | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         checked_task(self.task)
@@ -139,7 +141,9 @@ class Problem:
     def hyperparameters(self) -> dict[str, Hyperparameter]:
         """Those of the optimizer and of the task, every field settled and checked."""
         own = self.optimizer.hyperparameters(self.steps, self.defaults)
-        return {**own, **self.task.hyperparameters(self.steps)}
+        settled = {**own, **self.task.hyperparameters(self.steps)}
+        begun = self.start.curves if self.start is not None else {}
+        return {n: _begun(h, begun.get(n), self.steps) for n, h in settled.items()}
 
     @cached_property
     def learned(self) -> dict[str, Hyperparameter]:
@@ -200,3 +204,20 @@ class Problem:
             "model": f"{checksum([p.detach() for p in task.network(0).parameters()]):x}",
             "learned": {name: len(hyper.initial) for name, hyper in self.learned.items()},
         }
+
+
+def _begun(hyper: Hyperparameter, curve: Curve | None, steps: int) -> Hyperparameter:
+    """Beginning at a curve, on the hyperparameter's own basis and within its bounds."""
+    if curve is None or not hyper.learned:
+        return hyper
+    basis, values = hyper.basis, curve.coefficients
+    if isinstance(basis, TimeBasis) and isinstance(curve.basis, TimeBasis):
+        size = basis.size(steps)
+        values = Curve(curve.stretchable().basis, values).values(steps)[basis.positions(steps)]
+        values = values[:size]
+    if len(values) != len(hyper.initial):
+        raise ValueError(
+            f"`start` has {len(values)} values for {hyper.name}, which has {len(hyper.initial)}. Start "
+            "from a schedule of this task."
+        )
+    return replace(hyper, initial=hyper.clip(values.double()))

@@ -3,12 +3,14 @@
 from ..schedules._export import export
 from ._budget import Budget, BudgetSpentError
 from ._callback import Callback, Callbacks
+from ._gain import Gain
 from ._memory import Answer, Memory, Ran, Request
 from ._objective import Evaluated, Objective
 from ._result import OuterStep, Result, Status, StepOutcome
 
 __all__ = [
-    "Answer", "Budget", "BudgetSpentError", "Callback", "Callbacks", "Evaluated", "Memory",
+    "Answer", "Budget", "BudgetSpentError", "Callback", "Callbacks", "Evaluated", "Gain",
+    "Memory",
     "Objective", "OuterStep", "Ran", "Request", "Result", "Status", "StepOutcome",
 ]  # fmt: skip
 

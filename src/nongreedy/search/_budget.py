@@ -1,6 +1,7 @@
 """What a search may spend."""
 
 import math
+import time
 
 from ..errors import NongreedyError
 
@@ -16,19 +17,33 @@ class Budget:
         limit: Most that may be spent, everything counted; None is no limit.
         final: What a final comparison would like to have; at most a quarter of the budget is kept for
             it. None of it where there is no limit.
+        seconds: Most time to take, of which the last quarter is kept for the end; None is no limit.
 
     Attributes:
         spent: So far.
 
     Raises:
-        ValueError: A limit that does not allow for one run.
+        ValueError: A limit that does not allow for one run, or no time at all.
     """
 
-    def __init__(self, limit: float | None = None, final: float = 0.0):
+    def __init__(
+        self, limit: float | None = None, final: float = 0.0, seconds: float | None = None
+    ):
         if limit is not None and not limit >= 1:
             raise ValueError(f"`budget` must allow at least one plain run, but got {limit!r}.")
         self.limit, self.spent = math.inf if limit is None else limit, 0.0
+        if seconds is not None and not seconds > 0:
+            raise ValueError(
+                f"`timeout` must be a positive number of seconds, but got {seconds!r}."
+            )
+        self._seconds, self._began = math.inf if seconds is None else seconds, time.monotonic()
+        self._share = 0.75
         self._reserve = 0.0 if limit is None else min(final, (limit - 1) / 4)
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is over, or what is kept of it for the end has begun."""
+        return time.monotonic() - self._began > self._share * self._seconds
 
     @property
     def left(self) -> float:
@@ -37,10 +52,12 @@ class Budget:
 
     def affords(self, price: float) -> bool:
         """Whether this much may be spent."""
-        return self.spent + price <= self.limit - self._reserve
+        return not self.late and self.spent + price <= self.limit - self._reserve
 
     def check(self, price: float) -> None:
         """Raise BudgetSpentError unless this much may be spent."""
+        if self.late:
+            raise BudgetSpentError(f"The time is over: {self._share * self._seconds:.1f} seconds.")
         if not self.affords(price):
             raise BudgetSpentError(
                 f"{self.spent:.1f} of {self.limit:g} plain runs are spent; {price:.1f} more and "
@@ -53,4 +70,4 @@ class Budget:
 
     def release(self) -> None:
         """The end has come: what was kept for it may be spent."""
-        self._reserve = 0.0
+        self._reserve, self._share = 0.0, 1.0

@@ -1,20 +1,90 @@
 """The end of a search: the best schedules meet again on common fresh seeds."""
 
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
 from ..errors import DivergedError
+from ..schedules import Schedule
+from ._gain import Gain
 from ._objective import Evaluated, Objective
 from ._result import Status
-from .rules import OuterRule
+from .rules import OuterRule, OuterState
 
 _FINAL = -1  # stream of the seeds on which the finalists meet
+_MOST = 8  # of these seeds, where a fallback has to be beaten
+_BEATEN = 0.5  # standard errors by which
+_ONE_SEED = 0.005  # relative standard error of a difference on one seed
+Chosen = tuple[Evaluated, Status, Gain | None]
 
 
-def select(rule: OuterRule, objective: Objective, status: Status) -> tuple[Evaluated, Status]:
-    """The best evaluated schedule: the top few meet again on common fresh seeds."""
+def select(rule: OuterRule, state: OuterState, objective: Objective, status: Status) -> Chosen:
+    """The best evaluated schedule, and its gain over the rule's fallback where it has one."""
+    fallback, contenders = rule.fallback(state), rule.contenders(state)
+    objective.budget.release()
+    if fallback is None:
+        return *_without_fallback(rule, objective, status), None
+    if status is Status.interrupted:
+        return objective.evaluated[state.schedule.identity], status, None
+    try:
+        return _against(fallback, contenders, rule, objective, status)
+    except KeyboardInterrupt:
+        return objective.evaluated[state.schedule.identity], Status.interrupted, None
+
+
+def _against(
+    fallback: Schedule,
+    contenders: Sequence[Schedule],
+    rule: OuterRule,
+    objective: Objective,
+    status: Status,
+) -> Chosen:
+    """Rounds of all that stand and the fallback, which no round removes: whoever beats it wins."""
+    standing, start = [Evaluated(s) for s in contenders], Evaluated(fallback)
+    while standing and len(start.losses) < _MOST:
+        if not objective.budget.affords(len(standing) + 1):
+            break
+        drawn = len(start.losses)
+        seed = objective.seeds(_FINAL, drawn + 1)[drawn:]
+        if not _finishes(objective, start, seed):
+            start.losses[seed[0]] = math.inf
+        standing = [entry for entry in standing if _finishes(objective, entry, seed)]
+        standing.sort(key=lambda entry: entry.loss)
+        if (drawn + 1) % rule.finalist_seeds == 0:
+            standing = standing[: (len(standing) + 1) // 2]
+    best = standing[0] if standing and standing[0].losses else None
+    if best is None:
+        known = objective.evaluated[fallback.identity]
+        return start if start.losses else known, status, Gain(0.0, math.nan, 0, math.nan)
+    gain = _gain(best, start)
+    if gain.loss > _BEATEN * _error(gain):
+        return best, status, gain
+    return start, status, Gain(0.0, gain.standard_error, gain.seeds, gain.fallback)
+
+
+def _gain(best: Evaluated, start: Evaluated) -> Gain:
+    differences = [start.losses[seed] - loss for seed, loss in best.losses.items()]
+    count, error = len(differences), math.nan
+    if count > 1 and all(map(math.isfinite, differences)):
+        error = statistics.stdev(differences) / math.sqrt(count)
+    return Gain(statistics.fmean(differences), error, count, start.loss)
+
+
+def _error(gain: Gain) -> float:
+    return (
+        _ONE_SEED * abs(gain.fallback) if math.isnan(gain.standard_error) else gain.standard_error
+    )
+
+
+def _without_fallback(
+    rule: OuterRule, objective: Objective, status: Status
+) -> tuple[Evaluated, Status]:
     # A loss on one seed may be luck: where others ran on two, it does not compete.
     entries = objective.evaluated.values()
     least = min(2, max(len(entry.losses) for entry in entries))
     ranked = sorted((e for e in entries if len(e.losses) >= least), key=lambda entry: entry.loss)
-    objective.budget.release()
     if status is Status.interrupted:
         return ranked[0], status
     try:

@@ -3,7 +3,7 @@
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from ..schedules import Schedule
 from ..task._data_plan import mix
 from ._budget import Budget
 from ._callback import Callback
+from ._gain import Gain
 from ._memory import Memory, Ran, Request
 from ._result import OuterStep, Result, Status, StepOutcome, mean_accuracy, mean_metrics
 
@@ -55,6 +56,7 @@ class Objective:
 
     Args:
         problem: What is trained.
+        alternatives: Other ways to train it, whose schedules set other hyperparameters.
         runner: How a schedule is run; an :class:`Engine` also differentiates.
         seed: Decides the seeds of all runs.
         budget: What may be spent; None is no limit.
@@ -62,6 +64,7 @@ class Objective:
         memory: Of what was answered before.
 
     Attributes:
+        problems: The problem and its alternatives.
         evaluated: Every schedule that finished at least one run, by its identity.
         runs, finished: Plain runs that were begun, and those that took all of their steps.
     """
@@ -75,10 +78,12 @@ class Objective:
         budget: Budget | None = None,
         callback: Callback | None = None,
         memory: Memory | None = None,
+        alternatives: Iterable[Problem] = (),
     ):
         self.problem, self.runner, self.seed = problem, runner, seed
+        self.problems = [problem, *alternatives]
         self.budget, self.memory = budget or Budget(), memory or Memory()
-        self.callback, self.learn = callback or Callback(), list(problem.learned)
+        self.callback = callback or Callback()
         self.evaluated: dict[tuple[object, ...], Evaluated] = {}
         self.runs, self.finished = 0, 0
         self._rows, self._clock = 0, time.perf_counter()
@@ -97,6 +102,23 @@ class Objective:
         """Fresh run seeds, the same for every schedule that is compared under `stream`."""
         return [mix(self.seed, stream, index) for index in range(count)]
 
+    def problem_of(self, schedule: Schedule) -> Problem:
+        """Which way of training a schedule is of: that whose hyperparameters it sets."""
+        for problem in self.problems:
+            if problem.hyperparameters.keys() == schedule.curves.keys():
+                return problem
+        return self.problem
+
+    def sweep_price(self, schedule: Schedule) -> float:
+        """What a hypergradient costs, in plain runs."""
+        problem = self.problem_of(schedule)
+        return self._engine().sweep_cost(problem.run(self.seed), schedule, list(problem.learned))
+
+    def _engine(self) -> Engine:
+        if not isinstance(self.runner, Engine):
+            raise TypeError(f"{self.runner!r} trains and has no hypergradient. Use an engine.")
+        return self.runner
+
     def rollout(
         self, schedule: Schedule, seed: int, keep: bool = False, on_state: OnState | None = None
     ) -> Rollout:
@@ -108,7 +130,10 @@ class Objective:
         """
         self.budget.check(1.0)
         self.runs += 1
-        request, run = Request("run", schedule, seed, self.steps), self.problem.run(seed)
+        request, run = (
+            Request("run", schedule, seed, self.steps),
+            self.problem_of(schedule).run(seed),
+        )
         trained: list[Rollout] = []
 
         def train() -> Ran:
@@ -130,19 +155,16 @@ class Objective:
 
     def differentiate(self, rollout: Rollout) -> Hypergradient:
         """The hypergradient at a kept rollout; raises DivergedError or BudgetSpentError."""
-        engine, run, schedule = self.runner, rollout.run, rollout.schedule
-        if not isinstance(engine, Engine):
-            raise TypeError(f"{engine!r} trains and has no hypergradient. Use an engine.")
-        price = engine.sweep_cost(run, schedule, self.learn)
+        engine, run, schedule = self._engine(), rollout.run, rollout.schedule
+        learn = list(self.problem_of(schedule).learned)
+        price = engine.sweep_cost(run, schedule, learn)
         self.budget.check(price)
-        request = Request("sweep", schedule, run.seed, self.steps, tuple(self.learn))
+        request = Request("sweep", schedule, run.seed, self.steps, tuple(learn))
 
         def sweep() -> Hypergradient:
             complete = rollout.final is not None or not engine.needs_states
             states = rollout if complete else self._repeated(engine, rollout)
-            return engine.differentiate(
-                states, self.learn, self._progress("hypergradient", request)
-            )
+            return engine.differentiate(states, learn, self._progress("hypergradient", request))
 
         try:
             hypergradient = self._answered(request, Hypergradient, sweep)
@@ -181,19 +203,28 @@ class Objective:
     def settle(self, outcome: StepOutcome) -> OuterStep:
         """The row of an outer step that is finished, remembered."""
         seconds, self._clock = time.perf_counter() - self._clock, time.perf_counter()
-        row = outcome.row(self._rows, seconds, self.cost, self.learn)
+        learn = self.problem_of(outcome.schedule).learned
+        row = outcome.row(self._rows, seconds, self.cost, learn)
         self._rows += 1
         return self.memory.settle(row, outcome.schedule)
 
     def result(
-        self, best: Evaluated, status: Status, history: list[OuterStep], settings: Mapping[str, Any]
+        self,
+        best: Evaluated,
+        status: Status,
+        gain: Gain | None,
+        history: list[OuterStep],
+        settings: Mapping[str, Any],
     ) -> Result:
         """What the search returns."""
         settings = {**settings, "cost": round(self.cost, 3), "status": status.name}
+        if gain is not None:
+            settings["gain"] = gain.to_json()
         return Result(
             best.schedule.with_settings(settings), best.loss, best.accuracy, history, status,
             self.cost, settings, runs=self.runs, unfinished=self.runs - self.finished,
-            validation_metrics=best.metrics,
+            validation_metrics=best.metrics, gain=gain,
+            optimizer=self.problem_of(best.schedule).optimizer,
         )  # fmt: skip
 
     def _progress(self, label: str, request: Request | None = None) -> Progress:

@@ -11,7 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ..optimizers import Optimizer
 from ..schedules import Schedule
+from ._gain import Gain
 
 
 class Status(enum.Enum):
@@ -143,6 +145,9 @@ class Result:
         parameters: Name -> parameter of the network that an online run has trained; empty for
             searches, which end with a schedule.
         validation_metrics: The task's own, by name, over the same seeds as the loss.
+        gain: Over the schedule that the search started from, on common fresh seeds; None of rules that
+            keep no fallback.
+        optimizer: What the schedule is for: the given one, with an average where one was chosen.
     """
 
     schedule: Schedule
@@ -156,3 +161,5 @@ class Result:
     unfinished: int = 0
     parameters: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
+    gain: Gain | None = None
+    optimizer: Optimizer | None = field(default=None, repr=False, compare=False)

@@ -25,11 +25,13 @@ def settings_of(
     Raises:
         TypeError: An engine or a rule holds what JSON cannot say.
     """
+    begun = problem.start
     return {
         **versions(),
         **problem.fingerprint(),
         "engine": engine if engine == "auto" else identity(engine_from(engine)),
         "outer": identity(rule),
+        "start": {n: curve.to_json() for n, curve in begun.curves.items()} if begun else None,
         "outer_steps": outer_steps,
         "seed": seed,
         "budget": budget,

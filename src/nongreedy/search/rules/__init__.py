@@ -2,12 +2,15 @@
 
 from ...schedules._export import export
 from ._agreement import AgreementSearch
+from ._model_search import ModelSearch
 from ._named import outer_from
+from ._practice import started
 from ._rule import OuterRule, OuterState
 from ._sign_descent import SignDescent
 
 __all__ = [
-    "AgreementSearch", "OuterRule", "OuterState", "SignDescent", "outer_from",
+    "AgreementSearch", "ModelSearch", "OuterRule", "OuterState", "SignDescent", "outer_from",
+    "started",
 ]  # fmt: skip
 
 export(globals())

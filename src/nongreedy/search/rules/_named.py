@@ -2,14 +2,20 @@
 
 from ...errors import nearest_name
 from ._agreement import AgreementSearch
+from ._model_search import ModelSearch
 from ._rule import OuterRule
 from ._sign_descent import SignDescent
 
-_NAMED = {"auto": AgreementSearch, "default": AgreementSearch, "paper": SignDescent}
+_NAMED = {
+    "auto": ModelSearch,
+    "default": ModelSearch,
+    "agreement": AgreementSearch,
+    "paper": SignDescent,
+}
 
 
 def outer_from(outer: str | OuterRule) -> OuterRule:
-    """An outer rule, or the rule of a name: ``"auto"``, ``"default"``, ``"paper"``."""
+    """An outer rule, or that of a name: ``"auto"``, ``"default"``, ``"agreement"``, ``"paper"``."""
     if isinstance(outer, OuterRule):
         return outer
     if outer not in _NAMED:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from ...engines import Engine, Problem
 from ...errors import check_whole
 from ...schedules import Default, Hyperparameter, Schedule, Value
 from .._objective import Objective
@@ -44,8 +45,10 @@ class OuterRule(Value, abc.ABC, Generic[S]):
         finalists: How many of the best schedules meet again on common fresh seeds at the end, in
             rounds after which the worse half leaves.
         finalist_seeds: Seeds per round.
+        start: Where a search begins that is not told: ``"practice"`` or ``"zero"``.
     """
 
+    start: ClassVar[str] = "zero"
     defaults: ClassVar[Mapping[str, Default]] = {}
     finalists: int = 3
     finalist_seeds: int = 2
@@ -70,6 +73,25 @@ class OuterRule(Value, abc.ABC, Generic[S]):
     def close(self, state: S, objective: Objective) -> None:
         """After the last step: evaluate a proposal that was never run, so that it may win."""
         del state, objective
+
+    def suited(self, problem: Problem) -> OuterRule[Any]:
+        """The rule for this problem: itself, or another one where it cannot help."""
+        del problem
+        return self
+
+    def alternatives(self, problem: Problem, engine: Engine) -> list[Problem]:
+        """Other ways of training the same task, among which the rule chooses; none by default."""
+        del problem, engine
+        return []
+
+    def fallback(self, state: S) -> Schedule | None:
+        """What is returned unless a contender beats it on common fresh seeds; None: no such thing."""
+        del state
+
+    def contenders(self, state: S) -> list[Schedule]:
+        """What meets the fallback in the end."""
+        del state
+        return []
 
     def with_seeds(self, seeds: int | None) -> OuterRule[S]:
         """The same rule with another number of seeds per hypergradient; None leaves it.

@@ -1,0 +1,62 @@
+"""What a search gained over the schedule that it started from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+_SURE = 2.0  # standard errors from which on a gain is called one
+
+
+@final
+@dataclass(frozen=True)
+class Gain:
+    """Of the schedule that a search returns over its fallback, on common fresh seeds.
+
+    Attributes:
+        loss: By how much its validation loss is lower, on average; 0 where the fallback is returned.
+        standard_error: Of that difference; NaN from one seed.
+        seeds: Fresh seeds on which both were run.
+        fallback: Mean validation loss of the fallback on these seeds; NaN without seeds.
+    """
+
+    loss: float
+    standard_error: float
+    seeds: int
+    fallback: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is more than twice its standard error."""
+        return self.seeds > 1 and self.loss > _SURE * self.standard_error
+
+    @property
+    def verdict(self) -> str:
+        """In words that a difference within the noise does not earn."""
+        if self.loss == 0:
+            return (
+                "Nothing was gained over the start from practice, which is returned."
+                if self.seeds or math.isnan(self.fallback)
+                else "The start is returned."
+            )
+        share = f" ({self.loss / abs(self.fallback):.1%})" if self.fallback else ""
+        if self.seeds < 2:
+            return f"Lower than its start by {self.loss:.3g}{share} on one fresh seed, which may be luck."
+        told = (
+            f"{self.loss:.3g} ± {self.standard_error:.2g}{share} on {self.seeds} common fresh seeds"
+        )
+        if self.clear:
+            return f"Lower than its start by {told}."
+        return f"Lower than its start by {told}: within the noise."
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary; what is not finite becomes None."""
+        return {n: v if math.isfinite(v) else None for n, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Gain:
+        """The inverse of :meth:`to_json`."""
+        known = {name: math.nan if v is None else v for name, v in row.items()}
+        return cls(**{**known, "seeds": int(row["seeds"])})

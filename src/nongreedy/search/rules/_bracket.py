@@ -1,0 +1,74 @@
+"""The scale of a learning rate, by plain runs on one seed: downhill in growing strides, then nearer."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import final
+
+FIRST = 0.5  # decades between the first peaks
+NEAREST = 0.25  # and between the last
+_FARTHEST = 8.0  # decades from the first peak
+
+
+@final
+@dataclass
+class Bracket:
+    """Losses by peak, where places are decades from the first peak.
+
+    Args:
+        run: The loss there; infinite where it diverges.
+        most: Plain runs to spend.
+    """
+
+    run: Callable[[float], float]
+    most: int
+    losses: dict[float, float] = field(default_factory=dict)
+
+    def find(self) -> float:
+        """The best place."""
+        self._try(0.0)
+        for place in self._downhill():
+            self._try(place)
+        while (place := self._between()) is not None:
+            self._try(place)
+        return self.best
+
+    @property
+    def best(self) -> float:
+        """Of equally good ones, such as diverged ones, the coolest."""
+        return min(self.losses, key=lambda place: (self.losses[place], place))
+
+    def _try(self, place: float) -> None:
+        if place not in self.losses and len(self.losses) < self.most:
+            self.losses[place] = self.run(place)
+
+    def _downhill(self) -> Iterator[float]:
+        """Up, or where that is no better down, in strides that double while it gets better.
+
+        Runs that diverge say nothing of how far: they are left by decades.
+        """
+        for sign in (1, -1) if math.isfinite(self.losses[0.0]) else (-1,):
+            stride, place = FIRST, 0.0
+            while True:
+                hot = not math.isfinite(self.losses[self.best])
+                stride = max(stride, 1.0) if hot else stride
+                place += sign * stride
+                if abs(place) > _FARTHEST:
+                    return
+                before = self.losses[self.best]
+                yield place
+                if place not in self.losses or not (hot or self.losses[place] < before):
+                    break
+                stride *= 1 if hot else 2
+            if self.best != 0.0:
+                return
+
+    def _between(self) -> float | None:
+        """The middle of the wider gap beside the best place, unless both are narrow."""
+        places = sorted(self.losses)
+        index = places.index(self.best)
+        beside = [places[k] for k in (index - 1, index + 1) if 0 <= k < len(places)]
+        gaps = [(abs(other - self.best), (other + self.best) / 2) for other in beside]
+        gaps = [gap for gap in gaps if gap[0] > NEAREST * 1.01]
+        full = len(self.losses) >= self.most
+        return None if full or not gaps or math.isinf(self.losses[self.best]) else max(gaps)[1]

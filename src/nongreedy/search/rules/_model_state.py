@@ -1,0 +1,75 @@
+"""Where the default rule's search stands."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import final
+
+import torch
+
+from ...schedules import Hyperparameter, Schedule
+from ._quadratic import Observation, Prior
+from ._rule import OuterState
+from ._space import Space
+
+_FAST = ("learning_rate", "momentum", "beta1", "average_interpolation")  # what acts together
+_DECADES = ("log", "log1m")
+
+
+@final
+@dataclass(frozen=True)
+class ModelState(OuterState):
+    """Where the search stands.
+
+    Attributes:
+        hyperparameters: Those that are learned, of the way of training that was chosen.
+        fallback: The best schedule that needed no derivative.
+        observations: All runs and sweeps of that way of training.
+        seeds, losses: Of the last runs of the schedule.
+        reach: Radii of the trust regions of the modelled coefficients and of the long ones.
+        drawn: Fresh seeds that were used.
+        failures: Outer steps in a row without an improvement.
+        looked: Whether the schedule was differentiated on its seed.
+        alone: Whether the modelled coefficients are to be moved without the long ones.
+        contenders: Schedules that were kept, the fallback first.
+    """
+
+    hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
+    fallback: Schedule | None = None
+    observations: tuple[Observation, ...] = ()
+    seeds: tuple[int, ...] = ()
+    losses: tuple[float, ...] = ()
+    reach: tuple[float, float] = (0.5, 1.0)
+    drawn: int = 1
+    failures: int = 0
+    looked: bool = False
+    alone: bool = False
+    contenders: tuple[Schedule, ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """Mean of the last runs."""
+        return statistics.fmean(self.losses)
+
+    @cached_property
+    def space(self) -> Space:
+        return Space(self.hyperparameters, self.schedule)
+
+    @cached_property
+    def prior(self) -> Prior:
+        """What is expected of the modelled coefficients."""
+        space, widths = self.space, torch.ones(len(self.space.vector(self.schedule)))
+        for name, part in space.slices.items():
+            hyper = self.hyperparameters[name]
+            if hyper.transform in _DECADES:
+                widths[part] = hyper.outer_step
+        chosen = space.modelled
+        return Prior(widths.double()[chosen], space.of(*_FAST)[chosen].double())
+
+    @property
+    def scale(self) -> float:
+        """What losses are relative to."""
+        return abs(min(o.loss for o in self.observations)) or 1.0

@@ -1,0 +1,125 @@
+"""The first outer step: which scale of the learning rate, and which way of training, is best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import final
+
+from ...engines import Problem, Rollout
+from ...errors import DivergedError
+from ...schedules import Hyperparameter, Schedule
+from .. import Objective
+from ._bracket import Bracket
+from ._quadratic import Observation
+from ._space import Space
+
+RATE = "learning_rate"
+_SHARE, _FEWEST, _MOST = 0.2, 5, 12  # of the budget, for the first bracket, in plain runs
+_CLOSE = 0.02  # relative: two ways of training that are nearer meet again
+_RICH = 30.0  # plain runs of a budget that pays for that
+
+
+@final
+@dataclass
+class Way:
+    """A way of training: runs of one problem at several scales of its learning rate.
+
+    Attributes:
+        observations: What its runs told.
+        schedule, rollout: Of the best one.
+        peaks: How many scales were tried.
+    """
+
+    problem: Problem
+    objective: Objective
+    seed: int
+    most: int
+    observations: list[Observation] = field(default_factory=list)
+    schedule: Schedule | None = None
+    rollout: Rollout | None = None
+    _error: DivergedError | None = None
+
+    def __post_init__(self) -> None:
+        self.space = Space(self.problem.learned, self.problem.initial)
+        self._rates = [n for n in self.problem.learned if n.partition("[")[0] == RATE]
+        bracket = Bracket(self._run, self.most if self._rates else 1)
+        bracket.find()
+        self.peaks = len(bracket.losses)
+        if self.rollout is None:
+            assert self._error is not None
+            raise self._error
+
+    @property
+    def loss(self) -> float:
+        """Of the best run."""
+        assert self.rollout is not None
+        return self.rollout.outcome.loss
+
+    @property
+    def peak(self) -> float:
+        """The largest learning rate of the best schedule; NaN where none is learned."""
+        assert self.schedule is not None
+        rates = [float(self.schedule[name].max()) for name in self._rates]
+        return max(rates, default=math.nan)
+
+    def at(self, decades: float) -> Schedule:
+        """The start with all learning rates higher by so many decades, within their bounds."""
+        start = self.problem.initial
+        hypers: dict[str, Hyperparameter] = self.problem.learned
+        moved = {n: hypers[n].clip(start[n] * 10.0**decades) for n in self._rates}
+        return start.with_coefficients(moved)
+
+    def _run(self, decades: float) -> float:
+        schedule = self.at(decades)
+        try:
+            rollout = self.objective.rollout(schedule, self.seed, keep=True)
+        except DivergedError as error:
+            self._error = error
+            self.observations.append(Observation(self.space.vector(schedule), self.seed, math.inf))
+            return math.inf
+        loss = rollout.outcome.loss
+        self.observations.append(Observation(self.space.vector(schedule), self.seed, loss))
+        if self.rollout is None or loss < self.loss:
+            self.schedule, self.rollout = schedule, rollout
+        return loss
+
+    def again(self, seed: int) -> float:
+        """The loss of the best schedule on another seed."""
+        assert self.schedule is not None
+        try:
+            loss = self.objective.rollout(self.schedule, seed).outcome.loss
+        except DivergedError:
+            loss = math.inf
+        self.observations.append(Observation(self.space.vector(self.schedule), seed, loss))
+        return loss
+
+
+def best_way(objective: Objective, seed: int, other: int) -> tuple[Way, list[Way]]:
+    """Every way of training on one seed; two that are close meet on another one."""
+    limit = objective.budget.limit
+    most = _MOST if math.isinf(limit) else max(_FEWEST, min(_MOST, round(_SHARE * limit)))
+    ways, failed = list[Way](), list[DivergedError]()
+    for index, problem in enumerate(objective.problems):
+        if index and not objective.budget.affords(2 * _FEWEST):
+            break
+        try:
+            ways.append(Way(problem, objective, seed, most if index == 0 else _few(most)))
+        except DivergedError as error:
+            failed.append(error)
+    if not ways:
+        raise failed[0]
+    ways.sort(key=lambda way: way.loss)
+    if len(ways) > 1 and limit >= _RICH and _near(ways[:2]) and objective.budget.affords(2):
+        means = {id(way): (way.loss + way.again(other)) / 2 for way in ways[:2]}
+        ways[:2] = sorted(ways[:2], key=lambda way: means[id(way)])
+    return ways[0], ways
+
+
+def _few(most: int) -> int:
+    return max(4, most - 2)
+
+
+def _near(ways: Sequence[Way]) -> bool:
+    return ways[1].loss - ways[0].loss < _CLOSE * abs(ways[0].loss)
