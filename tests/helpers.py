@@ -70,7 +70,7 @@ def assert_equals_twin(optimizer, schedule, relative, steps=50):
     """A run ends where a plain loop with the optimizer's torch twin ends."""
     task = tiny_task("mlp")
     run = ng.Run(task, optimizer, steps, seed=4, dtype=torch.float64)
-    ours = ng.Reverse().rollout(run, schedule).final[0]
+    ours = ng.Reverse().rollout(run, schedule).answer
     module = MODELS["mlp"][0]().double()
     parameters = list(module.parameters())
     nn.utils.vector_to_parameters(run.initial()[0].clone(), parameters)

@@ -159,7 +159,7 @@ class Meter:
 
     def _loss(self, state: Tensor, done: int) -> float:
         try:
-            return self.problem.run(self.seed).outer_loss(state[0]).loss
+            return self.problem.run(self.seed).ended(state).loss
         except DivergedError as error:
             raise DivergedError(error.quantity, done, self.problem.steps) from error
 

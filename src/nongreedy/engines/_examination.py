@@ -116,6 +116,8 @@ class Examination:
             for _, loss in plain.steps(Begun(optimizer, scheduler.step), self.count):
                 self.plain_losses.append(loss.item())
                 self.plain_weights.append(_weights(plain))
+            with scheduler.averaged():
+                self.plain_answer = _weights(plain)
 
     def training(self) -> Iterator[Check]:
         """The first steps: losses, gradients, and what these do to the weights.
@@ -193,10 +195,15 @@ class Examination:
 
     def _weights_check(self) -> Check:
         limit, eps = (1e-5 if self.fine else 1e-2), torch.finfo(self.dtype).eps
-        apart, where = 0.0, (0, "")
-        for t in range(1, self.count + 1):
-            ours = self.run.module.unflatten(self.states[t][0])
-            before, now = self.plain_weights[t - 1], self.plain_weights[t]
+        apart, where, answer = 0.0, (0, ""), self.run.optimizer.answer
+        # After the last step of a run the twin's parameters are those that are judged.
+        rows = [
+            (t, answer(self.states[t]) if t == self.steps else self.states[t][0], weights)
+            for t, weights in enumerate(self.plain_weights[1:], 1)
+        ]
+        rows.append((self.count, answer(self.states[self.count]), self.plain_answer))
+        for t, flat, now in rows:
+            ours, before = self.run.module.unflatten(flat), self.plain_weights[t - 1]
             whole = math.sqrt(sum(float((now[n] - before[n]).norm()) ** 2 for n in now))
             for name, weight in ours.items():
                 change = float((now[name] - before[name]).norm()) + 1e-3 * whole

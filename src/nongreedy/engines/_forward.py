@@ -52,10 +52,10 @@ class Forward(TangentEngine):
 
     .. math:: S_j \leftarrow \partial_s U\, S_j + \partial_g U\, H_t Z_j
               + \partial_h U\, B_{tj}, \qquad
-              G_j = \langle \nabla L_\mathrm{val}(\theta_T), Z_j \rangle
+              G_j = \langle \nabla L_\mathrm{val}(a(s_T)), a(S_j) \rangle
 
-    with :math:`Z_j` the parameter slot of :math:`S_j`. Columns whose window has not started are
-    zero and are skipped.
+    with :math:`Z_j` the parameter slot of :math:`S_j` and a the answer, linear in the state. Columns
+    whose window has not started are zero and are skipped.
 
     Args:
         chunk: Tangents whose update is pushed together; None is all. Memory of the temporaries
@@ -149,8 +149,8 @@ class Forward(TangentEngine):
                 elif progress.due(TANGENTS):
                     progress.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})
                 progress(t)
-            outcome, gradient = run.outer_gradient(state[0])
-        return outcome, (tangents[:, 0] @ gradient).double().cpu()
+            outcome, gradient = run.outer_gradient(run.optimizer.answer(state))
+        return outcome, (run.optimizer.answer(tangents) @ gradient).double().cpu()
 
     def push_step(
         self,

@@ -161,8 +161,8 @@ class Greedy(OnlineEngine):
 
         def probe(t: int, state: Tensor, tangents: Tensor) -> None:
             if probes.after(t):
-                _, gradient = probes.gradient(state[0], t)
-                total.add_((tangents[:, 0] @ gradient).double().cpu())
+                _, gradient = probes.gradient(run.optimizer.answer(state), t)
+                total.add_((run.optimizer.answer(tangents) @ gradient).double().cpu())
             # A step is linear in its tangents: discounting them before it discounts its Jacobian.
             tangents.mul_(self.mu)
 

@@ -98,7 +98,7 @@ class Implicit(Engine):
         """Solve at the final state, and differentiate the last training gradients once more."""
         run, learn, values = rollout.run, list(learn), rollout.run.values(rollout.schedule)
         self._check(run, values, learn)
-        sums, theta = AdjointSums(rollout.schedule, learn, run.steps), rollout.last[0]
+        sums, theta = AdjointSums(rollout.schedule, learn, run.steps), rollout.answer
         with run.isolated():
             outcome, gradient = run.outer_gradient(theta)
             steps = range(run.steps - self.batches, run.steps)

@@ -46,5 +46,5 @@ def probed_along(
                 probed = before if engine.probes_before else state
                 sums.add(sensitivity.probe(probes, probed, now, t)[1], t)
             on_step(t)
-        outcome = run.outer_loss(state[0])
+        outcome = run.ended(state)
     return Hypergradient(outcome.loss, outcome.accuracy, sums.gradients(), sums.per_step)

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import final
 
-import torch
 from torch import Tensor
 
 from ..errors import DivergedError
@@ -101,9 +100,8 @@ class Reverse(Engine):
 
         progress, left = progress_of(on_step), run.steps
         with run.isolated():
-            outcome, gradient = run.outer_gradient(rollout.last[0])
-            adjoint = torch.zeros_like(rollout.last)
-            adjoint[0] = gradient
+            outcome, gradient = run.outer_gradient(rollout.answer)
+            adjoint = run.optimizer.answered(gradient, rollout.last)
             grown = AdjointNorms(gradient, run.steps, self.growth_limit)
             if saved := progress.begin(SWEEP):
                 left, adjoint = saved["step"] + 1, saved["adjoint"].to(adjoint.device)

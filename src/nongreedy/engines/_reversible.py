@@ -135,7 +135,7 @@ class Reversible(Engine):
                 state = reversal.advance(gradient, t)
                 losses.append(loss)
                 on_step(t)
-            outcome = run.outer_loss(state[0])
+            outcome = run.ended(state)
         return Rollout(run, schedule, values, outcome, losses, state, reversal if keep else None)
 
     def differentiate(

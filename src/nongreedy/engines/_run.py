@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import DivergedError
 from ..optimizers import Optimizer
+from ..optimizers._averaged import bound
 from ..task import Task
 from ..task._double_backward import valued
 from ..task._finite import first_not_finite
@@ -41,7 +42,9 @@ class Run(TrainingLoss):
     r"""A task trained by an optimizer for some steps from some seed.
 
     .. math:: s_0 = \mathrm{init}(\text{seed}), \qquad
-              s_{t+1} = U(s_t, \nabla L_t(\theta_t, h_t), h_t), \qquad J = L_\mathrm{val}(\theta_T)
+              s_{t+1} = U(s_t, \nabla L_t(\theta_t, h_t), h_t), \qquad J = L_\mathrm{val}(a(s_T))
+
+    with a the optimizer's answer, which is :math:`\theta_T` but for averages of weights.
 
     Args:
         task: Model, loss, data.
@@ -65,7 +68,7 @@ class Run(TrainingLoss):
         super().__init__(task, steps, seed, dtype)
         shapes = (tuple(shape) for shape in self.module.shapes)
         layout = tuple(zip(self.module.names, shapes, strict=True))
-        self.optimizer = optimizer.bound_to(layout, task.device)
+        self.optimizer = bound(optimizer, layout, task.device)
         refuse_clash(task, optimizer)
 
     @property
@@ -105,6 +108,10 @@ class Run(TrainingLoss):
         """The next state and the training loss at this one."""
         loss, gradient = self.gradient(state[0], step, values)
         return self.optimizer.advance(state, gradient, values), loss
+
+    def ended(self, state: Tensor) -> Outcome:
+        """What the last state is judged by: the outer loss of its answer."""
+        return self.outer_loss(self.optimizer.answer(state))
 
     def outer_loss(self, parameters: Tensor, chosen: Tensor | None = None) -> Outcome:
         """What all validation examples, or the chosen, say of these parameters.
@@ -146,7 +153,7 @@ class Run(TrainingLoss):
 
 def refuse_clash(task: Task, optimizer: Optimizer) -> None:
     """Raise ValueError where both have a hyperparameter of one name."""
-    clash = sorted({*optimizer.learnable, "step"} & set(task.learnable))
+    clash = sorted({*optimizer.learnable, "step", "steps"} & set(task.learnable))
     if clash:
         raise ValueError(
             f"The task and {type(optimizer).__name__} both have a hyperparameter called "

@@ -40,6 +40,11 @@ class Rollout:
             raise ValueError("This rollout is remembered and has no states. Run it once more.")
         return self.final
 
+    @property
+    def answer(self) -> Tensor:
+        """What was judged, and is kept: shape (P,); ValueError as of `last`."""
+        return self.run.optimizer.answer(self.last)
+
 
 class Runner(Value):
     """Trains once under a schedule, by the steps of the run. Leaves train in other ways.
@@ -101,5 +106,5 @@ class Runner(Value):
                 if resumable and progress.due(TRAINING):
                     progress.keep(TRAINING, t + 1, {"state": state, "losses": losses})
                 progress(t)
-            outcome = run.outer_loss(state[0])
+            outcome = run.ended(state)
         return Rollout(run, schedule, values, outcome, losses, state, trajectory)

@@ -51,10 +51,12 @@ class OneStep(Sensitivity):
         return self._run.optimizer.advance(state, gradient, values)
 
     def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
-        adjoint, (before, raw, used) = torch.zeros_like(state), self._last
-        outcome, adjoint[0] = probes.gradient(state[0], step)
+        before, raw, used = self._last
+        rule = self._run.optimizer
+        outcome, gradient = probes.gradient(rule.answer(state), step)
+        adjoint = rule.answered(gradient, state)
         if is_direct(self._run, self._learn):
-            *_, pulled = self._run.optimizer.pull_back(before, raw, used, adjoint, self._learn)
+            *_, pulled = rule.pull_back(before, raw, used, adjoint, self._learn)
         else:
             _, pulled = pull_back(self._run, before, used, step, adjoint, self._learn)
         return outcome, checked(pulled, "greedy", step, self._run.steps)
@@ -93,8 +95,9 @@ class Transported(Sensitivity):
         return self._forward.push_step(self._run, state, values, step, self._tangents, self._seeds)
 
     def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
-        outcome, gradient = probes.gradient(state[0], step)
-        products = dict(zip(self._learn, self._tangents[:, 0] @ gradient, strict=True))
+        answer = self._run.optimizer.answer
+        outcome, gradient = probes.gradient(answer(state), step)
+        products = dict(zip(self._learn, answer(self._tangents) @ gradient, strict=True))
         return outcome, checked(products, "greedy", step, self._run.steps)
 
 

@@ -88,10 +88,12 @@ class TrainingLoss:
     def values(self, schedule: Schedule) -> dict[str, Tensor]:
         """Every hyperparameter at every step: name -> shape (T, ...), the run's dtype and device.
 
-        And ``"step"``, the number of each step, from 1: bias corrections depend on it.
+        And ``"step"``, the number of each step, from 1, on which bias corrections depend, and how many
+        there are, ``"steps"``, on which averages of a last part do.
         """
-        steps = torch.arange(1, self.steps + 1).to(self.task.device, self.dtype)
-        return {**schedule.tensors(self.steps, self.task.device, self.dtype), "step": steps}
+        step = torch.arange(1, self.steps + 1).to(self.task.device, self.dtype)
+        counted = {"step": step, "steps": step[-1:].expand(self.steps)}
+        return {**schedule.tensors(self.steps, self.task.device, self.dtype), **counted}
 
     def _own(self, values: Values) -> Values:
         """The task's hyperparameters among the values of a step."""

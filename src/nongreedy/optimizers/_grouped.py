@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import nearest_name
 from ..schedules import Basis, Default, Hyperparameter
+from ._averaged import bound
 from ._optimizer import Layout, Optimizer, Values, checked_setting
 
 VECTORS = "vectors"
@@ -62,6 +63,11 @@ class Grouped(Optimizer):
             raise ValueError(
                 f"Clipping is over all groups: give clip_value={self.clip_value} and "
                 f"clip_norm={self.clip_norm} to the base, {type(self.base).__name__}(...)."
+            )
+        if self.average is not None:
+            raise ValueError(
+                f"One average is over all groups: give average={self.average!r} to the base, "
+                f"{type(self.base).__name__}(...)."
             )
         for name in ("slots", "torch_settings"):
             object.__setattr__(self, name, getattr(self.base, name))
@@ -121,7 +127,7 @@ class Grouped(Optimizer):
                 )
         sizes = torch.tensor([torch.Size(shape).numel() for _, shape in layout])
         index = torch.tensor(groups).repeat_interleave(sizes).to(device)
-        return replace(self, base=self.base.bound_to(layout, device), index=index)
+        return replace(self, base=bound(self.base, layout, device), index=index)
 
     def _group_of(self, name: str, dimensions: int) -> int:
         fits = (
@@ -133,6 +139,10 @@ class Grouped(Optimizer):
     def init(self, parameters: Tensor) -> Tensor:
         """The base's state before the first step."""
         return self.base.init(parameters)
+
+    def answer(self, state: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.answer(state)
 
     def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
         """The base's update, with one value per entry where groups differ."""

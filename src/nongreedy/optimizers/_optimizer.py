@@ -5,13 +5,14 @@ from __future__ import annotations
 import abc
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor
 
 from ..schedules import Basis, Default, Hyperparameter, Setting, TimeBasis, Value
 from ..schedules._hyperparameter import resolve_all, resolve_raw
+from ._average import SLOTS, Average, checked_average
 from ._mistakes import refuse_unknown
 
 Values = Mapping[str, Tensor]
@@ -33,6 +34,9 @@ class Optimizer(Value, abc.ABC):
     Args:
         clip_value: Clip each gradient coordinate to [-clip_value, clip_value].
         clip_norm: Then scale the whole gradient to at most this Euclidean norm.
+        average: Judge and keep an average of the weights, :class:`TailAverage` or
+            :class:`ExponentialAverage`, instead of the last ones; None is these. In a run the optimizer
+            has two more slots for it.
 
     .. code-block:: bibtex
         :caption: if clip_norm is not None
@@ -51,11 +55,13 @@ class Optimizer(Value, abc.ABC):
             :meth:`Schedule.attach`; of those that are neither known there nor called the same.
 
     Raises:
+        TypeError: An `average` that is none.
         ValueError: A clipping bound that is not positive, or a hyperparameter that cannot be.
     """
 
     clip_value: float | None = field(default=None, kw_only=True)
     clip_norm: float | None = field(default=None, kw_only=True)
+    average: Average | None = field(default=None, kw_only=True)
 
     slots: ClassVar[int]
     learnable: ClassVar[Mapping[str, Default]]
@@ -71,7 +77,17 @@ class Optimizer(Value, abc.ABC):
             bound = getattr(self, name)
             if bound is not None and not bound > 0:
                 raise ValueError(f"`{name}` must be positive or None, but got {bound!r}.")
+        if self.average is not None:
+            checked_average(self.average, type(self).__name__)
+            object.__setattr__(self, "slots", self.slots + SLOTS)
+            table = {**self.learnable, **self.average.learnable}
+            object.__setattr__(self, "learnable", table)
         resolve_raw(self.given(), self.learnable)
+
+    def content(self) -> Mapping[str, Any]:
+        """The settings; no average is none, so that runs without one are known by what they were."""
+        rows = super().content().items()
+        return {name: value for name, value in rows if name != "average" or value is not None}
 
     def bound_to(self, layout: Layout, device: torch.device) -> Optimizer:
         """The same optimizer, knowing the parameters; itself where they do not matter."""
@@ -95,8 +111,27 @@ class Optimizer(Value, abc.ABC):
         Args:
             state: Shape (slots, P).
             gradient: Raw gradient of the training loss, shape (P,).
-            values: Name -> this step's value, shape (); and ``"step"``, which counts from 1.
+            values: Name -> this step's value, shape (); and ``"step"``, which counts from 1, of
+                ``"steps"``.
         """
+
+    def answer(self, state: Tensor) -> Tensor:
+        """What is judged, and kept by the user: by default slot 0. Linear in the state.
+
+        Args:
+            state: Of a run, or tangents of one, shape (..., slots, P).
+
+        Returns:
+            Shape (..., P).
+        """
+        return state[..., 0, :]
+
+    @final
+    def answered(self, gradient: Tensor, state: Tensor) -> Tensor:
+        """The adjoint of `answer`: a gradient by what is judged, shape (P,), as one by the state."""
+        leaf = torch.zeros_like(state).requires_grad_()
+        with torch.enable_grad():
+            return torch.autograd.grad(self.answer(leaf), leaf, gradient)[0]
 
     def clip(self, gradient: Tensor) -> Tensor:
         """The gradient, clipped elementwise and then by norm, with its true Jacobian."""
@@ -198,7 +233,9 @@ class Optimizer(Value, abc.ABC):
 
     def given(self) -> Mapping[str, Basis | float]:
         """Name -> basis (learned) or number (fixed), as the user gave them."""
-        return {name: checked_setting(name, getattr(self, name)) for name in self.learnable}
+        averaged = {} if self.average is None else self.average.given()
+        rows = {n: averaged[n] if n in averaged else getattr(self, n) for n in self.learnable}
+        return {name: checked_setting(name, value) for name, value in rows.items()}
 
     def hyperparameters(
         self, steps: int | None = None, overrides: Mapping[str, Default] | None = None

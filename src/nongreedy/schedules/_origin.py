@@ -7,7 +7,10 @@ from torch.optim import Optimizer
 
 # Ours that are called as torch's, or as everybody calls them. Of strangers' nothing is known: their
 # twins have names of their own.
-_KINDS = {"Adagrad", "Adam", "AdamW", "Lion", "Muon", "NAdam", "RMSprop", "SGD"}
+_OURS = {"Lion", "Muon", "ScheduleFreeAdamW", "ScheduleFreeSGD"}
+_KINDS = {"Adagrad", "Adam", "AdamW", "NAdam", "RMSprop", "SGD", *_OURS}
+# Of the package schedulefree, by what they are called here.
+_CALLED = {"AdamWScheduleFree": "ScheduleFreeAdamW", "SGDScheduleFree": "ScheduleFreeSGD"}
 
 
 def foreign(settings: Mapping[str, Any], optimizer: Optimizer) -> str | None:
@@ -18,8 +21,11 @@ def foreign(settings: Mapping[str, Any], optimizer: Optimizer) -> str | None:
     learned, here = _learned_with(settings.get("optimizer")), _kind(type(optimizer))
     if learned is None or here is None or learned == here:
         return None
-    ours = learned in ("Lion", "Muon")
-    twin = f"nongreedy.{learned}().torch_optimizer(...)" if ours else f"torch.optim.{learned}"
+    twin = (
+        f"nongreedy.{learned}().torch_optimizer(...)"
+        if learned in _OURS
+        else f"torch.optim.{learned}"
+    )
     return (
         f"The schedule was learned with {learned} (its settings say so) and is attached to {here}, "
         f"for which rates and decays of {learned} mean something else. Attach it to {twin}, or learn "
@@ -38,4 +44,5 @@ def _learned_with(made: Any) -> str | None:
 def _kind(made: type) -> str | None:
     # The nearest: torch's AdamW is an Adam.
     names = (kind.__name__.removeprefix("Torch") for kind in made.__mro__)
+    names = (_CALLED.get(name, name) for name in names)
     return next((name for name in names if name in _KINDS), None)

@@ -11,11 +11,13 @@ from ..errors import check_whole
 from ._settings import base
 
 _SIZE, _DECAY = (0.0, math.inf), (0.0, 1.0)
+_SHARE = (0.0, math.nextafter(1.0, 2.0))
 # The least value, and the one that is not reached. Of other names it is known that they are finite.
 _RANGES = {
     **dict.fromkeys(("learning_rate", "adam_learning_rate", "lr"), _SIZE),
     **dict.fromkeys(("weight_decay", "epsilon", "momentum_decay"), _SIZE),
-    **dict.fromkeys(("momentum", "beta1", "beta2", "smoothing"), _DECAY),
+    **dict.fromkeys(("momentum", "beta1", "beta2", "smoothing", "average_decay"), _DECAY),
+    "average_share": _SHARE,
 }
 
 
@@ -27,7 +29,7 @@ def out_of_range(name: str, values: Tensor, place: str) -> str | None:
         return None
     first = int(wrong.nonzero()[0])
     bound = "" if low == -math.inf else f" of at least {low:g}"
-    bound += "" if high == math.inf else f" and less than {high:g}"
+    bound += "" if high == math.inf else f" and {'at most' if high > 1 else 'less than'} {high:g}"
     return (
         f"{name} is {values.reshape(-1)[first].item():g} at {place} {first} of {len(values)}, but must "
         f"be a finite number{bound}: give such a number."

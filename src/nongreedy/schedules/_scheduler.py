@@ -1,7 +1,8 @@
 """A learned schedule as an ordinary PyTorch scheduler."""
 
+import contextlib
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -9,7 +10,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import check_name
+from ._average import is_average
+from ._averager import STATE, Averager
 from ._curve import Curve
+from ._free import is_free, refuse_settings
 from ._ranges import out_of_range, whole
 from ._rates import INITIAL, Given, decaying, note_ratios, ratio
 from ._settings import KNOWN, RATE, Setting, base, has, put, unknown, unshare
@@ -18,7 +22,7 @@ _TINY = 5e-324
 _LONGEST = 10**8  # steps of a run whose end is all that is wanted of it
 
 SCALE, SAME = "scale", "same"
-_OF_THIS_PROCESS = ("settings", "_plan", "_given", "_told")  # not of the state
+_OF_THIS_PROCESS = ("settings", "_plan", "_given", "_told", "_averager")  # not of the state
 
 
 class Scheduled(Protocol):
@@ -60,19 +64,26 @@ class ScheduleLR(LRScheduler):
         check_name("groups", groups, (SCALE, SAME))
         self.settings, self.groups = dict(settings or {}), groups
         names = [n for n, curve in schedule.curves.items() if curve.owner == "optimizer"]
-        for name in names:
+        refuse_settings(schedule.curves, names, optimizer)
+        for name in (name for name in names if not is_average(name)):
             if not any(self._setting(name, group, names) for group in optimizer.param_groups):
                 raise ValueError(unknown(name, optimizer))
         total = whole("total_steps", total_steps)
-        self.tables = _tables(schedule, names, total, last_epoch + 1, remaining, judged)
+        self.reach = _reach(total, last_epoch + 1, remaining)  # first step, and length of its run
+        self.tables = _tables(schedule, names, *self.reach, judged)
         self.total_steps, last_epoch = (
             (total, last_epoch) if remaining is None else (int(remaining), -1)
         )
+        self._averager = self._made_averager()
         self._told, self._plan = False, self._planned(optimizer)
         self._given = self._now(optimizer)
         for group in optimizer.param_groups:  # torch insists on it where steps have been taken
             group.setdefault(INITIAL, float(group[RATE]))
         super().__init__(optimizer, last_epoch)
+
+    def _made_averager(self) -> Averager:
+        begin, length = self.reach
+        return Averager(self.tables, begin + 1, length)
 
     def _setting(
         self, name: str, group: Mapping[str, Any], names: Collection[str]
@@ -89,7 +100,7 @@ class ScheduleLR(LRScheduler):
         """What is set where, and whether the group has its part of a common learning rate."""
         unshare(optimizer)
         plan, decays = [], decaying(optimizer)
-        for name in self.tables:
+        for name in (n for n in self.tables if not is_average(n)):
             for group, decaying_too in zip(optimizer.param_groups, decays, strict=True):
                 setting = self._setting(name, group, self.tables)
                 if setting is not None and (decaying_too or name != "weight_decay"):
@@ -123,7 +134,41 @@ class ScheduleLR(LRScheduler):
         first = not self._step_count  # anew, in a sequence of schedulers
         if epoch is None and not first:
             self._notice()
+            self._averager.add(self.optimizer, self.last_epoch)
         super().step(epoch)
+        if self.last_epoch == self.total_steps and is_free(self.optimizer):
+            self.optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """While it is entered, parameters are the averages that the schedule says, as to judge them.
+
+        Where the schedule has no average, has not begun with it, or is done (its averages are then in
+        the parameters), nothing changes. A schedule-free optimizer is put into evaluation and back.
+
+        Raises:
+            RuntimeError: A step inside.
+
+        Example:
+            >>> import torch
+            >>> from nongreedy import Schedule
+            >>> layer = torch.nn.Linear(1, 1, bias=False)
+            >>> sgd = torch.optim.SGD(layer.parameters(), lr=0.0)
+            >>> schedule = Schedule.of(learning_rate=0.1, average_share=1.0)
+            >>> scheduler = schedule.attach(sgd, total_steps=9)
+            >>> with scheduler.averaged():
+            ...     loss = layer(torch.ones(1))
+        """
+        optimizer: Any = self.optimizer
+        free = is_free(optimizer) and any(g["train_mode"] for g in optimizer.param_groups)
+        with self._averager.swapped():
+            if free:
+                optimizer.eval()
+            try:
+                yield
+            finally:
+                if free:
+                    optimizer.train()
 
     def hold(self) -> None:
         """Set the values of this step again, for who cannot know what others did in between."""
@@ -143,14 +188,22 @@ class ScheduleLR(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values; not how they are set, which may be functions."""
-        state = super().state_dict()
-        return {name: value for name, value in state.items() if name not in _OF_THIS_PROCESS}
+        rows = super().state_dict().items()
+        state = {name: value for name, value in rows if name not in _OF_THIS_PROCESS}
+        if self._averager.names:
+            state[STATE] = self._averager.state(self.optimizer)
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the state was taken, also where the optimizer's was loaded before attaching."""
         groups = self.optimizer.param_groups
         untouched = self._given.of(groups) and not self._given.changed(groups)
+        state_dict = dict(state_dict)
+        averages = state_dict.pop(STATE, None)
         super().load_state_dict(state_dict)
+        self._averager = self._made_averager()
+        if averages is not None:
+            self._averager.load(self.optimizer, averages)
         self._plan = self._planned(self.optimizer)
         # Else the groups have what was loaded, or it is another scheduler's turn.
         if untouched:
@@ -158,19 +211,18 @@ class ScheduleLR(LRScheduler):
         self._given = self._now(self.optimizer)
 
 
+def _reach(total: int, first: int, remaining: int | None) -> tuple[int, int]:
+    """Where the values begin, and the length of the run that they are of."""
+    if remaining is None:
+        return 0, total
+    length = _stretched(total, first, whole("remaining", remaining))
+    return length - remaining, length
+
+
 def _tables(
-    schedule: Scheduled,
-    names: list[str],
-    total: int,
-    first: int,
-    remaining: int | None,
-    judged: bool,
+    schedule: Scheduled, names: list[str], begin: int, length: int, judged: bool
 ) -> dict[str, list[float]]:
     """Each name's values, of the whole run or of the end that remains of it."""
-    length, begin = total, 0
-    if remaining is not None:
-        length = _stretched(total, first, whole("remaining", remaining))
-        begin = length - remaining
     values = schedule.values(length)
     for name in names:
         if not judged and (words := out_of_range(name, values[name], "step")):

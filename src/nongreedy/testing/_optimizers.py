@@ -4,7 +4,17 @@ import inspect
 from typing import Any
 
 from .. import optimizers
-from ..optimizers import SGD, AdamW, Grouped, Lion, Optimizer
+from ..optimizers import (
+    SGD,
+    AdamW,
+    ExponentialAverage,
+    Grouped,
+    Lion,
+    Optimizer,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+    TailAverage,
+)
 from ..schedules import Basis, Constant, Default, Linear, Windows
 
 # Name of a hyperparameter -> the basis on which an optimizer of the table learns it.
@@ -55,6 +65,22 @@ OPTIMIZERS: dict[str, Optimizer] = {
                 "weight_decay": Constant(initial=0.003),
             }
         },
+    ),
+    "schedulefreesgd": learning(ScheduleFreeSGD, learning_rate=Windows(3, initial=(0.3, 1.0, 0.7))),
+    # Its betas act through what rates and decays have done twice.
+    "schedulefreeadamw": learning(
+        ScheduleFreeAdamW,
+        learning_rate=Windows(3, initial=(0.1, 0.2, 0.15)),
+        weight_decay=Windows(4, initial=(0.1, 0.2, 0.05, 0.3)),
+    ),
+    # A share that ends between two of five steps: at a step it has a kink.
+    "tail_average": learning(
+        SGD,
+        learning_rate=Windows(3, initial=(0.3, 0.4, 0.2)),
+        average=TailAverage(Constant(initial=0.5)),
+    ),
+    "exponential_average": learning(
+        AdamW, average=ExponentialAverage(Windows(2, initial=(0.5, 0.7)))
     ),
     # Betas at which no coordinate of the table's runs is close to changing its sign.
     "lion": learning(Lion, beta1=Windows(2, initial=(0.7, 0.5))),

@@ -208,4 +208,4 @@ def _follow(
         if not engine.probes_before:
             probe(state, t)
         watch.on_inner_step(t, run.steps)
-    return state[0], followed, history
+    return run.optimizer.answer(state), followed, history

@@ -89,7 +89,7 @@ def _downhill(
 
 def _agreement(base: Rollout, first: Rollout, second: Rollout) -> float:
     """Of two changes of the weights, one after the other."""
-    begun, went_on = first.last[0] - base.last[0], second.last[0] - first.last[0]
+    begun, went_on = first.answer - base.answer, second.answer - first.answer
     total = float(begun.abs().sum(dtype=torch.float64))
     return float((begun * went_on.sign()).sum(dtype=torch.float64)) / total if total else 1.0
 

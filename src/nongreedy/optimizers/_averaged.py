@@ -1,0 +1,141 @@
+"""An optimizer whose weights are averaged as they go: a state around a state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from ..schedules import Basis
+from ..schedules._average import retained
+from ._average import SLOTS, Average
+from ._optimizer import Layout, Names, Optimizer, Values
+
+
+@final
+@dataclass(frozen=True)
+class Averaged(Optimizer):
+    r"""What ``SGD(average=...)`` is in a run: the state of the base, and a running average beside it.
+
+    .. math:: N_t = k_t N_{t-1} + w_t, \qquad \rho_t = k_t N_{t-1} / N_t, \qquad
+              o_t = \rho_t (o_{t-1} + \theta_{t-1} - \theta_t)
+
+    with o the way from the weights to their average, so that the state begins with zeros and
+    :math:`\theta_t + o_t` is the answer.
+
+    Args:
+        base: An optimizer without an average.
+        average: Of its weights.
+    """
+
+    base: Optimizer = field(kw_only=False)
+
+    def __post_init__(self) -> None:
+        average = self._average
+        object.__setattr__(self, "slots", self.base.slots + SLOTS)
+        object.__setattr__(self, "learnable", {**self.base.learnable, **average.learnable})
+
+    @property
+    def _average(self) -> Average:
+        assert self.average is not None
+        return self.average
+
+    def given(self) -> Mapping[str, Basis | float]:
+        """The base's settings, then the average's."""
+        return {**self.base.given(), **self._average.given()}
+
+    def init(self, parameters: Tensor) -> Tensor:
+        """The base's state, no way to the average, and nothing in it."""
+        if torch.finfo(parameters.dtype).bits < 32:
+            raise ValueError(
+                f"{parameters.dtype} does not resolve what a step adds to an average "
+                f"({self.average!r}). Use dtype=torch.float32, with torch.autocast in the model."
+            )
+        rest = parameters.new_zeros(SLOTS, parameters.numel())
+        return torch.cat([self.base.init(parameters), rest])
+
+    def answer(self, state: Tensor) -> Tensor:
+        """The average, shape (..., P)."""
+        return state[..., 0, :] + state[..., -2, :]
+
+    def _kept(self, held: Tensor, values: Values) -> tuple[Tensor, Tensor]:
+        return retained(held, *self._average.weights(values))
+
+    def _after(self, state: Tensor, moved: Tensor, values: Values) -> Tensor:
+        """The whole state, once the base has moved its part."""
+        kept, held = self._kept(state[-1], values)
+        way = kept * (state[-2] + (state[0] - moved[0]))
+        return torch.cat([moved, torch.stack([way, held])])
+
+    def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
+        """The base's update, then the average's."""
+        return self._after(state, self.base.update(state[:-SLOTS], gradient, values), values)
+
+    @torch.no_grad()
+    def advance(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
+        """Likewise, by the base's own way of doing so."""
+        return self._after(state, self.base.advance(state[:-SLOTS], gradient, values), values)
+
+    def pull_back(
+        self, state: Tensor, gradient: Tensor, values: Values, adjoint: Tensor, learn: Names
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        r"""The base's, with what the average passes on.
+
+        .. math:: \bar u = \rho\, \bar o', \qquad
+                  \bar \theta' \mathrel{-}= \bar u, \quad \bar \theta \mathrel{+}= \bar u, \quad
+                  \bar o = \bar u, \qquad
+                  \bar \rho = \bar o' (o + \theta - \theta')
+        """
+        own = [name for name in learn if name == self._average.name]
+        rest = [name for name in learn if name not in own]
+        with torch.no_grad():
+            through = adjoint[-2] * self._kept(state[-1], values)[0]
+            passed = adjoint[:-SLOTS].clone()
+            passed[0] -= through
+        on_base, on_gradient, found = self.base.pull_back(
+            state[:-SLOTS], gradient, values, passed, rest
+        )
+        on_state = torch.empty_like(adjoint)
+        on_state[:-SLOTS] = on_base
+        on_state[0] += through
+        on_state[-2] = through
+        # What an average holds depends on nothing but its own setting.
+        on_state[-1] = 0.0
+        if own:
+            on_state[-1], slope = self._pull_kept(state, gradient, values, adjoint)
+            found = {**found, own[0]: slope}
+        return on_state, on_gradient, {name: found[name] for name in learn}
+
+    def _pull_kept(
+        self, state: Tensor, gradient: Tensor, values: Values, adjoint: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Adjoints of what the average holds, and of its setting."""
+        name, moved = self._average.name, self.base.advance(state[:-SLOTS], gradient, values)[0]
+        held, setting = (x.detach().requires_grad_() for x in (state[-1], values[name]))
+        with torch.enable_grad():
+            outputs = self._kept(held, {**values, name: setting})
+        on_kept = adjoint[-2] * (state[-2] + (state[0] - moved))
+        on_held, on_setting = torch.autograd.grad(
+            [kept.expand_as(on_kept) for kept in outputs], [held, setting], [on_kept, adjoint[-1]],
+            materialize_grads=True,
+        )  # fmt: skip
+        return on_held, on_setting
+
+    def clip(self, gradient: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.clip(gradient)
+
+    def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
+        """The base's: who attaches a schedule to it keeps the average."""
+        return self.base.torch_optimizer(parameters)
+
+
+def bound(optimizer: Optimizer, layout: Layout, device: torch.device) -> Optimizer:
+    """The optimizer of a run: knowing the parameters, and with a state that holds its average."""
+    if optimizer.average is None:
+        return optimizer.bound_to(layout, device)
+    base = replace(optimizer, average=None)
+    return Averaged(base.bound_to(layout, device), average=optimizer.average)

@@ -1,0 +1,116 @@
+"""The running average of the parameters of a ``torch.optim`` optimizer, as a schedule has it."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ._average import is_average, one_average, weights
+from ._settings import base
+
+STATE = "averages"  # key of it in the state of a scheduler
+
+
+class Averager:
+    """Averages the parameters of every group, and leaves the averages in them after the last step.
+
+    Args:
+        tables: Name -> the setting's value at each step that there will be; a group that has an entry
+            of its own has that.
+        first: Number of the first of these steps in its run, from 1.
+        steps: Length of that run.
+
+    Attributes:
+        names: The entries of the schedule that average.
+    """
+
+    def __init__(self, tables: Mapping[str, list[float]], first: int, steps: int):
+        self.names = [name for name in tables if is_average(name)]
+        one_average(self.names)
+        self._weights = {base(n)[1]: weights(n, tables[n], first, steps) for n in self.names}
+        self._held = dict.fromkeys(self._weights, 0.0)  # the weight of all that was averaged
+        self._averages = dict[Tensor, Tensor]()  # of parameters for which it is another tensor
+        self._swapped = False
+
+    @torch.no_grad()
+    def add(self, optimizer: Optimizer, step: int) -> None:
+        """Take in what an optimizer step has led to: the first of them is 0."""
+        ends = {name: step == len(rows) - 1 for name, rows in self._weights.items()}
+        if not ends or step >= len(next(iter(self._weights.values()))):
+            return
+        if self._swapped:
+            raise RuntimeError(
+                "The parameters are the averaged ones: take optimizer steps outside of "
+                "`with scheduler.averaged()`."
+            )
+        kept, further = dict[str, float](), dict[str, bool]()
+        for pattern, rows in self._weights.items():
+            keep, weight = rows[step]
+            old = keep * self._held[pattern]
+            self._held[pattern] = total = old + weight
+            kept[pattern] = old / total if total > 0 else 0.0
+            further[pattern] = total > 0 and not ends[pattern] and rows[step + 1][0] > 0
+        for group in optimizer.param_groups:
+            own = group.get("group", "")
+            pattern = own if own in kept else ""
+            if pattern in kept:
+                for parameter in group["params"]:
+                    self._mix(parameter, kept[pattern], further[pattern], ends[pattern])
+
+    def _mix(self, parameter: Tensor, kept: float, further: bool, end: bool) -> None:
+        average = self._averages.pop(parameter, None)
+        if average is not None and kept:
+            average.lerp_(parameter, 1.0 - kept)
+        else:
+            average = parameter.clone() if further else None
+        if end and average is not None:
+            parameter.copy_(average)
+        elif average is not None:
+            self._averages[parameter] = average
+
+    @contextlib.contextmanager
+    def swapped(self) -> Iterator[None]:
+        """The averages in the parameters, and afterwards what was in them."""
+        if self._swapped:  # they are already
+            yield
+            return
+        self._swap()
+        self._swapped = True
+        try:
+            yield
+        finally:
+            self._swapped = False
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for parameter, average in self._averages.items():
+            held = parameter.clone()
+            parameter.copy_(average)
+            average.copy_(held)
+
+    def state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """What goes on needs: place of a parameter among all -> its average, and what that holds."""
+        if self._swapped:
+            raise RuntimeError(
+                "The parameters are the averaged ones, with which no training goes on: take the state "
+                "outside of `with scheduler.averaged()`."
+            )
+        rows = enumerate(_parameters(optimizer))
+        averages = {k: self._averages[p].clone() for k, p in rows if p in self._averages}
+        return {"held": dict(self._held), "of": averages}
+
+    def load(self, optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+        rows = list(_parameters(optimizer))
+        self._held.update(state["held"])
+        self._averages = {
+            rows[k]: average.to(rows[k]).clone() for k, average in state["of"].items()
+        }
+
+
+def _parameters(optimizer: Optimizer) -> Iterable[Any]:
+    return (parameter for group in optimizer.param_groups for parameter in group["params"])
