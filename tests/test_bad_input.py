@@ -172,7 +172,8 @@ def test_valid_names_are_accepted():
     ):
         hypergradient(engine=engine)
     assert isinstance(outer_from("paper"), ng.SignDescent)
-    assert outer_from("auto") == outer_from("default") == ng.AgreementSearch()
+    assert outer_from("auto") == outer_from("default") == ng.ModelSearch()
+    assert outer_from("agreement") == ng.AgreementSearch()
 
 
 # ---- Divergence ---------------------------------------------------------------------------------

@@ -86,10 +86,16 @@ def test_headline_says_what_was_tuned_and_what_it_came_to(finished):
     assert "Unfinished" not in words
 
 
+def first_of(record):
+    """The schedule of the first outer step."""
+    values = {n: torch.tensor(v).double() for n, v in record.steps[0].row.values.items()}
+    return ng.Schedule.initial(OPTIMIZER.hyperparameters(STEPS)).with_coefficients(values)
+
+
 def test_the_first_loss_is_that_of_the_first_schedule(finished):
     study, _, _ = finished
     loss, of_first = read(study).start
-    first = ng.Schedule.initial(OPTIMIZER.hyperparameters(STEPS))
+    first = first_of(read(study))
 
     # One seed looks for the scale; its run is the first of the search.
     seed = read(study).steps[0].seeds[0]
@@ -113,7 +119,7 @@ def test_costs_add_up_to_what_the_search_counted(finished):
 def test_hypergradients_are_those_of_the_engine(finished):
     study, _, page = finished
     record = read(study)
-    first = ng.Schedule.initial(OPTIMIZER.hyperparameters(STEPS))
+    first = first_of(read(study))
     engine = ng.Reverse()
     run_ = ng.Run(small_task(), OPTIMIZER, STEPS, record.steps[0].seeds[0])
     found = engine.differentiate(engine.rollout(run_, first, keep=True), record.learned)

@@ -200,7 +200,9 @@ def test_interruption_of_the_final_comparison_keeps_the_search():
             if self.done == 2:
                 raise KeyboardInterrupt
 
-    result = ng.tune(blobs(), ng.SGD(), steps=6, outer_steps=2, callbacks=[Last()])
+    result = ng.tune(
+        blobs(), ng.SGD(), steps=6, outer_steps=2, outer="agreement", callbacks=[Last()]
+    )
     assert result.status is ng.Status.interrupted and len(result.history) == 2
 
 
@@ -261,7 +263,7 @@ def test_selection_never_sees_test_data(rule):
 
 
 def test_divergence_later_in_the_search_keeps_what_was_found():
-    # A fixed rate leaves the default rule nothing to lower when fresh seeds diverge.
+    # A fixed rate leaves this rule nothing to lower when fresh seeds diverge.
     class Fragile(ng.Callback):
         rows = 0
 
@@ -273,7 +275,7 @@ def test_divergence_later_in_the_search_keeps_what_was_found():
                 raise ng.DivergedError("training loss", step, steps)
 
     optimizer = ng.SGD(learning_rate=0.1, momentum=ng.Windows(2))
-    result = ng.tune(blobs(), optimizer, steps=6, callbacks=[Fragile()])
+    result = ng.tune(blobs(), optimizer, steps=6, outer="agreement", callbacks=[Fragile()])
     assert result.status is ng.Status.rejected and len(result.history) == 2
 
 

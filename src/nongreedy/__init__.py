@@ -41,6 +41,7 @@ from .optimizers import NAdam as NAdam
 from .optimizers import Optimizer as Optimizer
 from .optimizers import RMSprop as RMSprop
 from .optimizers import ScheduleFreeAdamW as ScheduleFreeAdamW
+from .optimizers import ScheduleFreeAverage as ScheduleFreeAverage
 from .optimizers import ScheduleFreeSGD as ScheduleFreeSGD
 from .optimizers import TailAverage as TailAverage
 from .optimizers import TorchLion as TorchLion
@@ -64,6 +65,7 @@ from .search import OuterStep as OuterStep
 from .search import Result as Result
 from .search import Status as Status
 from .search.rules import AgreementSearch as AgreementSearch
+from .search.rules import ModelSearch as ModelSearch
 from .search.rules import SignDescent as SignDescent
 from .studies import Study as Study
 from .task import Hypers as Hypers

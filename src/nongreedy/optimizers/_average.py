@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+import torch
 from torch import Tensor
 
 from ..schedules import Basis, Default, Value
-from ..schedules._average import AVERAGES
-
-SLOTS = 2  # of the state of an average: how far it is from the weights, and what it holds
+from ..schedules._average import AVERAGES, INTERPOLATED
 
 
 @dataclass(frozen=True)
@@ -19,6 +18,7 @@ class Average(Value, abc.ABC):
 
     name: ClassVar[str]  # of the setting in a schedule
     default: ClassVar[Default]
+    slots: ClassVar[int] = 2  # how far it is from the weights, and what it holds
 
     @property
     @abc.abstractmethod
@@ -168,10 +168,63 @@ class ExponentialAverage(Average):
         return 0.0, 1.0 - 2**-53
 
 
+@final
+@dataclass(frozen=True)
+class ScheduleFreeAverage(Average):
+    r"""The mean of all weights, with gradients taken between it and the last of them: schedule-free.
+
+    .. math:: z_t &= z_{t-1} + U(y_{t-1}), \qquad
+              x_t = (1 - c_t) x_{t-1} + c_t z_t, \qquad
+              c_t = \alpha_t^2 \Big/ \sum_{i \le t} \alpha_i^2 \\
+              y_t &= (1 - b_t) z_t + b_t x_t
+
+    with U what the optimizer adds to the weights at which the gradient is taken, and x the average. It
+    takes the place of a falling learning rate: rates stay where they are, ten times as large as usual,
+    and the optimizer's own momentum is 0. Around SGD without momentum this is
+    :class:`ScheduleFreeSGD`, around AdamW with beta1 = 0 :class:`ScheduleFreeAdamW`; here it goes around
+    any optimizer, and its schedules attach to those of ``torch.optim``.
+
+    Args:
+        interpolation: b in [0, 1), a basis (learned) or a number (fixed). In a schedule it is called
+            ``average_interpolation``.
+
+    Raises:
+        ValueError: Another number, or an optimizer without a setting ``learning_rate``.
+
+    Source: arXiv:2405.15682 (:cite:`defazio2024road`).
+
+    Cannot: weigh by learning rates of single groups: alpha is that of the rest.
+
+    Example:
+        >>> import nongreedy as ng
+        >>> list(ng.SGD(1.0, average=ng.ScheduleFreeAverage(0.9)).learnable)[-1]
+        'average_interpolation'
+    """
+
+    interpolation: Basis | float = 0.9
+
+    name: ClassVar[str] = INTERPOLATED
+    default: ClassVar[Default] = Default(0.9, (0.0, 0.999), "log1m", 0.5)
+    slots: ClassVar[int] = 3  # from y to z and to x, and the sum of squared rates
+
+    @property
+    def setting(self) -> Basis | float:
+        return self.interpolation
+
+    @property
+    def allowed(self) -> tuple[float, float]:
+        return 0.0, 1.0 - 2**-53
+
+    def weights(self, values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Everything kept; the present weighs as much as its squared learning rate."""
+        rate = values["learning_rate"]
+        return torch.ones_like(rate), rate.square()
+
+
 def checked_average(average: Any, kind: str) -> None:
     """Raise TypeError unless this is an average, in the words of the optimizer that has it."""
     if not isinstance(average, Average):
         raise TypeError(
-            f"`average` of {kind} must be ng.TailAverage(share), ng.ExponentialAverage(decay) or None, "
-            f"but got {average!r}."
+            f"`average` of {kind} must be ng.TailAverage(share), ng.ExponentialAverage(decay), "
+            f"ng.ScheduleFreeAverage(interpolation) or None, but got {average!r}."
         )

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from ..schedules import Basis
 from ..schedules._average import retained
-from ._average import SLOTS, Average
+from ._average import Average, ScheduleFreeAverage, TailAverage
+from ._interpolated import Interpolated
 from ._optimizer import Layout, Names, Optimizer, Values
+
+SLOTS = TailAverage.slots
 
 
 @final
@@ -137,5 +140,6 @@ def bound(optimizer: Optimizer, layout: Layout, device: torch.device) -> Optimiz
     """The optimizer of a run: knowing the parameters, and with a state that holds its average."""
     if optimizer.average is None:
         return optimizer.bound_to(layout, device)
-    base = replace(optimizer, average=None)
-    return Averaged(base.bound_to(layout, device), average=optimizer.average)
+    base = replace(optimizer, average=None).bound_to(layout, device)
+    kind = Interpolated if isinstance(optimizer.average, ScheduleFreeAverage) else Averaged
+    return kind(base, average=optimizer.average)

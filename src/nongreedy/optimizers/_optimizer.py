@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..schedules import Basis, Default, Hyperparameter, Setting, TimeBasis, Value
 from ..schedules._hyperparameter import resolve_all, resolve_raw
-from ._average import SLOTS, Average, checked_average
+from ._average import Average, checked_average
 from ._mistakes import refuse_unknown
 
 Values = Mapping[str, Tensor]
@@ -34,9 +34,9 @@ class Optimizer(Value, abc.ABC):
     Args:
         clip_value: Clip each gradient coordinate to [-clip_value, clip_value].
         clip_norm: Then scale the whole gradient to at most this Euclidean norm.
-        average: Judge and keep an average of the weights, :class:`TailAverage` or
-            :class:`ExponentialAverage`, instead of the last ones; None is these. In a run the optimizer
-            has two more slots for it.
+        average: Judge and keep an average of the weights, :class:`TailAverage`,
+            :class:`ExponentialAverage` or :class:`ScheduleFreeAverage`, instead of the last ones; None
+            is these. In a run the optimizer has two or three more slots for it.
 
     .. code-block:: bibtex
         :caption: if clip_norm is not None
@@ -79,7 +79,7 @@ class Optimizer(Value, abc.ABC):
                 raise ValueError(f"`{name}` must be positive or None, but got {bound!r}.")
         if self.average is not None:
             checked_average(self.average, type(self).__name__)
-            object.__setattr__(self, "slots", self.slots + SLOTS)
+            object.__setattr__(self, "slots", self.slots + self.average.slots)
             table = {**self.learnable, **self.average.learnable}
             object.__setattr__(self, "learnable", table)
         resolve_raw(self.given(), self.learnable)

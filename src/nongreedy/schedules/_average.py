@@ -34,6 +34,8 @@ def exponential(decay: Tensor, step: Tensor, steps: Tensor) -> tuple[Tensor, Ten
     return decay, torch.ones_like(decay)
 
 
+INTERPOLATED = "average_interpolation"  # the average whose weights are squared learning rates
+
 # Name of the setting -> its rule.
 AVERAGES: dict[str, Weights] = {"average_share": tail, "average_decay": exponential}
 
@@ -48,7 +50,7 @@ def retained(held: Tensor, keep: Tensor, weight: Tensor) -> tuple[Tensor, Tensor
 
 def is_average(name: str) -> bool:
     """Whether an entry of a schedule averages weights, in all groups or in one."""
-    return base(name)[0] in AVERAGES
+    return base(name)[0] in (*AVERAGES, INTERPOLATED)
 
 
 def weights(name: str, values: list[float], first: int, steps: int) -> list[tuple[float, float]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ._average import is_average, one_average, weights
+from ._average import INTERPOLATED, is_average, one_average, weights
 from ._settings import base
 
 STATE = "averages"  # key of it in the state of a scheduler
@@ -30,9 +30,18 @@ class Averager:
     def __init__(self, tables: Mapping[str, list[float]], first: int, steps: int):
         self.names = [name for name in tables if is_average(name)]
         one_average(self.names)
-        self._weights = {base(n)[1]: weights(n, tables[n], first, steps) for n in self.names}
+        self._weights = dict[str, list[tuple[float, float]]]()
+        self._mixing = dict[str, list[float]]()  # of schedule-free averages, how much is in y
+        for name in self.names:
+            pattern = base(name)[1]
+            if base(name)[0] == INTERPOLATED:
+                self._mixing[pattern] = tables[name]
+                self._weights[pattern] = [(1.0, rate**2) for rate in tables["learning_rate"]]
+            else:
+                self._weights[pattern] = weights(name, tables[name], first, steps)
         self._held = dict.fromkeys(self._weights, 0.0)  # the weight of all that was averaged
         self._averages = dict[Tensor, Tensor]()  # of parameters for which it is another tensor
+        self._ways = dict[Tensor, Tensor]()  # from schedule-free ones to the last weights
         self._swapped = False
 
     @torch.no_grad()
@@ -56,8 +65,13 @@ class Averager:
         for group in optimizer.param_groups:
             own = group.get("group", "")
             pattern = own if own in kept else ""
-            if pattern in kept:
-                for parameter in group["params"]:
+            if pattern not in kept:
+                continue
+            for parameter in group["params"]:
+                if pattern in self._mixing:
+                    mixing = self._mixing[pattern][step]
+                    self._interpolate(parameter, kept[pattern], mixing, ends[pattern])
+                else:
                     self._mix(parameter, kept[pattern], further[pattern], ends[pattern])
 
     def _mix(self, parameter: Tensor, kept: float, further: bool, end: bool) -> None:
@@ -70,6 +84,17 @@ class Averager:
             parameter.copy_(average)
         elif average is not None:
             self._averages[parameter] = average
+
+    def _interpolate(self, parameter: Tensor, kept: float, mixing: float, end: bool) -> None:
+        """From what the optimizer made of y to the next y, or in the end to the average."""
+        average, way = self._averages.pop(parameter, None), self._ways.pop(parameter, None)
+        last = parameter.clone() if way is None else parameter + way
+        average = last.clone() if average is None else average.lerp_(last, 1.0 - kept)
+        if end:
+            parameter.copy_(average)
+            return
+        parameter.copy_(torch.lerp(last, average, mixing))
+        self._averages[parameter], self._ways[parameter] = average, last.sub_(parameter)
 
     @contextlib.contextmanager
     def swapped(self) -> Iterator[None]:
@@ -101,15 +126,18 @@ class Averager:
             )
         rows = enumerate(_parameters(optimizer))
         averages = {k: self._averages[p].clone() for k, p in rows if p in self._averages}
-        return {"held": dict(self._held), "of": averages}
+        rows = enumerate(_parameters(optimizer))
+        ways = {k: self._ways[p].clone() for k, p in rows if p in self._ways}
+        return {"held": dict(self._held), "of": averages, "ways": ways}
 
     def load(self, optimizer: Optimizer, state: Mapping[str, Any]) -> None:
         """Go on from such a state."""
         rows = list(_parameters(optimizer))
         self._held.update(state["held"])
-        self._averages = {
-            rows[k]: average.to(rows[k]).clone() for k, average in state["of"].items()
-        }
+        self._averages, self._ways = (
+            {rows[k]: held.to(rows[k]).clone() for k, held in state[name].items()}
+            for name in ("of", "ways")
+        )
 
 
 def _parameters(optimizer: Optimizer) -> Iterable[Any]:

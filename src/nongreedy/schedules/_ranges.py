@@ -16,7 +16,10 @@ _SHARE = (0.0, math.nextafter(1.0, 2.0))
 _RANGES = {
     **dict.fromkeys(("learning_rate", "adam_learning_rate", "lr"), _SIZE),
     **dict.fromkeys(("weight_decay", "epsilon", "momentum_decay"), _SIZE),
-    **dict.fromkeys(("momentum", "beta1", "beta2", "smoothing", "average_decay"), _DECAY),
+    **dict.fromkeys(
+        ("momentum", "beta1", "beta2", "smoothing", "average_decay", "average_interpolation"),
+        _DECAY,
+    ),
     "average_share": _SHARE,
 }
 

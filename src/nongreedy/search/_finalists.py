@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ..errors import DivergedError
 from ..schedules import Schedule
+from ._budget import BudgetSpentError
 from ._gain import Gain
 from ._objective import Evaluated, Objective
 from ._result import Status
@@ -48,9 +49,12 @@ def _against(
             break
         drawn = len(start.losses)
         seed = objective.seeds(_FINAL, drawn + 1)[drawn:]
-        if not _finishes(objective, start, seed):
-            start.losses[seed[0]] = math.inf
-        standing = [entry for entry in standing if _finishes(objective, entry, seed)]
+        try:
+            if not _finishes(objective, start, seed):
+                start.losses[seed[0]] = math.inf
+            standing = [entry for entry in standing if _finishes(objective, entry, seed)]
+        except BudgetSpentError:  # the time is over
+            break
         standing.sort(key=lambda entry: entry.loss)
         if (drawn + 1) % rule.finalist_seeds == 0:
             standing = standing[: (len(standing) + 1) // 2]
@@ -101,7 +105,10 @@ def rematch(rule: OuterRule, objective: Objective, ranked: list[Evaluated]) -> E
     while len(standing) > 1 and budget.affords(len(standing) * rule.finalist_seeds):
         seeds = objective.seeds(_FINAL, drawn + rule.finalist_seeds)[drawn:]
         drawn += len(seeds)
-        finished = [entry for entry in standing if _finishes(objective, entry, seeds)]
+        try:
+            finished = [entry for entry in standing if _finishes(objective, entry, seeds)]
+        except BudgetSpentError:  # the time is over
+            break
         if not finished:  # all diverged: what stood before still stands
             break
         standing = sorted(finished, key=lambda entry: entry.loss)[: (len(finished) + 1) // 2]

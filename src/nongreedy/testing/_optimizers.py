@@ -12,6 +12,7 @@ from ..optimizers import (
     Lion,
     Optimizer,
     ScheduleFreeAdamW,
+    ScheduleFreeAverage,
     ScheduleFreeSGD,
     TailAverage,
 )
@@ -78,6 +79,9 @@ OPTIMIZERS: dict[str, Optimizer] = {
         SGD,
         learning_rate=Windows(3, initial=(0.3, 0.4, 0.2)),
         average=TailAverage(Constant(initial=0.5)),
+    ),
+    "schedule_free_average": learning(
+        SGD, nesterov=True, average=ScheduleFreeAverage(Windows(2, initial=(0.8, 0.6)))
     ),
     "exponential_average": learning(
         AdamW, average=ExponentialAverage(Windows(2, initial=(0.5, 0.7)))

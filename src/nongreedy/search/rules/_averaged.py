@@ -1,9 +1,44 @@
 """The way of training that averages its weights, as an alternative."""
 
+from dataclasses import replace
+
 from ...engines import Engine, Problem
+from ...optimizers import Grouped, Optimizer, ScheduleFreeAverage
+from ...schedules import Basis, Constant
+from ._practice import practised, usual
+
+_HIGHER = {"momentum": 10.0, "beta1": 3.0}  # peaks, by what the average takes the place of
 
 
 def averaged(problem: Problem, engine: Engine) -> list[Problem]:
-    """The same with an average, where the optimizer has none and the engine can differentiate it."""
-    del problem, engine
-    return []
+    """The same schedule-free, where the optimizer has no average and the engine differentiates one.
+
+    Its learning rate does not fall, and its own momentum begins at 0, also where it is fixed.
+    """
+    base, role = _base(problem.optimizer), _role(problem.optimizer)
+    if base.average is not None or usual(base) is None or role is None:
+        return []
+    setting = getattr(base, role)
+    still = replace(setting, initial=0.0) if isinstance(setting, Basis) else 0.0
+    changed = replace(base, **{role: still}, average=ScheduleFreeAverage(Constant()))
+    other = replace(problem, optimizer=_around(problem.optimizer, changed), start=None)
+    other = replace(other, start=practised(other, falling=False, higher=_HIGHER[role]))
+    return [other] if _exact(other, engine) or not _exact(problem, engine) else []
+
+
+def _exact(problem: Problem, engine: Engine) -> bool:
+    reason = engine.inexact_because(problem.run(), problem.initial, list(problem.learned))
+    return reason is None
+
+
+def _base(optimizer: Optimizer) -> Optimizer:
+    return optimizer.base if isinstance(optimizer, Grouped) else optimizer
+
+
+def _around(optimizer: Optimizer, base: Optimizer) -> Optimizer:
+    return replace(optimizer, base=base) if isinstance(optimizer, Grouped) else base
+
+
+def _role(optimizer: Optimizer) -> str | None:
+    """The setting whose place the average takes."""
+    return next((name for name in _HIGHER if name in _base(optimizer).learnable), None)

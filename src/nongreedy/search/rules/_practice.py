@@ -69,7 +69,7 @@ def usual(optimizer: Optimizer) -> Practice | None:
     return PRACTICE.get(type(base))
 
 
-def practised(problem: Problem, falling: bool = True) -> Schedule:
+def practised(problem: Problem, falling: bool = True, higher: float = 1.0) -> Schedule:
     """Where a search starts: a learning rate that falls to nothing, and what else is usual.
 
     A value that the user gave (``initial=``) stays: for the learning rate one number is the peak, and
@@ -77,6 +77,7 @@ def practised(problem: Problem, falling: bool = True) -> Schedule:
 
     Args:
         falling: Else the learning rate stays at its peak.
+        higher: Than usual, that peak is by this factor.
     """
     known, given = usual(problem.optimizer), problem.optimizer.given()
     values = dict[str, Tensor]()
@@ -86,19 +87,24 @@ def practised(problem: Problem, falling: bool = True) -> Schedule:
         if hyper.owner != "optimizer" or not isinstance(hyper.basis, TimeBasis):
             continue
         if setting == _RATE:
-            values[name] = _rate(hyper, problem.steps, own, known, falling)
+            values[name] = _rate(hyper, problem.steps, own, known, falling, higher)
         elif known is not None and not own and setting in known.others:
             values[name] = hyper.clip(torch.full_like(hyper.initial, known.others[setting]))
     return problem.initial.with_coefficients(values)
 
 
 def _rate(
-    hyper: Hyperparameter, steps: int, own: bool, known: Practice | None, falling: bool
+    hyper: Hyperparameter,
+    steps: int,
+    own: bool,
+    known: Practice | None,
+    falling: bool,
+    higher: float,
 ) -> Tensor:
     assert isinstance(hyper.basis, TimeBasis)
     if own and len(hyper.initial.unique()) > 1:
-        return hyper.initial
-    peak = float(hyper.initial[0]) if own or known is None else known.peak
+        return hyper.clip(higher * hyper.initial)
+    peak = higher * (float(hyper.initial[0]) if own or known is None else known.peak)
     shape = torch.ones(len(hyper.initial), dtype=torch.float64)
     if falling and len(shape) > 1:
         middles = _middles(hyper.basis, steps)

@@ -118,7 +118,7 @@ def best_way(objective: Objective, seed: int, other: int) -> tuple[Way, list[Way
 
 
 def _few(most: int) -> int:
-    return max(4, most - 2)
+    return min(4, most)
 
 
 def _near(ways: Sequence[Way]) -> bool:

@@ -1,0 +1,293 @@
+"""The default rule: starts from practice, models all that it sees, keeps a fallback."""
+
+import math
+
+import pytest
+import torch
+
+import nongreedy as ng
+from nongreedy.engines import Problem
+from nongreedy.search._gain import Gain
+from nongreedy.search.rules._blocks import descent
+from nongreedy.search.rules._bracket import Bracket
+from nongreedy.search.rules._practice import practised
+from nongreedy.search.rules._quadratic import Observation, Prior, Quadratic
+from nongreedy.search.rules._space import MOST, Space
+
+from .helpers import tiny_task
+from .known_objective import Valley
+
+PLAIN = ng.ModelSearch(averaging=False)
+
+
+# ---- the scale --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimum", [0.0, 0.3, -0.6, 2.0, -2.0, 5.1])
+def test_a_bracket_finds_the_scale_to_a_quarter_of_a_decade(optimum):
+    bracket = Bracket(lambda k: (k - optimum) ** 2 if k < optimum + 0.6 else math.inf, 20)
+    assert abs(bracket.find() - optimum) <= 0.126
+    assert len(bracket.losses) <= 6 + 1.5 * abs(optimum)
+
+
+def test_a_bracket_spends_no_more_than_it_may():
+    calls = []
+    Bracket(lambda k: calls.append(k) or (k - 7) ** 2, 4).find()
+    assert len(calls) == len(set(calls)) == 4
+
+
+def test_a_bracket_leaves_what_diverges_by_decades():
+    bracket = Bracket(lambda k: math.inf if k > -3.2 else (k + 4) ** 2, 12)
+    assert abs(bracket.find() + 4) <= 0.25
+    assert max(bracket.losses) == 0.0  # nothing hotter was tried
+
+
+def problem(optimizer, steps=40):
+    return Problem(tiny_task(), optimizer, steps)
+
+
+def test_practice_falls_to_nothing():
+    table = problem(ng.SGD(ng.Linear(5), momentum=ng.Constant(), weight_decay=ng.Constant()), 400)
+    start = practised(table)
+    rate = start["learning_rate"].tolist()
+    assert rate == pytest.approx([0.1, 0.075, 0.05, 0.025, 0.002], rel=0.01)
+    assert start["momentum"].item() == 0.9 and start["weight_decay"].item() == 5e-4
+    falls = practised(problem(ng.AdamW(ng.Windows(4))))["learning_rate"]
+    assert falls.tolist() == pytest.approx([2.63e-3, 1.87e-3, 1.1e-3, 3.5e-4], rel=0.1)
+
+
+def test_what_a_user_gives_stays():
+    optimizer = ng.SGD(ng.Linear(3, initial=(0.3, 0.4, 0.1)), momentum=ng.Constant(initial=0.5))
+    start = practised(problem(optimizer))
+    assert start["learning_rate"].tolist() == [0.3, 0.4, 0.1] and start["momentum"].item() == 0.5
+    peak = practised(problem(ng.SGD(ng.Linear(3, initial=2.0))))["learning_rate"]
+    assert peak.tolist() == pytest.approx([2.0, 1.0, 0.04], rel=0.03)
+    assert practised(problem(ng.SGD(ng.Constant(), momentum=0.3)))["momentum"].item() == 0.3
+
+
+# ---- the model ---------------------------------------------------------------------------------
+
+WIDTHS = Prior(torch.ones(3).double(), torch.tensor([1.0, 1.0, 0.0]).double())
+HESSIAN = torch.tensor([[0.3, 0.1, 0.0], [0.1, 0.2, 0.0], [0.0, 0.0, 0.1]]).double()
+OPTIMUM = torch.tensor([0.2, -0.3, 0.15]).double()
+
+
+def observed(place, seed, offset=0.0, slope=True):
+    e = torch.as_tensor(place).double() - OPTIMUM
+    value = 1 + float(e @ HESSIAN @ e) / 2 + offset
+    return Observation(e + OPTIMUM, seed, value, HESSIAN @ e if slope else None)
+
+
+def fitted(observations, radius=0.5):
+    return Quadratic(observations, torch.zeros(3).double(), radius, 1.0, WIDTHS)
+
+
+def test_the_model_finds_the_minimum_of_a_quadratic():
+    source = torch.Generator().manual_seed(0)
+    places = 0.2 * torch.randn(8, 3, generator=source).double()
+    rows = [observed(p, seed, offset=0.02 * seed) for seed, p in enumerate(places)]
+    model = fitted([observed([0, 0, 0], 9), *rows])
+    found = model.best(torch.full((3,), -0.5).double(), torch.full((3,), 0.5).double())
+    least = -float(OPTIMUM @ HESSIAN @ OPTIMUM) / 2
+    true = observed(found, 0).loss - observed([0, 0, 0], 0).loss
+    assert true < 0.9 * least
+    change, spread = model.change(found)
+    assert change == pytest.approx(true, rel=0.25) and 0 < spread < abs(change)
+
+
+def test_a_seed_s_own_level_is_no_slope():
+    """Farther places have seeds with higher losses: common offsets must not look like curvature."""
+    pairs = [([0.3, 0, 0], 1), ([-0.3, 0, 0], 2), ([0, 0.3, 0], 3)]
+    same = [observed([0, 0, 0], s, 0.01 * s, slope=False) for s in range(1, 4)]
+    there = [observed(p, s, 0.01 * s, slope=False) for p, s in pairs]
+    model = fitted([observed([0, 0, 0], 0), *same, *there])
+    shifted = fitted([observed([0, 0, 0], 0), *(observed(o.place, 0, slope=False) for o in there)])
+    place = torch.tensor([0.2, -0.2, 0.0]).double()
+    assert model.change(place)[0] == pytest.approx(shifted.change(place)[0], abs=2e-3)
+
+
+def test_values_alone_teach_it_too_but_less_surely():
+    with_slopes = fitted([observed([0, 0, 0], 0), observed([0.3, 0.1, 0], 0)])
+    without = fitted([observed([0, 0, 0], 0, slope=False), observed([0.3, 0.1, 0], 0, slope=False)])
+    place = torch.tensor([0.2, -0.3, 0.15]).double()
+    assert with_slopes.change(place)[1] < without.change(place)[1]
+
+
+def test_what_diverged_or_is_far_away_says_nothing_of_the_valley():
+    near = [observed([0, 0, 0], 0), observed([0.3, 0.1, 0], 0)]
+    far = [Observation(torch.ones(3).double(), 0, math.inf), observed([5.0, 0, 0], 0)]
+    place = torch.tensor([0.2, 0.1, 0.0]).double()
+    assert fitted(near).change(place) == fitted([*near, *far]).change(place)
+
+
+def test_noise_is_estimated_from_what_is_left_over():
+    source = torch.Generator().manual_seed(1)
+
+    def noisy(size):
+        rows = []
+        for seed in range(8):
+            row = observed(0.1 * torch.randn(3, generator=source), seed)
+            error = size * torch.randn(3, generator=source).double()
+            rows.append(Observation(row.place, seed, row.loss, row.slope + error))
+        return fitted(rows).slope_noise
+
+    assert noisy(0.0) < 0.025 < 0.1 < noisy(0.2)
+
+
+# ---- long hyperparameters ----------------------------------------------------------------------
+
+
+def test_long_hyperparameters_follow_what_seeds_agree_on():
+    source = torch.Generator().manual_seed(0)
+    signal = torch.randn(200, generator=source).double()
+    places, here = torch.arange(200), torch.zeros(200).double()
+
+    def seen(noise, count):
+        return [
+            Observation(here, s, 1.0, signal + noise * torch.randn(200, generator=source).double())
+            for s in range(count)
+        ]
+
+    clean, noise = descent(seen(0.1, 3), places, here), descent(seen(30.0, 3), places, here)
+    assert clean.trusted > 0.95 and noise.trusted < 0.35
+    assert float(torch.sign(clean.step) @ torch.sign(-signal)) >= 188 and clean.change < 0
+    assert clean.step.abs().max() <= 1.0
+    assert descent([], places, here).change == 0.0
+
+
+def test_short_hyperparameters_are_modelled_and_long_ones_followed():
+    task = tiny_task()
+    optimizer = ng.SGD(ng.Windows(20), momentum=ng.Constant(), weight_decay=ng.Windows(3))
+    table = Problem(task, optimizer, 40)
+    space = Space(table.learned, table.initial)
+    assert list(space.followed) == ["learning_rate"] and len(space.modelled) == 4 <= MOST
+    there = space.vector(table.initial)
+    assert space.schedule(there).identity == table.initial.identity or torch.allclose(
+        space.schedule(there)["learning_rate"], table.initial["learning_rate"]
+    )
+
+
+# ---- the search --------------------------------------------------------------------------------
+
+
+def test_it_comes_close_to_the_optimum_for_forty_runs():
+    valley = Valley(noise=0.004, budget=40)
+    state, outcomes = valley.searched(PLAIN)
+    assert valley.loss(state.schedule) < 1.012 < valley.loss(PLAIN.fallback(state))
+    assert valley.budget.spent <= 40 and outcomes[0].note.startswith("the best of")
+
+
+@pytest.mark.parametrize("away", [-2.0, 2.0])
+def test_where_it_starts_does_not_matter(away):
+    ends = [valley.loss(valley.searched(PLAIN)[0].schedule)
+            for valley in (Valley(noise=0.004, budget=60, away=a) for a in (0.0, away))]  # fmt: skip
+    assert ends[1] < ends[0] + 0.01
+
+
+def test_it_stops_early_where_nothing_is_to_be_gained():
+    best = (0.1, 0.075, 0.05, 0.025, 0.002)
+    valley = Valley(optimum=best, noise=0.03, budget=200)
+    state, outcomes = valley.searched(PLAIN)
+    assert state.status is ng.Status.stalled and valley.budget.spent < 80
+    assert "nothing better is expected" in " ".join(o.note for o in outcomes)
+
+
+def test_it_evaluates_before_it_differentiates():
+    valley = Valley(noise=0.004, budget=40)
+    valley.searched(PLAIN)
+    assert valley.swept < len(valley.asked) / 2
+
+
+def test_runs_that_diverge_on_the_way_are_no_end():
+    valley = Valley(optimum=(2.0, 2.0, 2.0, 1.0, 0.1), cliff=2.2, budget=60)
+    state, _ = valley.searched(PLAIN)
+    assert valley.loss(state.schedule) < valley.loss(PLAIN.fallback(state))
+
+
+def test_if_everything_diverges_it_says_so():
+    with pytest.raises(ng.DivergedError):
+        Valley(cliff=1e-9).searched(PLAIN)
+
+
+# ---- through tune ------------------------------------------------------------------------------
+
+LEARNED = ng.SGD(ng.Linear(3), momentum=ng.Constant(), weight_decay=ng.Constant())
+
+
+def tuned(optimizer=LEARNED, **settings):
+    return ng.tune(tiny_task(), optimizer, **{"steps": 12, "budget": 30, **settings})
+
+
+def test_a_result_names_its_gain_and_its_optimizer():
+    result = tuned()
+    gain = result.gain
+    assert gain is not None and gain.loss >= 0 and result.optimizer is not None
+    again = ng.retrain(tiny_task(), result.schedule, steps=12, optimizer=result.optimizer)
+    plain = ng.retrain(tiny_task(), result.schedule, steps=12, optimizer=ng.SGD())
+    assert again.validation_loss == pytest.approx(plain.validation_loss, rel=1e-5)
+    assert result.cost <= 30
+
+
+def test_an_average_is_tried_and_its_schedule_says_so():
+    notes = {
+        averaging: tuned(outer=ng.ModelSearch(averaging=averaging)).history[0].note
+        for averaging in (True, False)
+    }
+    counts = {averaging: int(note.split()[3]) for averaging, note in notes.items()}
+    assert counts[True] > counts[False]
+    given = ng.SGD(ng.Linear(3), average=ng.TailAverage(0.5))
+    assert "average_interpolation" not in tuned(given).schedule.curves
+
+
+def test_groups_and_adam_have_averaged_ways_too():
+    grouped = ng.Grouped(ng.AdamW(ng.Linear(3)), {"vectors": {"weight_decay": 0.0}})
+    rule = ng.ModelSearch()
+    ways = rule.alternatives(problem(grouped, 12), ng.Reverse())
+    assert [w.optimizer.base.beta1 for w in ways] == [0.0]
+    assert "average_interpolation" in ways[0].learned
+    assert ng.tune(tiny_task(), grouped, steps=12, budget=20).cost <= 20
+
+
+def test_automatic_windows_are_split_by_the_rule_that_can():
+    result = tuned(ng.SGD(ng.Windows("auto")), budget=12)
+    assert "AgreementSearch" in str(result.settings["outer"])
+
+
+def test_starts():
+    begun = ng.Schedule.of(learning_rate=[0.4, 0.2, 0.1], momentum=0.5, weight_decay=1e-3)
+    once = tuned(start=begun, outer_steps=1, budget=None, outer="paper")
+    rate = once.history[0].values["learning_rate"]
+    assert rate == pytest.approx(once.history[0].values["learning_rate"])
+    zero = tuned(start="zero", outer="paper", outer_steps=1, budget=None)
+    practice = tuned(start="practice", outer="paper", outer_steps=1, budget=None)
+    assert zero.history[0].values != practice.history[0].values
+    further = tuned(start=once, outer_steps=1, budget=None)
+    assert further.cost > 0
+    with pytest.raises(ValueError, match="practise"):
+        tuned(start="practise")
+    with pytest.raises(TypeError, match="3"):
+        tuned(start=3)
+
+
+def test_a_timeout_ends_the_search_with_what_it_has():
+    result = ng.tune(tiny_task(), LEARNED, steps=400, outer_steps=10**6, timeout=1.5)
+    assert result.status is ng.Status.budget_spent
+    with pytest.raises(ValueError, match="timeout"):
+        tuned(timeout=0)
+
+
+# ---- verdicts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gain", "word"),
+    [
+        (Gain(0.05, 0.01, 6, 1.0), "Lower than its start by 0.05 ± 0.01 (5.0%)"),
+        (Gain(0.05, 0.04, 6, 1.0), "within the noise"),
+        (Gain(0.05, math.nan, 1, 1.0), "may be luck"),
+        (Gain(0.0, 0.02, 6, 1.0), "Nothing was gained"),
+    ],
+)
+def test_noise_earns_no_praise(gain, word):
+    assert word in gain.verdict
+    assert Gain.from_json(gain.to_json()).verdict == gain.verdict
