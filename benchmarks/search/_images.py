@@ -43,9 +43,9 @@ def classified(
 def plain() -> nn.Module:
     """Three strided convolutions without BatchNorm, the mean over pixels, linear."""
     return nn.Sequential(
-        *(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU()),
-        *(nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.ReLU()),
         *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()),
         *(nn.Flatten(), nn.Linear(512, 10)),
     )
 
@@ -73,16 +73,16 @@ def mnist_lenet(data: Data) -> ng.Task:
 
 
 def cifar_plain(data: Data) -> ng.Task:
-    return classified(plain, data.cifar.shortened(train=3000), 32)
+    return classified(plain, data.cifar.shortened(train=2000), 32)
 
 
 def cifar_norm(data: Data) -> ng.Task:
-    network = partial(ng.models.convnet, (3, 32, 32), 10, 8)
-    return classified(network, data.cifar.shortened(train=3000), 32)
+    network = partial(ng.models.convnet, (3, 16, 16), 10, 12)
+    return classified(network, data.cifar.shortened(train=2000), 32)
 
 
 def cifar_residual(data: Data) -> ng.Task:
-    moved = ng.data.Compose(ng.data.RandomCrop(padding=3), ng.data.HorizontalFlip())
+    moved = ng.data.Compose(ng.data.RandomCrop(padding=2), ng.data.HorizontalFlip())
     return classified(residual, data.cifar.shortened(train=2000), 32, moved)
 
 
@@ -103,7 +103,7 @@ def redrawn(labels: Tensor, seed: int) -> Tensor:
 
 def finetuned(data: Data) -> ng.Task:
     """A network that knows the first classes of CIFAR-10, tuned on a few images of the others."""
-    weights = data.kept(f"pretrained-{data.part}.pt", lambda: pretrained(data))
+    weights = data.kept(f"pretrained-{data.part}-{PRETRAINING}.pt", lambda: pretrained(data))
     split = data.cifar.shortened(train=1200)
     parts = (split.train, split.validation, split.test)
     return classified(partial(started, weights), Split(*map(unknown, parts)), 32)
@@ -111,7 +111,7 @@ def finetuned(data: Data) -> ng.Task:
 
 def body() -> nn.Sequential:
     """What is pretrained: 48 features of an image."""
-    return ng.models.convnet((3, 32, 32), KNOWN, 12)
+    return ng.models.convnet((3, 16, 16), KNOWN, 12)
 
 
 def started(weights: dict[str, Tensor]) -> nn.Module:
@@ -124,7 +124,7 @@ def started(weights: dict[str, Tensor]) -> nn.Module:
 
 def pretrained(data: Data) -> dict[str, Tensor]:
     """Trained on images of this part that no task of the suite trains on."""
-    images, labels = (tensor[3000:] for tensor in data.cifar.train)
+    images, labels = (tensor[2000:] for tensor in data.cifar.train)
     known = labels < KNOWN
     train = images[known], labels[known]
     task = ng.Task(
@@ -145,10 +145,10 @@ ENTRIES = {
     "digits": Entry("scikit-learn's digits, 400 images, perceptron", digits, 150),
     "mnist-mlp": Entry("MNIST, 2,000 images, perceptron", mnist_mlp, 200),
     "mnist-lenet": Entry("MNIST, 2,000 images, LeNet", mnist_lenet, 100),
-    "cifar-plain": Entry("CIFAR-10, 3,000 images, convolutions without BatchNorm", cifar_plain, 180),
-    "cifar-norm": Entry("CIFAR-10, 3,000 images, convolutions with BatchNorm", cifar_norm, 150),
+    "cifar-plain": Entry("CIFAR-10, 2,000 images, convolutions without BatchNorm", cifar_plain, 200),
+    "cifar-norm": Entry("CIFAR-10, 2,000 images, convolutions with BatchNorm", cifar_norm, 160),
     "cifar-residual": Entry(
-        "CIFAR-10, 2,000 images, flipped and shifted, residual net with BatchNorm", cifar_residual, 100
+        "CIFAR-10, 2,000 images, flipped and shifted, residual net with BatchNorm", cifar_residual, 110
     ),
     "noisy-labels": Entry("MNIST, 2,000 images, 40 % of labels redrawn, perceptron", noisy, 200),
     "fine-tuning": Entry(
