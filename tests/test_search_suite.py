@@ -70,6 +70,7 @@ def test_pretraining_sees_nothing_of_the_other_part_nor_of_the_tasks(data):
         for p in parts
     ]
     assert not images[0] & images[1]
+    TASKS["fine-tuning"].make(data[PARTS[0]])
     weights = data[PARTS[0]].kept("pretrained-development-3.pt", lambda: pytest.fail("it is kept"))
     assert weights["0.weight"].shape == (12, 3, 3, 3)
 
