@@ -36,7 +36,7 @@ LONG = {
     "test_closed_forms", "test_comparison", "test_dashboard", "test_evograd_studies",
     "test_experiments", "test_explosion", "test_long_horizon", "test_peers", "test_planner",
     "test_report_browser",
-    "test_reversible_search", "test_study", "test_study_damage", "test_study_server",
+    "test_reversible_search", "test_search_suite", "test_study", "test_study_damage", "test_study_server",
 }  # fmt: skip
 LONG_TESTS = {
     "test_a_long_run_in_integers_agrees_with_the_one_in_float64",

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy.comparison import METHODS, Meter, Method, Piece, _methods
+from nongreedy.comparison import METHODS, Meter, Method, Piece, _from_practice, _methods
 from nongreedy.comparison._black_box import run_trials, rungs
 from nongreedy.comparison._ours import _schedule as schedule_of
-from nongreedy.comparison._peaks import grid, one_cycle
+from nongreedy.comparison._peaks import bracketed, constant, grid, linear, one_cycle
+from nongreedy.comparison._practice import by_hand
+from nongreedy.comparison._ranges import Range, draw
 from nongreedy.comparison._regret import reached, regrets
 from nongreedy.comparison._table import alike
 from nongreedy.search import Evaluated
@@ -25,6 +27,7 @@ from .test_strangers import Between
 
 STEPS, BUDGET = 12, 12.0
 OPTIMIZER = ng.SGD(ng.Linear(2), ng.Windows(1), ng.Windows(1))
+OPTIMIZER_4 = ng.SGD(ng.Windows(4), ng.Windows(1), ng.Windows(1))
 
 
 def task(**changed):
@@ -55,9 +58,14 @@ class Interrupted(ng.Callback):
         self.on_inner_step(0, steps)
 
 
+BLACK_BOXES = ["random", "tpe", "tpe-hyperband", "bohb", "gp", "bohb-practice"]
+PLAINLY = ["constant-average", "schedule-free", "prodigy"]  # not by a pure update
+PACKAGES = {"schedule-free": "schedulefree", "prodigy": "prodigyopt"}
+
+
 def needs_package(name):
-    if name == "schedule-free":
-        needs("schedulefree")
+    if name in PACKAGES:
+        needs(PACKAGES[name])
 
 
 def compare(methods, given=None, **changed):
@@ -195,7 +203,8 @@ def test_bad_input_is_refused_before_anything_runs(changed, said):
 
 CANNOT = [
     (ng.AdamW(ng.Windows(2)), "random-paper-ranges", "not for AdamW"),
-    (ng.AdamW(ng.Windows(2)), "schedule-free", "not for AdamW"),
+    (ng.NAdam(ng.Windows(2)), "schedule-free", "not for NAdam"),
+    (ng.Grouped(ng.SGD(), {"vectors": {"weight_decay": 0.0}}), "gp-practice", "per group"),
     (ng.SGD(ng.PerStep()), "tpe", "200 coefficients are too many"),
     (ng.Grouped(ng.SGD(), {"vectors": {"weight_decay": 0.0}}), "cosine", "per group"),
 ]
@@ -211,15 +220,30 @@ def test_what_cannot_take_part_is_refused_by_name_and_skipped_otherwise(optimize
     assert said in skipped[name] and name not in taking and "default" in taking
 
 
-def test_without_the_package_schedule_free_says_how_to_get_it(monkeypatch):
+@pytest.mark.parametrize("name", PACKAGES)
+def test_without_its_package_a_method_says_how_to_get_it(name, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'nongreedy\[compare\]'"):
-        compare(["schedule-free"])
+        compare([name])
 
 
 @pytest.mark.parametrize("optimizer", [ng.AdamW(ng.Windows(2), beta1=ng.Windows(1))], ids=repr)
-@pytest.mark.parametrize("name", ["default", "paper", "bohb", "hypergradient-descent", "cosine"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "default",
+        "paper",
+        "bohb",
+        "gp-practice",
+        "hypergradient-descent",
+        "cosine",
+        "constant-average",
+        "schedule-free",
+        "prodigy",
+    ],
+)
 def test_other_optimizers(name, optimizer):
+    needs_package(name)
     problem = ng.Problem.of(task(), optimizer, steps=STEPS)
     found, meter = searched(METHODS[name], problem)
     assert meter.cost <= BUDGET and set(found.schedule.curves) == set(optimizer.learnable)
@@ -417,7 +441,20 @@ def test_trials_that_diverge_are_told_as_pruned_and_the_budget_ends_them():
 
 # One of each kind: what they have in common need not be waited for again.
 @pytest.mark.parametrize(
-    "name", [*[*METHODS][:6], "hypergradient-descent", "cosine", "schedule-free"]
+    "name",
+    [
+        "default",
+        "paper",
+        "random",
+        "tpe",
+        "tpe-hyperband",
+        "bohb",
+        "gp",
+        "bohb-practice",
+        "hypergradient-descent",
+        "cosine",
+        "schedule-free",
+    ],
 )
 def test_a_search_that_is_stopped_again_and_again_ends_as_if_it_had_not_been(name, tmp_path):
     needs_package(name)
@@ -507,16 +544,184 @@ def test_grid_goes_coarse_to_fine_and_leaves_half_of_the_budget_for_the_final():
     assert len(grid(1e-4, 1.0, 1000)) == 19 and len(grid(1e-4, 1.0, 4)) == 3
 
 
-def test_schedule_free_search_and_retraining_are_the_same_run():
-    needs("schedulefree")
-    problem, method = ng.Problem.of(task(), OPTIMIZER, steps=STEPS), METHODS["schedule-free"]
-    schedule = ng.Schedule.of(learning_rate=2.0, momentum=0.9, weight_decay=5e-4)
-    run = ng.Run(problem.task, OPTIMIZER, STEPS, seed=4)
-    ours = method.runner.rollout(run, schedule).outcome
+ADAMW = ng.AdamW(ng.Windows(1), beta1=ng.Windows(1))
+PLAIN = [
+    *(
+        ("schedule-free", OPTIMIZER, 2.0),
+        ("schedule-free", ADAMW, 0.1),
+        ("prodigy", OPTIMIZER, 1.0),
+    ),
+    *(("constant-average", OPTIMIZER, 0.5), ("constant-average", ADAMW, 0.1)),
+]
+
+
+@pytest.mark.parametrize(("name", "optimizer", "peak"), PLAIN, ids=str)
+def test_a_search_by_another_optimizer_and_its_retraining_are_the_same_run(name, optimizer, peak):
+    needs_package(name)
+    problem, method = ng.Problem.of(task(), optimizer, steps=STEPS), METHODS[name]
+    schedule = by_hand(problem, method.shape(peak))
+    ours = method.runner.rollout(problem.run(4), schedule).outcome
     plain = method.retrain(problem, schedule, seed=4)
     assert plain.validation_loss == pytest.approx(ours.loss, rel=1e-4)
-    other = ng.retrain(task(), schedule, steps=STEPS, seed=4)
-    assert other.validation_loss != pytest.approx(ours.loss, rel=1e-2)  # it is not plain SGD
+    other = ng.retrain(task(), schedule, steps=STEPS, seed=4, optimizer=optimizer)
+    assert other.validation_loss != pytest.approx(ours.loss, rel=3e-3)  # it is not the twin
+
+
+def plainly(make, schedule=lambda optimizer, step: None, count=STEPS):
+    """A loop as anyone writes it, from the same weights on the same batches: visited weights."""
+    given, seed = task(), 4
+    model = given.network(seed)
+    visited, optimizer = [], make(model.parameters())
+    for step in range(count):
+        schedule(optimizer, step)
+        inputs, targets = given.plan.batch(seed, step, "cpu", torch.float32)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+        visited.append([p.detach().clone() for p in model.parameters()])
+    return model, optimizer, visited
+
+
+def found_by(name, optimizer, peak):
+    problem, method = ng.Problem.of(task(), optimizer, steps=STEPS), METHODS[name]
+    return method.retrain(problem, by_hand(problem, method.shape(peak)), seed=4).model
+
+
+def same(model, expected):
+    for ours, theirs in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(ours.detach(), theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_constant_average_is_the_mean_of_the_last_quarter():
+    def sgd(parameters):
+        return torch.optim.SGD(parameters, lr=0.5, momentum=0.9, weight_decay=5e-4)
+
+    _, _, visited = plainly(sgd)
+    last = visited[-STEPS // 4 :]
+    means = [torch.stack(weights).mean(0) for weights in zip(*last, strict=True)]
+    same(found_by("constant-average", OPTIMIZER, 0.5), means)
+
+
+def test_schedule_free_adamw_is_that_of_its_package():
+    schedulefree = pytest.importorskip("schedulefree")
+
+    def adamw(parameters):
+        made = schedulefree.AdamWScheduleFree(
+            parameters, lr=0.1, betas=(0.9, 0.999), weight_decay=0.01, warmup_steps=0
+        )
+        made.train()
+        return made
+
+    model, optimizer, _ = plainly(adamw)
+    optimizer.eval()
+    same(found_by("schedule-free", ADAMW, 0.1), [p.detach() for p in model.parameters()])
+
+
+def test_prodigy_is_that_of_its_package():
+    prodigyopt = pytest.importorskip("prodigyopt")
+
+    def prodigy(parameters):
+        return prodigyopt.Prodigy(
+            parameters, d_coef=2.0, weight_decay=0.01, use_bias_correction=True
+        )
+
+    def cosine(optimizer, step):
+        optimizer.param_groups[0]["lr"] = (1 + math.cos(math.pi * step / STEPS)) / 2
+
+    model, _, _ = plainly(prodigy, cosine)
+    same(found_by("prodigy", OPTIMIZER, 2.0), [p.detach() for p in model.parameters()])
+
+
+def test_linear_falls_to_nothing_in_a_straight_line():
+    expected = [0.5 * (1 - step / 200) for step in range(200)]
+    assert linear(0.5).values(200).tolist() == pytest.approx(expected, abs=1e-3)
+
+
+class Valley:
+    """A meter whose losses have their least at a peak, and which counts the runs."""
+
+    def __init__(self, best, hot=math.inf):
+        self.best, self.hot, self.peaks = best, hot, []
+
+    def train(self, schedule):
+        self.peaks.append(schedule.values(STEPS)["learning_rate"][0].item())
+        if self.peaks[-1] > self.hot:
+            raise ng.DivergedError("training loss", 1, STEPS)
+        loss = abs(math.log(self.peaks[-1] / self.best))
+        return Evaluated(schedule, {0: loss}, {0: None})
+
+
+@pytest.mark.parametrize("best", [1e-3, 0.004, 0.1, 2.9])
+def test_a_bracket_closes_in_on_the_best_peak(best):
+    problem = ng.Problem.of(task(), OPTIMIZER, steps=STEPS)
+    limits, meter = Range(1e-3, 3.0, "log"), Valley(best, hot=best * 3)
+    found = bracketed(problem, meter, constant, limits, runs=16)
+    assert len(meter.peaks) <= 16 and len(set(meter.peaks)) == len(meter.peaks)
+    assert all(limits.low <= peak <= limits.high for peak in meter.peaks)
+    assert abs(math.log2(found / best)) <= 0.25 and found in meter.peaks
+    few = Valley(best)
+    bracketed(problem, few, constant, limits, runs=3)
+    assert len(few.peaks) == 3
+
+
+def tried_from_practice(optimizer, monkeypatch):
+    """The schedules that TPE tries around a peak of 0.4."""
+    monkeypatch.setattr(_from_practice, "bracketed", lambda *_: 0.4)
+    problem, tried = ng.Problem.of(task(), optimizer, steps=STEPS), []
+    meter = Meter(problem, BUDGET, seed=0)
+    space, first = METHODS["tpe-practice"].space(problem, meter)
+
+    def evaluate(trial):
+        tried.append(draw(trial, problem, space))
+        meter.charge(1.0)
+        return 1.0
+
+    run_trials(evaluate, meter, first=first)
+    return tried
+
+
+def test_black_boxes_from_practice_begin_with_it_and_stay_within_a_decade(monkeypatch):
+    first, *others = tried_from_practice(OPTIMIZER_4, monkeypatch)
+    expected = {
+        "learning_rate": [0.4 * part for part in (11 / 12, 8 / 12, 5 / 12, 2 / 12)],
+        "momentum": [0.9],
+        "weight_decay": [5e-4],
+    }
+    assert len(others) >= 4
+    for name, values in expected.items():
+        assert first[name].tolist() == pytest.approx(values, rel=0.01)
+        for schedule in others:
+            ratio = schedule[name] / first[name]
+            if name == "momentum":
+                ratio = (1 - schedule[name]) / (1 - first[name])
+            assert (ratio.log10().abs() <= 0.5 + 1e-6).all() and (ratio != 1).all()
+
+
+def test_practice_keeps_to_the_range_of_the_optimizer(monkeypatch):
+    optimizer = ng.AdamW(ng.Windows(4), beta1=ng.Windows(1), weight_decay=ng.Windows(1))
+    first, *others = tried_from_practice(optimizer, monkeypatch)
+    assert first["learning_rate"].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.8 / 12], rel=0.01)
+    assert first["beta1"].tolist() == pytest.approx([0.9])
+    assert first["weight_decay"].tolist() == pytest.approx([0.01])
+    assert all((schedule["learning_rate"] <= 0.1).all() for schedule in others)
+
+
+def test_a_gaussian_process_is_told_of_runs_that_diverge():
+    meter = Meter(ng.Problem.of(task(), OPTIMIZER, steps=STEPS), 40.0, seed=0)
+    tried = []
+
+    def evaluate(trial):
+        tried.append(trial.suggest_float("x", 0.0, 1.0))
+        meter.charge(1.5)
+        if tried[-1] > 0.5:
+            raise ng.DivergedError("training loss", 1, 9)
+        return (tried[-1] - 0.4) ** 2
+
+    study = run_trials(evaluate, meter, "GPSampler")
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
+    assert any(trial.value == math.inf for trial in study.trials)
+    assert abs(study.best_params["x"] - 0.4) < 0.05
+    assert sum(x > 0.5 for x in tried[-6:]) <= 2  # it keeps away from there
 
 
 def test_a_piece_reads_back_what_it_wrote(tmp_path):

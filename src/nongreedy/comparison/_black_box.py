@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING
 
 from ..engines import Problem
 from ..errors import DivergedError
@@ -13,12 +15,13 @@ from ..search import BudgetSpentError, Evaluated
 from ..studies._quiet import quiet
 from ._meter import Meter
 from ._method import Method
-from ._ranges import Ranges, draw
+from ._ranges import Range, Ranges, draw, each
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import Trial
 
+GAUSSIAN = "GPSampler"
 MOST_TRIALS = 1000  # Optuna's own time grows with them; only runs that diverge at once get there
 FACTOR = 3  # Hyperband's eta: from one rung to the next, and of the trials that go on
 _RUNGS = 3  # below a whole run, which is the last: a 27th, a ninth, a third of its steps
@@ -70,10 +73,9 @@ def stretched(trial: Trial, schedule: Schedule, meter: Meter) -> float | None:
     return meter.train(schedule).loss
 
 
-@final
 @dataclass(frozen=True)
 class BlackBox(Method):
-    """Trials of an Optuna sampler until the budget is spent.
+    """Trials of an Optuna sampler until the budget is spent. A leaf says where it searches.
 
     Args:
         sampler: Name of a class in ``optuna.samplers``.
@@ -89,13 +91,20 @@ class BlackBox(Method):
         return self.ranges.refused(problem)
 
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
-        ranges = self.ranges(problem)
+        space, first = self.space(problem, meter)
 
         def evaluate(trial: Trial) -> float | None:
-            return self.fidelity(trial, draw(trial, problem, ranges), meter)
+            return self.fidelity(trial, draw(trial, problem, space), meter)
 
-        run_trials(evaluate, meter, self.sampler, hyperband=self.fidelity is not whole)
+        run_trials(evaluate, meter, self.sampler, hyperband=self.fidelity is not whole, first=first)
         return meter.choose()
+
+    def space(
+        self, problem: Problem, meter: Meter
+    ) -> tuple[Mapping[str, Range], Mapping[str, float]]:
+        """The range of each coefficient, by its label, and the values of the first trial, if any."""
+        del meter
+        return each(problem, self.ranges(problem)), {}
 
 
 def run_trials(
@@ -105,22 +114,26 @@ def run_trials(
     *,
     price: float = 1.0,
     hyperband: bool = False,
+    first: Mapping[str, float] | None = None,
 ) -> Study:
     """Ask and tell, until the budget or the most trials are spent; the same whenever it is repeated.
 
     A run that diverges costs its steps up to there and is told to Optuna as pruned without a report,
-    which TPE counts among the worst (it would ignore a failed one).
+    which TPE counts among the worst (it would ignore a failed one); to a Gaussian process, which
+    ignores pruned ones, as infinitely bad, which its sampler takes for the worst loss seen.
 
     Args:
         evaluate: The loss of a trial; None where it was pruned.
         sampler: Name of a class in ``optuna.samplers``.
         price: What a trial costs, in plain runs.
         hyperband: Whether Optuna's ``HyperbandPruner`` may end trials early.
+        first: What Optuna calls each value of the first trial, and the value; else it draws that, too.
     """
     import optuna
 
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     with quiet():
+        warnings.filterwarnings("ignore", "Clip non-finite values")  # runs that diverged, see above
         if hyperband:
             most = FACTOR ** len(rungs(meter.problem.steps))
             pruner = optuna.pruners.HyperbandPruner(1, most, FACTOR)
@@ -130,12 +143,14 @@ def run_trials(
             pruner=pruner,
             study_name=str(meter.seed),
         )
+        if first:
+            study.enqueue_trial(dict(first))
         while meter.affords(price) and len(study.get_trials(deepcopy=False)) < MOST_TRIALS:
             trial = study.ask()
             try:
                 loss = evaluate(trial)
             except DivergedError:
-                loss = None
+                loss = math.inf if sampler == GAUSSIAN else None
             except BudgetSpentError:
                 break
             study.tell(trial, loss, optuna.trial.TrialState.PRUNED if loss is None else None)

@@ -65,20 +65,26 @@ def compare(
 
     The methods, by name:
 
-    * ``default``, ``paper``: :func:`tune` by this library's rule, and by the paper's from zero;
-    * ``random``, ``tpe``: Optuna's samplers at its defaults, over the same coefficients, each in a
+    * ``default``, ``agreement``, ``paper``: :func:`tune` by this library's default rule, by
+      :class:`AgreementSearch`, and by the paper's rule from zero;
+    * ``random``, ``tpe``, ``gp``: Optuna's samplers at its defaults, over the same coefficients, each in a
       positive range (SGD's learning rate 1e-4 to 3, others' 1e-5 to 0.1, momentum 0 to 0.99 in decades
       of one minus it, weight decay 1e-6 to 1e-2; `bounds` of a basis go before these);
     * ``tpe-hyperband``: TPE, and runs that Optuna's ``HyperbandPruner`` (eta 3) may cut after a 27th, a
       ninth or a third of their steps, by the validation loss there;
     * ``bohb``: the usual stand-in for it, the same two, where a trial trains anew at each of these
       budgets under its whole schedule, stretched to them;
-    * these four with ``-paper-ranges``: learning rate in [-1, 1], momentum in [-1.5, 1.5], weight
-      decay in [-4e-3, 4e-3], every value as likely, for SGD;
+    * these, but for ``gp``, with ``-paper-ranges``: learning rate in [-1, 1], momentum in [-1.5, 1.5],
+      weight decay in [-4e-3, 4e-3], every value as likely, for SGD;
+    * ``tpe``, ``gp``, ``bohb`` with ``-practice``: a fifth of the budget brackets the peak of a rate that
+      falls to nothing; they then search a decade around it, and around the settings given below;
     * ``hypergradient-descent``: :func:`train_online` with :class:`Greedy`, two plain runs each, where
       TPE chooses initial values and outer learning rate;
-    * ``cosine``, ``constant``, ``one-cycle``, ``schedule-free``: the peak tuned over a grid in equal
-      ratios, and nothing else; SGD's momentum 0.9 and weight decay 5e-4.
+    * ``cosine``, ``linear``, ``constant``, ``one-cycle``: the peak tuned over a grid in equal ratios
+      (SGD's 1e-3 to 3), and nothing else; SGD's momentum 0.9 and weight decay 5e-4, AdamW's 0.01;
+    * ``constant-average``, ``schedule-free``, ``prodigy``: likewise, a constant rate and the mean of the
+      weights over the last quarter of the run; schedule-free SGD or AdamW; Prodigy under half a cosine,
+      by its coefficient (0.1 to 10).
 
     At the end of each search its six best schedules, or as many as the budget allows, meet again on
     common fresh seeds, in rounds after which the worse half leaves.

@@ -4,44 +4,68 @@ from collections.abc import Iterable, Mapping
 
 from ..engines import Problem
 from ..errors import nearest_name
-from ._black_box import BlackBox, cut, stretched, whole
+from ._black_box import GAUSSIAN, BlackBox, cut, stretched, whole
+from ._from_practice import FromPractice
 from ._method import Method
 from ._online import HypergradientDescent
-from ._ours import DEFAULT, PAPER
-from ._peaks import TunedPeak, constant, cosine, one_cycle
+from ._ours import AGREEMENT, DEFAULT, PAPER
+from ._peaks import TunedPeak, constant, cosine, linear, one_cycle
+from ._plain_runs import PlainPeak
+from ._prodigy import ProdigyRuns
 from ._ranges import PaperRanges, Ranges
-from ._schedule_free import ScheduleFree
+from ._schedule_free import ScheduleFreeRuns
+from ._tail_average import TailAverageRuns
 
 _CUT = "TPE, runs cut by Hyperband at a 27th, a ninth, a third"
 _STRETCHED = "as BOHB: TPE, Hyperband over runs of a 27th, a ninth, a third, all of the steps"
-_NAMED = {
+_TPE = "tree-structured Parzen estimator"
+_SAMPLERS = {
     "random": ("random search", "RandomSampler", whole),
-    "tpe": ("tree-structured Parzen estimator", "TPESampler", whole),
+    "tpe": (_TPE, "TPESampler", whole),
     "tpe-hyperband": (_CUT, "TPESampler", cut),
     "bohb": (_STRETCHED, "TPESampler", stretched),
+    "gp": ("Gaussian process", GAUSSIAN, whole),
 }
 
 
-def _black_boxes(suffix: str, words: str, ranges: Ranges) -> dict[str, Method]:
-    return {
-        name + suffix: BlackBox(summary + words, sampler, ranges, fidelity)
-        for name, (summary, sampler, fidelity) in _NAMED.items()
-    }
+def _black_boxes(
+    names: str, suffix: str, words: str, ranges: Ranges, kind: type[BlackBox] = BlackBox
+) -> dict[str, Method]:
+    found = {}
+    for name in names.split():
+        summary, sampler, fidelity = _SAMPLERS[name]
+        found[name + suffix] = kind(summary + words, sampler, ranges, fidelity)
+    return found
 
 
 METHODS: dict[str, Method] = {
     "default": DEFAULT,
+    "agreement": AGREEMENT,
     "paper": PAPER,
-    **_black_boxes("", "", Ranges()),
-    **_black_boxes("-paper-ranges", ", the paper's ranges", PaperRanges()),
+    **_black_boxes("random tpe tpe-hyperband bohb gp", "", "", Ranges()),
+    **_black_boxes(
+        "random tpe tpe-hyperband bohb", "-paper-ranges", ", the paper's ranges", PaperRanges()
+    ),
+    **_black_boxes(
+        "tpe gp bohb", "-practice", ", around a falling schedule, its peak bracketed", Ranges(),
+        FromPractice,
+    ),
     "hypergradient-descent": HypergradientDescent(
         "one-step hypergradients during the run; start and outer rate tuned by TPE"
     ),
     "cosine": TunedPeak("half a cosine, its peak tuned", cosine),
+    "linear": TunedPeak("a straight line to nothing, its peak tuned", linear),
     "constant": TunedPeak("a constant learning rate, tuned", constant),
     "one-cycle": TunedPeak("one cycle, its peak tuned", one_cycle),
-    "schedule-free": ScheduleFree("schedule-free SGD, its learning rate tuned"),
-}
+    "constant-average": PlainPeak(
+        "a constant learning rate, tuned; weights averaged over the last quarter",
+        TailAverageRuns(), constant,
+    ),
+    "schedule-free": PlainPeak(
+        "schedule-free SGD or AdamW, its learning rate tuned", ScheduleFreeRuns(), constant
+    ),
+    "prodigy": PlainPeak("Prodigy, half a cosine, its coefficient tuned", ProdigyRuns(), cosine),
+}  # fmt: skip
 
 
 def settled(

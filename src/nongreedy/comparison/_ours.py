@@ -24,14 +24,14 @@ class Ours(Method):
     """:func:`tune` until the budget is spent or the rule is done.
 
     Args:
-        rule: How schedules are improved.
+        rule: How schedules are improved: a rule, or its name for `tune`.
         improves: Whether each outer step's schedule is, by the rule's own judgement, no worse than the
             last; otherwise the one with the least loss so far is what it would return.
         from_zero: Start where the rule would, whatever initial values, bounds and coordinates the
             optimizer's bases have.
     """
 
-    rule: OuterRule
+    rule: str | OuterRule
     improves: bool
     from_zero: bool
 
@@ -74,7 +74,8 @@ class Ours(Method):
 
 
 _WHAT = "hypergradients of whole runs, "
-DEFAULT = Ours(_WHAT + "the default rule", AgreementSearch(), improves=True, from_zero=False)
+DEFAULT = Ours(_WHAT + "the default rule", "auto", improves=True, from_zero=False)
+AGREEMENT = Ours(_WHAT + "AgreementSearch", AgreementSearch(), improves=True, from_zero=False)
 PAPER = Ours(_WHAT + "the paper's rule from zero", SignDescent(), improves=False, from_zero=True)
 
 

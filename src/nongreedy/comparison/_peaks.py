@@ -14,7 +14,7 @@ from ..search import BudgetSpentError, Evaluated
 from ._meter import Meter
 from ._method import Method
 from ._practice import by_hand, grouped
-from ._ranges import learning_rates
+from ._ranges import Range, peaks
 
 FEWEST, MOST = 3, 19  # peaks of a grid
 _POINTS = 1000
@@ -28,6 +28,12 @@ def constant(peak: float) -> Curve:
 def cosine(peak: float) -> Curve:
     """From the peak to nothing, in half a cosine."""
     return cosine_schedule(peak).curves["learning_rate"]
+
+
+def linear(peak: float) -> Curve:
+    """From the peak to nothing, in a straight line."""
+    time = torch.arange(_POINTS, dtype=torch.float64) / _POINTS
+    return Curve(Windows(_POINTS), peak * (1 - time))
 
 
 def one_cycle(peak: float) -> Curve:
@@ -52,18 +58,48 @@ def grid(low: float, high: float, budget: float) -> list[float]:
     return [peaks[place] for place in sorted(range(count), key=lambda place: f"{place:05b}"[::-1])]
 
 
+def bracketed(
+    problem: Problem, meter: Meter, shape: Callable[[float], Curve], limits: Range, runs: int
+) -> float:
+    """The peak of least loss after so many runs at most, each on the same seed.
+
+    From the middle of the limits in ratios of four, upwards first, until both neighbours of the best are
+    worse; then the ratio is halved, in logarithms, down to the fourth root of two.
+    """
+    middle, octave = math.sqrt(limits.low * limits.high), 4
+    losses: dict[int, float] = {}
+
+    def peak(place: int) -> float:
+        return middle * 2 ** (place / octave)
+
+    best, stride = 0, 2 * octave
+    while len(losses) < runs and stride:
+        near = [best, best + stride, best - stride]
+        left = [k for k in near if k not in losses and limits.low <= peak(k) <= limits.high]
+        if not left:
+            stride //= 2
+            continue
+        try:
+            losses[left[0]] = meter.train(by_hand(problem, shape(peak(left[0])))).loss
+        except DivergedError:
+            losses[left[0]] = math.inf
+        except BudgetSpentError:
+            break
+        best = min(losses, key=lambda k: (losses[k], k))
+    return peak(best)
+
+
 def tuned(
-    problem: Problem, meter: Meter, shape: Callable[[float], Curve], reach: float = 1.0
+    problem: Problem, meter: Meter, shape: Callable[[float], Curve], limits: Range
 ) -> Evaluated | None:
     """Every peak of the grid on one seed, then knock-out rounds on fresh seeds with what is left.
 
     Args:
         shape: The learning rate over the run, given its peak.
-        reach: Moves the grid, which otherwise spans the range of the black-box methods.
+        limits: Of the grid.
     """
-    limits = learning_rates(problem)
     meter.objective.budget.release()
-    for peak in grid(reach * limits.low, reach * limits.high, meter.limit):
+    for peak in grid(limits.low, limits.high, meter.limit):
         try:
             meter.train(by_hand(problem, shape(peak)))
         except DivergedError:
@@ -91,4 +127,4 @@ class TunedPeak(Method):
         return grouped(problem)
 
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
-        return tuned(problem, meter, self.shape)
+        return tuned(problem, meter, self.shape, peaks(problem))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -39,6 +40,22 @@ class Range:
             return 1 - trial.suggest_float(f"1 - {name}", 1 - self.high, 1 - self.low, log=True)
         return trial.suggest_float(name, self.low, self.high, log=self.scale == "log")
 
+    def spelled(self, name: str, value: float) -> tuple[str, float]:
+        """What Optuna calls a value, and which number it is there: to be tried first."""
+        return (f"1 - {name}", 1 - value) if self.scale == "log1m" else (name, value)
+
+    def around(self, value: float, decades: float = 1.0) -> tuple[float, Range]:
+        """The value, or what is nearest to it here, and the part of this range within half of these
+        decades on both sides of it; the same range where decades mean nothing."""
+        factor, value = 10 ** (decades / 2), min(max(value, self.low), self.high)
+        if self.scale == "log":
+            low, high = value / factor, value * factor
+        elif self.scale == "log1m":
+            low, high = 1 - (1 - value) * factor, 1 - (1 - value) / factor
+        else:
+            return value, self
+        return value, Range(max(low, self.low), min(high, self.high), self.scale)
+
 
 # Ranges that a practitioner would give; bounds= of a basis goes before them.
 POSITIVE = {
@@ -49,6 +66,7 @@ POSITIVE = {
     "weight_decay": Range(1e-6, 1e-2, "log"),
 }
 SGD_RATES = Range(1e-4, 3.0, "log")  # networks with BatchNorm take more than 1
+_SGD_PEAKS = Range(1e-3, 3.0, "log")  # below, only the end of a schedule is of any use
 
 # The paper's, as far as they can be told (its text does not say): negative values included.
 PAPER = {
@@ -91,10 +109,11 @@ def _usual(optimizer: Optimizer) -> dict[str, Range]:
     return {**POSITIVE, "learning_rate": SGD_RATES} if isinstance(base, SGD) else POSITIVE
 
 
-def learning_rates(problem: Problem) -> Range:
-    """The range of the learning rate, also where it is fixed."""
+def peaks(problem: Problem) -> Range:
+    """Where the peak of a learning rate is looked for, also where the rate is fixed."""
     ranges = {**_usual(problem.optimizer), **Ranges()(problem)}
-    return ranges["learning_rate"]
+    limits = ranges["learning_rate"]
+    return _SGD_PEAKS if limits == SGD_RATES else limits
 
 
 @final
@@ -112,11 +131,22 @@ class PaperRanges(Ranges):
         return None
 
 
-def draw(trial: Trial, problem: Problem, ranges: dict[str, Range]) -> Schedule:
-    """A schedule of suggested coefficients."""
+def each(problem: Problem, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Label of each coefficient, ``learning_rate[0]``, -> its range, that of its hyperparameter."""
+    labelled = labels(problem).items()
+    return {label: ranges[name] for name, those in labelled for label in those}
+
+
+def labels(problem: Problem) -> dict[str, list[str]]:
+    """Name of each learned hyperparameter -> what Optuna calls its coefficients."""
+    learned = problem.learned.items()
+    return {name: [f"{name}[{k}]" for k in range(len(h.initial))] for name, h in learned}
+
+
+def draw(trial: Trial, problem: Problem, ranges: Mapping[str, Range]) -> Schedule:
+    """A schedule of suggested coefficients, each in the range of its label."""
     values = {}
-    for name, hyper in problem.learned.items():
-        labels = [f"{name}[{k}]" for k in range(len(hyper.initial))]
-        numbers = [ranges[name].draw(trial, label) for label in labels]
+    for name, those in labels(problem).items():
+        numbers = [ranges[label].draw(trial, label) for label in those]
         values[name] = torch.tensor(numbers, dtype=torch.float64)
     return problem.initial.with_coefficients(values)

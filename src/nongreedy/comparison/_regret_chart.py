@@ -8,14 +8,17 @@ from ..reports._chart import Axis, Chart, Line, Text
 from ..reports._palette import FAINT, RETURNED
 from ._regret import Course
 
-OURS = ("default", "paper")
+OURS = ("default", "agreement", "paper")
+BLACK_BOXES = ("random", "tpe", "bohb", "gp")
 ALL = "all methods"
 # Families of methods: what their names begin with, and their colours.
 _FAMILIES = {
-    OURS: [RETURNED, "#3f86c0"],
-    ("random", "tpe", "bohb"): ["#b5651d", "#d98e32", "#8f2d1f", "#c44e52"],
+    OURS: [RETURNED, "#3f86c0", "#7f9fc0"],
+    BLACK_BOXES: [
+        *("#b5651d", "#d98e32", "#8f2d1f", "#c44e52", "#a8326b", "#e0a899", "#6e4a2e", "#d9628f"),
+    ],
     ("hypergradient",): ["#5b3f8c"],
-    ("",): ["#2e7d4f", "#7fb069", "#1f5a5a", "#9aa21b"],
+    ("",): ["#2e7d4f", "#7fb069", "#1f5a5a", "#9aa21b", "#3f9c8c", "#5c7a29", "#b7c46a"],
 }
 
 
@@ -76,5 +79,7 @@ def _choices(lines: Sequence[Line]) -> dict[str, list[Line]]:
 def _kind(name: str) -> str:
     if name.endswith("-paper-ranges"):
         return "black boxes in the paper's ranges"
-    black_box = name.startswith(("random", "tpe", "bohb"))
+    if name.endswith("-practice"):
+        return "black boxes from practice"
+    black_box = name.startswith(BLACK_BOXES)
     return "black boxes in positive ranges" if black_box else "other methods"

@@ -1,87 +1,53 @@
-"""Schedule-free SGD, from the package of its authors, with a tuned learning rate."""
+"""Schedule-free SGD and AdamW, from the package of their authors."""
 
-import importlib.util
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, final
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, final
 
-from torch import nn
-
-from ..engines import Problem, Rollout, Run, Runner
-from ..engines._progress import OnState, OnStep, ignore
-from ..engines._run import at
-from ..optimizers import SGD
+from ..engines import Problem
+from ..optimizers import SGD, AdamW, Optimizer
 from ..schedules import Schedule
-from ..search import Evaluated
-from ..training import Retrained
-from ..training._retrain import Begun, retrain_with
-from ._meter import Meter
-from ._method import Method
-from ._peaks import constant, tuned
+from ..task._plain import Begun, Named
+from ._plain_runs import PlainRuns
+from ._ranges import Range, peaks
 
-# Its authors: a tenth to a fiftieth of it suits plain SGD. So the grid lies a decade higher.
-REACH = 10.0
 WARM = 20  # a 20th of the run, which they recommend to warm up in
 
 
-def _optimizer(parameters: Iterable[nn.Parameter], schedule: Schedule, steps: int) -> Any:
+def _sgd(parameters: list[Any], first: Mapping[str, float], steps: int) -> Any:
     import schedulefree
 
-    first = {name: value[0].item() for name, value in schedule.values(steps).items()}
-    optimizer = schedulefree.SGDScheduleFree(
+    return schedulefree.SGDScheduleFree(
         parameters,
         lr=first["learning_rate"],
         momentum=first["momentum"],
         weight_decay=first["weight_decay"],
         warmup_steps=steps // WARM,
     )
-    optimizer.train()
-    return optimizer
+
+
+def _adamw(parameters: list[Any], first: Mapping[str, float], steps: int) -> Any:
+    import schedulefree
+
+    return schedulefree.AdamWScheduleFree(
+        parameters,
+        lr=first["learning_rate"],
+        betas=(first["beta1"], first["beta2"]),
+        weight_decay=first["weight_decay"],
+        warmup_steps=steps // WARM,
+    )
+
+
+# By the optimizer of the problem: what makes it, and how far its rates lie above the usual ones. Its
+# authors: a tenth to a fiftieth of them suits plain SGD, and AdamW wants one to ten times as much.
+_FREE: Mapping[type, tuple[Callable[..., Any], float]] = {SGD: (_sgd, 10.0), AdamW: (_adamw, 3.0)}
 
 
 @final
-@dataclass(frozen=True)
-class ScheduleFreeRuns(Runner):
-    """Runs by ``schedulefree.SGDScheduleFree`` under the first values of a schedule.
+class ScheduleFreeRuns(PlainRuns):
+    """Runs by the package ``schedulefree`` under the first values of a schedule; the average is judged.
 
-    Gradients, batches and the validation loss are those of any other run.
-    """
-
-    def rollout(
-        self,
-        run: Run,
-        schedule: Schedule,
-        *,
-        keep: bool = False,
-        on_step: OnStep = ignore,
-        on_state: OnState | None = None,
-    ) -> Rollout:
-        """Train once; the averaged weights are judged."""
-        del keep
-        values, losses = run.values(schedule), []
-        theta = nn.Parameter(run.initial(at(values, 0))[0].clone())
-        optimizer = _optimizer([theta], schedule, run.steps)
-        with run.isolated():
-            for t in range(run.steps):
-                if on_state is not None:
-                    on_state(t, theta.detach()[None])
-                loss, gradient = run.gradient(theta, t, at(values, t))
-                theta.grad = run.optimizer.clip(gradient)
-                optimizer.step()
-                losses.append(loss)
-                on_step(t)
-            optimizer.eval()
-            outcome = run.outer_loss(theta.detach())
-        return Rollout(run, schedule, values, outcome, losses, theta.detach()[None])
-
-
-@final
-@dataclass(frozen=True)
-class ScheduleFree(Method):
-    """Schedule-free SGD: no schedule, an average of the weights; its learning rate is tuned.
-
-    Warmed up in a 20th of the run, momentum 0.9, weight decay 5e-4; the grid of learning rates lies
-    a decade above that of the other shapes, as its authors advise.
+    Warmed up in a 20th of the run. The rates that are tried lie above those of other methods, as its
+    authors advise: tenfold for SGD, threefold for AdamW.
 
     Source: arXiv:2405.15682.
 
@@ -96,32 +62,20 @@ class ScheduleFree(Method):
         }
     """
 
-    @property
-    def runner(self) -> Runner:
-        return ScheduleFreeRuns()
+    package: ClassVar[str | None] = "schedulefree"
+
+    def begin(self, named: Named, rule: Optimizer, schedule: Schedule, steps: int) -> Begun:
+        first = {name: value[0].item() for name, value in schedule.values(steps).items()}
+        make, _ = _FREE[type(rule)]
+        optimizer = make([p for _, p in named], first, steps)
+        optimizer.train()
+        return Begun(optimizer, at_end=optimizer.eval)
+
+    def peaks(self, problem: Problem) -> Range:
+        limits, (_, reach) = peaks(problem), _FREE[type(problem.optimizer)]
+        return Range(reach * limits.low, reach * limits.high, limits.scale)
 
     def refused(self, problem: Problem) -> str | None:
-        if importlib.util.find_spec("schedulefree") is None:
-            return "the package schedulefree is not installed: pip install 'nongreedy[compare]'"
-        if type(problem.optimizer) is not SGD:
-            return f"its peak is tuned for SGD here, not for {type(problem.optimizer).__name__}"
-        return None
-
-    def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
-        return tuned(problem, meter, constant, REACH)
-
-    def retrain(self, problem: Problem, schedule: Schedule, seed: int) -> Retrained:
-        """By the package's optimizer on the network's own parameters."""
-
-        def begin(named: list[tuple[str, nn.Parameter]]) -> Begun:
-            optimizer = _optimizer([p for _, p in named], schedule, problem.steps)
-            return Begun(optimizer, at_end=optimizer.eval)
-
-        return retrain_with(
-            begin,
-            problem.task,
-            schedule,
-            steps=problem.steps,
-            seed=seed,
-            clip=problem.optimizer.clip_torch,
-        )
+        if type(problem.optimizer) not in _FREE:
+            return f"there is one for SGD and AdamW, not for {type(problem.optimizer).__name__}"
+        return super().refused(problem)
