@@ -68,8 +68,8 @@ def test_what_a_user_gives_stays():
 # ---- the model ---------------------------------------------------------------------------------
 
 WIDTHS = Prior(torch.ones(3).double(), torch.tensor([1.0, 1.0, 0.0]).double())
-HESSIAN = torch.tensor([[0.3, 0.1, 0.0], [0.1, 0.2, 0.0], [0.0, 0.0, 0.1]]).double()
-OPTIMUM = torch.tensor([0.2, -0.3, 0.15]).double()
+HESSIAN = torch.tensor([[0.6, 0.2, 0.0], [0.2, 0.5, 0.0], [0.0, 0.0, 0.3]]).double()
+OPTIMUM = torch.tensor([0.4, -0.3, 0.35]).double()
 
 
 def observed(place, seed, offset=0.0, slope=True):
@@ -90,7 +90,7 @@ def test_the_model_finds_the_minimum_of_a_quadratic():
     found = model.best(torch.full((3,), -0.5).double(), torch.full((3,), 0.5).double())
     least = -float(OPTIMUM @ HESSIAN @ OPTIMUM) / 2
     true = observed(found, 0).loss - observed([0, 0, 0], 0).loss
-    assert true < 0.9 * least
+    assert true < 0.5 * least  # what the prior leaves of it
     change, spread = model.change(found)
     assert change == pytest.approx(true, rel=0.25) and 0 < spread < abs(change)
 
