@@ -125,6 +125,7 @@ def tune(
             while rule.done(state) is None and len(history) < outer_steps:
                 state, outcome = rule.step(state, objective)
                 history.append(objective.settle(outcome))
+                callback.on_schedule(outcome.schedule)
                 callback.on_outer_step(history[-1])
             rule.close(state, objective)
             status = rule.done(state) or Status.completed
