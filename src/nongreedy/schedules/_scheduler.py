@@ -134,10 +134,20 @@ class ScheduleLR(LRScheduler):
         first = not self._step_count  # anew, in a sequence of schedulers
         if epoch is None and not first:
             self._notice()
-            self._averager.add(self.optimizer, self.last_epoch)
+            self.take_in()
         super().step(epoch)
-        if self.last_epoch == self.total_steps and is_free(self.optimizer):
-            self.optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def averages(self) -> bool:
+        """Whether the parameters to judge and keep are others than those that are trained."""
+        return bool(self._averager.names) or is_free(self.optimizer)
+
+    def take_in(self) -> None:
+        """Average what this step has led to: for who counts steps elsewhere, before :meth:`move_to`."""
+        self._averager.add(self.optimizer, self.last_epoch)
+        optimizer: Any = self.optimizer
+        if self.last_epoch == self.total_steps - 1 and is_free(optimizer):
+            optimizer.eval()
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -181,8 +191,18 @@ class ScheduleLR(LRScheduler):
             self._told = True
             warnings.warn(words, stacklevel=3)
 
-    def move_to(self, step: int) -> None:
-        """Be where `step` optimizer steps lead: for a run that is resumed, or counted elsewhere."""
+    def averages_state(self) -> dict[str, Any]:
+        """The running averages, as plain values and tensors; :meth:`state_dict` has them, too."""
+        return self._averager.state(self.optimizer)
+
+    def move_to(self, step: int, averages: Mapping[str, Any] | None = None) -> None:
+        """Be where `step` optimizer steps lead: for a run that is resumed, or counted elsewhere.
+
+        Args:
+            averages: What :meth:`averages_state` said there.
+        """
+        if averages is not None:
+            self._averager.load(self.optimizer, averages)
         self.last_epoch, self._step_count = step, step + 1
         self._last_lr = self.get_lr()
 
@@ -191,7 +211,7 @@ class ScheduleLR(LRScheduler):
         rows = super().state_dict().items()
         state = {name: value for name, value in rows if name not in _OF_THIS_PROCESS}
         if self._averager.names:
-            state[STATE] = self._averager.state(self.optimizer)
+            state[STATE] = self.averages_state()
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
