@@ -181,7 +181,10 @@ def test_averaged_weights_are_validated_saved_and_left(tmp_path):
         tmp_path, filename="{step}", every_n_epochs=1, save_top_k=-1
     )
     trainer = trainer_of(
-        package, [checkpoints, seen, ScheduleCallback(AVERAGED)], tmp_path, enable_checkpointing=True
+        package,
+        [checkpoints, seen, ScheduleCallback(AVERAGED)],
+        tmp_path,
+        enable_checkpointing=True,
     )
     trainer.fit(module, batches(), batches())
     visited, mean = averaged_loop()

@@ -71,7 +71,7 @@ class Watch(transformers.TrainerCallback):
         spy(getattr(optimizer, "optimizer", optimizer), self.seen)
 
 
-def trainer_of(directory, callbacks, model=None, optimizers=(None, None), **settings):
+def trainer_of(directory, callbacks, model=None, optimizers=(None, None), judged=None, **settings):
     settings = {
         "weight_decay": 0.01, "optim": "adamw_torch", "max_grad_norm": 0.0, "num_train_epochs": 2,
         "save_strategy": "no", "logging_strategy": "no", **settings,
@@ -81,8 +81,9 @@ def trainer_of(directory, callbacks, model=None, optimizers=(None, None), **sett
         disable_tqdm=True, **settings,
     )  # fmt: skip
     return transformers.Trainer(
-        model or Net(), arguments, train_dataset=Data(), callbacks=callbacks, optimizers=optimizers
-    )
+        model or Net(), arguments, train_dataset=Data(), eval_dataset=judged,
+        callbacks=callbacks, optimizers=optimizers,
+    )  # fmt: skip
 
 
 def decays(name):
@@ -133,8 +134,9 @@ def test_averaged_weights_are_evaluated_and_left_and_resumed(tmp_path):
 
     def trained(**given):
         model = Judged()
-        trainer = trainer_of(tmp_path, [ScheduleCallback(AVERAGED)], model, **settings)
-        trainer.eval_dataset = {"one": Data(), "two": Data()}  # all of them by the averages
+        judged = {"one": Data(), "two": Data()}  # all of them by the averages
+        callbacks = [ScheduleCallback(AVERAGED)]
+        trainer = trainer_of(tmp_path, callbacks, model, judged=judged, **settings)
         trainer.train(**given)
         return model, nn.utils.parameters_to_vector(model.parameters()).detach()
 
@@ -146,7 +148,7 @@ def test_averaged_weights_are_evaluated_and_left_and_resumed(tmp_path):
     for flat in model.judged[: len(model.judged) // 2]:
         torch.testing.assert_close(flat, first, rtol=1e-5, atol=1e-6)
     assert all(torch.equal(flat, final) for flat in model.judged[len(model.judged) // 2 :])
-    again, resumed = trained(resume_from_checkpoint=str(tmp_path / f"checkpoint-{half}"))
+    _, resumed = trained(resume_from_checkpoint=str(tmp_path / f"checkpoint-{half}"))
     torch.testing.assert_close(resumed, final, rtol=0, atol=0)
     # The last of the trained weights moves once more before it is averaged: by its own gradient.
     last = Net()
@@ -163,9 +165,8 @@ def test_averaged_weights_are_evaluated_and_left_and_resumed(tmp_path):
 def test_averages_and_the_best_checkpoint_are_refused(tmp_path):
     trainer = trainer_of(
         tmp_path, [ScheduleCallback(AVERAGED)], eval_strategy="epoch", save_strategy="epoch",
-        load_best_model_at_end=True,
+        load_best_model_at_end=True, judged=Data(),
     )  # fmt: skip
-    trainer.eval_dataset = Data()
     with pytest.raises(ValueError, match="load_best_model_at_end"):
         trainer.train()
 
