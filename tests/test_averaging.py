@@ -111,7 +111,11 @@ def test_the_loss_is_continuous_in_the_share_and_its_slope_the_mean_of_both_side
     assert abs(left - right) > 1e-3 and middle == pytest.approx((left + right) / 2, rel=1e-5)
 
 
-@pytest.mark.parametrize("average", [ng.TailAverage(0.6), ng.ExponentialAverage(0.8)], ids=repr)
+@pytest.mark.parametrize(
+    "average",
+    [ng.TailAverage(0.6), ng.ExponentialAverage(0.8), ng.ScheduleFreeAverage(0.8)],
+    ids=repr,
+)
 @pytest.mark.parametrize("name", ["nesterov", "adam", "muon", "lion", "grouped"])
 def test_every_optimizer_can_be_averaged_and_equals_its_twin(name, average):
     given = testing.OPTIMIZERS[name]
@@ -356,6 +360,7 @@ def loop(layer, optimizer, scheduler, steps, first=0):
 
 SCHEDULE = ng.Schedule.of(learning_rate=[0.1, 0.05], average_share=0.5)
 FADING = ng.Schedule.of(learning_rate=[0.1, 0.05], average_decay=0.8)
+FREE = ng.Schedule.of(learning_rate=[0.1, 0.05], average_interpolation=[0.9, 0.7])
 
 
 def expected(schedule, visited, total, upto):
@@ -392,7 +397,9 @@ def test_averages_are_shown_on_the_way_and_left_at_the_end(schedule, total):
 
 
 @pytest.mark.parametrize("saved_at", [2, 6, 7])
-@pytest.mark.parametrize("schedule", [SCHEDULE, FADING], ids=["tail", "exponential"])
+@pytest.mark.parametrize(
+    "schedule", [SCHEDULE, FADING, FREE], ids=["tail", "exponential", "schedule-free"]
+)
 def test_a_saved_state_goes_on_exactly(schedule, saved_at):
     layer, optimizer = sgd(momentum=0.5)
     scheduler = schedule.attach(optimizer, 10)

@@ -134,7 +134,8 @@ def tune(
         best, status, gain = select(rule, state, objective, status)
         memory.finish(best.schedule, best.loss, status, objective.cost)
     used = {"engine": identity(choice.engine), "verification": problem.verification.summary}
-    return objective.result(best, status, gain, history, {**settings, **used})
+    still = rule.unmoved(state, best.schedule)
+    return objective.result(best, status, gain, history, {**settings, **used}, still)
 
 
 def _ended(end: BaseException, objective: Objective, history: list[OuterStep]) -> Status:

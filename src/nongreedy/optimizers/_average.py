@@ -193,7 +193,7 @@ class ScheduleFreeAverage(Average):
 
     Source: arXiv:2405.15682 (:cite:`defazio2024road`).
 
-    Cannot: weigh by learning rates of single groups: alpha is that of the rest.
+    Cannot: weigh by other powers of the rate or of the step.
 
     Example:
         >>> import nongreedy as ng
