@@ -94,7 +94,8 @@ class TailAverage(Average):
           year      = {2018}, eprint = {1803.05407}, archivePrefix = {arXiv}
         }
 
-    Cannot: leave steps out between those that are averaged.
+    Cannot: leave steps out between those that are averaged; be learned by `Greedy` with mu = 0, which sees
+    one step ahead: the share acts on what comes after the first step that counts.
 
     Example:
         >>> import nongreedy as ng
