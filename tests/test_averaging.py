@@ -239,6 +239,7 @@ def test_greedy_and_online_judge_what_would_be_kept():
     # The last step is the last one for all: there greedy is exact.
     for name, row in one.per_step.items():
         assert row[-1] == pytest.approx(float(exact.per_step[name][-1]), rel=1e-9)
+    optimizer = ng.SGD(ng.Constant(initial=0.3), momentum=0.5, average=exponential())
     online = ng.train_online(tiny_task(), optimizer, steps=12, dtype=torch.float64)
     run = ng.Run(tiny_task(), optimizer, 12, dtype=torch.float64)
     again = ng.Reverse().rollout(run, online.schedule)
