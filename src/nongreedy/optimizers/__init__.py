@@ -2,6 +2,7 @@
 
 from ..schedules._export import export
 from ._adaptive import Adagrad, Adam, AdamW, RMSprop, safe_sqrt
+from ._factors import Scaled
 from ._grouped import Grouped
 from ._lion import Lion, TorchLion
 from ._muon import Muon, TorchMuon
@@ -12,7 +13,7 @@ from ._sgd import SGD
 
 __all__ = [
     "SGD", "Adagrad", "Adam", "AdamW", "Grouped", "Layout", "Lion", "Muon", "NAdam",
-    "Optimizer", "PlainOptimizer", "RMSprop", "TorchLion", "TorchMuon", "safe_sqrt",
+    "Optimizer", "PlainOptimizer", "RMSprop", "Scaled", "TorchLion", "TorchMuon", "safe_sqrt",
 ]  # fmt: skip
 
 export(globals())

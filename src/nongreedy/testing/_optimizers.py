@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 from .. import optimizers
-from ..optimizers import SGD, AdamW, Grouped, Lion, Optimizer
+from ..optimizers import SGD, AdamW, Grouped, Lion, Optimizer, Scaled
 from ..schedules import Basis, Constant, Default, Linear, Windows
 
 # Name of a hyperparameter -> the basis on which an optimizer of the table learns it.
@@ -46,13 +46,22 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "nesterov": learning(SGD, nesterov=True),
     # By norm: of the many kinks of clipped coordinates, differences would step across some.
     "dampened_clipped": learning(SGD, dampening=0.4, clip_norm=0.6),
-    **{k.__name__.lower(): learning(k) for k in _KINDS if k not in (SGD, Grouped)},
+    **{k.__name__.lower(): learning(k) for k in _KINDS if k not in (SGD, Grouped, Scaled)},
     "grouped": Grouped(
         learning(AdamW),
         {
             "vectors": {
                 "learning_rate": Linear(2, initial=(0.02, 0.06)),
                 "weight_decay": Constant(initial=0.003),
+            }
+        },
+    ),
+    "scaled": Scaled(
+        learning(SGD, learning_rate=Windows(3, initial=(0.3, 0.4, 0.2))),
+        {
+            "vectors": {
+                "learning_rate": Constant(initial=0.7),
+                "weight_decay": Linear(2, initial=(0.5, 2.0)),
             }
         },
     ),
