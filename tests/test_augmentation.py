@@ -129,11 +129,11 @@ def test_it_follows_the_default_generator():
 def test_every_strength_says_how_it_is_moved(name):
     basis, row = STRENGTHS[name].basis, STRENGTHS[name]
     assert basis.bounds == (0.0, row.highest) and basis.transform is None
-    assert 0 < basis.initial < row.highest and 0 < basis.outer_step < row.highest
+    assert 0 < row.initial < row.highest and 0 < row.outer_step < row.highest
 
 
 def test_bad_use():
-    with pytest.raises(ValueError, match="'rotaton'.*rotation"):
+    with pytest.raises(ValueError, match=r"'rotaton'.*rotation"):
         Augmentation({"rotaton": 1.0})
     for bad in (torch.zeros(2, 3), torch.zeros(2, 3, 4, 4).byte()):
         with pytest.raises(ValueError, match="floating-point images of shape"):

@@ -179,7 +179,7 @@ def test_what_does_not_apply_is_left_out_and_said_and_refused_by_its_own_word():
         with pytest.raises(ValueError, match=f"learn='{word}' does not apply here"):
             ng.recipe.extend(regression, optimizer, ["noise", word], steps=20)
         assert why
-    with pytest.raises(ValueError, match="no part of a recipe.*label_smoothing"):
+    with pytest.raises(ValueError, match=r"no part of a recipe.*label_smoothing"):
         ng.recipe.extend(regression, optimizer, "label_smothing")
 
 
@@ -297,3 +297,26 @@ def test_a_loss_module_may_take_hyperparameters():
     )  # fmt: skip
     found = ng.hypergradient(task, OPTIMIZER, steps=STEPS)
     assert found.gradients["gain"].abs().item() > 1e-6
+
+
+def test_a_loop_of_ones_own_has_the_same_losses():
+    words = ["label_smoothing", "class_weights", "example_weights", "initial_scales", "noise"]
+    task, optimizer = ng.recipe.extend(task_of(), OPTIMIZER, words, steps=STEPS)
+    schedule = ng.Schedule(
+        ng.Schedule.initial(task.hyperparameters(STEPS)).with_coefficients(moved_start(task)).curves
+    )
+    run = ng.Run(task, optimizer, STEPS, seed=SEED)
+    values = run.values(at(task, moved_start(task)))
+    training = ng.recipe.Training(task, schedule, STEPS)
+    net = task.network(SEED)
+    training.initialize(net)
+    start = run.initial({name: row[0] for name, row in values.items()})[0]
+    torch.testing.assert_close(nn.utils.parameters_to_vector(net.parameters()).detach(), start)
+    inputs, targets = task.plan.batch(SEED, 1, plain_loop.CPU, torch.float32)
+    with plain_loop.own_randomness():
+        plain_loop.seed_all(mix(SEED, DROPOUT, 1))
+        loss = training.loss(net, inputs, targets, 1, task.plan.index(SEED, 1))
+        found = run.gradient(start, 1, {name: row[1] for name, row in values.items()})[0]
+    assert loss.item() == pytest.approx(found, rel=1e-6)
+    with pytest.raises(ValueError, match="pass index="):
+        training.loss(net, inputs, targets, 1)

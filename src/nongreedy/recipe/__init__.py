@@ -5,7 +5,16 @@ from ._augmentation import STRENGTHS, Augmentation
 from ._extend import Extended, extend
 from ._losses import cross_entropies
 from ._parts import PARTS
+from ._training import Training
 
-__all__ = ["PARTS", "STRENGTHS", "Augmentation", "Extended", "cross_entropies", "extend"]
+__all__ = [
+    "PARTS",
+    "STRENGTHS",
+    "Augmentation",
+    "Extended",
+    "Training",
+    "cross_entropies",
+    "extend",
+]
 
 export(globals())
