@@ -320,3 +320,35 @@ def test_a_loop_of_ones_own_has_the_same_losses():
     assert loss.item() == pytest.approx(found, rel=1e-6)
     with pytest.raises(ValueError, match="pass index="):
         training.loss(net, inputs, targets, 1)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 4), (3, 2, 5)])
+@pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.3}, {"ignore_index": 1}])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_cross_entropies_are_pytorchs(shape, settings, weighted):
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(shape[0], 3, *shape[1:], generator=generator).double()
+    weight = torch.tensor([0.5, 2.0, 1.0]).double() if weighted else None
+    classes_of = torch.randint(3, shape, generator=generator)
+    chances = torch.randn(logits.shape, generator=generator).double().softmax(1)
+    for target in (classes_of, chances):
+        if target is chances and "ignore_index" in settings:
+            continue
+        losses, weights = ng.recipe.cross_entropies(logits, target, weight=weight, **settings)
+        options = {"weight": weight, **settings}
+        rows = functional.cross_entropy(logits, target, reduction="none", **options)
+        torch.testing.assert_close(losses, rows)
+        mean = functional.cross_entropy(logits, target, **options)
+        torch.testing.assert_close(losses.sum() / weights.sum(), mean)
+
+
+def test_gradients_of_weights_that_only_count_in_ratios_are_orthogonal_to_their_scale():
+    task, optimizer = ng.recipe.extend(
+        task_of(), OPTIMIZER, ["class_weights", "example_weights"], steps=STEPS
+    )
+    schedule = at(task, moved_start(task))
+    run = ng.Run(task, optimizer, STEPS, seed=SEED, dtype=torch.float64)
+    found = ng.Reverse().hypergradient(run, schedule, ["class_weights", "example_weights"])
+    for name, gradient in found.gradients.items():
+        along = (gradient @ schedule[name]).abs()
+        assert along < 1e-12 * gradient.norm() * schedule[name].norm() * 100, name
