@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ._average import INTERPOLATED, is_average, one_average, weights
-from ._settings import base
+from ._settings import base, factor_name
 
 RATE = "learning_rate"
+_FACTOR = base(factor_name(RATE, ""))[0]
 STATE = "averages"  # key of it in the state of a scheduler
 
 
@@ -51,9 +52,12 @@ class Averager:
                 f"The schedule has {INTERPOLATED}, which weighs by learning rates, but no {RATE}. Add it."
             )
         of = (RATE, INTERPOLATED)
-        for pattern in {"", *(base(name)[1] for name in tables if base(name)[0] in of)}:
+        named = (base(name) for name in tables)
+        for pattern in {"", *(own for what, own in named if what in (*of, _FACTOR))}:
             rates, mixing = (tables.get(f"{name}[{pattern}]", tables[name]) for name in of)
-            self._weights[pattern] = [(1.0, rate**2) for rate in rates]
+            factors = tables.get(factor_name(RATE, pattern), [1.0] * len(rates))
+            rows = zip(rates, factors, strict=True)
+            self._weights[pattern] = [(1.0, (rate * factor) ** 2) for rate, factor in rows]
             self._mixing[pattern] = mixing
 
     @torch.no_grad()

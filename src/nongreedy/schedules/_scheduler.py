@@ -15,7 +15,18 @@ from ._averager import STATE, Averager
 from ._free import is_free, refuse_settings
 from ._ranges import whole
 from ._rates import INITIAL, Given, decaying, note_ratios, ratio
-from ._settings import KNOWN, RATE, Setting, base, has, put, unknown, unshare
+from ._settings import (
+    KNOWN,
+    RATE,
+    Setting,
+    base,
+    factor_name,
+    has,
+    put,
+    scaled_by,
+    unknown,
+    unshare,
+)
 from ._tables import Scheduled, reach, tables
 
 SCALE, SAME = "scale", "same"
@@ -78,6 +89,7 @@ class ScheduleLR(LRScheduler):
     ) -> Setting | None:
         """How to set what the schedule calls `name` in this group; None where it is not the group's."""
         (what, pattern), own = base(name), group.get("group", "")
+        what = scaled_by(name, names) or what
         if pattern != own and (pattern or f"{what}[{own}]" in names):
             return None
         setting = self.settings.get(what)
@@ -85,10 +97,14 @@ class ScheduleLR(LRScheduler):
         return next((setting for setting in choices if has(group, setting)), None)
 
     def _planned(self, optimizer: Optimizer) -> list[tuple[str, dict[str, Any], Setting, bool]]:
-        """What is set where, and whether the group has its part of a common learning rate."""
+        """What is set where, and whether the group has its part of a common learning rate.
+
+        Factors are set nowhere: they multiply what is.
+        """
         unshare(optimizer)
         plan, decays = [], decaying(optimizer)
-        for name in (n for n in self.tables if not is_average(n)):
+        rows = self.tables
+        for name in (n for n in rows if not is_average(n) and scaled_by(n, rows) is None):
             for group, decaying_too in zip(optimizer.param_groups, decays, strict=True):
                 setting = self._setting(name, group, self.tables)
                 if setting is not None and (decaying_too or name != "weight_decay"):
@@ -108,6 +124,8 @@ class ScheduleLR(LRScheduler):
         position = min(max(self.last_epoch, 0), self.total_steps - 1)
         for name, group, setting, common in self._plan:
             part = ratio(group) if common else 1.0
+            factor = self.tables.get(factor_name(name, group.get("group", "")))
+            part *= 1.0 if factor is None else factor[position]
             put(group, setting, self.tables[name][position] * part)
         self._given = self._now(self.optimizer)
 
