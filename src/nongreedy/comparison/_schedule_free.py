@@ -105,6 +105,8 @@ class ScheduleFree(Method):
             return "the package schedulefree is not installed: pip install 'nongreedy[compare]'"
         if type(problem.optimizer) is not SGD:
             return f"its peak is tuned for SGD here, not for {type(problem.optimizer).__name__}"
+        if problem.optimizer.average is not None:
+            return f"it averages by itself, and not as {problem.optimizer.average!r}"
         return None
 
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
