@@ -160,7 +160,10 @@ def test_every_part_is_verified(word):
 def test_the_recipe_is_all_that_applies_but_weights_of_examples():
     extended = ng.recipe.extend(task_of(), ng.SGD(0.1), steps=20)
     task, optimizer = extended
-    assert set(extended.parts) == set(PARTS) - {"example_weights"} and not extended.left_out
+    assert (
+        set(extended.parts) == set(PARTS) - {"example_weights", "averaging"}
+        and not extended.left_out
+    )
     problem = ng.Problem(task, optimizer, 20)
     assert sum(len(hyper.initial) for hyper in problem.learned.values()) >= 30
     assert {"learning_rate_factor[0.weight]", "weight_decay_factor[4.bias]"} <= set(problem.learned)
