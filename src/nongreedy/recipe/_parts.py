@@ -217,6 +217,6 @@ PARTS: dict[str, Part] = {
     "initial_scales": initial_scales,
     "example_weights": example_weights,
 }
-# Of weights there are as many as examples, and they only follow labels that are wrong; the default rule
-# tries averages by itself.
-BY_NAME_ONLY = ("example_weights", "averaging")
+# Weights of examples and classes follow labels that are wrong or rare, and else noise; averages are tried by
+# the default rule itself.
+BY_NAME_ONLY = ("example_weights", "class_weights", "averaging")
