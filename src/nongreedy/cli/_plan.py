@@ -7,7 +7,7 @@ import typer
 import nongreedy as ng
 from nongreedy.engines._store import STORES
 from nongreedy.planning import Plan
-from nongreedy.reports._words import duration
+from nongreedy.search._words import duration
 
 from . import _target as options
 from ._exit import reported

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ..schedules import Linear
 from ..search import OuterStep
+from ..search._words import count, duration, number, spaced
 from ._chart import Chart
 from ._cost import Cost, costs
 from ._derivatives import derivatives
@@ -15,7 +16,6 @@ from ._record import Record
 from ._schedules import origin, schedules
 from ._trust import trust_section
 from ._use import settings_section, use
-from ._words import count, duration, number, spaced
 
 Part = tuple[list[Chart], str]  # of the page: its charts and its HTML, with a place for each
 

@@ -14,6 +14,7 @@ from ..search import OuterStep, Ran, Status
 from ..studies import Study
 from ..studies._answers import decoded
 from ..studies._storage import Storage
+from ..studies._trials import current
 from ._ranking import Place
 from ._record import Record, Step
 
@@ -38,9 +39,7 @@ class _Reader:
         self.storage, self.lost = storage, 0
         self.settings = storage.read("settings")
         self.command, self.engine = self._note("command"), self._note("engine")
-        self.trials: dict[Any, Any] = {}  # outer step, or "final" -> trial
-        for trial in storage.trials():
-            self.trials.setdefault(trial.user_attrs.get("outer_step"), trial)
+        self.trials = current(storage.trials())
 
     def record(self) -> Record:
         where = f"Study {self.storage.name!r} in {self.storage.address.shown!r}"
@@ -72,7 +71,10 @@ class _Reader:
             raise ValueError(f"a run of {self.settings['steps']!r} steps")
         steps = [self._step(self.trials[index], horizon) for index in rows]
         status, last_cost = self.storage.read("note:finished"), None
-        if final := self.trials.get("final"):
+        final = self.trials.get("final")
+        if (
+            final and status is not None
+        ):  # else it is that of a shorter search, which is extended now
             schedule, loss = self._schedule(final), float(final.value)
             last_cost = float(final.user_attrs["cost"]) - steps[-1].row.cost
         else:
