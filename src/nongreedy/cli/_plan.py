@@ -37,6 +37,10 @@ def plan(
         )
         _print_table(forecast)
         print(f"\nRecommended: --engine {_label(forecast.recommended)} ({forecast.choice.reason})")
+        print(
+            "Whether a search is expected to gain anything: ng.trust, of any schedule, for about 24 plain "
+            "runs."
+        )
 
 
 def _print_table(forecast: Plan) -> None:
