@@ -74,11 +74,19 @@ def test_an_entry_parses_and_is_complete(text):
 
 def test_keys_are_unique():
     found = [keys(text)[0] for text in ENTRIES]
-    assert len(set(found)) == len(found) == 26
+    assert len(set(found)) == len(found) == 29
     authors = {
         key: fields(t)["author"].split(",")[0] for key, t in zip(found, ENTRIES, strict=True)
     }
     assert all(key.startswith(name.lower()) for key, name in authors.items())
+
+
+@pytest.mark.parametrize("average", [ng.TailAverage(), ng.ExponentialAverage()], ids=repr)
+def test_an_average_is_cited_with_the_optimizer_that_has_it(average):
+    optimizer = ng.Grouped(ng.SGD(0.1, average=average), {"vectors": {"weight_decay": 0.0}})
+    for thing in (optimizer, optimizer.to_json()):
+        assert {"robbins1951stochastic", "polyak1992acceleration"} <= set(keys(ng.cite(thing)))
+    assert "polyak1992acceleration" not in keys(ng.cite(ng.SGD(0.1)))
 
 
 @pytest.mark.parametrize("kind", public(ng.Engine, ng.Optimizer, OuterRule, PlainOptimizer))

@@ -637,6 +637,41 @@ def test_linear_falls_to_nothing_in_a_straight_line():
     assert linear(0.5).values(200).tolist() == pytest.approx(expected, abs=1e-3)
 
 
+PEAKS = [
+    (ng.SGD(), "cosine", (1e-3, 3.0)),
+    (ng.SGD(ng.Windows(2, bounds=(1e-4, 0.5))), "cosine", (1e-4, 0.5)),
+    (ng.AdamW(), "cosine", (1e-5, 0.1)),
+    (ng.SGD(), "schedule-free", (1e-2, 30.0)),
+    (ng.AdamW(), "schedule-free", (3e-5, 0.3)),
+    (ng.AdamW(), "prodigy", (0.1, 10.0)),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "name", "limits"), PEAKS, ids=str)
+def test_peaks_are_looked_for_where_they_make_sense(optimizer, name, limits, monkeypatch):
+    problem, method, tried = ng.Problem.of(task(), optimizer, steps=STEPS), METHODS[name], []
+    meter = Meter(problem, 40.0, seed=0)
+
+    def train(schedule):
+        tried.append(schedule.values(1000)["learning_rate"].max().item())
+        raise ng.DivergedError("training loss", 1, STEPS)
+
+    monkeypatch.setattr(meter, "train", train)
+    assert method.search(problem, meter) is None and len(tried) == 19
+    assert (min(tried), max(tried)) == pytest.approx(limits, rel=1e-3)
+
+
+def test_a_decade_around_a_value_stays_within_the_range():
+    rates = Range(1e-4, 3.0, "log")
+    value, part = rates.around(0.1)
+    assert (value, part.low, part.high) == pytest.approx((0.1, 0.1 / 10**0.5, 0.1 * 10**0.5))
+    value, part = rates.around(5.0)
+    assert (value, part.low, part.high) == pytest.approx((3.0, 3 / 10**0.5, 3.0))
+    value, part = Range(0.0, 0.99, "log1m").around(0.9)
+    assert (part.low, part.high) == pytest.approx((1 - 0.1 * 10**0.5, 1 - 0.1 / 10**0.5))
+    assert Range(-1.0, 1.0).around(0.5) == (0.5, Range(-1.0, 1.0))
+
+
 class Valley:
     """A meter whose losses have their least at a peak, and which counts the runs."""
 

@@ -48,7 +48,7 @@ def run_of(optimizer, model="mlp", steps=STEPS, **changed):
 
 
 def stepped_differences(run, schedule, names):
-    """dL_val(theta_{t+1}) / dh_t by a four-point difference of one real step from each s_t."""
+    """dL_val(answer(s_{t+1})) / dh_t by a four-point difference of one real step from each s_t."""
     values, state = run.values(schedule), run.initial()
     found = {name: torch.zeros(run.steps, dtype=torch.float64) for name in names}
     stencil = ((1, 8 / 12), (-1, -8 / 12), (2, -1 / 12), (-2, 1 / 12))
@@ -59,9 +59,18 @@ def stepped_differences(run, schedule, names):
                 width = 1e-4 * now[name].abs().clamp(min=1e-2)
                 for offset, weight in stencil:
                     moved, _ = run.step(state, {**now, name: now[name] + offset * width}, t)
-                    found[name][t] += weight / width * run.outer_loss(moved[0]).loss
+                    found[name][t] += weight / width * run.ended(moved).loss
             state, _ = run.step(state, now, t)
     return found
+
+
+# What mixes a mean into the place of the next gradient does nothing to the mean itself; the first step of a
+# tail is all of it, however much it counts.
+SILENT = {
+    "schedulefreesgd": {"momentum"},
+    "schedulefreeadamw": {"beta1"},
+    "tail_average": {"average_share"},
+}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -71,7 +80,11 @@ def test_one_step_equals_differences_of_one_real_step(name, model):
     found = greedy(model, name, ng.Greedy())
     schedule = ng.Schedule.initial(optimizer.hyperparameters(STEPS))
     judge = stepped_differences(run_of(optimizer, model), schedule, optimizer.learnable)
-    assert_same(found.per_step, judge, 1e-6)
+    # What acts on later steps only, differences see as rounding.
+    silent = {each: judge.pop(each) for each in SILENT.get(name, ())}
+    assert all(row.abs().max() < 1e-10 for row in silent.values())
+    assert all(not found.per_step[each].any() for each in silent)
+    assert_same({each: found.per_step[each] for each in judge}, judge, 1e-6)
     for learned, curve in schedule.curves.items():
         projected = curve.basis.project(found.per_step[learned], STEPS)
         assert torch.equal(found.gradients[learned], projected)
@@ -83,7 +96,8 @@ def test_one_step_equals_differences_of_one_real_step(name, model):
 def test_every_hyperparameter_matters_at_the_next_step(name):
     # Guards the table above: what is never used would agree with its differences, at zero.
     per_step = greedy("mlp", name, ng.Greedy()).per_step
-    assert all(bool((value != 0).any()) for value in per_step.values())
+    silent = {n for n, value in per_step.items() if not bool((value != 0).any())}
+    assert silent == SILENT.get(name, set())
 
 
 @pytest.mark.parametrize("name", LEARNERS)

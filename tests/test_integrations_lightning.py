@@ -133,6 +133,98 @@ def test_the_same_callback_in_another_fit_begins_anew(tmp_path):
         trainer.save_checkpoint(checkpoint)
 
 
+AVERAGED = ng.Schedule.of(learning_rate=[0.02, 0.05], average_share=0.75)
+
+
+def averaged_loop(total=2 * BATCHES, share=0.75):
+    """The weights after each step, and the mean of those of the last share of the steps."""
+    model, visited = network(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    rates = AVERAGED.values(total)["learning_rate"].tolist()
+    for rate, (x, y) in zip(rates, list(batches()) * (total // BATCHES), strict=True):
+        optimizer.zero_grad()
+        functional.mse_loss(model(x), y).backward()
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        visited.append(nn.utils.parameters_to_vector(model.parameters()).detach().clone())
+    begin = round((1 - share) * total)
+    return visited, lambda step: torch.stack(visited[begin : max(step, begin + 1)]).mean(0)
+
+
+class Seen(importlib.import_module("lightning.pytorch").Callback):
+    """Notes the weights that are validated."""
+
+    def __init__(self):
+        self.rows = []
+
+    def on_validation_batch_start(self, trainer, pl_module, *given):
+        if not trainer.sanity_checking:
+            flat = nn.utils.parameters_to_vector(pl_module.network.parameters())
+            self.rows.append((trainer.global_step, flat.detach().clone()))
+
+
+def validated(package, make=OPTIMIZERS["sgd"]):
+    module = module_of(package, make)
+    kind = type(module)
+    kind.validation_step = lambda self, batch, index: None
+    return module
+
+
+def weights(module):
+    return nn.utils.parameters_to_vector(module.network.parameters()).detach()
+
+
+def test_averaged_weights_are_validated_saved_and_left(tmp_path):
+    package, seen = PACKAGES[0], Seen()
+    module = validated(package)
+    checkpoints = importlib.import_module(f"{package}.callbacks").ModelCheckpoint(
+        tmp_path, filename="{step}", every_n_epochs=1, save_top_k=-1
+    )
+    trainer = trainer_of(
+        package,
+        [checkpoints, seen, ScheduleCallback(AVERAGED)],
+        tmp_path,
+        enable_checkpointing=True,
+    )
+    trainer.fit(module, batches(), batches())
+    visited, mean = averaged_loop()
+    assert [step for step, _ in seen.rows[::BATCHES]] == [BATCHES, 2 * BATCHES]
+    for step, flat in seen.rows:
+        torch.testing.assert_close(flat, mean(step), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(weights(module), mean(2 * BATCHES), rtol=1e-5, atol=1e-6)
+
+    saved = torch.load(tmp_path / f"step={BATCHES}.ckpt", weights_only=False)
+    loaded = module_of(package)
+    loaded.load_state_dict(saved["state_dict"])
+    torch.testing.assert_close(weights(loaded), mean(BATCHES), rtol=1e-5, atol=1e-6)
+    loaded.load_state_dict(saved["trained_state_dict"])
+    torch.testing.assert_close(weights(loaded), visited[BATCHES - 1], rtol=1e-5, atol=1e-6)
+
+    again = validated(package)
+    trainer = trainer_of(package, [ScheduleCallback(AVERAGED)], tmp_path)
+    trainer.fit(again, batches(), batches(), ckpt_path=tmp_path / f"step={BATCHES}.ckpt")
+    assert_same_weights(again.network, module.network)
+
+
+def test_a_schedule_free_optimizer_is_put_into_evaluation(tmp_path):
+    package, seen = PACKAGES[0], Seen()
+    module, kept = None, []
+
+    def make(parameters):
+        kept.append(ng.TorchScheduleFreeSGD(parameters, lr=0.1))
+        return kept[0]
+
+    module = validated(package, make)
+    trainer = trainer_of(
+        package, [seen, ScheduleCallback(ng.Schedule.of(learning_rate=0.1))], tmp_path
+    )
+    trainer.fit(module, batches(), batches())
+    optimizer = kept[0]
+    found = torch.cat([optimizer.state[p]["x"].reshape(-1) for p in module.network.parameters()])
+    assert torch.equal(weights(module), found) and torch.equal(seen.rows[-1][1], found)
+    assert not torch.equal(seen.rows[0][1], found)
+
+
 def test_a_run_begun_without_the_callback_is_joined_at_its_step(tmp_path):
     package = PACKAGES[0]
     trainer = trainer_of(package, [], tmp_path, max_epochs=1)

@@ -71,7 +71,7 @@ class Watch(transformers.TrainerCallback):
         spy(getattr(optimizer, "optimizer", optimizer), self.seen)
 
 
-def trainer_of(directory, callbacks, model=None, optimizers=(None, None), **settings):
+def trainer_of(directory, callbacks, model=None, optimizers=(None, None), judged=None, **settings):
     settings = {
         "weight_decay": 0.01, "optim": "adamw_torch", "max_grad_norm": 0.0, "num_train_epochs": 2,
         "save_strategy": "no", "logging_strategy": "no", **settings,
@@ -81,8 +81,9 @@ def trainer_of(directory, callbacks, model=None, optimizers=(None, None), **sett
         disable_tqdm=True, **settings,
     )  # fmt: skip
     return transformers.Trainer(
-        model or Net(), arguments, train_dataset=Data(), callbacks=callbacks, optimizers=optimizers
-    )
+        model or Net(), arguments, train_dataset=Data(), eval_dataset=judged,
+        callbacks=callbacks, optimizers=optimizers,
+    )  # fmt: skip
 
 
 def decays(name):
@@ -110,6 +111,64 @@ def assert_seen(seen, total, first=0):
     rows = expected(total, first)
     assert [groups[0] for groups in seen] == rows
     assert [groups[1] for groups in seen] == [(*row[:2], 0.0) for row in rows]
+
+
+AVERAGED = ng.Schedule.of(learning_rate=[0.02, 0.05], average_share=0.75)
+
+
+class Judged(Net):
+    """Notes its weights where it is evaluated."""
+
+    def __init__(self):
+        super().__init__()
+        self.judged, self.trained = [], []
+
+    def forward(self, inputs, labels):
+        rows = self.trained if self.training else self.judged
+        rows.append(nn.utils.parameters_to_vector(self.parameters()).detach().clone())
+        return super().forward(inputs, labels)
+
+
+def test_averaged_weights_are_evaluated_and_left_and_resumed(tmp_path):
+    settings = {"eval_strategy": "epoch", "save_strategy": "epoch", "optim": "sgd"}
+
+    def trained(**given):
+        model = Judged()
+        judged = {"one": Data(), "two": Data()}  # all of them by the averages
+        callbacks = [ScheduleCallback(AVERAGED)]
+        trainer = trainer_of(tmp_path, callbacks, model, judged=judged, **settings)
+        trainer.train(**given)
+        return model, nn.utils.parameters_to_vector(model.parameters()).detach()
+
+    model, final = trained()
+    half, begin = STEPS // 2, STEPS // 4
+    visited = [*model.trained[1:], None]  # after each step but the last
+    first = torch.stack(visited[begin:half]).mean(0)
+    assert len(model.judged) == 2 * 2 * -(-EXAMPLES // 8)
+    for flat in model.judged[: len(model.judged) // 2]:
+        torch.testing.assert_close(flat, first, rtol=1e-5, atol=1e-6)
+    assert all(torch.equal(flat, final) for flat in model.judged[len(model.judged) // 2 :])
+    _, resumed = trained(resume_from_checkpoint=str(tmp_path / f"checkpoint-{half}"))
+    torch.testing.assert_close(resumed, final, rtol=0, atol=0)
+    # The last of the trained weights moves once more before it is averaged: by its own gradient.
+    last = Net()
+    nn.utils.vector_to_parameters(model.trained[-1].clone(), last.parameters())
+    inputs, labels = model.fed[-1]
+    loss = last.train()(inputs, labels)["loss"]
+    slopes = torch.autograd.grad(loss, list(last.parameters()))
+    moved = model.trained[-1] - 0.05 * torch.cat([slope.reshape(-1) for slope in slopes])
+    mean = torch.stack([*visited[begin:-1], moved]).mean(0)
+    decay = 0.05 * 0.01  # of which the average sees less than this
+    torch.testing.assert_close(final, mean, rtol=2 * decay, atol=2 * decay)
+
+
+def test_averages_and_the_best_checkpoint_are_refused(tmp_path):
+    trainer = trainer_of(
+        tmp_path, [ScheduleCallback(AVERAGED)], eval_strategy="epoch", save_strategy="epoch",
+        load_best_model_at_end=True, judged=Data(),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="load_best_model_at_end"):
+        trainer.train()
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -17,7 +17,8 @@ from .helpers import CLIPPINGS, MODELS, STEPS, assert_equals_twin, assert_same, 
 OPTIMIZERS = {
     name: replace(optimizer, clip_value=None, clip_norm=None)
     for name, optimizer in testing.OPTIMIZERS.items()
-    if name not in ("sgd", "grouped")  # which test_exactness and GROUPED have
+    # Which test_exactness, GROUPED and test_factors have.
+    if name not in ("sgd", "grouped", "scaled")
 }
 # Name -> (optimizer of the rest, its groups), for the table of parameter groups.
 GROUPED = {

@@ -6,7 +6,7 @@ import functools
 import json
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,26 +151,27 @@ def run(suite: Suite, wanted: Sequence[Place], jobs: int) -> int:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context) as pool:
         begun = {pool.submit(_worker, suite.data, suite.out, place): place for place in left}
-        for future in as_completed(begun):
-            failed += _told(begun[future], future.result)
+        try:
+            for future in as_completed(begun):
+                failed += _told(begun[future], future.result)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # else it would wait for all that has not begun
+            raise
     return failed
 
 
-def _told(place: Place, finish) -> bool:
+def _told(place: Place, finish: Callable[[], Piece | None]) -> bool:
     """Print what a piece came to; whether it failed, which ends no other piece."""
-    begin = time.perf_counter()
+    failed = False
     try:
         piece = finish()
     except Exception as error:
-        print(f"{time.strftime('%T')} {place}: {type(error).__name__}: {error}", flush=True)
-        return True
-    if piece is None:
-        print(f"{time.strftime('%T')} {place}: cannot take part", flush=True)
-        return False
-    score = piece.score(TASKS[place.task].measure) if place.task in TASKS else float("nan")
-    print(
-        f"{time.strftime('%T')} {place}: {score:.4f}, cost {piece.cost:.1f}, {piece.seconds:.0f} s, "
-        f"{time.perf_counter() - begin:.0f} s with fresh trainings",
-        flush=True,
-    )
-    return False
+        failed, words = True, f"{type(error).__name__}: {error}"
+    else:
+        words = "cannot take part" if piece is None else _outcome(piece, TASKS[place.task].measure)
+    print(f"{time.strftime('%T')} {place}: {words}", flush=True)
+    return failed
+
+
+def _outcome(piece: Piece, measure: str) -> str:
+    return f"{piece.score(measure):.4f}, cost {piece.cost:.1f}, {piece.seconds:.0f} s"

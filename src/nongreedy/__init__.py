@@ -2,6 +2,7 @@
 
 from . import data as data
 from . import models as models
+from . import recipe as recipe
 from . import testing as testing
 from ._hypergradient import hypergradient as hypergradient
 from ._tune import tune as tune

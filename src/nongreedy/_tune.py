@@ -132,6 +132,7 @@ def tune(
             while rule.done(state) is None and len(history) < outer_steps:
                 state, outcome = rule.step(state, objective)
                 history.append(objective.settle(outcome))
+                callback.on_schedule(outcome.schedule)
                 callback.on_outer_step(history[-1])
             rule.close(state, objective)
             status = rule.done(state) or Status.completed
@@ -140,7 +141,8 @@ def tune(
         best, status, gain = select(rule, state, objective, status)
         memory.finish(best.schedule, best.loss, status, objective.cost, gain)
         used = {"engine": identity(choice.engine), "verification": problem.verification.summary}
-        result = objective.result(best, status, gain, history, {**settings, **used})
+        still = rule.unmoved(state, best.schedule)
+        result = objective.result(best, status, gain, history, {**settings, **used}, still)
         callback.on_result(result)
     return result
 

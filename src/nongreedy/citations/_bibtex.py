@@ -7,12 +7,14 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from ..engines import Engine, LinearSolver, Noise, Store
-from ..optimizers import Optimizer, PlainOptimizer
+from ..optimizers import Average, Optimizer, PlainOptimizer
 from ..search.rules import OuterRule
 from ..trust import Trust
 
 # What is looked up by a name or by a key is one of these or extends one.
-CONTRACTS = (Engine, LinearSolver, Noise, Store, Optimizer, PlainOptimizer, OuterRule, Trust)
+CONTRACTS = (
+    Average, Engine, LinearSolver, Noise, Store, Optimizer, PlainOptimizer, OuterRule, Trust,
+)  # fmt: skip
 _CITED = re.compile(
     r"^\.\. code-block:: bibtex\n( +:caption: if (?P<condition>.+)\n)?"
     r"(?P<entry>(( +.*)?\n)+)|:cite:`(?P<key>[^`]+)`",

@@ -15,6 +15,7 @@ from nongreedy.engines import engine_from
 from nongreedy.reports import schedule_figure
 from nongreedy.schedules import Basis
 from nongreedy.search._words import count, duration, number, spaced
+from nongreedy.search.progress._lines import still
 from nongreedy.search.progress._screen import Screen
 from nongreedy.search.rules import outer_from
 
@@ -125,6 +126,8 @@ class Search:
         )
         if result.gain is not None:
             self.say(result.gain.verdict)
+        for line in still(result):
+            self.say(line)
 
     def _compare(self, result: ng.Result) -> None:
         """Compare with hand-tuned schedules; what is known of it is written whatever happens."""

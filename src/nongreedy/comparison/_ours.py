@@ -8,7 +8,6 @@ from ..engines import Problem
 from ..errors import DivergedError
 from ..optimizers import Optimizer
 from ..schedules import Schedule
-from ..schedules._curve import as_row
 from ..search import Callback, Evaluated, OuterStep, Status
 from ..search.rules import AgreementSearch, OuterRule, SignDescent
 from ._meter import Meter
@@ -95,15 +94,10 @@ class _Curve(Callback):
     def __init__(self, meter: Meter, improves: bool):
         self._meter, self._improves = meter, improves
 
+    def on_schedule(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+
     def on_outer_step(self, row: OuterStep) -> None:
         better = self._meter.saw(row.validation_loss, row.cost)
         if better or (self._improves and row.accepted):
-            self._meter.incumbent(_schedule(self._meter.problem, row), row.cost)
-
-
-def _schedule(problem: Problem, row: OuterStep) -> Schedule:
-    """The schedule of an outer step, whose bases may be coarser than those asked for."""
-    curves = dict(problem.initial.curves)
-    for name, values in row.values.items():
-        curves[name] = as_row(curves[name], values, row.edges.get(name))
-    return Schedule(curves)
+            self._meter.incumbent(self._schedule, row.cost)

@@ -55,6 +55,9 @@ class EvoGrad(OnlineEngine):
     is about :math:`\sqrt{P / (K - 1)}` for P perturbed parameters. In :func:`train_online` it
     moves hyperparameters of any size while one network trains.
 
+    Copies are made where gradients are taken: of an averaged run around the present weights, not their
+    average.
+
     The validation loss has no hyperparameters of its own in this library, so there is no direct term.
 
     Args:

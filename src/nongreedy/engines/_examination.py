@@ -195,14 +195,8 @@ class Examination:
 
     def _weights_check(self) -> Check:
         limit, eps = (1e-5 if self.fine else 1e-2), torch.finfo(self.dtype).eps
-        apart, where, answer = 0.0, (0, ""), self.run.optimizer.answer
-        # After the last step of a run the twin's parameters are those that are judged.
-        rows = [
-            (t, answer(self.states[t]) if t == self.steps else self.states[t][0], weights)
-            for t, weights in enumerate(self.plain_weights[1:], 1)
-        ]
-        rows.append((self.count, answer(self.states[self.count]), self.plain_answer))
-        for t, flat, now in rows:
+        apart, where = 0.0, (0, "", "")
+        for t, what, flat, now in self._compared_weights():
             ours, before = self.run.module.unflatten(flat), self.plain_weights[t - 1]
             whole = math.sqrt(sum(float((now[n] - before[n]).norm()) ** 2 for n in now))
             for name, weight in ours.items():
@@ -211,13 +205,21 @@ class Examination:
                 differs = max(float((weight - now[name]).norm()) - slack, 0.0)
                 ratio = differs / change if change > 0 else (math.inf if differs else 0.0)
                 if not ratio <= apart:
-                    apart, where = ratio, (t, name)
+                    apart, where = ratio, (t, what, name)
         return Check(
             f"weights after {self.count} steps equal those of torch.optim", apart, limit,
-            f"Training is another one than with torch.optim: after {where[0]} steps the parameter "
-            f"{where[1]!r} is apart by {apart:.2g} of what a step changes.",
+            f"Training is another one than with torch.optim: after {where[0]} steps {where[1]} "
+            f"{where[2]!r} is apart by {apart:.2g} of what a step changes.",
             "state",
         )  # fmt: skip
+
+    def _compared_weights(self) -> Iterator[tuple[int, str, Tensor, dict[str, Tensor]]]:
+        """Steps taken, what of them, ours, and the twin's."""
+        answer = self.run.optimizer.answer
+        for t, now in enumerate(self.plain_weights[1:], 1):
+            if t < self.steps:  # after the last step the twin has what is judged
+                yield t, "the parameter", self.states[t][0], now
+        yield self.count, "what is judged of", answer(self.states[self.count]), self.plain_answer
 
     def replay(self) -> Iterator[Check]:
         """The first loss once more, as a sweep will ask for it."""

@@ -46,6 +46,7 @@ class Greedy(OnlineEngine):
     * ``mu=1``: every probe is differentiated through the whole run so far. With ``every=None`` this
       is :class:`Forward`, exactly.
 
+    A probe judges what would be kept if the run ended there: of averaged weights, their average so far.
     `value` is the loss on all validation data at the end of the run, whatever was probed.
 
     Args:

@@ -60,6 +60,8 @@ class Implicit(Engine):
     Source: arXiv:1911.02590 (Neumann), arXiv:1602.02355 (conjugate gradients), arXiv:2302.09726
     (Nystrom).
 
+    An average of the weights (``SGD(average=...)``) is taken for the minimum, as the last weights are.
+
     Cannot: see learning rates or anything else of the way to the minimum; be right far from one;
     resolve when in the run a value acted.
 

@@ -69,7 +69,7 @@ class Reversible(Engine):
         }
 
     Cannot: undo a momentum of 0 or Nesterov momentum, which lose what going back would need; undo
-    dampening, RMSprop, Adagrad, Lion or Muon (``Reverse(store="checkpoint")`` takes them all); run
+    dampening, averages, RMSprop, Adagrad, Lion or Muon (``Reverse(store="checkpoint")`` takes them all); run
     where int64 or float64 is missing.
 
     Example:

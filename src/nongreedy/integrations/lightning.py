@@ -1,10 +1,12 @@
 """A learned schedule in Lightning's Trainer."""
 
+import contextlib
 import math
 import os
 import warnings
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ..schedules import Schedule, ScheduleLR
@@ -12,6 +14,8 @@ from ._optional import optional
 from ._schedule import schedule_from
 
 # A Trainer of either package takes callbacks of the other: they have the same hooks.
+_TRAINED = "trained_state_dict"  # in a checkpoint whose "state_dict" has averaged weights
+
 _Callback: Any = optional("lightning.pytorch", "pytorch_lightning", extra="lightning").Callback
 
 
@@ -25,7 +29,14 @@ class ScheduleCallback(_Callback):
     the ratio of the rate that they came with. What other callbacks set is replaced before each step,
     with one warning. The count of steps is saved in Lightning's checkpoints, so that
     ``fit(ckpt_path=...)`` goes on where the run was saved; steps that mixed precision skips do not
-    count. Works with the packages ``lightning`` and ``pytorch_lightning``.
+    count.
+
+    A schedule with an average of weights (``average_share``, ``average_decay``), and any schedule of a
+    schedule-free optimizer: the averaged weights are in the module while it is validated, in the
+    ``state_dict`` of checkpoints, and after the last step. What training goes on with is beside it, and
+    put back where a run is resumed.
+
+    Works with the packages ``lightning`` and ``pytorch_lightning``.
 
     Args:
         schedule: A schedule or the path of its file.
@@ -38,7 +49,8 @@ class ScheduleCallback(_Callback):
             `total_steps`, a learning rate scheduler of the module's own, or an optimizer that lacks a
             hyperparameter.
 
-    Cannot: follow optimizers that DeepSpeed steps itself; count the past steps of one optimizer among
+    Cannot: put averages into checkpoints that are saved with ``save_weights_only=True``, which callbacks
+    do not see; follow optimizers that DeepSpeed steps itself; count the past steps of one optimizer among
     several when it first joins at a resumption.
 
     Example:
@@ -57,8 +69,9 @@ class ScheduleCallback(_Callback):
     ):
         self.schedule, self.groups = schedule_from(schedule), groups
         self.total_steps, self.optimizer_index = total_steps, optimizer_index
-        self._saved: dict[str, int] = {}
+        self._saved: dict[str, Any] = {}
         self._scheduler: ScheduleLR | None = None
+        self._shown = contextlib.ExitStack()  # the averages, while the module is validated
         self._hooks: list[Any] = []
 
     @property
@@ -66,13 +79,17 @@ class ScheduleCallback(_Callback):
         """Callbacks of different optimizers have different states in a checkpoint."""
         return self._generate_state_key(optimizer_index=self.optimizer_index)
 
-    def state_dict(self) -> dict[str, int]:
-        """Steps taken and steps in all."""
-        if self._scheduler is None:
+    def state_dict(self) -> dict[str, Any]:
+        """Steps taken and steps in all, and the averages where there are some."""
+        scheduler = self._scheduler
+        if scheduler is None:
             return self._saved
-        return {"step": self._scheduler.last_epoch, "total_steps": self._scheduler.total_steps}
+        counted = {"step": scheduler.last_epoch, "total_steps": scheduler.total_steps}
+        return (
+            {**counted, "averages": scheduler.averages_state()} if scheduler.averages else counted
+        )
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Lightning does this before training begins."""
         self._saved = dict(state_dict)
 
@@ -89,13 +106,35 @@ class ScheduleCallback(_Callback):
         alone = len(trainer.optimizers) == 1
         step = self._saved.get("step", trainer.global_step if alone else 0)
         scheduler = self.schedule.attach(optimizer, total_steps=total, groups=self.groups)
-        scheduler.move_to(step)
+        scheduler.move_to(step, self._saved.get("averages"))
         self._scheduler = scheduler
         self._hooks = [
             # Other callbacks may have added groups, or set rates, since the last step.
             optimizer.register_step_pre_hook(lambda *given: scheduler.hold()),
             optimizer.register_step_post_hook(lambda *given: scheduler.step()),
         ]
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        if self._hooks and self._scheduler is not None:  # in a fit, after its sanity check
+            self._shown.enter_context(self._scheduler.averaged())
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        self._shown.close()
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        if self._scheduler is None or not self._scheduler.averages:
+            return
+        trained = checkpoint.get(_TRAINED, checkpoint["state_dict"])
+        with self._scheduler.averaged():
+            rows = pl_module.state_dict().items()
+            now = {name: value.clone() for name, value in rows if isinstance(value, Tensor)}
+        checkpoint[_TRAINED] = trained
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **now}
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        # Lightning has loaded its "state_dict" by now; only a fit that is resumed goes on from the other.
+        if _TRAINED in checkpoint and trainer.state.fn == "fit":
+            pl_module.load_state_dict(checkpoint[_TRAINED])
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._detach()
@@ -104,6 +143,7 @@ class ScheduleCallback(_Callback):
         self._detach()
 
     def _detach(self) -> None:
+        self._shown.close()
         for hook in self._hooks:
             hook.remove()
         self._hooks = []

@@ -1,5 +1,6 @@
 """A learned schedule in Hugging Face's Trainer."""
 
+import contextlib
 import os
 from typing import Any
 
@@ -13,6 +14,7 @@ from ._schedule import schedule_from
 
 _Callback: Any = optional("transformers", extra="transformers").TrainerCallback
 
+_AVERAGES = "nongreedy_averages"  # kept in Trainer's own scheduler, whose state Trainer saves
 _PLAIN = ("linear", "constant")  # what TrainingArguments say where nobody asked for more
 
 
@@ -31,13 +33,18 @@ class ScheduleCallback(_Callback):
     ``TrainingArguments(weight_decay=0.0)``, Trainer's default, both are 0 and cannot be told apart,
     which is refused where the schedule has weight decay.
 
+    **Averages of weights** (``average_share``, ``average_decay``), and any schedule of a schedule-free
+    optimizer: the averaged weights are in the model while it is evaluated and after the last step.
+    Checkpoints on the way have those that training goes on with, and the averages beside them.
+
     Args:
         schedule: A schedule or the path of its file.
         groups: As in :meth:`Schedule.attach`.
 
     Raises:
         ValueError: When training begins: the optimizer lacks a hyperparameter, warm-up or another
-            scheduler is asked for as well, or zero weight decay, as above.
+            scheduler is asked for as well, zero weight decay, as above, or ``load_best_model_at_end`` with
+            an average, which the checkpoints of models lack.
 
     Cannot: see through optimizers that DeepSpeed made; keep a resumed run on its old values if its
     number of steps is changed, because a schedule is stretched to the number that holds now.
@@ -51,6 +58,7 @@ class ScheduleCallback(_Callback):
     def __init__(self, schedule: Schedule | str | os.PathLike[str], *, groups: str = "scale"):
         self.schedule, self.groups = schedule_from(schedule), groups
         self._scheduler: ScheduleLR | None = None
+        self._shown, self._hook = contextlib.ExitStack(), contextlib.ExitStack()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
         # Accelerate wraps both.
@@ -61,7 +69,32 @@ class ScheduleCallback(_Callback):
         self._scheduler = self.schedule.attach(
             optimizer, total_steps=state.max_steps, groups=self.groups
         )
-        self._move_to(state.global_step, lr_scheduler)
+        if self._scheduler.averages:
+            _refuse_best_model(args)
+            self._hook.close()
+            model = parts["model"]
+            self._hook.callback(model.register_forward_pre_hook(self._show).remove)
+        self._move_to(
+            state.global_step, lr_scheduler, getattr(_unwrapped(lr_scheduler), _AVERAGES, None)
+        )
+
+    def _show(self, model: Any, given: Any) -> None:
+        """The averages in the model where it is evaluated, and only there."""
+        assert self._scheduler is not None
+        if model.training:
+            self._shown.close()
+        else:
+            self._shown.enter_context(self._scheduler.averaged())
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        self._shown.close()  # what is saved is what training goes on with
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        self._keep_averages(control, parts["lr_scheduler"])
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
+        self._shown.close()
+        self._hook.close()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
         # Other callbacks may have added groups, or set rates, since the last step.
@@ -70,11 +103,22 @@ class ScheduleCallback(_Callback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
         # Trainer calls this after its own scheduler, and before it logs, saves and evaluates.
-        self._move_to(state.global_step, parts["lr_scheduler"])
-
-    def _move_to(self, step: int, lr_scheduler: Any) -> None:
         assert self._scheduler is not None
-        self._scheduler.move_to(step)
+        if state.global_step > self._scheduler.last_epoch:
+            self._scheduler.take_in()
+        self._move_to(state.global_step, parts["lr_scheduler"])
+        self._keep_averages(control, parts["lr_scheduler"])
+
+    def _keep_averages(self, control: Any, lr_scheduler: Any) -> None:
+        assert self._scheduler is not None
+        if control.should_save and self._scheduler.averages:
+            setattr(_unwrapped(lr_scheduler), _AVERAGES, self._scheduler.averages_state())
+
+    def _move_to(
+        self, step: int, lr_scheduler: Any, averages: dict[str, Any] | None = None
+    ) -> None:
+        assert self._scheduler is not None
+        self._scheduler.move_to(step, averages)
         # Trainer logs what its own scheduler says; `get_last_lr` returns this attribute.
         _unwrapped(lr_scheduler)._last_lr = self._scheduler.get_last_lr()
 
@@ -97,6 +141,15 @@ def _refuse_other_scheduler(args: Any, steps: int, lr_scheduler: Any) -> None:
         "Leave lr_scheduler_type, warm-up and the scheduler in `optimizers=` at their defaults, or "
         "leave out ScheduleCallback."
     )
+
+
+def _refuse_best_model(args: Any) -> None:
+    if args.load_best_model_at_end:
+        raise ValueError(
+            "TrainingArguments(load_best_model_at_end=True) would load weights that training went on with, "
+            "while those that were evaluated are averages of them, which are in no checkpoint's model. "
+            "Leave it out: after the last step the averaged weights are in the model."
+        )
 
 
 def _refuse_unknown_groups(schedule: Schedule, optimizer: Optimizer) -> None:

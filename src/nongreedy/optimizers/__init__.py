@@ -3,6 +3,7 @@
 from ..schedules._export import export
 from ._adaptive import Adagrad, Adam, AdamW, RMSprop, safe_sqrt
 from ._average import Average, ExponentialAverage, ScheduleFreeAverage, TailAverage
+from ._factors import Scaled
 from ._grouped import Grouped
 from ._lion import Lion, TorchLion
 from ._muon import Muon, TorchMuon
@@ -14,10 +15,30 @@ from ._sgd import SGD
 from ._torch_schedule_free import TorchScheduleFreeAdamW, TorchScheduleFreeSGD
 
 __all__ = [
-    "SGD", "Adagrad", "Adam", "AdamW", "Average", "ExponentialAverage", "Grouped", "Layout", "Lion",
-    "Muon", "NAdam", "Optimizer", "PlainOptimizer", "RMSprop", "ScheduleFreeAdamW",
-    "ScheduleFreeAverage", "ScheduleFreeSGD", "TailAverage", "TorchLion", "TorchMuon",
-    "TorchScheduleFreeAdamW", "TorchScheduleFreeSGD", "safe_sqrt",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Average",
+    "ExponentialAverage",
+    "Grouped",
+    "Layout",
+    "Lion",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "PlainOptimizer",
+    "RMSprop",
+    "Scaled",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeAverage",
+    "ScheduleFreeSGD",
+    "TailAverage",
+    "TorchLion",
+    "TorchMuon",
+    "TorchScheduleFreeAdamW",
+    "TorchScheduleFreeSGD",
+    "safe_sqrt",
 ]  # fmt: skip
 
 export(globals())

@@ -94,7 +94,8 @@ class TailAverage(Average):
           year      = {2018}, eprint = {1803.05407}, archivePrefix = {arXiv}
         }
 
-    Cannot: leave steps out between those that are averaged.
+    Cannot: leave steps out between those that are averaged; be learned by `Greedy` with mu = 0, which sees
+    one step ahead: the share acts on what comes after the first step that counts.
 
     Example:
         >>> import nongreedy as ng
@@ -134,15 +135,17 @@ class ExponentialAverage(Average):
     Raises:
         ValueError: Another decay.
 
-    Source: that of :class:`TailAverage` (:cite:`polyak1992acceleration`), with weights that fade.
+    Source: that of :class:`TailAverage` (:cite:`polyak1992acceleration`), with weights that fade;
+    arXiv:1703.01780.
 
     .. code-block:: bibtex
 
-        @article{morales2024exponential,
-          author    = {Morales-Brotons, Daniel and Vogels, Thijs and Hendrikx, Hadrien},
-          title     = {Exponential Moving Average of Weights in Deep Learning: Dynamics and Benefits},
-          journal   = {Transactions on Machine Learning Research},
-          year      = {2024}
+        @inproceedings{tarvainen2017mean,
+          author    = {Tarvainen, Antti and Valpola, Harri},
+          title     = {Mean Teachers Are Better Role Models: Weight-Averaged Consistency Targets
+                       Improve Semi-Supervised Deep Learning Results},
+          booktitle = {Advances in Neural Information Processing Systems},
+          volume    = {30}, year = {2017}, eprint = {1703.01780}, archivePrefix = {arXiv}
         }
 
     Cannot: know the length of a run: 0.99 averages the last hundred steps of any. :class:`TailAverage`
@@ -193,7 +196,7 @@ class ScheduleFreeAverage(Average):
 
     Source: arXiv:2405.15682 (:cite:`defazio2024road`).
 
-    Cannot: weigh by learning rates of single groups: alpha is that of the rest.
+    Cannot: weigh by other powers of the rate or of the step.
 
     Example:
         >>> import nongreedy as ng

@@ -127,6 +127,49 @@ class Averaged(Optimizer):
         )  # fmt: skip
         return on_held, on_setting
 
+    def push_forward(
+        self,
+        state: Tensor,
+        gradient: Tensor,
+        values: Values,
+        tangents: Tensor,
+        curved: Tensor,
+        moved: Values,
+    ) -> None:
+        r"""The base's, in place, then those of the average.
+
+        .. math:: \dot o' = \rho (\dot o + \dot \theta - \dot \theta')
+                  + \dot \rho\, (o + \theta - \theta')
+        """
+        name, before = self._average.name, tangents[:, 0].clone()
+        rest = {n: tangent for n, tangent in moved.items() if n != name}
+        part, inner = tangents[:, :-SLOTS], state[:-SLOTS]
+        self.base.push_forward(inner, gradient, values, part, curved, rest)
+        way, held = tangents[:, -2], tangents[:, -1]
+        with torch.no_grad():
+            way.add_(before).sub_(tangents[:, 0]).mul_(self._kept(state[-1], values)[0])
+        if name in moved:
+            theta = self.base.advance(inner, gradient, values)[0]
+            on_kept, on_held = self._push_kept(state[-1], values, held, moved[name])
+            way.addcmul_(on_kept, state[-2] + (state[0] - theta))
+            held.copy_(on_held)
+
+    def _push_kept(
+        self, held: Tensor, values: Values, tangents: Tensor, moved: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Tangents of what is kept of the average, and of what it holds, each of shape (K, P)."""
+        name = self._average.name
+
+        def kept(held: Tensor, setting: Tensor) -> tuple[Tensor, ...]:
+            found = self._kept(held, {**values, name: setting})
+            return tuple(each.expand_as(held) for each in found)
+
+        def push(on_held: Tensor, on_setting: Tensor) -> tuple[Tensor, ...]:
+            return torch.func.jvp(kept, (held, values[name]), (on_held, on_setting))[1]
+
+        on_kept, on_held = torch.func.vmap(push)(tangents, moved)
+        return on_kept, on_held
+
     def clip(self, gradient: Tensor) -> Tensor:
         """The base's."""
         return self.base.clip(gradient)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, final
@@ -14,8 +13,8 @@ from ..errors import nearest_name
 from ..schedules import Basis, Default, Hyperparameter
 from ._averaged import bound
 from ._optimizer import Layout, Optimizer, Values, checked_setting
+from ._patterns import index_of, torch_groups
 
-VECTORS = "vectors"
 Settings = Mapping[str, Basis | float]
 
 
@@ -57,7 +56,7 @@ class Grouped(Optimizer):
 
     def __post_init__(self) -> None:
         self._check_shape()
-        if type(self.base).__name__ in ("Muon", "Grouped"):
+        if type(self.base).__name__ in ("Muon", "Grouped", "Scaled"):
             raise ValueError(f"{type(self.base).__name__} cannot be grouped: {self.base!r}.")
         if self.clip_value is not None or self.clip_norm is not None:
             raise ValueError(
@@ -118,23 +117,8 @@ class Grouped(Optimizer):
 
     def bound_to(self, layout: Layout, device: torch.device) -> Grouped:
         """Knowing the group of every entry of the flat vector: 0 is the rest."""
-        groups = [self._group_of(name, len(shape)) for name, shape in layout]
-        for number, pattern in enumerate(self.groups, 1):
-            if number not in groups:
-                raise ValueError(
-                    f"No parameter is in the group {pattern!r}; there are "
-                    f"{[name for name, _ in layout]}."
-                )
-        sizes = torch.tensor([torch.Size(shape).numel() for _, shape in layout])
-        index = torch.tensor(groups).repeat_interleave(sizes).to(device)
+        index = index_of(tuple(self.groups), layout, device)
         return replace(self, base=bound(self.base, layout, device), index=index)
-
-    def _group_of(self, name: str, dimensions: int) -> int:
-        fits = (
-            dimensions < 2 if pattern == VECTORS else fnmatch.fnmatchcase(name, pattern)
-            for pattern in self.groups
-        )
-        return next((number for number, fit in enumerate(fits, 1) if fit), 0)
 
     def init(self, parameters: Tensor) -> Tensor:
         """The base's state before the first step."""
@@ -173,11 +157,7 @@ class Grouped(Optimizer):
 
     def torch_groups(self, named: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
         """Parameter groups for ``torch.optim``, each with its pattern under ``"group"``."""
-        patterns = ["", *self.groups]
-        members: dict[str, list[Any]] = {pattern: [] for pattern in patterns}
-        for name, parameter in named:
-            members[patterns[self._group_of(name, parameter.dim())]].append(parameter)
-        return [{"params": part, "group": pattern} for pattern, part in members.items() if part]
+        return torch_groups(tuple(self.groups), named)
 
     def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
         """The base's twin, given the groups of :meth:`torch_groups`."""

@@ -98,7 +98,9 @@ class ScheduleFreeSGD(_ScheduleFree):
           volume    = {37}, year = {2024}, eprint = {2405.15682}, archivePrefix = {arXiv}
         }
 
-    Cannot: weigh by other powers of the rate or of the step (the package's ``weight_lr_power``, ``r``).
+    Cannot: weigh by other powers of the rate or of the step (the package's ``weight_lr_power``, ``r``);
+    be differentiated along several first rates that are exactly 0 at once: how they weigh against each
+    other depends on their ratio, and what is given is the derivative by each of them alone.
 
     Example:
         >>> ScheduleFreeSGD(1.0).slots

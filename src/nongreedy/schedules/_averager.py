@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ._average import INTERPOLATED, is_average, one_average, weights
-from ._settings import base
+from ._settings import base, factor_name
 
+RATE = "learning_rate"
+_FACTOR = base(factor_name(RATE, ""))[0]
 STATE = "averages"  # key of it in the state of a scheduler
 
 
@@ -34,15 +36,29 @@ class Averager:
         self._mixing = dict[str, list[float]]()  # of schedule-free averages, how much is in y
         for name in self.names:
             pattern = base(name)[1]
-            if base(name)[0] == INTERPOLATED:
-                self._mixing[pattern] = tables[name]
-                self._weights[pattern] = [(1.0, rate**2) for rate in tables["learning_rate"]]
-            else:
+            if base(name)[0] != INTERPOLATED:
                 self._weights[pattern] = weights(name, tables[name], first, steps)
+        if any(base(name)[0] == INTERPOLATED for name in self.names):
+            self._weigh_by_rates(tables)
         self._held = dict.fromkeys(self._weights, 0.0)  # the weight of all that was averaged
         self._averages = dict[Tensor, Tensor]()  # of parameters for which it is another tensor
         self._ways = dict[Tensor, Tensor]()  # from schedule-free ones to the last weights
         self._swapped = False
+
+    def _weigh_by_rates(self, tables: Mapping[str, list[float]]) -> None:
+        """By those of each group that has its own of them, or its own interpolation."""
+        if RATE not in tables:
+            raise ValueError(
+                f"The schedule has {INTERPOLATED}, which weighs by learning rates, but no {RATE}. Add it."
+            )
+        of = (RATE, INTERPOLATED)
+        named = (base(name) for name in tables)
+        for pattern in {"", *(own for what, own in named if what in (*of, _FACTOR))}:
+            rates, mixing = (tables.get(f"{name}[{pattern}]", tables[name]) for name in of)
+            factors = tables.get(factor_name(RATE, pattern), [1.0] * len(rates))
+            rows = zip(rates, factors, strict=True)
+            self._weights[pattern] = [(1.0, (rate * factor) ** 2) for rate, factor in rows]
+            self._mixing[pattern] = mixing
 
     @torch.no_grad()
     def add(self, optimizer: Optimizer, step: int) -> None:

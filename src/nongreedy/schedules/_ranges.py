@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import check_whole
-from ._settings import base
+from ._settings import base, scaled_by
 
 _SIZE, _DECAY = (0.0, math.inf), (0.0, 1.0)
 _SHARE = (0.0, math.nextafter(1.0, 2.0))
@@ -26,7 +26,7 @@ _RANGES = {
 
 def out_of_range(name: str, values: Tensor, place: str) -> str | None:
     """What to say of the first value that cannot be, each of them one for a `place`."""
-    low, high = _RANGES.get(base(name)[0], (-math.inf, math.inf))
+    low, high = _RANGES.get(scaled_by(name, _RANGES) or base(name)[0], (-math.inf, math.inf))
     wrong = (~values.isfinite() | (values < low) | (values >= high)).reshape(-1)
     if not wrong.any():
         return None

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import ScheduleFileError
 from ._curve import Curve, read_curve
 from ._files import replace_file
+from ._free import fall_unlike
 from ._hyperparameter import Hyperparameter
 from ._origin import foreign
 from ._ranges import out_of_range, whole
@@ -140,6 +141,10 @@ class Schedule(Value):
         A group whose weight decay is 0 while that of others is not, as is usual for biases and
         norms, keeps its 0. A group for which the schedule has an entry of its own has that.
 
+        **Averages** (``average_share``, ``average_decay``) of the parameters are kept by the scheduler, and
+        are in them after the last step; on the way ``with scheduler.averaged()`` puts them there. A
+        schedule-free optimizer is in evaluation after the last step.
+
         Hyperparameters of the task (of its loss, data or initialization) are not the optimizer's:
         take them from :meth:`values`.
 
@@ -157,7 +162,8 @@ class Schedule(Value):
                 stretched over this number of steps: its end is that of a longer or shorter run.
 
         Raises:
-            ValueError: Steps that are no whole numbers, nothing left to be stretched, values that
+            ValueError: Averages of two kinds, or what a schedule-free optimizer cannot follow; steps that
+                are no whole numbers, nothing left to be stretched, values that
                 cannot be (a negative learning rate), or an optimizer that lacks a hyperparameter.
 
         Warns:
@@ -172,8 +178,9 @@ class Schedule(Value):
             >>> sgd.step(); scheduler.step(); sgd.param_groups[0]["lr"]
             0.01
         """
-        if words := foreign(self.settings, optimizer):
-            warnings.warn(words, stacklevel=2)
+        for words in (foreign(self.settings, optimizer), fall_unlike(self.curves, optimizer)):
+            if words:
+                warnings.warn(words, stacklevel=2)
         before = whole("from_step", from_step, least=0) - 1
         return ScheduleLR(optimizer, self, total_steps, before, settings, groups, remaining)
 

@@ -3,7 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -12,26 +12,25 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..errors import check_name
 from ._average import is_average
 from ._averager import STATE, Averager
-from ._curve import Curve
 from ._free import is_free, refuse_settings
-from ._ranges import out_of_range, whole
+from ._ranges import whole
 from ._rates import INITIAL, Given, decaying, note_ratios, ratio
-from ._settings import KNOWN, RATE, Setting, base, has, put, unknown, unshare
-
-_TINY = 5e-324
-_LONGEST = 10**8  # steps of a run whose end is all that is wanted of it
+from ._settings import (
+    KNOWN,
+    RATE,
+    Setting,
+    base,
+    factor_name,
+    has,
+    put,
+    scaled_by,
+    unknown,
+    unshare,
+)
+from ._tables import Scheduled, reach, tables
 
 SCALE, SAME = "scale", "same"
 _OF_THIS_PROCESS = ("settings", "_plan", "_given", "_told", "_averager")  # not of the state
-
-
-class Scheduled(Protocol):
-    """Whatever has curves by name, and their values: a :class:`Schedule`."""
-
-    @property
-    def curves(self) -> Mapping[str, Curve]: ...
-
-    def values(self, total_steps: int, /) -> Mapping[str, Tensor]: ...
 
 
 class ScheduleLR(LRScheduler):
@@ -69,8 +68,8 @@ class ScheduleLR(LRScheduler):
             if not any(self._setting(name, group, names) for group in optimizer.param_groups):
                 raise ValueError(unknown(name, optimizer))
         total = whole("total_steps", total_steps)
-        self.reach = _reach(total, last_epoch + 1, remaining)  # first step, and length of its run
-        self.tables = _tables(schedule, names, *self.reach, judged)
+        self.reach = reach(total, last_epoch + 1, remaining)  # first step, and length of its run
+        self.tables = tables(schedule, names, *self.reach, judged)
         self.total_steps, last_epoch = (
             (total, last_epoch) if remaining is None else (int(remaining), -1)
         )
@@ -90,6 +89,7 @@ class ScheduleLR(LRScheduler):
     ) -> Setting | None:
         """How to set what the schedule calls `name` in this group; None where it is not the group's."""
         (what, pattern), own = base(name), group.get("group", "")
+        what = scaled_by(name, names) or what
         if pattern != own and (pattern or f"{what}[{own}]" in names):
             return None
         setting = self.settings.get(what)
@@ -97,10 +97,14 @@ class ScheduleLR(LRScheduler):
         return next((setting for setting in choices if has(group, setting)), None)
 
     def _planned(self, optimizer: Optimizer) -> list[tuple[str, dict[str, Any], Setting, bool]]:
-        """What is set where, and whether the group has its part of a common learning rate."""
+        """What is set where, and whether the group has its part of a common learning rate.
+
+        Factors are set nowhere: they multiply what is.
+        """
         unshare(optimizer)
         plan, decays = [], decaying(optimizer)
-        for name in (n for n in self.tables if not is_average(n)):
+        rows = self.tables
+        for name in (n for n in rows if not is_average(n) and scaled_by(n, rows) is None):
             for group, decaying_too in zip(optimizer.param_groups, decays, strict=True):
                 setting = self._setting(name, group, self.tables)
                 if setting is not None and (decaying_too or name != "weight_decay"):
@@ -120,6 +124,8 @@ class ScheduleLR(LRScheduler):
         position = min(max(self.last_epoch, 0), self.total_steps - 1)
         for name, group, setting, common in self._plan:
             part = ratio(group) if common else 1.0
+            factor = self.tables.get(factor_name(name, group.get("group", "")))
+            part *= 1.0 if factor is None else factor[position]
             put(group, setting, self.tables[name][position] * part)
         self._given = self._now(self.optimizer)
 
@@ -134,10 +140,20 @@ class ScheduleLR(LRScheduler):
         first = not self._step_count  # anew, in a sequence of schedulers
         if epoch is None and not first:
             self._notice()
-            self._averager.add(self.optimizer, self.last_epoch)
+            self.take_in()
         super().step(epoch)
-        if self.last_epoch == self.total_steps and is_free(self.optimizer):
-            self.optimizer.eval()  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def averages(self) -> bool:
+        """Whether the parameters to judge and keep are others than those that are trained."""
+        return bool(self._averager.names) or is_free(self.optimizer)
+
+    def take_in(self) -> None:
+        """Average what this step has led to: for who counts steps elsewhere, before :meth:`move_to`."""
+        self._averager.add(self.optimizer, self.last_epoch)
+        optimizer: Any = self.optimizer
+        if self.last_epoch == self.total_steps - 1 and is_free(optimizer):
+            optimizer.eval()
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -181,8 +197,18 @@ class ScheduleLR(LRScheduler):
             self._told = True
             warnings.warn(words, stacklevel=3)
 
-    def move_to(self, step: int) -> None:
-        """Be where `step` optimizer steps lead: for a run that is resumed, or counted elsewhere."""
+    def averages_state(self) -> dict[str, Any]:
+        """The running averages, as plain values and tensors; :meth:`state_dict` has them, too."""
+        return self._averager.state(self.optimizer)
+
+    def move_to(self, step: int, averages: Mapping[str, Any] | None = None) -> None:
+        """Be where `step` optimizer steps lead: for a run that is resumed, or counted elsewhere.
+
+        Args:
+            averages: What :meth:`averages_state` said there.
+        """
+        if averages is not None:
+            self._averager.load(self.optimizer, averages)
         self.last_epoch, self._step_count = step, step + 1
         self._last_lr = self.get_lr()
 
@@ -191,7 +217,7 @@ class ScheduleLR(LRScheduler):
         rows = super().state_dict().items()
         state = {name: value for name, value in rows if name not in _OF_THIS_PROCESS}
         if self._averager.names:
-            state[STATE] = self._averager.state(self.optimizer)
+            state[STATE] = self.averages_state()
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -209,49 +235,3 @@ class ScheduleLR(LRScheduler):
         if untouched:
             self._last_lr = self.get_lr()
         self._given = self._now(self.optimizer)
-
-
-def _reach(total: int, first: int, remaining: int | None) -> tuple[int, int]:
-    """Where the values begin, and the length of the run that they are of."""
-    if remaining is None:
-        return 0, total
-    length = _stretched(total, first, whole("remaining", remaining))
-    return length - remaining, length
-
-
-def _tables(
-    schedule: Scheduled, names: list[str], begin: int, length: int, judged: bool
-) -> dict[str, list[float]]:
-    """Each name's values, of the whole run or of the end that remains of it."""
-    values = schedule.values(length)
-    for name in names:
-        if not judged and (words := out_of_range(name, values[name], "step")):
-            raise ValueError(words)
-    return {name: _kept_up(name, values[name][begin:].tolist()) for name in names}
-
-
-def _stretched(total: int, first: int, remaining: int) -> int:
-    """How long a run is of which the part that is left after step `first` has `remaining` steps."""
-    left = total - first
-    if left < 1:
-        raise ValueError(
-            f"After step {first} of {total} nothing of the schedule is left to be stretched over "
-            f"remaining={remaining} steps: leave `remaining` out, so that the last values stay, or "
-            "give an earlier `from_step`."
-        )
-    length = round(remaining * total / left)
-    if length > _LONGEST:
-        raise ValueError(
-            f"The last {left} of {total} steps, stretched to remaining={remaining}, are the end of a "
-            f"run of {length} steps, above {_LONGEST}: leave `remaining` out, so that the last values "
-            "stay, or give an earlier `from_step`."
-        )
-    return length
-
-
-def _kept_up(name: str, table: list[float]) -> list[float]:
-    """At a momentum of exactly 0 torch.optim.SGD and RMSprop neither make nor update their buffer; the
-    smallest positive number keeps it up to date and multiplies it to zero all the same."""
-    if base(name)[0] == "momentum" and any(table):
-        return [value or _TINY for value in table]
-    return table

@@ -1,6 +1,6 @@
 """How a value is put into a parameter group of a ``torch.optim`` optimizer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -29,6 +29,21 @@ def base(name: str) -> tuple[str, str]:
     """``("weight_decay", "*bias")`` of ``weight_decay[*bias]``."""
     base, _, pattern = name.removesuffix("]").partition("[")
     return base, pattern
+
+
+_FACTOR = "_factor"
+
+
+def factor_name(setting: str, pattern: str) -> str:
+    """What a schedule calls the factor of a group on a setting that all groups have in common."""
+    return f"{setting}{_FACTOR}[{pattern}]"
+
+
+def scaled_by(name: str, names: Collection[str]) -> str | None:
+    """The setting, one of the names, that a factor of this name scales; None of what is no factor."""
+    what, pattern = base(name)
+    scaled = what.removesuffix(_FACTOR)
+    return scaled if pattern and scaled != what and scaled in names else None
 
 
 def has(group: Mapping[str, Any], setting: Setting) -> bool:
@@ -84,8 +99,8 @@ def unknown(name: str, optimizer: Optimizer) -> str:
     if pattern:
         return (
             f"The schedule sets {name!r} of a parameter group that this {kind} does not have. Give "
-            "it `optimizer.torch_groups(model.named_parameters())` of the Grouped optimizer that the "
-            "schedule was learned with."
+            "it `optimizer.torch_groups(model.named_parameters())` of the Grouped or Scaled optimizer "
+            "that the schedule was learned with."
         )
     have = sorted(
         {

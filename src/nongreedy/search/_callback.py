@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 
 from ..engines import Engine
+from ..schedules import Schedule
 from ._outlook import Outlook
 from ._result import OuterStep, Result
 
@@ -24,6 +25,9 @@ class Callback:
 
     def on_inner_step(self, step: int, steps: int) -> None:
         """Inner step number `step` (0-based, counted as done in this run or sweep) is finished."""
+
+    def on_schedule(self, schedule: Schedule) -> None:
+        """An outer step is finished, with all curves of the schedule that it came to; then its row."""
 
     def on_outer_step(self, row: OuterStep) -> None:
         """An outer step is finished."""
@@ -62,6 +66,10 @@ class Callbacks(Callback):
     def on_inner_step(self, step: int, steps: int) -> None:
         for callback in self.callbacks:
             callback.on_inner_step(step, steps)
+
+    def on_schedule(self, schedule: Schedule) -> None:
+        for callback in self.callbacks:
+            callback.on_schedule(schedule)
 
     def on_outer_step(self, row: OuterStep) -> None:
         for callback in self.callbacks:

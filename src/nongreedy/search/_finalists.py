@@ -43,7 +43,9 @@ def _against(
     status: Status,
 ) -> Chosen:
     """Rounds of all that stand and the fallback, which no round removes: whoever beats it wins."""
-    standing, start = [Evaluated(s) for s in contenders], Evaluated(fallback)
+    # Of two rounds at least: what one seed says of many is mostly luck.
+    places = max(int(min(objective.budget.left, 1e6) / rule.finalist_seeds) - 1, 1)
+    standing, start = [Evaluated(s) for s in contenders[:places]], Evaluated(fallback)
     while standing and len(start.losses) < _MOST:
         if not objective.budget.affords(len(standing) + 1):
             break

@@ -215,6 +215,7 @@ class Objective:
         gain: Gain | None,
         history: list[OuterStep],
         settings: Mapping[str, Any],
+        unmoved: Mapping[str, str] | None = None,
     ) -> Result:
         """What the search returns."""
         settings = {**settings, "cost": round(self.cost, 3), "status": status.name}
@@ -224,6 +225,7 @@ class Objective:
             best.schedule.with_settings(settings), best.loss, best.accuracy, history, status,
             self.cost, settings, runs=self.runs, unfinished=self.runs - self.finished,
             validation_metrics=best.metrics, gain=gain,
+            unmoved=unmoved or {}, task=self.problem.task,
             optimizer=self.problem_of(best.schedule).optimizer,
         )  # fmt: skip
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..optimizers import Optimizer
 from ..schedules import Schedule
+from ..task import Task
 from ._gain import Gain
 
 
@@ -147,6 +148,8 @@ class Result:
         validation_metrics: The task's own, by name, over the same seeds as the loss.
         gain: Over the schedule that the search started from, on common fresh seeds; None of rules that
             keep no fallback.
+        unmoved: Name -> why it has its first value, of learned hyperparameters that have.
+        task: What was trained, with what was added to it.
         optimizer: What the schedule is for: the given one, with an average where one was chosen.
     """
 
@@ -162,4 +165,6 @@ class Result:
     parameters: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
     validation_metrics: Mapping[str, float] = field(default_factory=dict)
     gain: Gain | None = None
+    unmoved: Mapping[str, str] = field(default_factory=dict)
+    task: Task | None = field(default=None, repr=False, compare=False)
     optimizer: Optimizer | None = field(default=None, repr=False, compare=False)

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import nearest_name
 
@@ -62,6 +62,7 @@ def takes_hypers(function: Callable[..., Any] | None) -> bool:
     """Whether a function has an argument called ``hypers``."""
     if function is None:
         return False
+    function = function.forward if isinstance(function, nn.Module) else function
     try:
         return "hypers" in inspect.signature(function).parameters
     except (TypeError, ValueError):  # builtins have no signature

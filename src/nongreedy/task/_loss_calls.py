@@ -31,7 +31,7 @@ _MEANINGS: dict[Any, str] = {
 }
 # Means over the targets' weights; and over elements, of which every example has as many.
 _WEIGHTED = {functional.cross_entropy, functional.nll_loss}
-_EVEN = {
+EVEN = {
     functional.binary_cross_entropy, functional.binary_cross_entropy_with_logits,
     functional.huber_loss, functional.kl_div, functional.l1_loss, functional.mse_loss,
     functional.poisson_nll_loss, functional.smooth_l1_loss, functional.soft_margin_loss,
@@ -40,11 +40,12 @@ _EVEN = {
 
 @dataclass(frozen=True)
 class Call:
-    """One call of one of PyTorch's losses, its arguments by name, defaults filled in."""
+    """One call of one of PyTorch's losses, its arguments by name, defaults filled in; `result` is None
+    of one that is not made."""
 
     function: Callable[..., Tensor]
     arguments: Mapping[str, Any]
-    result: Tensor
+    result: Tensor | None
 
     @property
     def meaning(self) -> str:
@@ -73,7 +74,7 @@ class Call:
         same = (
             self.input.shape == self.target.shape
         )  # else each would be spread over all of the other
-        even = self.function in _EVEN and same and of.get("weight") is None
+        even = self.function in EVEN and same and of.get("weight") is None
         if not even and self.function not in _WEIGHTED:
             return None
         by = SHARES if even or self.target.is_floating_point() else WEIGHTS
@@ -110,10 +111,15 @@ class Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func in _MEANINGS:
-            bound = _signature(func).bind(*args, **(kwargs or {}))
-            bound.apply_defaults()
-            self.calls.append(Call(func, bound.arguments, result))
+            self.calls.append(bound(func, args, kwargs or {}, result))
         return result
+
+
+def bound(func: Any, args: Any, kwargs: Any, result: Any = None) -> Call:
+    """A call of one of PyTorch's losses with these arguments, before it is made or after."""
+    row = _signature(func).bind(*args, **kwargs)
+    row.apply_defaults()
+    return Call(func, row.arguments, result)
 
 
 @functools.lru_cache

@@ -67,6 +67,8 @@ class Task:
         prepare: ``(inputs, targets, hypers) -> (inputs, targets)`` on training batches, after
             `augment`: learned training data, learned strengths of augmentations. It may draw from
             the default generator, which is seeded at each step.
+        forward: ``(network, inputs, hypers) -> output`` in place of ``network(inputs)`` on training
+            batches: learned noise within the network. It may draw from the default generator.
         initialize: ``(parameters, hypers) -> parameters``, dictionaries by name, once per run.
         validation_loss: ``(output, target) -> scalar``; needed where `loss` takes hyperparameters.
         metric: ``(output, target) -> number``, or a mapping from names to such functions: told and kept
@@ -121,6 +123,7 @@ class Task:
         augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
         hyperparameters: Mapping[str, Basis | float] | None = None,
         prepare: Callable[..., tuple[Any, Any]] | None = None,
+        forward: Callable[..., Any] | None = None,
         initialize: Callable[..., Mapping[str, Tensor]] | None = None,
         validation_loss: Callable[..., Tensor] | None = None,
         metric: Metric | Mapping[str, Metric] | None = None,
@@ -138,7 +141,7 @@ class Task:
         for name, function in {"loss": loss, "validation_loss": validation_loss}.items():
             check_loss(function, name)
         model = unwrapped(model) if isinstance(model, nn.Module) else model
-        self.model, self.loss, self.augment = model, loss, augment
+        self.model, self.augment = model, augment
         self.device, self.constant_buffers = checked_device(device), tuple(constant_buffers)
 
         def examples(loading: Loading, name: str) -> Examples:
@@ -161,18 +164,45 @@ class Task:
         for judges in (self.validation, self.test):
             if workers and judges is not None and not judges.is_tensors:
                 judges.keep()
-        self.learnable = dict(hyperparameters or {})
-        self.prepare, self.initialize = prepare, initialize
-        self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
         self.validation_loss = loss if validation_loss is None else validation_loss
-        self.verify, self.verified = verify, dict[str, Any]()  # by what was verified
-        self._looked = False  # at a first batch
-        self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
+        self.verify = verify
         check_whole("evaluation_batch_size", evaluation_batch_size)
         self.evaluation_batch_size, self.metrics = evaluation_batch_size, named_metrics(metric)
         self._outer_loss: OuterLoss | None = None
+        self._train_by(hyperparameters or {}, loss, prepare, forward, initialize)
+
+    def _train_by(
+        self,
+        hyperparameters: Mapping[str, Basis | float],
+        loss: Callable[..., Tensor],
+        prepare: Callable[..., tuple[Any, Any]] | None,
+        forward: Callable[..., Any] | None,
+        initialize: Callable[..., Mapping[str, Tensor]] | None,
+    ) -> None:
+        """Settle what decides the training loss and the first weights beside model and data."""
+        self.learnable, self.loss = dict(hyperparameters), loss
+        self.prepare, self.forward, self.initialize = prepare, forward, initialize
+        self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
+        self._forward = accepting(forward or (lambda network, inputs: network(inputs)))
+        self.verified = dict[str, Any]()  # by what was verified
+        self._looked = False  # at a first batch
+        self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
         self._check_functions()
         self.hyperparameters()
+
+    def training_by(
+        self,
+        hyperparameters: Mapping[str, Basis | float],
+        loss: Callable[..., Tensor],
+        *,
+        prepare: Callable[..., tuple[Any, Any]] | None = None,
+        forward: Callable[..., Any] | None = None,
+        initialize: Callable[..., Mapping[str, Tensor]] | None = None,
+    ) -> "Task":
+        """The same model and data, judged as before, with other functions of training."""
+        task = copy.copy(self)
+        task._train_by(hyperparameters, loss, prepare, forward, initialize)
+        return task
 
     def network(self, seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
         """A fresh network of a run, on the device; never one that the user holds."""
@@ -206,7 +236,7 @@ class Task:
         """Loss of a network on a training batch, shape ()."""
         inputs, targets = self._prepare(*batch, hypers=hypers)
         with advising(Case(self.train, inputs, targets, hypers=hypers)) as case:
-            case.output = network(inputs)
+            case.output = self._forward(network, inputs, hypers=hypers)
             if self._looked:
                 return checked_loss(self._loss(case.output, targets, hypers=hypers))
             judged = [self.validation] if self.validation_loss is self.loss else []
@@ -232,7 +262,8 @@ class Task:
         return kept
 
     def _check_functions(self) -> None:
-        functions = {"loss": self.loss, "prepare": self.prepare, "initialize": self.initialize}
+        names = ("loss", "prepare", "forward", "initialize")
+        functions = {name: getattr(self, name) for name in names}
         if self.learnable and not any(takes_hypers(f) for f in functions.values()):
             raise ValueError(
                 f"The task has hyperparameters {sorted(self.learnable)}, but none of its functions "

@@ -11,6 +11,7 @@ from ..optimizers import (
     Grouped,
     Lion,
     Optimizer,
+    Scaled,
     ScheduleFreeAdamW,
     ScheduleFreeAverage,
     ScheduleFreeSGD,
@@ -57,7 +58,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "nesterov": learning(SGD, nesterov=True),
     # By norm: of the many kinks of clipped coordinates, differences would step across some.
     "dampened_clipped": learning(SGD, dampening=0.4, clip_norm=0.6),
-    **{k.__name__.lower(): learning(k) for k in _KINDS if k not in (SGD, Grouped)},
+    **{k.__name__.lower(): learning(k) for k in _KINDS if k not in (SGD, Grouped, Scaled)},
     "grouped": Grouped(
         learning(AdamW),
         {
@@ -85,6 +86,15 @@ OPTIMIZERS: dict[str, Optimizer] = {
     ),
     "exponential_average": learning(
         AdamW, average=ExponentialAverage(Windows(2, initial=(0.5, 0.7)))
+    ),
+    "scaled": Scaled(
+        learning(SGD, learning_rate=Windows(3, initial=(0.3, 0.4, 0.2))),
+        {
+            "vectors": {
+                "learning_rate": Constant(initial=0.7),
+                "weight_decay": Linear(2, initial=(0.5, 2.0)),
+            }
+        },
     ),
     # Betas at which no coordinate of the table's runs is close to changing its sign.
     "lion": learning(Lion, beta1=Windows(2, initial=(0.7, 0.5))),

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from ..optimizers import SGD, Optimizer
 from ..optimizers._mistakes import checked_optimizer
 from ..schedules import Schedule
+from ..schedules._average import is_average
 from ..schedules._scheduler import ScheduleLR
 from ..task import Examples, Task
 from ..task._data_plan import REESTIMATE, mix
@@ -54,7 +55,8 @@ def retrain(
 ) -> Retrained:
     """Train with ``torch.optim`` and :meth:`Schedule.attach`, then judge on validation and test.
 
-    BatchNorm's running statistics are estimated anew on training batches before judging.
+    What is judged and returned are the averaged weights, where the schedule or the optimizer has an
+    average. BatchNorm's running statistics are estimated anew on training batches before judging.
 
     Args:
         task: What to train; its test data are used here and only here.
@@ -75,6 +77,8 @@ def retrain(
     total = checked_task(task).steps_for(epochs, steps)
     rule = checked_optimizer(SGD() if optimizer is None else optimizer, Optimizer)
 
+    schedule = with_average(schedule, rule)
+
     def begin(named: Named) -> Begun:
         torch_optimizer = rule.torch_optimizer(rule.torch_groups(named))
         # In runs all groups have one learning rate, whatever rates their twin begins with.
@@ -89,6 +93,14 @@ def retrain(
         return Begun(torch_optimizer, scheduler.step)
 
     return retrain_with(begin, task, schedule, steps=total, seed=seed, clip=rule.clip_torch)
+
+
+def with_average(schedule: Schedule, rule: Optimizer) -> Schedule:
+    """With the optimizer's average, where the schedule says nothing of any."""
+    if rule.average is None or any(map(is_average, schedule.curves)):
+        return schedule
+    first, name = Schedule.initial(rule.hyperparameters()), rule.average.name
+    return Schedule({**schedule.curves, name: first.curves[name]}, schedule.settings)
 
 
 def retrain_with(

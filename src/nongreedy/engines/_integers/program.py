@@ -127,6 +127,11 @@ def program_for(optimizer: Optimizer) -> Program:
     """
     kind, instead = type(optimizer), "Use Reverse(store='checkpoint'), which takes every optimizer"
     program = PROGRAMS.get(kind)
+    if optimizer.average is not None:
+        raise ValueError(
+            f"Reversible cannot undo a step of a running average, {optimizer.average!r}. {instead}, or "
+            "leave the average out."
+        )
     if program is None:
         names = ", ".join(known.__name__ for known in PROGRAMS)
         raise ValueError(

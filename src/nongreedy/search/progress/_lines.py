@@ -7,7 +7,7 @@ from typing import final
 
 from .. import Callback, OuterStep, Result
 from .._outlook import Outlook
-from .._words import duration, number
+from .._words import duration, number, spaced
 from ._columns import note
 from ._time_left import TimeLeft
 
@@ -66,7 +66,15 @@ class Lines(Callback):
 def outcome(result: Result) -> str:
     """What a search came to, in a sentence or two."""
     verdict = f" {result.gain.verdict}" if result.gain else ""
-    return (
-        f"{result.status.name.replace('_', ' ').capitalize()}: validation loss "
-        f"{number(result.validation_loss, digits=3)} for {result.cost:.1f} plain runs.{verdict}"
+    return " ".join(
+        [
+            f"{spaced(result.status.name).capitalize()}: validation loss "
+            f"{number(result.validation_loss, digits=3)} for {result.cost:.1f} plain runs.{verdict}",
+            *still(result),
+        ]
     )
+
+
+def still(result: Result) -> list[str]:
+    """Which hyperparameters did not move, and why."""
+    return [f"{spaced(name)} did not move: {why}" for name, why in result.unmoved.items()]

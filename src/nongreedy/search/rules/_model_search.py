@@ -25,8 +25,10 @@ from ._quadratic import Observation
 from ._rule import OuterRule, StepOutcome, sign_text
 from ._rungs import automatic
 from ._start import best_way
+from ._unmoved import unmoved
 
 _LEAST_GAIN, _SURE = 1e-3, 0.25  # of the loss, and of its standard deviation, to be worth a run
+_TRIES = 2  # plain runs that a hypergradient must leave, or it is not worth its price
 _NEAREST = 0.02  # outer steps that a proposal moves at least
 _GOOD, _VERY_GOOD = 0.2, 0.6  # of the expected gain
 _GROW, _SHRINK = 1.4, 0.5
@@ -104,8 +106,14 @@ class ModelSearch(OuterRule[ModelState]):
         return state.contenders[0] if state.contenders else None
 
     def contenders(self, state: ModelState) -> list[Schedule]:
-        """The last ones that were kept."""
-        return list(state.contenders[:0:-1][: self.finalists - 1])
+        """The last ones that were kept, then other starts that were nearly as good."""
+        rivals = [*state.contenders[:0:-1], *state.others]
+        return rivals[: self.finalists - 1]
+
+    def unmoved(self, state: ModelState, chosen: Schedule) -> dict[str, str]:
+        """Where it has the values of the fallback."""
+        start = self.fallback(state)
+        return {} if start is None else unmoved(state, start, chosen)
 
     def step(self, state: ModelState, objective: Objective) -> tuple[ModelState, StepOutcome]:
         """The scale; afterwards look, propose, keep what is better."""
@@ -139,10 +147,12 @@ class ModelSearch(OuterRule[ModelState]):
             observations=tuple(way.observations), seeds=(first,), losses=(way.loss,), drawn=2,
             contenders=(way.schedule,),
         )  # fmt: skip
+        other_starts = [w.schedule for w in ways[1:]] + [way.second]
+        state = replace(state, others=tuple(s for s in other_starts if s is not None))
         signs = dict[str, str]()
-        if objective.budget.affords(objective.sweep_price(way.schedule)):
+        if objective.budget.affords(objective.sweep_price(way.schedule) + _TRIES):
             state, signs = _differentiated(state, objective, [way.rollout])
-        tried = sum(one.peaks for one in ways)
+        tried = sum(len(one.losses) for one in ways)
         note = f"the best of {tried} starts" + (f", peak {way.peak:.3g}" if way.peak else "")
         averaged = ", with averaged weights" if way.problem is not objective.problem else ""
         return state, _outcome(state, objective, signs, True, note + averaged)
@@ -154,7 +164,9 @@ class ModelSearch(OuterRule[ModelState]):
         count = self.seeds or 1
         if state.looked:
             return state, {}
-        if not objective.budget.affords(count * (2 + objective.sweep_price(state.schedule))):
+        if not objective.budget.affords(
+            count * (1 + _TRIES + objective.sweep_price(state.schedule))
+        ):
             notes.append("too dear to differentiate again")
             return replace(state, status=None if state.failures == 0 else Status.budget_spent), {}
         seeds = tuple(objective.seeds(0, state.drawn + count)[-count:])

@@ -26,7 +26,6 @@ class ModelState(OuterState):
 
     Attributes:
         hyperparameters: Those that are learned, of the way of training that was chosen.
-        fallback: The best schedule that needed no derivative.
         observations: All runs and sweeps of that way of training.
         seeds, losses: Of the last runs of the schedule.
         reach: Radii of the trust regions of the modelled coefficients and of the long ones.
@@ -35,10 +34,10 @@ class ModelState(OuterState):
         looked: Whether the schedule was differentiated on its seed.
         alone: Whether the modelled coefficients are to be moved without the long ones.
         contenders: Schedules that were kept, the fallback first.
+        others: Starts that were nearly as good as that.
     """
 
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
-    fallback: Schedule | None = None
     observations: tuple[Observation, ...] = ()
     seeds: tuple[int, ...] = ()
     losses: tuple[float, ...] = ()
@@ -48,6 +47,7 @@ class ModelState(OuterState):
     looked: bool = False
     alone: bool = False
     contenders: tuple[Schedule, ...] = ()
+    others: tuple[Schedule, ...] = ()
 
     @property
     def loss(self) -> float:

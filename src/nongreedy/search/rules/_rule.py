@@ -93,6 +93,11 @@ class OuterRule(Value, abc.ABC, Generic[S]):
         del state
         return []
 
+    def unmoved(self, state: S, chosen: Schedule) -> dict[str, str]:
+        """Name -> why it has its first values in what is returned; empty where nobody knows."""
+        del state, chosen
+        return {}
+
     def with_seeds(self, seeds: int | None) -> OuterRule[S]:
         """The same rule with another number of seeds per hypergradient; None leaves it.
 

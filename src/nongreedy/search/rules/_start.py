@@ -29,7 +29,7 @@ class Way:
     Attributes:
         observations: What its runs told.
         schedule, rollout: Of the best one.
-        peaks: How many scales were tried.
+        losses: By decades from the start's learning rate.
     """
 
     problem: Problem
@@ -46,7 +46,7 @@ class Way:
         self._rates = [n for n in self.problem.learned if n.partition("[")[0] == RATE]
         bracket = Bracket(self._run, self.most if self._rates else 1)
         bracket.find()
-        self.peaks = len(bracket.losses)
+        self.losses = bracket.losses
         if self.rollout is None:
             assert self._error is not None
             raise self._error
@@ -84,6 +84,13 @@ class Way:
         if self.rollout is None or loss < self.loss:
             self.schedule, self.rollout = schedule, rollout
         return loss
+
+    @property
+    def second(self) -> Schedule | None:
+        """The second best scale."""
+        rows = sorted(self.losses.items(), key=lambda row: row[1])
+        known = [place for place, loss in rows if math.isfinite(loss)]
+        return self.at(known[1]) if len(known) > 1 else None
 
     def again(self, seed: int) -> float:
         """The loss of the best schedule on another seed."""

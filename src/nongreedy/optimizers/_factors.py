@@ -1,0 +1,170 @@
+"""Factors on the common settings, one for each group of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from ..errors import nearest_name
+from ..schedules import Basis, Default
+from ..schedules._settings import factor_name
+from ._averaged import bound
+from ._optimizer import Layout, Optimizer, Values, checked_setting
+from ._patterns import index_of, torch_groups
+
+Factors = Mapping[str, Basis | float]
+FACTOR = Default(1.0, (0.01, 100.0), "log", 0.1)
+_REFUSED = ("Muon", "Grouped", "Scaled")  # whose twins have groups of their own
+
+
+@final
+@dataclass(frozen=True)
+class Scaled(Optimizer):
+    r"""An optimizer some of whose settings are multiplied, in groups of parameters, by factors.
+
+    .. math:: h_{t,i} = f_t^{(k)} h_t \text{ with } k \text{ the group of parameter } i
+
+    Where :class:`Grouped` gives a group a schedule of its own, here all groups follow the common one,
+    each by its own factor: one number more for each group, whatever the schedule. Groups are patterns
+    as there; parameters that none fits have the factor 1. In a schedule, a factor is called
+    ``learning_rate_factor[0.weight]``.
+
+    Args:
+        base: Optimizer, whose settings are the common ones.
+        groups: Pattern -> name of a setting -> its factor: a basis (learned, first 1, in decades)
+            or a number (fixed). Settings that are sizes have factors: learning rates, weight decay,
+            epsilon.
+
+    Raises:
+        ValueError: A group without factors, a setting that has none, or (when a run is made) a pattern
+            that fits no parameter.
+
+    Source: the parameter groups of ``torch.optim``.
+
+    Cannot: scale :class:`Grouped` or :class:`Muon`, whose twins have groups of their own; scale a
+    momentum.
+
+    Example:
+        >>> from nongreedy import SGD, Constant, Windows
+        >>> optimizer = Scaled(SGD(Windows(4)), {"*bias": {"learning_rate": Constant()}})
+        >>> list(optimizer.learnable)
+        ['learning_rate', 'momentum', 'weight_decay', 'learning_rate_factor[*bias]']
+    """
+
+    base: Optimizer = field(kw_only=False)
+    groups: Mapping[str, Factors] = field(default_factory=dict)
+    index: Tensor | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._check_shape()
+        kind = type(self.base).__name__
+        if kind in _REFUSED:
+            raise ValueError(f"{kind} cannot be scaled, its groups are its own: {self.base!r}.")
+        if self.clip_value is not None or self.clip_norm is not None:
+            raise ValueError(
+                f"Clipping is over all groups: give clip_value={self.clip_value} and "
+                f"clip_norm={self.clip_norm} to the base, {kind}(...)."
+            )
+        if self.average is not None:
+            raise ValueError(
+                f"One average is over all groups: give average={self.average!r} to the base, {kind}(...)."
+            )
+        for name in ("slots", "torch_settings"):
+            object.__setattr__(self, name, getattr(self.base, name))
+        own = self.base.average.name if self.base.average is not None else ""
+        rows = self.base.learnable.items()
+        sizes = [name for name, row in rows if row.transform == "log" and name != own]
+        for pattern, factors in self.groups.items():
+            if not factors:
+                raise ValueError(f"The group {pattern!r} has no factors. Leave it out.")
+            for name in factors:
+                if name not in sizes:
+                    raise ValueError(
+                        f"The group {pattern!r} has a factor for {name!r}, but of {kind} factors "
+                        f"may scale {', '.join(sizes)}." + nearest_name(name, sizes)
+                    )
+        rows = dict.fromkeys((name for name, _, _ in self._factors()), FACTOR)
+        object.__setattr__(self, "learnable", {**self.base.learnable, **rows})
+        super().__post_init__()
+
+    def _check_shape(self) -> None:
+        base: Any = self.base
+        groups: Any = self.groups
+        whole = isinstance(base, Optimizer) and isinstance(groups, Mapping)
+        if not whole or not all(isinstance(own, Mapping) for own in groups.values()):
+            raise TypeError(
+                "Scaled takes an optimizer, then patterns with factors on its settings, such as "
+                'Scaled(SGD(Windows(4)), {"*bias": {"learning_rate": Constant()}}), but got '
+                f"{base!r} and {groups!r}."
+            )
+
+    def _factors(self) -> Iterator[tuple[str, int, str]]:
+        """(name, number of its group from 1, the setting that it scales) of every factor."""
+        for number, (pattern, factors) in enumerate(self.groups.items(), 1):
+            for setting in factors:
+                yield factor_name(setting, pattern), number, setting
+
+    def content(self) -> Mapping[str, Any]:
+        """The base and its groups, whose order decides which of them a parameter has."""
+        return {"base": self.base, "groups": list(self.groups.items())}
+
+    def given(self) -> Mapping[str, Basis | float]:
+        """The base's settings, then the factors."""
+        values = (value for factors in self.groups.values() for value in factors.values())
+        named = zip((name for name, _, _ in self._factors()), values, strict=True)
+        factors = {name: checked_setting(name, value) for name, value in named}
+        return {**self.base.given(), **factors}
+
+    def bound_to(self, layout: Layout, device: torch.device) -> Scaled:
+        """Knowing the group of every entry of the flat vector: 0 has no factors."""
+        index = index_of(tuple(self.groups), layout, device)
+        return replace(self, base=bound(self.base, layout, device), index=index)
+
+    def init(self, parameters: Tensor) -> Tensor:
+        """The base's state before the first step."""
+        return self.base.init(parameters)
+
+    def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
+        """The base's update, with one value per entry of what is scaled."""
+        return self.base.update(state, gradient, self._spread(values))
+
+    def advance(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
+        """Likewise."""
+        return self.base.advance(state, gradient, self._spread(values))
+
+    def answer(self, state: Tensor) -> Tensor:
+        """The base's."""
+        return self.base.answer(state)
+
+    def clip(self, gradient: Tensor) -> Tensor:
+        """The base's clipping, over all groups together."""
+        return self.base.clip(gradient)
+
+    def clip_torch(self, parameters: Any) -> None:
+        """Likewise, on the ``.grad`` of a plain loop's parameters."""
+        self.base.clip_torch(parameters)
+
+    def _spread(self, values: Values) -> dict[str, Tensor]:
+        """Values of the base's settings, shape (P,) where there are factors, else ()."""
+        assert self.index is not None, "Not bound to a layout: a Scaled optimizer works in a Run."
+        rows = dict[str, dict[int, Tensor]]()
+        for name, number, setting in self._factors():
+            rows.setdefault(setting, {})[number] = values[name]
+        spread = dict(values)
+        for setting, factors in rows.items():
+            one = torch.ones_like(values[setting])
+            row = [factors.get(number, one) for number in range(len(self.groups) + 1)]
+            spread[setting] = values[setting] * torch.stack(row)[self.index]
+        return spread
+
+    def torch_groups(self, named: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
+        """Parameter groups for ``torch.optim``, each with its pattern under ``"group"``."""
+        return torch_groups(tuple(self.groups), named)
+
+    def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
+        """The base's twin, given the groups of :meth:`torch_groups`."""
+        return self.base.torch_optimizer(parameters)

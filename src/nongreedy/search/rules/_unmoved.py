@@ -1,0 +1,39 @@
+"""Which hyperparameters a search has left where they were, and why."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from ...schedules import Hyperparameter, Schedule
+from ._model_state import ModelState
+
+
+def unmoved(state: ModelState, start: Schedule, chosen: Schedule) -> dict[str, str]:
+    """Name -> the reason, of those that have the values of the start."""
+    found = dict[str, str]()
+    for name, hyper in state.hyperparameters.items():
+        if name not in start.curves or name not in chosen.curves:
+            continue
+        if torch.equal(start[name], chosen[name]):
+            part = state.space.slices[name]
+            slopes = [o.slope[part] for o in state.observations if o.slope is not None]
+            found[name] = _reason(slopes, hyper, chosen[name])
+    return found
+
+
+def _reason(slopes: Iterable[Tensor], hyper: Hyperparameter, values: Tensor) -> str:
+    rows = list(slopes)
+    if not rows:
+        return "it was not differentiated: the budget is too small"
+    told = torch.stack(rows)
+    if not bool(told.any()):
+        return "the loss does not depend on it where it stands: its hypergradient is 0"
+    mean = told.mean(0)
+    if bool(hyper.blocked(values, mean).all()):
+        return "it stands on a bound, beyond which it would go"
+    if len(rows) > 1:
+        error = told.std(0) / len(rows) ** 0.5
+        if bool((mean.abs() <= error).all()):
+            return f"its hypergradients of {len(rows)} seeds do not agree"
+    return "no move of it lowered the loss by more than the noise"
