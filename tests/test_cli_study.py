@@ -166,7 +166,10 @@ def test_a_search_is_extended_by_resume(tmp_path):
     again = run("resume", short / "study.db")  # what was raised stays raised
     assert again.exit_code == 0 and history_of(short) == history_of(whole)
     less = run("resume", short / "study.db", "--outer-steps", 3)
-    assert less.exit_code == 2 and "outer_steps: 4 in the study, 3 now" in less.stderr
+    assert less.exit_code == 2 and "--outer-steps 3 is less than the study's 4" in less.stderr
+    assert run("resume", short / "study.db").exit_code == 0  # and nothing was written
+    finite = run("resume", short / "study.db", "--budget", 50)
+    assert finite.exit_code == 2 and "--budget 50.0 is less than the study's none" in finite.stderr
 
 
 def test_studies_begun_before_an_option_existed_go_on_and_later_ones_name_their_release(tmp_path):

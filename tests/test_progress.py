@@ -234,7 +234,7 @@ def test_each_outer_step_is_a_line_of_the_log_where_someone_listens(caplog):
     assert len(lines) == 3
     assert lines[0].startswith("outer step 1 of at most 2: validation loss ")
     assert "plain runs, about " in lines[1]
-    assert lines[2].endswith(result.gain.verdict)
+    assert lines[2].startswith("Completed: validation loss") and result.gain.verdict in lines[2]
 
 
 def test_lines_go_to_standard_error_where_nobody_configured_logging(environment):

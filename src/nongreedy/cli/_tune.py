@@ -1,6 +1,7 @@
 """``nongreedy tune`` and ``resume``: search for a schedule, judge it, write it down."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,9 +111,9 @@ def resume(
     """
     with reported():
         unfinished = _study.unfinished(study, name)
-        asked = {"outer_steps": outer_steps, "budget": budget, "timeout": timeout}
-        raised = {k: None if v == math.inf else v for k, v in asked.items() if v is not None}
-        settings = {**_same(unfinished, target), **raised}
+        settings = _same(unfinished, target)
+        settings |= _raised(settings, outer_steps=outer_steps, budget=budget)
+        settings |= {} if timeout is None else {"timeout": timeout}
         _output.prepare(settings["out"])
         Search(settings, unfinished).conduct()
 
@@ -130,4 +131,19 @@ def _same(study: ng.Study, target: str | None) -> dict[str, Any]:
     if (of := settings["target"]) != target:
         again = f"it again: nongreedy resume STUDY {of}" if of else "none"
         raise Mistake(f"The study is of target {of!r}, not {target!r}. Give {again}.")
-    return {**settings, "out": Path(settings["out"])}
+    kept = study.read("settings") or {}  # which may have been extended by `ng.tune` meanwhile
+    limits = {name: kept[name] for name in ("outer_steps", "budget") if name in kept}
+    return {**settings, **limits, "out": Path(settings["out"])}
+
+
+def _raised(settings: Mapping[str, Any], **limits: float | None) -> dict[str, Any]:
+    """Larger limits than before; infinity is none."""
+    raised = {name: limit for name, limit in limits.items() if limit is not None}
+    for name, limit in raised.items():
+        before = settings[name]
+        if limit < (math.inf if before is None else before):
+            raise Mistake(
+                f"--{name.replace('_', '-')} {limit} is less than the study's "
+                f"{'none' if before is None else before}. A search may be extended, not cut short."
+            )
+    return {name: None if limit == math.inf else limit for name, limit in raised.items()}

@@ -77,4 +77,6 @@ def outcome(result: Result) -> str:
 
 def still(result: Result) -> list[str]:
     """Which hyperparameters did not move, and why."""
-    return [f"{spaced(name)} did not move: {why}" for name, why in result.unmoved.items()]
+    return [
+        f"{spaced(name).capitalize()} did not move: {why}." for name, why in result.unmoved.items()
+    ]
