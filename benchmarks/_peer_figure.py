@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator
 
 from nongreedy.reports._matplotlib import dress
 from nongreedy.reports._palette import FAINT, INK, PAPER
-from nongreedy.reports._words import number
+from nongreedy.search._words import number
 
 from ._peer_cells import PLAIN, Cell
 from ._peer_list import ON_SGD

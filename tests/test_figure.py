@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 import nongreedy as ng
 from nongreedy.reports import schedule_figure
 from nongreedy.reports._palette import RETURNED
-from nongreedy.reports._words import number
+from nongreedy.search._words import number
 
 STEPS = 40
 

@@ -21,6 +21,7 @@ from nongreedy.reports._reader import read
 from nongreedy.reports._series import POINTS, band, blocks, over_run
 from nongreedy.reports._trust import coefficients
 from nongreedy.reports._use import code
+from nongreedy.search._words import number
 
 from .study_runs import OPTIMIZER, STEPS, KillAt, Killed, search, small_task
 from .test_cli import run
@@ -73,6 +74,14 @@ def shown(page):
     """The words of a page: its elements and its data left out."""
     body = re.sub(r"<(script|style)\b.*?</\1>", " ", page, flags=re.S)
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)))
+
+
+def test_headline_says_what_was_gained_on_which_seeds(finished):
+    _, result, page = finished
+    gain, words = result.gain, shown(page)
+    assert gain is not None and gain.seeds and gain.verdict in words
+    head = f"{number(gain.fallback, 3)} → {number(result.validation_loss, 3)}"
+    assert head in words and f"start → returned, on {gain.seeds} common fresh seed" in words
 
 
 def test_headline_says_what_was_tuned_and_what_it_came_to(finished):

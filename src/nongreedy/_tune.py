@@ -22,7 +22,8 @@ from .search import (
     Status,
 )
 from .search._finalists import select
-from .search._settings import settings_of, settled
+from .search._settings import outlook_of, settings_of, settled
+from .search.progress import shown
 from .search.rules import OuterRule, outer_from, started
 from .studies import Study, remembering
 from .task import Task
@@ -47,6 +48,7 @@ def tune(
     study: str | os.PathLike[str] | Study | Memory | None = None,
     dtype: torch.dtype = torch.float32,
     callbacks: Iterable[Callback] = (),
+    progress: bool | None = None,
 ) -> Result:
     r"""Find the schedule of a whole training run that minimizes the final validation loss.
 
@@ -83,6 +85,9 @@ def tune(
             gives a memory of its own, ``nongreedy.search.Memory``.)
         dtype: Of the training runs.
         callbacks: Who watches.
+        progress: None shows a table and a bar in a terminal, and elsewhere says each outer step at level
+            INFO of the logger ``nongreedy`` (on standard error where nobody configured logging). True
+            shows the table wherever standard error leads; False says nothing.
 
     Returns:
         The best evaluated schedule, judged on validation data only, with the history, and its
@@ -122,7 +127,9 @@ def tune(
     problem = started(problem, rule.start if start is None else start)
     purse, history = Budget(budget, rule.final, timeout), list[OuterStep]()
     settings = settings_of(problem, engine, rule, outer_steps, seed, budget)
-    with remembering(study, settings, problem) as memory, Callbacks(callbacks) as callback:
+    watchers = Callbacks([*shown(progress), *callbacks])
+    with remembering(study, settings, problem) as memory, watchers as callback:
+        callback.on_begin(outlook_of(problem, rule, outer_steps, purse))
         choice = settled(engine, problem, seed, memory)
         callback.on_engine(choice.engine, choice.reason)
         objective = Objective(
@@ -141,10 +148,12 @@ def tune(
         except (BudgetSpentError, DivergedError, KeyboardInterrupt) as end:
             status = _ended(end, objective, history)
         best, status, gain = select(rule, state, objective, status)
-        memory.finish(best.schedule, best.loss, status, objective.cost)
-    used = {"engine": identity(choice.engine), "verification": problem.verification.summary}
-    still = rule.unmoved(state, best.schedule)
-    return objective.result(best, status, gain, history, {**settings, **used}, still)
+        memory.finish(best.schedule, best.loss, status, objective.cost, gain)
+        used = {"engine": identity(choice.engine), "verification": problem.verification.summary}
+        still = rule.unmoved(state, best.schedule)
+        result = objective.result(best, status, gain, history, {**settings, **used}, still)
+        callback.on_result(result)
+    return result
 
 
 def _ended(end: BaseException, objective: Objective, history: list[OuterStep]) -> Status:

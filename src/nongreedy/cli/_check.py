@@ -12,12 +12,12 @@ from rich.progress import track
 import nongreedy as ng
 from nongreedy import testing
 from nongreedy.errors import nearest_name
-from nongreedy.reports._words import duration
+from nongreedy.search._words import duration
+from nongreedy.search.progress._screen import in_terminal, make_console
 from nongreedy.testing import Cell, Finding, Grade, Table
 
 from . import _load
 from ._check_report import print_report
-from ._console import in_terminal, make_console
 from ._exit import FAILED, INTERRUPTED, Mistake, reported
 
 KNOWN = {

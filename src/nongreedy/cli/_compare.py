@@ -12,11 +12,11 @@ from rich.table import Table
 import nongreedy as ng
 from nongreedy.comparison import METHODS, Piece
 from nongreedy.comparison._table import shown
-from nongreedy.reports._words import duration
+from nongreedy.search._words import duration
+from nongreedy.search.progress._screen import Screen, make_console
 
 from . import _output
 from . import _target as options
-from ._console import Display, make_console
 from ._exit import INTERRUPTED, reported, uninterrupted
 from ._judge import worded
 
@@ -60,7 +60,7 @@ def compare(
     with reported():
         _output.prepare(out)
         chosen, optimizer, steps = options.settled(settings)
-        screen = Display()
+        screen = Screen()
         screen.say(
             f"Comparing on {chosen.name}: {steps} steps per run, {budget:g} plain runs per search, "
             f"{seeds} searches per method, {torch.get_num_threads()} threads."
@@ -77,7 +77,7 @@ def compare(
 
 
 def _run(
-    task: ng.Task, optimizer: ng.Optimizer, steps: int, settings: Mapping[str, Any], screen: Display
+    task: ng.Task, optimizer: ng.Optimizer, steps: int, settings: Mapping[str, Any], screen: Screen
 ) -> ng.Comparison:
     names = [name.strip() for name in settings["methods"].split(",")]
     count = (len(METHODS) if names == ["all"] else len(names)) * settings["seeds"]
@@ -100,7 +100,7 @@ def _line(piece: Piece) -> str:
     return f"  {piece.method:<26} seed {piece.seed}  {score}  ({cost})"
 
 
-def _write(comparison: ng.Comparison, out: Path, screen: Display) -> None:
+def _write(comparison: ng.Comparison, out: Path, screen: Screen) -> None:
     """The table on the screen, the methods best first; the files in the directory."""
     if not comparison.pieces:
         screen.say("No search was finished.")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import nongreedy as ng
@@ -9,11 +10,14 @@ from nongreedy.comparison import Piece, Row
 from nongreedy.comparison._compare import FRESH
 from nongreedy.comparison._piece import measured, measures
 from nongreedy.comparison._table import spread
-
-from ._console import Display
+from nongreedy.search import Request
+from nongreedy.search.progress._screen import Screen
 
 FOUND = "the schedule found"
 PEAKS = (0.03, 0.1, 0.3)  # one of these is usually close to the best hand-tuned cosine
+SCHEDULES = 1 + len(PEAKS)  # that are trained on each seed
+_KEPT = "fresh trainings"  # the note of a study
+Train = Callable[..., ng.Retrained]
 TOLERANCE = 0.3  # accuracy points: a search from zero that ends within them has done its work
 
 
@@ -29,19 +33,45 @@ def piece(name: str, seed: int, trained: ng.Retrained) -> Piece:
     return Piece(name, seed, 1.0, loss, fresh, None, [], [], runs=1, unfinished=diverged, seconds=0)
 
 
+class Kept:
+    """Fresh trainings that a study keeps: each is paid once, whatever ends the comparison.
+
+    Args:
+        study: Where they are kept.
+        steps: Length of each training.
+    """
+
+    def __init__(self, study: ng.Study, steps: int):
+        self.study, self.steps = study, steps
+        found = study.notes().get(_KEPT)
+        self.rows: dict[str, Any] = found if isinstance(found, dict) else {}
+
+    def piece(self, name: str, schedule: ng.Schedule, seed: int, train: Train) -> Piece:
+        """What is kept of this training, or what it comes to now."""
+        key = Request("fresh", schedule, seed, self.steps).key
+        if key not in self.rows:
+            self.rows[key] = piece(name, seed, train(schedule, seed=seed)).to_json()
+            self.study.note(_KEPT, self.rows)
+        return replace(Piece.from_json(self.rows[key]), method=name)
+
+
 def judge(
     schedule: ng.Schedule,
-    train: Callable[..., ng.Retrained],
+    train: Train,
+    rival: Train,
     seeds: Sequence[int],
-    screen: Display,
+    screen: Screen,
     pieces: list[Piece],
+    kept: Kept,
 ) -> None:
     """Train afresh with a schedule and with hand-tuned ones, each on the same fresh seeds.
 
     Args:
         schedule: What the search found.
         train: One training from scratch: ``train(schedule, seed=...)``.
+        rival: The same with the hand-tuned schedules, which know nothing of averages.
         pieces: Each training is added at once, so that an interrupted comparison keeps what it has.
+        kept: What was trained before.
     """
     cosines = {f"cosine, peak {peak}": ng.cosine_schedule(peak) for peak in PEAKS}
     schedules = {FOUND: schedule, **cosines}
@@ -49,7 +79,8 @@ def judge(
         for name, trained in schedules.items():
             for number, seed in enumerate(seeds, start=1):
                 started(f"{name}, training {number} of {len(seeds)}")
-                pieces.append(piece(name, seed, train(trained, seed=seed)))
+                by = train if name == FOUND else rival
+                pieces.append(kept.piece(name, trained, seed, by))
             screen.say(line(pieces[-len(seeds) :]))
     screen.say(verdict(pieces))
 

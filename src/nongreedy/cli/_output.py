@@ -44,6 +44,7 @@ def write_history(
         "validation_loss": result.validation_loss,
         "validation_accuracy": result.validation_accuracy,
         "validation_metrics": dict(result.validation_metrics),
+        "gain": result.gain and {**result.gain.to_json(), "verdict": result.gain.verdict},
         "rows": [row.to_json() for row in result.history],
         "comparison": list(comparison),
     }

@@ -7,7 +7,7 @@ import typer
 import nongreedy as ng
 from nongreedy.engines._store import STORES
 from nongreedy.planning import Plan
-from nongreedy.reports._words import duration
+from nongreedy.search._words import duration
 
 from . import _target as options
 from ._exit import reported
@@ -37,6 +37,10 @@ def plan(
         )
         _print_table(forecast)
         print(f"\nRecommended: --engine {_label(forecast.recommended)} ({forecast.choice.reason})")
+        print(
+            "Whether a search is expected to gain anything: ng.trust, of any schedule, for about 24 plain "
+            "runs."
+        )
 
 
 def _print_table(forecast: Plan) -> None:

@@ -75,9 +75,10 @@ def _names(storage: str) -> list[str]:
 
 
 def keep_command(study: ng.Study, options: Mapping[str, Any]) -> None:
-    """Write down the options, so that the search can go on with the same."""
-    if _COMMAND not in study.notes():
-        study.note(_COMMAND, json.loads(json.dumps(dict(options), default=str)))
+    """Write down the options, so that the search can go on with the same; larger limits, too."""
+    said = json.loads(json.dumps(dict(options), default=str))
+    if study.notes().get(_COMMAND) != said:
+        study.note(_COMMAND, said)
 
 
 def command(study: ng.Study) -> dict[str, Any]:

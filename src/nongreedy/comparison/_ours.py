@@ -56,6 +56,7 @@ class Ours(Method):
                 dtype=problem.dtype,
                 study=meter.memory,
                 callbacks=[meter.callback, _Curve(meter, self.improves)],
+                progress=False,
             )
         except DivergedError:
             # What it came to is not known: all of it.

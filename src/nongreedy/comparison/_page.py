@@ -7,7 +7,7 @@ from ..reports._chart import Chart, Line
 from ..reports._document import document, facts, places, settings
 from ..reports._markup import Html, pairs, section, swatch, table, text
 from ..reports._ranking import Place, ranking
-from ..reports._words import duration, spaced
+from ..search._words import duration, spaced
 from ._table import ALIKE, Row, Table, alike
 
 

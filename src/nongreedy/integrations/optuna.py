@@ -98,7 +98,7 @@ def optuna_objective(
             result = tune(
                 task, optimizer, steps=total, outer_steps=outer_steps, engine=engine, outer=outer,
                 seeds=seeds, seed=seed, budget=budget, dtype=dtype,
-                callbacks=[*watchers, _Reporter(trial)],
+                callbacks=[*watchers, _Reporter(trial)], progress=False,
             )  # fmt: skip
         except DivergedError as error:
             trial.set_user_attr("diverged", str(error))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..search._words import number
 from ._chart import Axis, Bars, Chart
 from ._losses import outer_steps
 from ._palette import HYPERGRADIENTS, RUNS
 from ._record import Record
-from ._words import number
 
 
 @dataclass(frozen=True)

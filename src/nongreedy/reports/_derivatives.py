@@ -1,10 +1,10 @@
 """Hypergradients over training, one outer step at a time."""
 
+from ..search._words import count, number, spaced
 from ._chart import Axis, Band, Chart, Line, Mark
 from ._palette import RUNS, ZERO
 from ._record import Record
 from ._series import SHOWN, band, blocks, evenly
-from ._words import count, number, spaced
 
 
 def derivatives(record: Record) -> list[Chart]:

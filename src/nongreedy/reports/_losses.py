@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..search import OuterStep
+from ..search._words import count, number
 from ._chart import Axis, Chart, Line, Mark, Points, Text
 from ._palette import BAD, FAINT, RETURNED, of_step
 from ._record import Record
 from ._series import SHOWN, evenly
-from ._words import count, number
 
 
 def losses(

@@ -1,9 +1,11 @@
 """The page of a study."""
 
+import math
 from collections.abc import Sequence
 
 from ..schedules import Linear
 from ..search import OuterStep
+from ..search._words import count, duration, number, spaced
 from ._chart import Chart
 from ._cost import Cost, costs
 from ._derivatives import derivatives
@@ -15,7 +17,6 @@ from ._record import Record
 from ._schedules import origin, schedules
 from ._trust import trust_section
 from ._use import settings_section, use
-from ._words import count, duration, number, spaced
 
 Part = tuple[list[Chart], str]  # of the page: its charts and its HTML, with a place for each
 
@@ -31,14 +32,12 @@ def page(record: Record) -> tuple[str, list[Chart]]:
 
 
 def _head(record: Record) -> str:
-    start, of_first = record.start
-    begun = "first schedule" if of_first else "after the first outer step"
-    done = "returned, in the final comparison" if record.status else "last accepted outer step"
+    start, where = _from_to(record)
     most = record.settings.get("outer_steps")
     unknown = "final comparison not counted" if record.status else "up to the last outer step"
     boxes = {
         "Validation loss": (
-            f"{number(start, 3)} → {number(record.loss, 3)}", f"{begun} → {done}"
+            f"{number(start, 3)} → {number(record.loss, 3)}", where
         ),
         "Cost": (f"{record.cost:.1f} plain runs", unknown if record.last_cost is None else ""),
         "Outer steps": (f"{len(record.steps)} of {most}", f"runs of {record.horizon} training steps"),
@@ -48,6 +47,17 @@ def _head(record: Record) -> str:
         f"<h1>Study {text(record.name)}</h1>\n<p>Tuned: {text(_tuned(record))}.</p>\n"
         f"{_state(record)}\n{facts(boxes)}"
     )
+
+
+def _from_to(record: Record) -> tuple[float, str]:
+    """The loss of the start, on the seeds of the final comparison where it stood there, and what is
+    compared with what."""
+    if (gain := record.gain) is not None and gain.seeds and math.isfinite(gain.fallback):
+        return gain.fallback, f"start → returned, on {count(gain.seeds, 'common fresh seed')}"
+    start, of_first = record.start
+    begun = "first schedule" if of_first else "after the first outer step"
+    done = "returned, in the final comparison" if record.status else "last accepted outer step"
+    return start, f"{begun} → {done}"
 
 
 def _tuned(record: Record) -> str:
@@ -69,7 +79,8 @@ def _state(record: Record) -> str:
     lost = lost if record.lost else ""
     if record.status is not None:
         name = spaced(record.status.name).capitalize()
-        return f"<p><strong>{text(name)}.</strong> {text(record.status.value)}</p>{lost}"
+        verdict = f"<p><strong>{text(record.gain.verdict)}</strong></p>\n" if record.gain else ""
+        return f"{verdict}<p><strong>{text(name)}.</strong> {text(record.status.value)}</p>{lost}"
     how = (
         f"To go on:</p><pre>{text(record.resume)}</pre>"
         if record.resume

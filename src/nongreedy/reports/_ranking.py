@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..search._words import spaced
 from ._chart import Axis, Chart, Points
 from ._palette import FAINT, RETURNED
-from ._words import spaced
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from torch import as_tensor, float64
 from ..engines import Hypergradient
 from ..errors import DivergedError, StudyError
 from ..schedules import Schedule
-from ..search import OuterStep, Ran, Status
+from ..search import Gain, OuterStep, Ran, Status
 from ..studies import Study
 from ..studies._answers import decoded
 from ..studies._storage import Storage
+from ..studies._trials import current
 from ._ranking import Place
 from ._record import Record, Step
 
@@ -38,9 +39,7 @@ class _Reader:
         self.storage, self.lost = storage, 0
         self.settings = storage.read("settings")
         self.command, self.engine = self._note("command"), self._note("engine")
-        self.trials: dict[Any, Any] = {}  # outer step, or "final" -> trial
-        for trial in storage.trials():
-            self.trials.setdefault(trial.user_attrs.get("outer_step"), trial)
+        self.trials: dict[Any, Any] = current(storage.trials())
 
     def record(self) -> Record:
         where = f"Study {self.storage.name!r} in {self.storage.address.shown!r}"
@@ -71,10 +70,15 @@ class _Reader:
         if horizon < 1:
             raise ValueError(f"a run of {self.settings['steps']!r} steps")
         steps = [self._step(self.trials[index], horizon) for index in rows]
-        status, last_cost = self.storage.read("note:finished"), None
-        if final := self.trials.get("final"):
+        status, last_cost, gain = self.storage.read("note:finished"), None, None
+        final = self.trials.get("final")
+        if (
+            final and status is not None
+        ):  # else it is that of a shorter search, which is extended now
             schedule, loss = self._schedule(final), float(final.value)
             last_cost = float(final.user_attrs["cost"]) - steps[-1].row.cost
+            told = final.user_attrs.get("gain")
+            gain = Gain.from_json(told) if told else None
         else:
             last = ([step for step in steps if step.row.accepted] or steps[:1])[-1]
             schedule, loss = last.schedule, last.row.validation_loss
@@ -85,7 +89,7 @@ class _Reader:
         return Record(
             self.storage.name, self.storage.address.shown, self.settings, self.command, self.engine,
             steps, schedule, loss, Status[status] if status is not None else None,
-            last_cost, resume, self._judged(), self.lost,
+            last_cost, resume, self._judged(), self.lost, gain,
         )  # fmt: skip
 
     def _judged(self) -> tuple[str, list[Place]] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..engines import Hypergradient
 from ..schedules import Schedule, TimeBasis
-from ..search import OuterStep, Status
+from ..search import Gain, OuterStep, Status
 from ._ranking import Place
 
 
@@ -48,6 +48,7 @@ class Record:
             `nongreedy tune` brought to its end.
         resume: What to type to go on; None where `nongreedy tune` did not begin the study.
         lost: Number of answers that could not be read.
+        gain: Over the start of the search; None where the rule keeps no fallback, or of earlier releases.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Record:
     resume: str | None
     judged: tuple[str, list[Place]] | None = None
     lost: int = 0
+    gain: Gain | None = None
 
     @property
     def horizon(self) -> int:

@@ -7,10 +7,10 @@ import numpy as np
 from ..schedules import Curve, Linear, Schedule, TimeBasis
 from ..schedules._curve import as_row
 from ..search import OuterStep
+from ..search._words import number, spaced
 from ._chart import Axis, Chart, Line, Text
 from ._palette import RETURNED, of_step
 from ._series import SHOWN, evenly, over_run
-from ._words import number, spaced
 
 _MOST_TEXTS = 8  # more windows than this: their values are read from the axis
 

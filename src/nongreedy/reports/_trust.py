@@ -8,11 +8,11 @@ import torch
 
 from ..engines import Hypergradient
 from ..schedules import Linear
+from ..search._words import number, spaced
 from ..statistics import CLEAR, signal_of
 from ..trust import Trust
 from ._markup import section, table, text
 from ._record import Record, Step
-from ._words import number, spaced
 
 _MOST = 100  # rows of the table
 

@@ -3,10 +3,10 @@
 import json
 
 from ..schedules import spelled
+from ..search._words import spaced
 from ._document import settings
 from ._markup import pairs, section, text
 from ._record import Record
-from ._words import spaced
 
 _MOST_VALUES = 64  # of a schedule are written into code
 

@@ -6,12 +6,12 @@ from ._callback import Callback, Callbacks
 from ._gain import Gain
 from ._memory import Answer, Memory, Ran, Request
 from ._objective import Evaluated, Objective
+from ._outlook import Outlook
 from ._result import OuterStep, Result, Status, StepOutcome
 
 __all__ = [
     "Answer", "Budget", "BudgetSpentError", "Callback", "Callbacks", "Evaluated", "Gain",
-    "Memory",
-    "Objective", "OuterStep", "Ran", "Request", "Result", "Status", "StepOutcome",
+    "Memory", "Objective", "OuterStep", "Outlook", "Ran", "Request", "Result", "Status", "StepOutcome",
 ]  # fmt: skip
 
 export(globals())

@@ -46,6 +46,16 @@ class Budget:
         return time.monotonic() - self._began > self._share * self._seconds
 
     @property
+    def seconds_left(self) -> float:
+        """Of the time; infinite without a limit."""
+        return max(self._seconds - (time.monotonic() - self._began), 0.0)
+
+    @property
+    def released(self) -> bool:
+        """Whether the end has come."""
+        return self._share == 1.0
+
+    @property
     def left(self) -> float:
         """What may still be spent before the end; infinite without a limit."""
         return self.limit - self._reserve - self.spent

@@ -7,14 +7,18 @@ from contextlib import ExitStack
 
 from ..engines import Engine
 from ..schedules import Schedule
-from ._result import OuterStep
+from ._outlook import Outlook
+from ._result import OuterStep, Result
 
 
 class Callback:
     """Hooks of a search, each empty by default. What they raise ends the search."""
 
+    def on_begin(self, outlook: Outlook) -> None:
+        """The search begins: what it may take."""
+
     def on_engine(self, engine: Engine, reason: str) -> None:
-        """The search begins, with this engine: the planner's choice and its reason, or asked for."""
+        """It goes on with this engine: the planner's choice and its reason, or asked for."""
 
     def on_run_start(self, label: str, steps: int) -> None:
         """A run or sweep of `steps` inner steps begins."""
@@ -27,6 +31,9 @@ class Callback:
 
     def on_outer_step(self, row: OuterStep) -> None:
         """An outer step is finished."""
+
+    def on_result(self, result: Result) -> None:
+        """The search has come to this."""
 
     def on_end(self) -> None:
         """The search is over, by its result, an error or the keyboard: close what is open."""
@@ -43,6 +50,10 @@ class Callbacks(Callback):
 
     def __exit__(self, *_: object) -> None:
         self.on_end()
+
+    def on_begin(self, outlook: Outlook) -> None:
+        for callback in self.callbacks:
+            callback.on_begin(outlook)
 
     def on_engine(self, engine: Engine, reason: str) -> None:
         for callback in self.callbacks:
@@ -63,6 +74,10 @@ class Callbacks(Callback):
     def on_outer_step(self, row: OuterStep) -> None:
         for callback in self.callbacks:
             callback.on_outer_step(row)
+
+    def on_result(self, result: Result) -> None:
+        for callback in self.callbacks:
+            callback.on_result(result)
 
     def on_end(self) -> None:
         with ExitStack() as stack:  # all of them, even where one raises

@@ -12,6 +12,7 @@ from ..engines import Hypergradient, Outcome
 from ..engines._progress import Progress
 from ..errors import DivergedError
 from ..schedules import Schedule
+from ._gain import Gain
 from ._result import OuterStep, Status
 
 
@@ -72,8 +73,10 @@ class Memory:
         was first taken."""
         return row
 
-    def finish(self, best: Schedule, loss: float, status: Status, cost: float) -> None:
-        """The search is over, and has cost so much in all."""
+    def finish(
+        self, best: Schedule, loss: float, status: Status, cost: float, gain: Gain | None = None
+    ) -> None:
+        """The search is over, has cost so much in all, and gained so much over its fallback."""
 
     def noted(self, name: str) -> Any:
         """What was noted under a name; None if nothing was."""

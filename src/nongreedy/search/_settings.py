@@ -8,7 +8,9 @@ from ..engines import Engine, Problem, engine_from, engine_from_json
 from ..planning import Choice, settle
 from ..schedules import identity
 from ..schedules._version import __version__
+from ._budget import Budget
 from ._memory import Memory
+from ._outlook import Outlook
 from .rules import OuterRule
 
 
@@ -36,6 +38,13 @@ def settings_of(
         "seed": seed,
         "budget": budget,
     }
+
+
+def outlook_of(problem: Problem, rule: OuterRule, outer_steps: int, budget: Budget) -> Outlook:
+    """What the search may take."""
+    learned = problem.learned
+    sizes = {name: hyper.basis.size(problem.steps) for name, hyper in learned.items()}
+    return Outlook(sizes, outer_steps, budget, rule.final, getattr(rule, "patience", None))
 
 
 def versions() -> dict[str, Any]:

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 from ..engines import Hypergradient
 from ..engines._progress import Progress
-from ..errors import StudyError
-from ..schedules import Schedule, spelled
-from ..search import Answer, Memory, OuterStep, Ran, Request, Status
+from ..schedules import Schedule
+from ..search import Answer, Gain, Memory, OuterStep, Ran, Request, Status
 from ._answers import decoded, encoded, thinned
+from ._kept_settings import settle
 from ._savepoints import Keeper, Savepoints
 from ._storage import Storage
-from ._trials import Parameters, final_trial, step_trial
+from ._trials import CONSTRAINT_KEY, SUPERSEDED, Parameters, current, final_trial, step_trial
 
-# A search that goes on under other versions or threads is as good, but not the same to the last bit.
-_BITS_ONLY = ("nongreedy", "torch", "threads")
+_FINISHED = "note:finished"
 
 
 class Session(Memory):
     """Remembers in a storage whatever a search with these settings is told.
 
+    What is asked for again has the answer of before, whatever the other settings are: so a search may
+    be extended, and tells its outer steps once more. From the first one on that comes out otherwise, as
+    a larger budget may let the rule decide otherwise, the trials of before are superseded.
+
     Args:
         seconds: Least time between two savepoints.
         alive: Called now and then while the search computes.
+        raised: Settings that may be larger than in the study.
     """
 
     def __init__(
@@ -37,17 +43,19 @@ class Session(Memory):
         parameters: Parameters,
         seconds: float,
         alive: Callable[[], None] | None = None,
+        raised: Collection[str] = (),
     ):
-        _check(storage, json.loads(json.dumps(settings)))
         self.storage, self.parameters = storage, parameters
+        settle(storage, json.loads(json.dumps(settings)), raised, before_writing=self._reopen)
         self._alive = alive or (lambda: None)
         self.savepoints = Savepoints(storage.address.states(storage.name), seconds)
-        self._rows = {
-            trial.user_attrs["outer_step"]: trial.user_attrs
-            for trial in storage.trials()
-            if "outer_step" in trial.user_attrs
-        }
+        self._trials, self._told, self._over = current(storage.trials()), 0, False
         self._begin_step()
+
+    def _reopen(self) -> None:
+        """The search goes on after its end."""
+        if self.storage.read(_FINISHED) is not None:
+            self.storage.write(_FINISHED, None)
 
     def _begin_step(self) -> None:
         """Nothing was asked for yet in this outer step."""
@@ -71,6 +79,7 @@ class Session(Memory):
         return answer
 
     def remember(self, request: Request, answer: Answer) -> None:
+        self._reopen()
         self.storage.write(f"answer:{request.key}", encoded(answer))
         self._count(request, answer)
         self._alive()
@@ -83,25 +92,43 @@ class Session(Memory):
         return Keeper(self.savepoints, request.key, step)
 
     def settle(self, row: OuterStep, schedule: Schedule) -> OuterStep:
-        if row.index in self._rows:
-            row = replace(row, seconds=float(self._rows[row.index]["row"]["seconds"]))
+        kept = self._trials.get(row.index)
+        if kept is not None and _same(kept.user_attrs["row"], row):
+            row = replace(row, seconds=float(kept.user_attrs["row"]["seconds"]))
         else:
+            self._supersede(row.index)
             losses = self._losses.get(schedule.identity, {})
-            trial = step_trial(row, schedule, losses, self._runs, self._sweeps, self.parameters)
-            self.storage.add(trial)
-            self._rows[row.index] = trial.user_attrs
+            self._add(step_trial(row, schedule, losses, self._runs, self._sweeps, self.parameters))
         self._begin_step()
+        self._told = row.index + 1
         return row
 
-    def finish(self, best: Schedule, loss: float, status: Status, cost: float) -> None:
-        if status is Status.interrupted:
-            return  # the search can go on
-        if "final" not in self._rows:
-            trial = final_trial(best, loss, status.name, cost, self.parameters)
-            self.storage.add(trial)
-            self._rows["final"] = trial.user_attrs
+    def finish(
+        self, best: Schedule, loss: float, status: Status, cost: float, gain: Gain | None = None
+    ) -> None:
+        if status is Status.interrupted or self._over:
+            return  # the search can go on; or a comparison says again what its search said
+        told = gain.to_json() if gain else None
+        trial = final_trial(best, loss, status.name, cost, told, self.parameters)
+        kept = self._trials.get("final")
+        if kept is None or not _told_again(kept, trial):
+            self._reopen()
+            self._supersede(self._told)
+            self._add(trial)
         self.note("finished", status.name)
         self.savepoints.clear()
+        self._over = True
+
+    def _add(self, trial: FrozenTrial) -> None:
+        self.storage.add(trial)
+        self._trials[trial.user_attrs["outer_step"]] = trial
+
+    def _supersede(self, first: int) -> None:
+        """What was kept of this outer step and of all that followed it does not hold any more."""
+        old = [k for k in self._trials if k == "final" or k >= first]
+        if old:
+            self._reopen()
+            self.storage.mark([self._trials.pop(k) for k in old], CONSTRAINT_KEY, SUPERSEDED)
 
     def noted(self, name: str) -> Any:
         return self.storage.read(f"note:{name}")
@@ -126,32 +153,16 @@ class Session(Memory):
             self._losses.setdefault(request.schedule.identity, thinned(answer.losses))
 
 
-def _shown(settings: Mapping[str, Any], key: str) -> str:
-    value = settings.get(key)
-    return spelled(value) if isinstance(value, Mapping) else repr(value)
+def _same(kept: Mapping[str, Any], row: OuterStep) -> bool:
+    """Whether an outer step came out as it did before, but for the seconds."""
+    return {**kept, "seconds": 0} == {**_as_json(row.to_json()), "seconds": 0}
 
 
-def _check(storage: Storage, settings: Mapping[str, Any]) -> None:
-    """Write the settings of a new study; refuse others for an old one."""
-    before = storage.read("settings")
-    if before is None:
-        storage.write("settings", dict(settings))
-        return
-    lines = {
-        key: f"{key}: {_shown(before, key)} in the study, {_shown(settings, key)} now"
-        for key in sorted({*before, *settings})
-        if before.get(key) != settings.get(key)
-    }
-    grave = [line for key, line in lines.items() if key not in _BITS_ONLY]
-    if grave:
-        raise StudyError(
-            f"Study {storage.name!r} in {storage.address.shown!r} was made with other settings ("
-            + "; ".join(grave)
-            + "). Use those, or give the new search a name or a file of its own."
-        )
-    if lines:
-        warnings.warn(
-            "The study goes on under other conditions, so that its end will not have the same bits as "
-            "that of an undisturbed search: " + "; ".join(lines.values()) + ".",
-            stacklevel=3,
-        )
+def _told_again(kept: FrozenTrial, trial: FrozenTrial) -> bool:
+    """Whether the end is that of before; earlier releases did not keep what was gained."""
+    told = _as_json(trial.user_attrs)
+    return kept.value == trial.value and {**told, **kept.user_attrs} == told
+
+
+def _as_json(content: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(content))

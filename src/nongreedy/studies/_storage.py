@@ -6,12 +6,13 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
+from sqlalchemy import column, select, table, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import NoStudyError, StudyError
@@ -144,6 +145,21 @@ class Storage:
         """One more trial, in one transaction."""
         with explained("write to", self.address):
             self.study.add_trial(trial)
+
+    def mark(self, trials: Iterable[FrozenTrial], key: str, value: Any) -> None:
+        """Write a system attribute of trials over, all of them in one transaction.
+
+        Optuna's own interface refuses to touch a trial that is finished.
+        """
+        attributes = table(
+            "trial_system_attributes", column("trial_id"), column("key"), column("value_json")
+        )
+        kept = table("trials", column("trial_id"), column("study_id"), column("number"))
+        numbers = [trial.number for trial in trials]
+        ids = select(kept.c.trial_id).where(kept.c.study_id == self._id, kept.c.number.in_(numbers))
+        written = update(attributes).where(attributes.c.key == key, attributes.c.trial_id.in_(ids))
+        with explained("write to", self.address), self._optuna.engine.begin() as connection:
+            connection.execute(written.values(value_json=json.dumps(value)))
 
     def close(self) -> None:
         """Let go of the database."""

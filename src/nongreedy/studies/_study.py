@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._storage import Storage
 
 _NOTE = "note:"
+_RAISED = ("outer_steps", "budget")  # limits of a search, which may be extended
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Study:
     curve, attributes are the row, the schedule, hypergradients and their standard deviation over seeds.
     The winner of the final comparison is one more trial, and the only feasible one, so that
     ``best_params`` are those of the schedule that is returned.
+
+    A search may be extended: with more `outer_steps` or a larger `budget` it uses every answer that is
+    kept, and comes to what one search of the larger settings comes to. Trials that it tells otherwise
+    are superseded (their constraint is 2), and it has a final trial of its own.
 
     Args:
         storage: Path of an SQLite file, or a URL (``postgresql://``, ``mysql://``).
@@ -117,7 +122,7 @@ class Study:
 
     @property
     def finished(self) -> bool:
-        """Whether its search came to its end."""
+        """Whether its search came to its end, and was not extended since."""
         return self.read("note:finished") is not None
 
     def open(self, create: bool = False) -> Storage:
@@ -139,9 +144,13 @@ class Study:
 
     @contextmanager
     def session(
-        self, settings: Mapping[str, Any], hyperparameters: Mapping[str, Hyperparameter], steps: int
+        self,
+        settings: Mapping[str, Any],
+        hyperparameters: Mapping[str, Hyperparameter],
+        steps: int,
+        raised: Collection[str] = (),
     ) -> Iterator[Memory]:
-        """Hold the study while a search with these settings runs."""
+        """Hold the study while a search with these settings runs, some of them larger than before."""
         from ._holder import leased, locked
         from ._session import Session
         from ._trials import Parameters
@@ -157,7 +166,7 @@ class Study:
                 alive = held.enter_context(lease)
             storage.refresh()
             parameters = Parameters(hyperparameters, steps)
-            yield Session(storage, settings, parameters, self.savepoint_seconds, alive)
+            yield Session(storage, settings, parameters, self.savepoint_seconds, alive, raised)
 
 
 def remembering(
@@ -168,4 +177,4 @@ def remembering(
     """The memory of a search: a study's while it is held, a given one, or none."""
     if study is None or isinstance(study, Memory):
         return nullcontext(study or Memory())
-    return Study.of(study).session(settings, problem.learned, problem.steps)
+    return Study.of(study).session(settings, problem.learned, problem.steps, _RAISED)

@@ -22,6 +22,9 @@ _WIDE = 1e12  # in place of a bound that is infinite
 # Losses of outer steps are of seeds of their own and compare badly, and the least of them is lucky.
 # The winner of the final comparison is the one feasible trial, and so Optuna's best.
 _CONSTRAINT = "stood in the final comparison"
+CONSTRAINT_KEY = f"constraints:{_CONSTRAINT}"  # as Optuna stores it
+_STOOD, _ONLY_STEP = 0.0, 1.0
+SUPERSEDED = 2.0  # what a search that went on for longer tells otherwise
 
 
 Sweeps = Sequence[tuple[Request, Hypergradient]]  # what was asked, and the answer
@@ -51,7 +54,7 @@ class Parameters:
             params=values,
             distributions=distributions,
             user_attrs={**attributes, "schedule": schedule.to_json()},
-            constraints={_CONSTRAINT: 0.0 if feasible else 1.0},
+            constraints={_CONSTRAINT: _STOOD if feasible else _ONLY_STEP},
             **settings,
         )
 
@@ -62,6 +65,16 @@ class Parameters:
         if not isinstance(basis, TimeBasis):
             return curve.coefficients
         return curve.on(basis, self.steps).coefficients
+
+
+def current(trials: Sequence[FrozenTrial]) -> dict[Any, FrozenTrial]:
+    """Outer step, or ``"final"`` -> the trial that holds: what a longer search told otherwise does not."""
+    return {
+        trial.user_attrs["outer_step"]: trial
+        for trial in trials
+        if "outer_step" in trial.user_attrs
+        and trial.constraints.get(_CONSTRAINT, _ONLY_STEP) < SUPERSEDED
+    }
 
 
 def step_trial(
@@ -102,10 +115,15 @@ def step_trial(
 
 
 def final_trial(
-    schedule: Schedule, loss: float, status: str, cost: float, parameters: Parameters
+    schedule: Schedule,
+    loss: float,
+    status: str,
+    cost: float,
+    gain: Mapping[str, Any] | None,
+    parameters: Parameters,
 ) -> FrozenTrial:
-    """The schedule that was returned, and the cost of the whole search."""
-    attributes = {"outer_step": "final", "status": status, "cost": cost}
+    """The schedule that was returned, the cost of the whole search, and what it gained."""
+    attributes = {"outer_step": "final", "status": status, "cost": cost, "gain": gain}
     return parameters.trial(schedule, attributes, feasible=True, value=loss)
 
 

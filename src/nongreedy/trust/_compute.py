@@ -9,6 +9,7 @@ from ..planning import settle
 from ..schedules import Schedule
 from ..search import Objective
 from ..task import Task
+from ._prospect import prospect_of
 from ._report import Trust
 from ._smoothness import smoothness_of
 
@@ -35,9 +36,9 @@ def trust(
     .. math:: \mathrm{MSE}_W \le \frac{1 + c (W - 1)}{W} \mathrm{MSE}_1 + \frac{L^2 (W^2 - 1)}{12},
               \qquad W^* = \left( \frac{6 (1 - c) \mathrm{MSE}_1}{L^2} \right)^{1/3};
 
-    growth of the adjoints from the end of the run to its beginning (:class:`Growth`); and, by two
-    plain runs more of each seed, whether the derivative holds a finite step away
-    (:class:`Smoothness`).
+    what a search from this schedule is expected to gain (:class:`Prospect`); growth of the adjoints
+    from the end of the run to its beginning (:class:`Growth`); and, by two plain runs more of each seed,
+    whether the derivative holds a finite step away (:class:`Smoothness`).
 
     Args:
         task, optimizer, epochs, steps, engine, dtype: As in :func:`tune`.
@@ -90,4 +91,5 @@ def trust(
         hypergradients, start, problem.steps,
         smoothness=smooth, failures=failures, cost=objective.cost,
         verification=problem.verification.summary,
+        prospect=None if failures else prospect_of(hypergradients, start, problem.learned),
     )  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 from ..engines import Hypergradient
 from ..schedules import Curve, Schedule, TimeBasis
 from ..statistics import Growth, Sharing, Signal, growth_of, signal_of
+from ._prospect import Prospect
 from ._smoothness import Smoothness
 from ._table import sharing_line, signal_table
 from ._verdict import Verdict
@@ -40,6 +41,8 @@ class Trust:
         failures: Messages of runs and sweeps that diverged.
         cost: Plain runs' worth of gradients that were spent for it; 0 for what existed.
         verification: What was found of the task itself (:class:`Verification`), in a line.
+        prospect: What a search from here is expected to gain (:class:`Prospect`); None where that cannot
+            be estimated.
 
     Source: arXiv:2007.07869, theorem 4.1 (:cite:`micaelli2021gradient`); arXiv:2503.13751, metasmoothness
     (:cite:`engstrom2025optimizing`).
@@ -65,6 +68,7 @@ class Trust:
     failures: tuple[str, ...] = ()
     cost: float = 0.0
     verification: str = ""
+    prospect: Prospect | None = None
 
     @classmethod
     def of(
@@ -77,6 +81,7 @@ class Trust:
         failures: Sequence[str] = (),
         cost: float = 0.0,
         verification: str = "",
+        prospect: Prospect | None = None,
     ) -> Trust:
         """Of hypergradients of the same schedule, one for each seed.
 
@@ -96,7 +101,7 @@ class Trust:
         }
         return cls(
             steps, len(hypergradients), curves, signals, sharing, growth_of(hypergradients),
-            smoothness, tuple(failures), cost, verification,
+            smoothness, tuple(failures), cost, verification, prospect,
         )  # fmt: skip
 
     @property
@@ -122,7 +127,10 @@ class Trust:
 
     def __str__(self) -> str:
         lines = [f"{self.verdict.name}: {self.verdict.value}"]
-        lines += [*(f"  {line}" for line in self.advice), ""]
+        lines += [f"  {line}" for line in self.advice]
+        if self.prospect is not None and self.verdict is not Verdict.chaotic:
+            lines.append(self.prospect.words)
+        lines.append("")
         lines += signal_table(self.signals, self.curves, self.growth)
         lines += itertools.starmap(sharing_line, self.sharing.items())
         if (growth := self.growth) is not None:

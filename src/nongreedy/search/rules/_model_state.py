@@ -61,15 +61,20 @@ class ModelState(OuterState):
     @cached_property
     def prior(self) -> Prior:
         """What is expected of the modelled coefficients."""
-        space, widths = self.space, torch.ones(len(self.space.vector(self.schedule)))
-        for name, part in space.slices.items():
-            hyper = self.hyperparameters[name]
-            if hyper.transform in _DECADES:
-                widths[part] = hyper.outer_step
-        chosen = space.modelled
-        return Prior(widths.double()[chosen], space.of(*_FAST)[chosen].double())
+        return prior_of(self.space)
 
     @property
     def scale(self) -> float:
         """What losses are relative to."""
         return abs(min(o.loss for o in self.observations)) or 1.0
+
+
+def prior_of(space: Space) -> Prior:
+    """What is expected of the modelled coefficients of a space."""
+    widths = torch.ones(len(space.vector(space.like)))
+    for name, part in space.slices.items():
+        hyper = space.hyperparameters[name]
+        if hyper.transform in _DECADES:
+            widths[part] = hyper.outer_step
+    chosen = space.modelled
+    return Prior(widths.double()[chosen], space.of(*_FAST)[chosen].double())

@@ -56,6 +56,13 @@ class Prior:
     widths: Tensor
     together: Tensor
 
+    @property
+    def curvature(self) -> Tensor:
+        """Mean of the Hessian, relative to the loss, shape (d, d)."""
+        acting = self.together * self.widths
+        full = _TOGETHER * acting[:, None] * acting
+        return full - torch.diag(full.diagonal()) + torch.diag(_CURVATURE * self.widths**2)
+
 
 @final
 class Quadratic:

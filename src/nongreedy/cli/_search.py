@@ -1,0 +1,150 @@
+"""A search of the command line: conducted, judged, written down."""
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+
+import nongreedy as ng
+from nongreedy.comparison import Piece
+from nongreedy.engines import engine_from
+from nongreedy.reports import schedule_figure
+from nongreedy.schedules import Basis
+from nongreedy.search._words import count, duration, number, spaced
+from nongreedy.search.progress._lines import still
+from nongreedy.search.progress._screen import Screen
+from nongreedy.search.rules import outer_from
+
+from . import _judge, _output, _study
+from . import _target as options
+from ._exit import INTERRUPTED, Mistake, uninterrupted
+
+_NAMED = ("practice", "zero")
+
+
+def located(start: str | None) -> str | None:
+    """``--start`` as a study keeps it: a name of `tune`'s, or a file wherever one goes on from."""
+    if start is None or start in _NAMED:
+        return start
+    if not Path(start).is_file():
+        named = ", ".join(_NAMED)
+        raise Mistake(f"--start takes {named} or the file of a schedule, but got {start!r}.")
+    return str(Path(start).resolve())
+
+
+class Search:
+    """A search in a study that is new or goes on; its `out` is known to be writable.
+
+    Args:
+        settings: The options of `nongreedy tune`.
+        study: Where it is kept.
+
+    Raises:
+        ValueError: A bad name, before anything is loaded or computed.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], study: ng.Study):
+        engine_from(settings["engine"])
+        self.outer, start = outer_from(settings["outer"]), located(settings["start"])
+        self.start = start if start is None or start in _NAMED else ng.Schedule.load(start)
+        self.target, self.optimizer, self.steps = options.settled(settings)
+        self.settings, self.study, self.out = settings, study, settings["out"]
+        self.seeds = _judge.fresh_seeds(settings["seed"], settings["compare_seeds"])
+        self.screen = Screen()
+        self.say = self.screen.say
+
+    def conduct(self) -> None:
+        """Search, judge and write."""
+        _study.keep_command(self.study, self.settings)
+        started = time.perf_counter()
+        result = self._run()
+        seconds = time.perf_counter() - started
+        interrupted = result.status is ng.Status.interrupted
+        try:
+            self._announce(result, seconds)
+            if self.settings["compare"] and not interrupted:
+                self._compare(result)
+        except KeyboardInterrupt:
+            interrupted = True
+        place = self.study.address.shown
+        self.say("\n" + _output.summary(self.out, self.steps, interrupted, place))
+        if interrupted:
+            self.say("\n" + _study.how_to_resume(self.study))
+            raise typer.Exit(INTERRUPTED)
+
+    def _run(self) -> ng.Result:
+        """Search under a display, and write the outcome at once."""
+        self._say_what_comes()
+        forwarded = ("outer_steps", "engine", "seed", "budget", "timeout")
+        result = ng.tune(
+            self.target.task, self.optimizer, steps=self.steps, outer=self.outer, start=self.start,
+            study=self.study, callbacks=[self.screen], progress=False,
+            **{name: self.settings[name] for name in forwarded},
+        )  # fmt: skip
+        with uninterrupted():
+            result.schedule.save(self.out / _output.SCHEDULE)
+            self._write_history(result)
+            figure = schedule_figure(result.schedule, result.history, self.steps)
+            figure.savefig(self.out / _output.FIGURE, dpi=200)
+        return result
+
+    def _say_what_comes(self) -> None:
+        """What is learned, and what it may cost."""
+        learned = [n for n, basis in self.optimizer.given().items() if isinstance(basis, Basis)]
+        self.say(
+            f"Tuning {', '.join(map(spaced, learned))} for {self.target.name}: {self.steps} steps per "
+            f"run, up to {self.settings['outer_steps']} outer steps."
+        )
+        if self.settings["compare"] and self._comparable:
+            runs = count(_judge.SCHEDULES * len(self.seeds), "plain run")
+            limit = "--budget" if self.settings["budget"] is not None else "the cost of the search"
+            self.say(
+                f"The comparison with hand-tuned schedules at the end takes {runs} more, which are not "
+                f"part of {limit} (--no-compare leaves them out)."
+            )
+
+    @property
+    def _comparable(self) -> bool:
+        return isinstance(self.optimizer, ng.SGD)
+
+    def _write_history(
+        self, result: ng.Result, comparison: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        threads, optimizer = torch.get_num_threads(), self.optimizer.to_json()
+        settings = {**self.settings, "threads": threads, "optimizer": optimizer}
+        _output.write_history(self.out, result, self.steps, settings, comparison)
+
+    def _announce(self, result: ng.Result, seconds: float) -> None:
+        self.say(f"\n{spaced(result.status.name).capitalize()}. {result.status.value}")
+        self.say(
+            f"Validation loss {number(result.validation_loss, digits=3)}. The search took "
+            f"{duration(seconds)} and cost as much as {result.cost:.1f} plain training runs."
+        )
+        if result.gain is not None:
+            self.say(result.gain.verdict)
+        for line in still(result):
+            self.say(line)
+
+    def _compare(self, result: ng.Result) -> None:
+        """Compare with hand-tuned schedules; what is known of it is written whatever happens."""
+        if not self._comparable:
+            self.say("\nNo comparison: the hand-tuned schedules are for SGD.")
+            return
+        trainings = f"{len(self.seeds)} fresh trainings of {self.steps} steps each"
+        self.say(f"\n{trainings}, mean ± standard error:")
+        train, rival = (
+            partial(ng.retrain, self.target.task, steps=self.steps, optimizer=optimizer)
+            for optimizer in (result.optimizer, self.optimizer)
+        )
+        pieces, kept = list[Piece](), _judge.Kept(self.study, self.steps)
+        try:
+            _judge.judge(result.schedule, train, rival, self.seeds, self.screen, pieces, kept)
+        finally:
+            rows = _judge.records(pieces)
+            with uninterrupted():
+                self._write_history(result, rows)
+                self.study.note("judged", rows)
