@@ -170,7 +170,7 @@ class ModelSearch(OuterRule[ModelState]):
             notes.append("too dear to differentiate again")
             return replace(state, status=None if state.failures == 0 else Status.budget_spent), {}
         seeds = tuple(objective.seeds(0, state.drawn + count)[-count:])
-        state = replace(state, drawn=state.drawn + count)
+        state = replace(state, drawn=state.drawn + count, alone=False)
         try:
             rollouts = [objective.rollout(state.schedule, seed, keep=True) for seed in seeds]
         except DivergedError:
@@ -203,7 +203,7 @@ def _tried(state: ModelState, move: Proposal, objective: Objective, notes: list[
     if gained > _GOOD:
         factor = _GROW if gained > _VERY_GOOD else 1.0
         return replace(
-            state, schedule=move.schedule, losses=tuple(losses), alone=False,
+            state, schedule=move.schedule, losses=tuple(losses), alone=move.moved[1],
             contenders=(*state.contenders, move.schedule),
             reach=_scaled(state.reach, move.moved, factor),
         )  # fmt: skip
