@@ -12,7 +12,7 @@ from .study_runs import Count, KillAt, Killed, kept, search, told
 
 # Rule -> settings of the shorter search, and what is raised.
 RAISED = {
-    "model, outer steps": ({"outer_steps": 2}, {"outer_steps": 4}),
+    "model, outer steps": ({"outer_steps": 2, "budget": None}, {"outer_steps": 4}),
     "model, budget": ({"outer_steps": 9, "budget": 24.0}, {"budget": 60.0}),
     "model, no budget any more": ({"outer_steps": 3, "budget": 24.0}, {"budget": None}),
     "agreement, outer steps": (
