@@ -22,6 +22,11 @@ BASES = {
     ),
     "nesterov": ng.SGD(0.3, momentum=ng.Constant(initial=0.5), weight_decay=0.05, nesterov=True),
     "clipped": ng.SGD(ng.Constant(initial=0.3), weight_decay=0.05, clip_norm=0.6),
+    "averaged": ng.SGD(0.3, momentum=0.5, weight_decay=0.05, average=ng.TailAverage(0.4)),
+    "schedule_free": ng.ScheduleFreeSGD(ng.Constant(initial=0.3), weight_decay=0.05),
+    "schedule_free_average": ng.SGD(
+        ng.Constant(initial=0.3), weight_decay=0.05, average=ng.ScheduleFreeAverage(0.8)
+    ),
     "adamw": ng.AdamW(ng.Windows(2, initial=(0.03, 0.02)), weight_decay=0.1),
 }
 ENGINES = [ng.Forward(chunk=3), ng.Reverse("device"), ng.Reverse("checkpoint")]
@@ -120,7 +125,7 @@ def test_a_search_and_a_fresh_training():
     optimizer = Scaled(
         ng.SGD(ng.Constant(initial=0.1)), {"*bias": {"learning_rate": ng.Constant()}}
     )
-    result = ng.tune(tiny_task(), optimizer, steps=12, outer_steps=2)
+    result = ng.tune(tiny_task(), optimizer, steps=12, outer_steps=2, outer="agreement")
     assert result.schedule["learning_rate_factor[*bias]"].item() != 1
     ng.retrain(tiny_task(), result.schedule, steps=12, optimizer=optimizer)
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 import nongreedy as ng
 from nongreedy.recipe import PARTS, Augmentation
+from nongreedy.recipe._parts import BY_NAME_ONLY
 from nongreedy.task._data_plan import DROPOUT, INITIAL, mix
 
 from . import plain_loop
@@ -109,7 +110,8 @@ def slopes(task, values, width=1e-6):  # narrow: sampling has a kink at every pi
     return found
 
 
-OF_TASK = [word for word in PARTS if word not in ("schedule", "momentum", "weight_decay", "groups")]
+OF_OPTIMIZER = ("schedule", "momentum", "weight_decay", "averaging", "groups")
+OF_TASK = [word for word in PARTS if word not in OF_OPTIMIZER]
 TOGETHER = {
     "all": OF_TASK,
     "weights_of_both": ["class_weights", "example_weights", "label_smoothing"],
@@ -160,7 +162,7 @@ def test_every_part_is_verified(word):
 def test_the_recipe_is_all_that_applies_but_weights_of_examples():
     extended = ng.recipe.extend(task_of(), ng.SGD(0.1), steps=20)
     task, optimizer = extended
-    assert set(extended.parts) == set(PARTS) - {"example_weights"} and not extended.left_out
+    assert set(extended.parts) == set(PARTS) - set(BY_NAME_ONLY) and not extended.left_out
     problem = ng.Problem(task, optimizer, 20)
     assert sum(len(hyper.initial) for hyper in problem.learned.values()) >= 30
     assert {"learning_rate_factor[0.weight]", "weight_decay_factor[4.bias]"} <= set(problem.learned)
@@ -276,7 +278,8 @@ def test_factors_of_modules_where_parameters_are_many():
 
 def test_a_search_over_the_recipe_and_a_fresh_training():
     task, optimizer = ng.recipe.extend(task_of(), OPTIMIZER, steps=12)
-    result = ng.tune(task, optimizer, steps=12, outer_steps=2)
+    rule = ng.ModelSearch(averaging=False)
+    result = ng.tune(task, optimizer, steps=12, outer_steps=2, outer=rule)
     assert set(result.schedule.curves) == set(ng.Problem(task, optimizer, 12).hyperparameters)
     again = ng.retrain(task, result.schedule, steps=12, optimizer=optimizer)
     run = ng.Run(task, optimizer, 12)

@@ -10,8 +10,8 @@ import nongreedy as ng
 
 from ._data import Data
 
-SGD = ng.SGD(ng.Windows(5), ng.Windows(1), ng.Windows(1))
-ADAMW = ng.AdamW(ng.Windows(5), beta1=ng.Windows(1), weight_decay=ng.Windows(1))
+SGD = ng.SGD(ng.Linear(5), ng.Windows(1), ng.Windows(1))
+ADAMW = ng.AdamW(ng.Linear(5), beta1=ng.Windows(1), weight_decay=ng.Windows(1))
 
 
 @dataclass(frozen=True)

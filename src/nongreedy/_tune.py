@@ -8,6 +8,7 @@ import torch
 from .engines import Engine, Problem
 from .errors import DivergedError, check_whole
 from .optimizers import Optimizer
+from .recipe import extend
 from .schedules import Schedule, identity
 from .search import (
     Budget,
@@ -26,6 +27,7 @@ from .search.progress import shown
 from .search.rules import OuterRule, outer_from, started
 from .studies import Study, remembering
 from .task import Task
+from .task._task import checked_task
 
 
 def tune(
@@ -42,6 +44,7 @@ def tune(
     budget: float | None = None,
     timeout: float | None = None,
     start: str | Schedule | Result | None = None,
+    learn: str | Iterable[str] | None = None,
     study: str | os.PathLike[str] | Study | Memory | None = None,
     dtype: torch.dtype = torch.float32,
     callbacks: Iterable[Callback] = (),
@@ -72,6 +75,9 @@ def tune(
             peak, momentum 0.9 and the like, as far as bases have no `initial` of their own.
             ``"zero"``: the first values of the optimizer, as in the paper. A schedule, or the result of
             a search. None is the rule's own: practice for the default one, zero for the others.
+        learn: What is learned besides: ``"recipe"``, or words of :data:`nongreedy.recipe.PARTS`, such as
+            ``["augmentation", "label_smoothing"]`` (:func:`nongreedy.recipe.extend`). `task` and
+            `optimizer` of the result have it, for :func:`retrain`.
         study: Where the search is kept: a :class:`Study`, the path of an SQLite file or the URL of a
             database. A search of the same settings that was begun there goes on, to the same bits;
             a finished one is told again, or goes on where `outer_steps`, `budget` or `timeout` allow
@@ -111,6 +117,9 @@ def tune(
     """
     check_whole("outer_steps", outer_steps)
     rule = outer_from(outer).with_seeds(seeds)
+    if learn is not None:
+        length = checked_task(task).steps_for(epochs, steps)
+        task, optimizer = extend(task, optimizer, learn, steps=length)
     problem = Problem.of(
         task, optimizer, epochs=epochs, steps=steps, dtype=dtype, defaults=rule.defaults, engine=engine
     )  # fmt: skip

@@ -55,7 +55,7 @@ def extend(
 ) -> Extended:
     """Add hyperparameters, all of them differentiable, to what is trained and how.
 
-    ``"recipe"`` is all that applies but weights of examples; words in :data:`PARTS` add one part
+    ``"recipe"`` is all that applies but weights of examples and classes; words in :data:`PARTS` add one part
     each. All begin where they change little. The task's own functions stay: its `augment` and `prepare`
     come before the recipe's augmentation, its `initialize` before the recipe's scales, and the
     validation loss remains as it is. The model is not touched.

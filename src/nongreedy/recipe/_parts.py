@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..optimizers import Optimizer, Scaled
+from ..optimizers import Optimizer, Scaled, ScheduleFreeAdamW, ScheduleFreeSGD, TailAverage
 from ..schedules import Basis, Constant, Variable, Windows
 from ..task import Hypers
 from ..task._loss_calls import EVEN
@@ -192,11 +192,23 @@ def _setting(facts: Facts, name: str, basis: Callable[..., Basis]) -> Addition:
     return Addition(optimizer=replace(optimizer, **changed))
 
 
+def averaging(facts: Facts) -> Addition:
+    """The share of the run over whose end weights are averaged."""
+    own = facts.optimizer.average
+    if own is not None or isinstance(facts.optimizer, (ScheduleFreeSGD, ScheduleFreeAdamW)):
+        _refuse(f"{facts.optimizer} averages already")
+    try:
+        return Addition(optimizer=replace(facts.optimizer, average=TailAverage(Constant())))
+    except ValueError as error:
+        raise Unfit(str(error)) from error
+
+
 # Word -> what it adds. Those of the optimizer first: factors go around it.
 PARTS: dict[str, Part] = {
     "schedule": lambda facts: _setting(facts, "learning_rate", functools.partial(Windows, 7)),
     "momentum": lambda facts: _setting(facts, "momentum", Constant),
     "weight_decay": lambda facts: _setting(facts, "weight_decay", Constant),
+    "averaging": averaging,
     "groups": groups,
     "label_smoothing": label_smoothing,
     "class_weights": class_weights,
@@ -205,5 +217,6 @@ PARTS: dict[str, Part] = {
     "initial_scales": initial_scales,
     "example_weights": example_weights,
 }
-# Of which there are as many as examples, and which only follow labels that are wrong.
-BY_NAME_ONLY = ("example_weights",)
+# Weights of examples and classes follow labels that are wrong or rare, and else noise; averages are tried by
+# the default rule itself.
+BY_NAME_ONLY = ("example_weights", "class_weights", "averaging")

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from ...engines import Engine, Problem
-from ...optimizers import Grouped, Optimizer, ScheduleFreeAverage
+from ...optimizers import Grouped, Optimizer, Scaled, ScheduleFreeAverage
 from ...schedules import Basis, Constant
-from ._practice import practised, usual
+from ._practice import innermost, practised, usual
 
 _HIGHER = {"momentum": 10.0, "beta1": 3.0}  # peaks, by what the average takes the place of
 
@@ -15,7 +15,8 @@ def averaged(problem: Problem, engine: Engine) -> list[Problem]:
 
     Its learning rate does not fall, and its own momentum begins at 0, also where it is fixed.
     """
-    base, role = _base(problem.optimizer), _role(problem.optimizer)
+    base = innermost(problem.optimizer)
+    role = next((name for name in _HIGHER if name in base.learnable), None)
     if base.average is not None or usual(base) is None or role is None:
         return []
     setting = getattr(base, role)
@@ -31,14 +32,8 @@ def _exact(problem: Problem, engine: Engine) -> bool:
     return reason is None
 
 
-def _base(optimizer: Optimizer) -> Optimizer:
-    return optimizer.base if isinstance(optimizer, Grouped) else optimizer
-
-
 def _around(optimizer: Optimizer, base: Optimizer) -> Optimizer:
-    return replace(optimizer, base=base) if isinstance(optimizer, Grouped) else base
-
-
-def _role(optimizer: Optimizer) -> str | None:
-    """The setting whose place the average takes."""
-    return next((name for name in _HIGHER if name in _base(optimizer).learnable), None)
+    """The same groups around another base."""
+    if isinstance(optimizer, (Grouped, Scaled)):
+        return replace(optimizer, base=_around(optimizer.base, base))
+    return base

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...engines import Problem
-from ...optimizers import SGD, Adam, AdamW, Grouped, Lion, Muon, NAdam, Optimizer, RMSprop
+from ...optimizers import SGD, Adam, AdamW, Grouped, Lion, Muon, NAdam, Optimizer, RMSprop, Scaled
 from ...schedules import Basis, Hyperparameter, Linear, Schedule, TimeBasis
 from .._result import Result
 
@@ -65,8 +65,14 @@ def started(problem: Problem, start: str | Schedule | Result) -> Problem:
 
 def usual(optimizer: Optimizer) -> Practice | None:
     """What is usual for this optimizer, whatever its groups; None where nobody knows."""
-    base = optimizer.base if isinstance(optimizer, Grouped) else optimizer
-    return PRACTICE.get(type(base))
+    return PRACTICE.get(type(innermost(optimizer)))
+
+
+def innermost(optimizer: Optimizer) -> Optimizer:
+    """What groups and factors go around."""
+    while isinstance(optimizer, (Grouped, Scaled)):
+        optimizer = optimizer.base
+    return optimizer
 
 
 def practised(problem: Problem, falling: bool = True, higher: float = 1.0) -> Schedule:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...schedules import Hyperparameter, Schedule, TimeBasis
 
 MOST = 24  # coefficients whose curvatures are modelled pair by pair
-_LONGEST = 12  # coefficients of one hyperparameter that is among them
+_LONGEST = 12  # coefficients of one family of hyperparameters that is among them
 
 
 @final
@@ -43,12 +43,20 @@ class Space:
         return found
 
     @cached_property
-    def modelled(self) -> Tensor:
-        """Places of the coefficients that have a full model: short ones, the optimizer's first."""
-        chosen, count = list[Tensor](), 0
+    def families(self) -> dict[str, list[str]]:
+        """Hyperparameters of one kind, such as the factors of all groups: the optimizer's first."""
+        found = dict[str, list[str]]()
         for name in sorted(self.slices, key=lambda name: self.hyperparameters[name].owner):
-            part = _places(self.slices[name])
-            short = isinstance(self.hyperparameters[name].basis, TimeBasis)
+            found.setdefault(name.partition("[")[0], []).append(name)
+        return found
+
+    @cached_property
+    def modelled(self) -> Tensor:
+        """Places of the coefficients that have a full model: short ones that change over time."""
+        chosen, count = list[Tensor](), 0
+        for names in self.families.values():
+            part = torch.cat([_places(self.slices[name]) for name in names])
+            short = all(isinstance(self.hyperparameters[n].basis, TimeBasis) for n in names)
             if short and len(part) <= _LONGEST and count + len(part) <= MOST:
                 chosen.append(part)
                 count += len(part)
@@ -56,9 +64,13 @@ class Space:
 
     @cached_property
     def followed(self) -> dict[str, Tensor]:
-        """Name -> places of every other hyperparameter, which is moved along its gradient."""
-        known = set(self.modelled.tolist())
-        return {n: _places(p) for n, p in self.slices.items() if p.start not in known}
+        """Name of every other family -> its places, which are moved along their gradient."""
+        known, found = set(self.modelled.tolist()), dict[str, Tensor]()
+        for family, names in self.families.items():
+            part = torch.cat([_places(self.slices[name]) for name in names])
+            if part[0].item() not in known:
+                found[family] = part
+        return found
 
     def of(self, *settings: str) -> Tensor:
         """Which places belong to these settings, in whatever group."""

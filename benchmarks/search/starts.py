@@ -1,0 +1,74 @@
+"""Searches that start from peaks a hundred times too small and too large.
+
+    python -m benchmarks.search.starts --tasks digits,cifar-plain --seeds 2
+
+The same task, optimizer and budget, with ``initial=`` of the learning rate at a hundredth of the usual peak,
+at it and at a hundred times of it. What is found is judged by fresh trainings on test data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import nongreedy as ng
+from nongreedy.schedules import Basis
+from nongreedy.search.rules._practice import usual
+
+from ._data import CACHE, FOLDER, PARTS, Data
+from ._tasks import TASKS
+
+FRESH, FACTORS = 3, (0.01, 1.0, 100.0)
+
+
+def found(name: str, data: Data, factor: float, budget: float, seed: int) -> float:
+    """The measure of what a search from this start finds."""
+    entry = TASKS[name]
+    practice, rate = usual(entry.optimizer), entry.optimizer.given()["learning_rate"]
+    assert practice is not None and isinstance(rate, Basis)
+    started = replace(rate, initial=factor * practice.peak)
+    optimizer = replace(entry.optimizer, learning_rate=started)  # pyright: ignore[reportCallIssue]
+    task = entry.make(data)
+    result = ng.tune(task, optimizer, steps=entry.steps, budget=budget, seed=seed)
+    trained = [
+        ng.retrain(
+            task, result.schedule, steps=entry.steps, seed=10**6 + 10 * seed + k,
+            optimizer=result.optimizer,
+        )
+        for k in range(FRESH)
+    ]  # fmt: skip
+    return statistics.fmean(getattr(t, entry.measure) for t in trained)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--part", choices=PARTS, default=PARTS[0])
+    parser.add_argument("--tasks", default="digits,mnist-mlp,cifar-plain")
+    parser.add_argument("--budget", type=float, default=40)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--data", type=Path, default=FOLDER)
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = Data(options.part, options.data, options.cache)
+    print("| task | " + " | ".join(f"{factor:g} times the usual peak" for factor in FACTORS) + " |")
+    print("|---" * (len(FACTORS) + 1) + "|")
+    for name in options.tasks.split(","):
+        cells = []
+        for factor in FACTORS:
+            values = [
+                found(name, data, factor, options.budget, seed) for seed in range(options.seeds)
+            ]
+            spread = (
+                f" ± {statistics.stdev(values) / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
+            )
+            cells.append(f"{statistics.fmean(values):.4f}{spread}")
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
