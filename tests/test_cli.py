@@ -116,7 +116,7 @@ def test_pasted_lines_run(tmp_path):
     block = result.output.split("In your own training loop")[1].split("\n", 1)[1]
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.0)
     exec(textwrap.dedent(block), {"optimizer": optimizer})
-    rate = ng.Schedule.load(tmp_path / "schedule.json").values(8)["learning_rate"][0]
+    rate = ng.Schedule.load(tmp_path / "schedule.json").values(8)["learning_rate"][1]  # one step on
     assert optimizer.param_groups[0]["lr"] == pytest.approx(rate.item())
 
 

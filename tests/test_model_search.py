@@ -291,3 +291,9 @@ def test_a_timeout_ends_the_search_with_what_it_has():
 def test_noise_earns_no_praise(gain, word):
     assert word in gain.verdict
     assert Gain.from_json(gain.to_json()).verdict == gain.verdict
+
+
+def test_averaged_weights_are_tried_where_momentum_may_not_be_zero():
+    optimizer = ng.SGD(ng.Linear(3), momentum=ng.Windows(1, initial=0.5, bounds=(0.1, 0.9)))
+    (other,) = ng.ModelSearch().alternatives(problem(optimizer), ng.Reverse())
+    assert other.initial["momentum"].item() == pytest.approx(0.1)

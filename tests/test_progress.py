@@ -224,7 +224,7 @@ def test_a_bar_in_a_terminal_lines_elsewhere(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert names(shown(None)) == names(shown(True)) == ["Lines"]
     with pytest.raises(ValueError, match="'bar'"):
-        shown("bar")
+        shown("bar")  # pyright: ignore
 
 
 def test_each_outer_step_is_a_line_of_the_log_where_someone_listens(caplog):
@@ -234,6 +234,7 @@ def test_each_outer_step_is_a_line_of_the_log_where_someone_listens(caplog):
     assert len(lines) == 3
     assert lines[0].startswith("outer step 1 of at most 2: validation loss ")
     assert "plain runs, about " in lines[1]
+    assert result.gain is not None
     assert lines[2].startswith("Completed: validation loss") and result.gain.verdict in lines[2]
 
 
@@ -275,6 +276,7 @@ def test_a_terminal_shows_what_runs_how_long_yet_and_the_verdict(monkeypatch):
     text = terminal.getvalue()
     for words in ("outer step 0 of 2, plain run", "last comparison, plain run", "about 1 s left"):
         assert words in text
+    assert result.gain is not None
     assert "\x1b[" in text and result.gain.verdict[:20] in text
 
 

@@ -10,7 +10,7 @@ import nongreedy as ng
 from nongreedy.search.rules._model_state import prior_of
 from nongreedy.search.rules._space import Space
 from nongreedy.testing import tiny_task
-from nongreedy.trust import Prospect
+from nongreedy.trust import Prospect, Smoothness
 from nongreedy.trust._prospect import prospect_of
 
 from .known_objective import Valley
@@ -53,6 +53,24 @@ def test_without_noise_it_is_what_the_minimum_is_lower_by(seeds):
     assert found.gain == pytest.approx(exact) and found.loss == pytest.approx(LOSS)
     assert found.noise == 0
     assert math.isnan(found.error) if seeds == 2 else found.error == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("steeper", [0.5, 1.0, 3.0])
+def test_where_the_loss_bends_more_down_the_slope_less_is_expected(steeper):
+    """A quadratic with so many times the curvature, as two plain runs at 0.1 outer steps see it."""
+    known, distance = Known(), torch.full((7,), 0.3).double()
+    slope = known.hessian @ distance
+    way = -slope / slope.abs().max()
+    change = 0.1 * slope @ way + 0.1**2 / 2 * steeper * (way @ known.hessian @ way)
+    smooth = Smoothness(1.0, float(change / (0.1 * slope @ way)), 0.1)
+    sweeps = [*known.hypergradients(distance, 3)]
+    found = prospect_of(sweeps, known.schedule, known.learned, smooth)
+    assert found is not None
+    exact = float(distance @ known.hessian @ distance) / 2
+    assert found.gain == pytest.approx(exact / max(steeper, 1.0))
+    lost = Smoothness(1.0, math.nan, 0.1)  # all runs diverged: nothing was learned of it
+    unknown = prospect_of(sweeps, known.schedule, known.learned, lost)
+    assert unknown is not None and unknown.gain == pytest.approx(exact)
 
 
 def test_alone_a_coefficient_gives_its_slope_squared_over_twice_its_curvature():
@@ -136,8 +154,10 @@ def test_it_is_said_only_where_it_can_be_estimated():
 
 def test_trust_says_it():
     optimizer = ng.SGD(ng.Linear(3, initial=1e-3), momentum=ng.Constant(), weight_decay=5e-4)
-    report = ng.trust(tiny_task(), optimizer, steps=20, seeds=3, smoothness=None)
+    report = ng.trust(tiny_task(), optimizer, steps=20, seeds=3)
     assert report.prospect is not None and report.prospect.words in str(report)
     assert report.prospect.gain > 0
+    blind = ng.trust(tiny_task(), optimizer, steps=20, seeds=3, smoothness=None)
+    assert blind.prospect is None
     wild = ng.trust(tiny_task(), ng.SGD(ng.Constant(initial=1e8, bounds=(1e-9, 1e9))), steps=20)
     assert wild.prospect is None and "gain" not in str(wild).lower().replace("again", "")

@@ -114,7 +114,9 @@ def test_savepoints_lead_through_runs_longer_than_the_time_between_two_kills(
 def test_savepoints_spare_what_was_computed(tmp_path):
     """Killed at every 20th step of a search by plain runs of 8, little is computed twice."""
     whole = Count()
-    expected = told(search(callbacks=[whole], engine="forward", budget=70.0))
+    # With a study, too: a question that is asked again is answered, not computed.
+    other = ng.Study(tmp_path / "other.db")
+    expected = told(search(other, callbacks=[whole], engine="forward", budget=70.0))
     study, taken = ng.Study(tmp_path / "s.db", savepoint_seconds=0.0), Count()
     for _ in range(100):
         try:
@@ -177,7 +179,7 @@ def test_killed_within_a_savepoint(tmp_path, monkeypatch, name):
 
 
 def test_trials_are_outer_steps(tmp_path):
-    result = search(tmp_path / "s.db", steps=12, outer_steps=3, budget=60.0)
+    result = search(tmp_path / "s.db", steps=12, outer_steps=3, budget=60.0, seeds=2)
     study = optuna.load_study(study_name="nongreedy", storage=f"sqlite:///{tmp_path}/s.db")
     *steps, final = study.trials
     assert [t.user_attrs["outer_step"] for t in steps] == [row.index for row in result.history]
@@ -210,7 +212,8 @@ def test_settings_that_differ_are_listed(tmp_path):
     search(tmp_path / "s.db")
     with pytest.raises(ng.StudyError) as error:
         search(tmp_path / "s.db", steps=9, outer_steps=5)
-    assert "outer_steps: 3 in the study, 5 now; steps: 8 in the study, 9 now" in str(error.value)
+    assert "outer_steps: 3 in the study, 5 now; " in str(error.value)
+    assert "steps: 8 in the study, 9 now). Use those" in str(error.value)
     with pytest.raises(ng.StudyError, match=r"batch_size: 16 .*data: .*optimizer: .*in the study"):
         ng.tune(small_task(batch_size=8), ng.Adam(), study=tmp_path / "s.db", steps=8)
     other = small_task(validation=small_task().train.source)

@@ -12,7 +12,7 @@ from .study_runs import Count, KillAt, Killed, kept, search, told
 
 # Rule -> settings of the shorter search, and what is raised.
 RAISED = {
-    "model, outer steps": ({"outer_steps": 2}, {"outer_steps": 4}),
+    "model, outer steps": ({"outer_steps": 2, "budget": None}, {"outer_steps": 4}),
     "model, budget": ({"outer_steps": 9, "budget": 24.0}, {"budget": 60.0}),
     "model, no budget any more": ({"outer_steps": 3, "budget": 24.0}, {"budget": None}),
     "agreement, outer steps": (
@@ -122,3 +122,14 @@ def test_a_search_that_ended_by_its_time_goes_on(tmp_path, monkeypatch):
     assert told(longer) == told(search(outer="paper", outer_steps=5))
     assert trials_of(place).best_value == longer.validation_loss
     assert not math.isnan(longer.cost) and ng.Study(place).finished
+
+
+def test_a_comparison_is_not_extended(tmp_path):
+    """Its pieces are judged at one budget: only searches may have a larger one."""
+    with ng.Study(tmp_path / "s.db").session({"budget": 12.0}, {}, 8):
+        pass
+    with (
+        pytest.raises(ng.StudyError, match=r"budget: 12\.0 in the study, 13\.0 now"),
+        ng.Study(tmp_path / "s.db").session({"budget": 13.0}, {}, 8),
+    ):
+        pass

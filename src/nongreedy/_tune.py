@@ -22,7 +22,7 @@ from .search import (
     Status,
 )
 from .search._finalists import select
-from .search._settings import outlook_of, settings_of, settled
+from .search._settings import LIMITS, outlook_of, settings_of, settled
 from .search.progress import shown
 from .search.rules import OuterRule, outer_from, started
 from .studies import Study, remembering
@@ -128,7 +128,7 @@ def tune(
     purse, history = Budget(budget, rule.final, timeout), list[OuterStep]()
     settings = settings_of(problem, engine, rule, outer_steps, seed, budget)
     watchers = Callbacks([*shown(progress), *callbacks])
-    with remembering(study, settings, problem) as memory, watchers as callback:
+    with remembering(study, settings, problem, LIMITS) as memory, watchers as callback:
         callback.on_begin(outlook_of(problem, rule, outer_steps, purse))
         choice = settled(engine, problem, seed, memory)
         callback.on_engine(choice.engine, choice.reason)

@@ -13,6 +13,8 @@ from ._memory import Memory
 from ._outlook import Outlook
 from .rules import OuterRule
 
+LIMITS = ("outer_steps", "budget")  # settings that may be raised: the search goes on for longer
+
 
 def settings_of(
     problem: Problem,

@@ -50,6 +50,8 @@ class Session(Memory):
         self._alive = alive or (lambda: None)
         self.savepoints = Savepoints(storage.address.states(storage.name), seconds)
         self._trials, self._told, self._over = current(storage.trials()), 0, False
+        # Training curves of all schedules: a step may end where an earlier one has been.
+        self._losses = dict[object, dict[int, float]]()
         self._begin_step()
 
     def _reopen(self) -> None:
@@ -59,7 +61,7 @@ class Session(Memory):
 
     def _begin_step(self) -> None:
         """Nothing was asked for yet in this outer step."""
-        self._runs, self._losses = list[str](), dict[object, dict[int, float]]()
+        self._runs = list[str]()
         self._sweeps = list[tuple[Request, Hypergradient]]()
 
     def recall(self, request: Request) -> Answer | None:

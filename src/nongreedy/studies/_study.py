@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ._storage import Storage
 
 _NOTE = "note:"
-_RAISED = ("outer_steps", "budget")  # limits of a search, which may be extended
 
 
 @dataclass(frozen=True)
@@ -173,8 +172,10 @@ def remembering(
     study: str | os.PathLike[str] | Study | Memory | None,
     settings: Mapping[str, Any],
     problem: Problem,
+    raised: Collection[str] = (),
 ) -> AbstractContextManager[Memory]:
-    """The memory of a search: a study's while it is held, a given one, or none."""
+    """The memory of a search: a study's while it is held, a given one, or none. Of the settings, those
+    that are named may be larger than in the study."""
     if study is None or isinstance(study, Memory):
         return nullcontext(study or Memory())
-    return Study.of(study).session(settings, problem.learned, problem.steps, _RAISED)
+    return Study.of(study).session(settings, problem.learned, problem.steps, raised)

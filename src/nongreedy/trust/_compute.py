@@ -36,9 +36,9 @@ def trust(
     .. math:: \mathrm{MSE}_W \le \frac{1 + c (W - 1)}{W} \mathrm{MSE}_1 + \frac{L^2 (W^2 - 1)}{12},
               \qquad W^* = \left( \frac{6 (1 - c) \mathrm{MSE}_1}{L^2} \right)^{1/3};
 
-    what a search from this schedule is expected to gain (:class:`Prospect`); growth of the adjoints
-    from the end of the run to its beginning (:class:`Growth`); and, by two plain runs more of each seed,
-    whether the derivative holds a finite step away (:class:`Smoothness`).
+    growth of the adjoints from the end of the run to its beginning (:class:`Growth`); and, by two
+    plain runs more of each seed, whether the derivative holds a finite step away
+    (:class:`Smoothness`), and what a search from there is expected to gain (:class:`Prospect`).
 
     Args:
         task, optimizer, epochs, steps, engine, dtype: As in :func:`tune`.
@@ -82,14 +82,16 @@ def trust(
             raise
         except DivergedError as error:
             failures.append(str(error))
-    smooth = None
+    smooth = prospect = None
     if smoothness is not None and rollouts:
         smooth = smoothness_of(
             objective, start, problem.learned, rollouts, hypergradients, smoothness
         )
+    if smooth is not None and not failures:
+        prospect = prospect_of(hypergradients, start, problem.learned, smooth)
     return Trust.of(
         hypergradients, start, problem.steps,
         smoothness=smooth, failures=failures, cost=objective.cost,
         verification=problem.verification.summary,
-        prospect=None if failures else prospect_of(hypergradients, start, problem.learned),
+        prospect=prospect,
     )  # fmt: skip

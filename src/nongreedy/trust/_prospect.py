@@ -15,6 +15,7 @@ from ..schedules import Hyperparameter, Schedule
 from ..search._words import number
 from ..search.rules._model_state import prior_of
 from ..search.rules._space import Space
+from ._smoothness import Smoothness
 
 _FAR = 0.5  # of the loss: a quadratic that promises more does not hold as far as it would have to
 _SURE = 2.0  # standard errors
@@ -31,6 +32,9 @@ class Prospect:
 
     .. math:: \hat G = \frac{1}{2 K (K - 1)} \sum_{s \ne s'} g_s^\top H^{-1} g_{s'}
 
+    Where plain runs have been a finite step down the mean slope (:class:`Smoothness`), and the loss bends
+    more on that way than H says, H is as many times larger.
+
     Attributes:
         gain: In units of the loss; not positive where the slopes do not stand out of their noise.
         error: Its standard error, by leaving out each seed in turn; NaN of two seeds.
@@ -39,7 +43,8 @@ class Prospect:
 
     Source: the curvatures are those of :class:`~nongreedy.ModelSearch`, found on other networks.
 
-    Cannot: know this network's curvature; see beyond the nearest minimum, or what hyperparameters with
+    Cannot: tell more than the order of magnitude, as it knows of this network's curvature nothing but one
+    direction; see beyond the nearest minimum, or what hyperparameters with
     many coefficients, such as weights of examples, may give.
 
     Example:
@@ -77,6 +82,7 @@ def prospect_of(
     hypergradients: Sequence[Hypergradient],
     schedule: Schedule,
     hyperparameters: Mapping[str, Hyperparameter],
+    smoothness: Smoothness | None = None,
 ) -> Prospect | None:
     """From hypergradients of one schedule on different seeds; None where that cannot be estimated: one
     seed, nothing that is modelled, a value on the edge of its coordinate."""
@@ -85,12 +91,30 @@ def prospect_of(
     if len(hypergradients) < 2 or not len(chosen) or not all(map(math.isfinite, values)):
         return None
     loss = statistics.fmean(values)
-    slopes = torch.stack([space.gradient(schedule, h.gradients)[chosen] for h in hypergradients])
+    slopes = torch.stack([space.gradient(schedule, h.gradients) for h in hypergradients])
     if not loss or not bool(slopes.isfinite().all()):
         return None
     curvature = prior_of(space).curvature * abs(loss)
+    if smoothness is not None:
+        curvature = curvature * _steeper(slopes.mean(0), chosen, curvature, smoothness)
+    slopes = slopes[:, chosen]
     gain, error = _with_error(slopes @ torch.linalg.solve(curvature, slopes.T))
     return Prospect(gain, error, statistics.stdev(values), loss)
+
+
+def _steeper(slope: Tensor, chosen: Tensor, curvature: Tensor, smoothness: Smoothness) -> float:
+    """How many times more the loss bends down the slope than is expected; at least 1.
+
+    Over a step h along v the loss changes R times as its slope says, so that it bends there by
+    ``2 (R - 1) <g, v> / h``.
+    """
+    largest = float(slope.abs().max())
+    if not largest or math.isnan(smoothness.linearity):
+        return 1.0
+    way = -slope / largest
+    bends = 2 * (smoothness.linearity - 1) * float(slope @ way) / smoothness.step
+    expected = float(way[chosen] @ curvature @ way[chosen])
+    return max(bends / expected, 1.0) if expected else 1.0
 
 
 def _with_error(products: Tensor) -> tuple[float, float]:

@@ -13,14 +13,16 @@ _HIGHER = {"momentum": 10.0, "beta1": 3.0}  # peaks, by what the average takes t
 def averaged(problem: Problem, engine: Engine) -> list[Problem]:
     """The same schedule-free, where the optimizer has no average and the engine differentiates one.
 
-    Its learning rate does not fall, and its own momentum begins at 0, also where it is fixed.
+    Its learning rate does not fall, and its own momentum begins at 0, also where it is fixed, or at its
+    lower bound.
     """
     base = innermost(problem.optimizer)
     role = next((name for name in _HIGHER if name in base.learnable), None)
     if base.average is not None or usual(base) is None or role is None:
         return []
     setting = getattr(base, role)
-    still = replace(setting, initial=0.0) if isinstance(setting, Basis) else 0.0
+    least = max(0.0, setting.bounds[0]) if isinstance(setting, Basis) and setting.bounds else 0.0
+    still = replace(setting, initial=least) if isinstance(setting, Basis) else least
     changed = replace(base, **{role: still}, average=ScheduleFreeAverage(Constant()))
     other = replace(problem, optimizer=_around(problem.optimizer, changed), start=None)
     other = replace(other, start=practised(other, falling=False, higher=_HIGHER[role]))
