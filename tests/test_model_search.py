@@ -344,6 +344,8 @@ def test_a_timeout_ends_the_search_with_what_it_has():
     [
         (Gain(0.05, 0.01, 6, 1.0), "Lower than its start by 0.05 ± 0.01 (5.0%)"),
         (Gain(0.05, 0.04, 6, 1.0), "within the noise"),
+        (Gain(0.05, 0.01, 2, 1.0), "within the noise"),  # of two seeds, a scatter is luck, too
+        (Gain(0.05, 0.01, 3, 1.0), "on 3 common fresh seeds."),
         (Gain(0.05, math.nan, 1, 1.0), "may be luck"),
         (Gain(0.0, 0.02, 6, 1.0), "Nothing was gained"),
     ],
@@ -351,3 +353,13 @@ def test_a_timeout_ends_the_search_with_what_it_has():
 def test_noise_earns_no_praise(gain, word):
     assert word in gain.verdict
     assert Gain.from_json(gain.to_json()).verdict == gain.verdict
+
+
+def test_where_there_is_nothing_to_gain_a_verdict_seldom_claims_it():
+    source, claimed = torch.Generator().manual_seed(0), 0
+    for _ in range(400):
+        for seeds in (2, 3, 8):
+            drawn = torch.randn(seeds, generator=source).double()
+            error = float(drawn.std()) / seeds**0.5
+            claimed += Gain(float(drawn.mean()), error, seeds, 1.0).clear
+    assert 10 <= claimed <= 55  # 2.5 % of 1200 are 30; twice the standard error would claim 110
