@@ -9,7 +9,8 @@ import nongreedy as ng
 from nongreedy.engines import Outcome
 from nongreedy.schedules import Schedule
 from nongreedy.search import Budget, Evaluated
-from nongreedy.search._finalists import rematch
+from nongreedy.search._finalists import _against, rematch
+from nongreedy.search._gain import Gain
 
 
 class Scores:
@@ -72,3 +73,48 @@ def test_a_finalist_that_diverges_is_out():
 
 def test_where_every_finalist_diverges_the_search_decides():
     assert meet(Scores({1.0: None, 2.0: None})) == 1.0
+
+
+# ---- against a fallback ------------------------------------------------------------------------
+
+
+def against(losses, budget=None, contenders=(2.0,)):
+    """The winner's learning rate and gain, where 1.0 is the fallback; losses[rate][k] of the k-th seed."""
+
+    class Told(Scores):
+        def rollout(self, schedule, seed):
+            rate = schedule["learning_rate"].item()
+            self.budget.spend(1.0)
+            loss = losses[rate][-1000 - seed]
+            if loss is None:
+                raise ng.DivergedError("training loss", 3, 10)
+            return SimpleNamespace(outcome=Outcome(loss, None))
+
+    objective = Told({}, budget)
+    start, *others = (Schedule.of(learning_rate=[rate]) for rate in (1.0, *contenders))
+    objective.evaluated = {start.identity: Evaluated(start, {0: 1.0})}
+    rule = ng.ModelSearch()
+    best, _, gain = _against(start, others, rule, objective, ng.Status.completed)
+    return best.schedule["learning_rate"].item(), best.loss, gain
+
+
+def test_a_start_that_diverges_on_a_fresh_seed_is_not_returned():
+    winner, loss, gain = against({1.0: [1.0, None] + [1.0] * 6, 2.0: [1.2] * 8})
+    assert winner == 2.0 and loss == pytest.approx(1.2)
+    assert gain.diverged == 1 and "diverged on 1 of 8 fresh seeds" in gain.verdict
+    assert Gain.from_json(gain.to_json()).verdict == gain.verdict
+
+
+@pytest.mark.parametrize(("other", "winner"), [(0.5, 2.0), (1.5, 1.0)])
+def test_seeds_on_which_everything_diverges_decide_nothing_and_are_told(other, winner):
+    rows = {1.0: [1.0, None] * 4, 2.0: [other, None] * 4}
+    found, loss, gain = against(rows)
+    assert found == winner and loss == min(1.0, other)
+    assert gain.seeds == gain.hopeless == 4
+    assert "On 4 further fresh seeds every run diverged" in gain.verdict
+
+
+def test_where_nothing_could_be_compared_nothing_is_claimed():
+    winner, loss, gain = against({1.0: [1.0] * 8, 2.0: [0.5] * 8}, budget=1)
+    assert (winner, loss) == (1.0, 1.0)
+    assert "no other schedule met it" in gain.verdict and "gained" not in gain.verdict

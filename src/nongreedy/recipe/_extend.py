@@ -72,6 +72,7 @@ def extend(
 
     Raises:
         ValueError: An unknown word, or one whose part does not apply, with the reason.
+        TypeError: What are no words.
 
     Cannot: see what a loss or a model computes without calling PyTorch's losses and layers.
 
@@ -86,6 +87,8 @@ def extend(
     """
     checked_task(task)
     checked_optimizer(optimizer, Optimizer)
+    if not isinstance(learn, Iterable) or not all(isinstance(word, str) for word in learn):
+        raise TypeError(f"`learn` must be {RECIPE!r}, a word or several words, but got {learn!r}.")
     words = [learn] if isinstance(learn, str) else list(learn)
     asked = [word for word in PARTS if word in words]
     for word in words:

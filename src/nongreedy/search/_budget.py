@@ -2,6 +2,7 @@
 
 import math
 import time
+from numbers import Real
 
 from ..errors import NongreedyError
 
@@ -24,11 +25,13 @@ class Budget:
 
     Raises:
         ValueError: A limit that does not allow for one run, or no time at all.
+        TypeError: What is no number.
     """
 
     def __init__(
         self, limit: float | None = None, final: float = 0.0, seconds: float | None = None
     ):
+        limit, seconds = _number("budget", limit), _number("timeout", seconds)
         if limit is not None and not limit >= 1:
             raise ValueError(f"`budget` must allow at least one plain run, but got {limit!r}.")
         self.limit, self.spent = math.inf if limit is None else limit, 0.0
@@ -81,3 +84,9 @@ class Budget:
     def release(self) -> None:
         """The end has come: what was kept for it may be spent."""
         self._reserve, self._share = 0.0, 1.0
+
+
+def _number(name: str, value: float | None) -> float | None:
+    if value is None or (isinstance(value, Real) and not isinstance(value, bool)):
+        return value
+    raise TypeError(f"`{name}` must be a number, or None for no limit, but got {value!r}.")

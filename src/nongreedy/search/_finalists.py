@@ -46,36 +46,45 @@ def _against(
     # Of two rounds at least: what one seed says of many is mostly luck.
     places = max(int(min(objective.budget.left, 1e6) / rule.finalist_seeds) - 1, 1)
     standing, start = [Evaluated(s) for s in contenders[:places]], Evaluated(fallback)
-    while standing and len(start.losses) < _MOST:
-        if not objective.budget.affords(len(standing) + 1):
+    hopeless = 0  # seeds on which everything diverged, which say nothing of who is better
+    for index in range(_MOST):
+        if not standing or not objective.budget.affords(len(standing) + 1):
             break
-        drawn = len(start.losses)
-        seed = objective.seeds(_FINAL, drawn + 1)[drawn:]
+        seed = objective.seeds(_FINAL, index + 1)[index:]
         try:
-            if not _finishes(objective, start, seed):
-                start.losses[seed[0]] = math.inf
-            standing = [entry for entry in standing if _finishes(objective, entry, seed)]
+            began = _finishes(objective, start, seed)
+            finished = [entry for entry in standing if _finishes(objective, entry, seed)]
         except BudgetSpentError:  # the time is over
             break
-        standing.sort(key=lambda entry: entry.loss)
-        if (drawn + 1) % rule.finalist_seeds == 0:
+        if not began and not finished:
+            hopeless += 1
+            continue
+        start.losses.setdefault(seed[0], math.inf)
+        standing = sorted(finished, key=_by_loss)
+        if (index + 1) % rule.finalist_seeds == 0:
             standing = standing[: (len(standing) + 1) // 2]
     best = standing[0] if standing and standing[0].losses else None
     if best is None:
         known = objective.evaluated[fallback.identity]
-        return start if start.losses else known, status, Gain(0.0, math.nan, 0, math.nan)
-    gain = _gain(best, start)
-    if gain.loss > _BEATEN * _error(gain):
+        gain = Gain(0.0, math.nan, 0, math.nan, hopeless)
+        return start if start.losses else known, status, gain
+    gain = _gain(best, start, hopeless)
+    if gain.diverged or gain.loss > _BEATEN * _error(gain):
         return best, status, gain
-    return start, status, Gain(0.0, gain.standard_error, gain.seeds, gain.fallback)
+    return start, status, Gain(0.0, gain.standard_error, gain.seeds, gain.fallback, hopeless)
 
 
-def _gain(best: Evaluated, start: Evaluated) -> Gain:
+def _by_loss(entry: Evaluated) -> float:
+    return entry.loss
+
+
+def _gain(best: Evaluated, start: Evaluated, hopeless: int) -> Gain:
     differences = [start.losses[seed] - loss for seed, loss in best.losses.items()]
     count, error = len(differences), math.nan
-    if count > 1 and all(map(math.isfinite, differences)):
+    diverged = sum(map(math.isinf, differences))
+    if count > 1 and not diverged:
         error = statistics.stdev(differences) / math.sqrt(count)
-    return Gain(statistics.fmean(differences), error, count, start.loss)
+    return Gain(statistics.fmean(differences), error, count, start.loss, hopeless, diverged)
 
 
 def _error(gain: Gain) -> float:

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
-_SURE = 2.0  # standard errors from which on a gain is called one
+from ._words import count
+
+# Standard errors from which on a gain is called one, from two seeds on: Student's t at 97.5 %, because
+# the standard error of few differences is itself mostly luck.
+_SURE = (12.7, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36)
 
 
 @final
@@ -16,30 +20,48 @@ class Gain:
     """Of the schedule that a search returns over its fallback, on common fresh seeds.
 
     Attributes:
-        loss: By how much its validation loss is lower, on average; 0 where the fallback is returned.
+        loss: By how much its validation loss is lower, on average; 0 where the fallback is returned,
+            infinite where that diverged.
         standard_error: Of that difference; NaN from one seed.
         seeds: Fresh seeds on which both were run.
         fallback: Mean validation loss of the fallback on these seeds; NaN without seeds.
+        hopeless: Further seeds, on which every run diverged: no loss has them.
+        diverged: Of the seeds, those on which the fallback diverged, and the schedule did not.
     """
 
     loss: float
     standard_error: float
     seeds: int
     fallback: float
+    hopeless: int = 0
+    diverged: int = 0
 
     @property
     def clear(self) -> bool:
-        """Whether it is more than twice its standard error."""
-        return self.seeds > 1 and self.loss > _SURE * self.standard_error
+        """Whether chance alone would seldom show it: Student's t-test over the seeds, at 2.5 %."""
+        if self.seeds < 2:
+            return False
+        return self.loss > _SURE[min(self.seeds, 8) - 2] * self.standard_error
 
     @property
     def verdict(self) -> str:
         """In words that a difference within the noise does not earn."""
+        seeds = count(self.hopeless, "further fresh seed" if self.seeds else "fresh seed")
+        lost = f" On {seeds} every run diverged."
+        return self._compared + (lost if self.hopeless else "")
+
+    @property
+    def _compared(self) -> str:
+        if self.diverged:
+            return (
+                f"Its start diverged on {self.diverged} of {count(self.seeds, 'fresh seed')}, on all of "
+                "which this one finished."
+            )
         if self.loss == 0:
             return (
-                "Nothing was gained over the start from practice, which is returned."
-                if self.seeds or math.isnan(self.fallback)
-                else "The start is returned."
+                "Nothing was gained over the start, which is returned."
+                if self.seeds
+                else "The start is returned: no other schedule met it on fresh seeds."
             )
         share = f" ({self.loss / abs(self.fallback):.1%})" if self.fallback else ""
         if self.seeds < 2:

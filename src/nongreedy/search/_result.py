@@ -30,7 +30,7 @@ class Status(enum.Enum):
         "Too many proposals in a row diverged, and the best schedule before them is returned. Lower "
         "the upper bound of the learning rate, or start lower."
     )
-    budget_spent = "The budget of plain runs is spent. Raise it, or start again from this schedule."
+    budget_spent = "The budget, or the time, is spent. Raise it, or start again from this schedule."
     interrupted = "The search was interrupted; this is the best schedule that it had evaluated."
 
 

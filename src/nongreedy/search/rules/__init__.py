@@ -2,9 +2,9 @@
 
 from ...schedules._export import export
 from ._agreement import AgreementSearch
+from ._begin import started
 from ._model_search import ModelSearch
 from ._named import outer_from
-from ._practice import started
 from ._rule import OuterRule, OuterState
 from ._sign_descent import SignDescent
 

@@ -17,25 +17,41 @@ def averaged(problem: Problem, engine: Engine) -> list[Problem]:
     lower bound.
     """
     base = innermost(problem.optimizer)
-    role = next((name for name in _HIGHER if name in base.learnable), None)
-    if base.average is not None or usual(base) is None or role is None:
+    changed = schedule_free(base) if usual(base) is not None else None
+    if changed is None:
         return []
+    other = replace(problem, optimizer=around(problem.optimizer, changed), start=None)
+    higher = _HIGHER[_role(base)]
+    other = replace(other, start=practised(other, falling=False, higher=higher))
+    return [other] if _exact(other, engine) or not _exact(problem, engine) else []
+
+
+def schedule_free(base: Optimizer) -> Optimizer | None:
+    """With the average in place of its momentum; None where it has no such form."""
+    role = _role(base)
+    dampened = getattr(base, "dampening", 0.0) > 0  # which torch leaves out where momentum is 0
+    if base.average is not None or not role or dampened:
+        return None
     setting = getattr(base, role)
     least = max(0.0, setting.bounds[0]) if isinstance(setting, Basis) and setting.bounds else 0.0
     still = replace(setting, initial=least) if isinstance(setting, Basis) else least
-    changed = replace(base, **{role: still}, average=ScheduleFreeAverage(Constant()))
-    other = replace(problem, optimizer=_around(problem.optimizer, changed), start=None)
-    other = replace(other, start=practised(other, falling=False, higher=_HIGHER[role]))
-    return [other] if _exact(other, engine) or not _exact(problem, engine) else []
+    try:
+        return replace(base, **{role: still}, average=ScheduleFreeAverage(Constant()))
+    except ValueError:  # its coordinate does not hold 0; or it cannot be averaged
+        return None
+
+
+def around(optimizer: Optimizer, base: Optimizer) -> Optimizer:
+    """The same groups around another base."""
+    if isinstance(optimizer, (Grouped, Scaled)):
+        return replace(optimizer, base=around(optimizer.base, base))
+    return base
+
+
+def _role(base: Optimizer) -> str:
+    return next((name for name in _HIGHER if name in base.learnable), "")
 
 
 def _exact(problem: Problem, engine: Engine) -> bool:
     reason = engine.inexact_because(problem.run(), problem.initial, list(problem.learned))
     return reason is None
-
-
-def _around(optimizer: Optimizer, base: Optimizer) -> Optimizer:
-    """The same groups around another base."""
-    if isinstance(optimizer, (Grouped, Scaled)):
-        return replace(optimizer, base=_around(optimizer.base, base))
-    return base

@@ -17,6 +17,7 @@ from ...schedules import Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
 from .. import Objective
 from .._result import Status, mean_accuracy, mean_metrics
+from .._words import count
 from ._agreement import AgreementSearch
 from ._averaged import averaged
 from ._model_state import ModelState
@@ -119,8 +120,9 @@ class ModelSearch(OuterRule[ModelState]):
         """The scale; afterwards look, propose, keep what is better."""
         if not state.observations:
             return self._begin(objective)
-        before, notes, budget = state, list[str](), objective.budget
+        notes, budget = list[str](), objective.budget
         state, signs = self._look(state, objective, notes)
+        before = state  # which may be an earlier one, where that diverged
         for _ in range(self.proposals if state.status is None else 0):
             move = proposed(state)
             if not _worthwhile(move, state):
@@ -153,7 +155,8 @@ class ModelSearch(OuterRule[ModelState]):
         if objective.budget.affords(objective.sweep_price(way.schedule) + _TRIES):
             state, signs = _differentiated(state, objective, [way.rollout])
         tried = sum(len(one.losses) for one in ways)
-        note = f"the best of {tried} starts" + (f", peak {way.peak:.3g}" if way.peak else "")
+        peak = "" if math.isnan(way.peak) else f", peak {way.peak:.3g}"
+        note = f"the best of {count(tried, 'start')}{peak}"
         averaged = ", with averaged weights" if way.problem is not objective.problem else ""
         return state, _outcome(state, objective, signs, True, note + averaged)
 
@@ -175,17 +178,23 @@ class ModelSearch(OuterRule[ModelState]):
             rollouts = [objective.rollout(state.schedule, seed, keep=True) for seed in seeds]
         except DivergedError:
             notes.append("diverged on another seed")
-            return _retreated(state), {}
+            return _retreated(state, objective), {}
         losses = tuple(rollout.outcome.loss for rollout in rollouts)
         state = _seen(replace(state, seeds=seeds, losses=losses), state.schedule, seeds, losses)
         return _differentiated(state, objective, rollouts)
 
 
-def _retreated(state: ModelState) -> ModelState:
-    """Back to the schedule before, of which it is known that it trains."""
-    contenders = state.contenders[:-1] or state.contenders
-    status = Status.rejected if len(state.contenders) == 1 else None
-    return replace(state, schedule=contenders[-1], contenders=contenders, status=status)
+def _retreated(state: ModelState, objective: Objective) -> ModelState:
+    """Back to the schedule before, of which it is known that it trains, and to its own last runs."""
+    if len(state.contenders) == 1:
+        return replace(state, status=Status.rejected)
+    *contenders, _ = state.contenders
+    known = objective.evaluated[contenders[-1].identity].losses
+    seeds = tuple(known)[-len(state.seeds) :]
+    return replace(
+        state, schedule=contenders[-1], contenders=tuple(contenders), seeds=seeds,
+        losses=tuple(known[seed] for seed in seeds),
+    )  # fmt: skip
 
 
 def _tried(state: ModelState, move: Proposal, objective: Objective, notes: list[str]) -> ModelState:

@@ -11,7 +11,6 @@ from torch import Tensor
 from ...engines import Problem
 from ...optimizers import SGD, Adam, AdamW, Grouped, Lion, Muon, NAdam, Optimizer, RMSprop, Scaled
 from ...schedules import Basis, Hyperparameter, Linear, Schedule, TimeBasis
-from .._result import Result
 
 _FLOOR = 0.02  # of the peak, where a schedule falls to nothing and its coordinate cannot
 _RATE = "learning_rate"
@@ -41,26 +40,6 @@ PRACTICE: dict[type[Optimizer], Practice] = {
     Lion: Practice(3e-4, {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1}),
     Muon: Practice(0.02, {"momentum": 0.95, "weight_decay": 1e-2}),
 }
-
-
-def started(problem: Problem, start: str | Schedule | Result) -> Problem:
-    """The problem, beginning at ``"practice"``, ``"zero"``, a schedule or that of a result.
-
-    Raises:
-        TypeError, ValueError: Anything else.
-    """
-    if start == "zero":
-        return problem
-    if start == "practice":
-        return replace(problem, start=practised(problem))
-    if isinstance(start, Result):
-        start = start.schedule
-    if isinstance(start, Schedule):
-        return replace(problem, start=start)
-    words = f"`start` must be 'practice', 'zero', a schedule or a result, but got {start!r}."
-    if isinstance(start, str):
-        raise ValueError(words + " Read a file by ng.Schedule.load(path).")
-    raise TypeError(words)
 
 
 def usual(optimizer: Optimizer) -> Practice | None:

@@ -1,0 +1,60 @@
+"""Where a search begins: at practice, at the first values, at a schedule or at that of a result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...engines import Problem
+from ...optimizers import ExponentialAverage, Optimizer, TailAverage
+from ...schedules import Constant, Schedule
+from ...schedules._average import INTERPOLATED, is_average
+from ...schedules._settings import base
+from .._result import Result
+from ._averaged import around, schedule_free
+from ._practice import innermost, practised
+
+_KINDS = {kind.name: kind for kind in (TailAverage, ExponentialAverage)}
+
+
+def started(problem: Problem, start: str | Schedule | Result) -> Problem:
+    """The problem, beginning at ``"practice"``, ``"zero"``, a schedule or that of a result.
+
+    A schedule for averaged weights brings its average along: without it, it is another one.
+
+    Raises:
+        TypeError, ValueError: Anything else; an average that the optimizer cannot have.
+    """
+    if isinstance(start, Result):
+        start = start.schedule
+    if isinstance(start, Schedule):
+        own = problem.hyperparameters
+        missing = [base(n)[0] for n in start.curves if is_average(n) and n not in own]
+        if missing:
+            optimizer = _averaging(problem.optimizer, missing[0])
+            problem = replace(problem, optimizer=optimizer, start=None)
+        return replace(problem, start=start)
+    if start == "zero":
+        return problem
+    if start == "practice":
+        return replace(problem, start=practised(problem))
+    words = f"`start` must be 'practice', 'zero', a schedule or a result, but got {start!r}."
+    if isinstance(start, str):
+        raise ValueError(words + " Read a file by ng.Schedule.load(path).")
+    raise TypeError(words)
+
+
+def _averaging(optimizer: Optimizer, name: str) -> Optimizer:
+    """The optimizer with the average that has this setting."""
+    inner = innermost(optimizer)
+    if inner.average is None:
+        changed = (
+            schedule_free(inner)
+            if name == INTERPOLATED
+            else replace(inner, average=_KINDS[name](Constant()))
+        )
+        if changed is not None:
+            return around(optimizer, changed)
+    raise ValueError(
+        f"`start` has {name}: it is of averaged weights, as {type(inner).__name__} with these settings "
+        "has none. Give the optimizer that it was found for, such as optimizer=result.optimizer."
+    )
