@@ -283,14 +283,20 @@ def test_a_start_of_averaged_weights_brings_its_average_along():
         tuned(tail, start=ng.Schedule.initial(averaged.hyperparameters(12)))
 
 
-def test_no_average_is_tried_that_torch_would_train_otherwise_or_that_bounds_forbid():
-    rule, bounded = ng.ModelSearch(), ng.Constant(initial=0.9, bounds=(0.5, 0.99))
-    for optimizer in (
-        ng.SGD(ng.Linear(3), momentum=0.9, dampening=0.5),
-        ng.SGD(ng.Linear(3), momentum=bounded),
-        ng.AdamW(ng.Linear(3), beta1=bounded),
+def test_no_average_is_tried_that_torch_would_train_otherwise():
+    dampened = ng.SGD(ng.Linear(3), momentum=0.9, dampening=0.5)
+    assert ng.ModelSearch().alternatives(problem(dampened, 12), ng.Reverse()) == []
+    assert tuned(dampened, budget=8).cost <= 8
+
+
+def test_an_average_begins_at_the_least_momentum_that_bounds_allow():
+    bounded = ng.Constant(initial=0.9, bounds=(0.5, 0.99))
+    for name, optimizer in (
+        ("momentum", ng.SGD(ng.Linear(3), momentum=bounded)),
+        ("beta1", ng.AdamW(ng.Linear(3), beta1=bounded)),
     ):
-        assert rule.alternatives(problem(optimizer, 12), ng.Reverse()) == []
+        (way,) = ng.ModelSearch().alternatives(problem(optimizer, 12), ng.Reverse())
+        assert way.initial[name].item() == pytest.approx(0.5)
         assert tuned(optimizer, budget=8).cost <= 8
 
 
