@@ -216,7 +216,7 @@ def test_a_bar_in_a_terminal_lines_elsewhere(monkeypatch):
         monkeypatch.setattr(sys, "stderr", stream)
         monkeypatch.setattr(sys, "stdout", out)
         (screen,) = shown(None)
-        assert type(screen).__name__ == "Screen" and screen.console.file.isatty()
+        assert type(screen).__name__ == "Screen" and screen.console.file.isatty()  # pyright: ignore
         assert shown(False) == []
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert names(shown(None)) == ["Lines"] and names(shown(True)) == ["Screen"]
