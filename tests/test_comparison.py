@@ -13,7 +13,6 @@ from torch import nn
 import nongreedy as ng
 from nongreedy.comparison import METHODS, Meter, Method, Piece, _from_practice, _methods
 from nongreedy.comparison._black_box import run_trials, rungs
-from nongreedy.comparison._ours import _schedule as schedule_of
 from nongreedy.comparison._peaks import bracketed, constant, grid, linear, one_cycle
 from nongreedy.comparison._practice import by_hand
 from nongreedy.comparison._ranges import Range, draw
@@ -314,17 +313,22 @@ def test_the_schedule_of_an_outer_step_is_the_one_that_was_run(optimizer, counts
     rows = []
 
     class Rows(ng.Callback):
+        def on_schedule(self, schedule):
+            self.schedule = schedule
+
         def on_outer_step(self, row):
-            rows.append(row)
+            rows.append((row, self.schedule))
 
     problem = ng.Problem.of(task(), optimizer, steps=STEPS)
-    ng.tune(problem.task, optimizer, steps=STEPS, outer_steps=4, callbacks=[Rows()])
-    assert {len(row.values["learning_rate"]) for row in rows} >= counts
+    ng.tune(
+        problem.task, optimizer, steps=STEPS, outer_steps=4, outer="agreement", callbacks=[Rows()]
+    )
+    assert {len(row.values["learning_rate"]) for row, _ in rows} >= counts
     objective = Meter(problem, BUDGET, seed=0).objective
     objective.budget.limit = math.inf
-    for row in rows:
+    for row, schedule in rows:
         seeds = objective.seeds(row.index, 1 if row.note.startswith("scale") else 2)
-        losses = [objective.rollout(schedule_of(problem, row), s).outcome.loss for s in seeds]
+        losses = [objective.rollout(schedule, s).outcome.loss for s in seeds]
         assert sum(losses) / len(losses) == pytest.approx(row.validation_loss, rel=1e-6)
 
 

@@ -231,8 +231,12 @@ def _scaled(
 
 
 def _worthwhile(move: Proposal, state: ModelState) -> bool:
+    """Whether it may gain more than noise does, and was not run on these seeds before."""
     least = max(_LEAST_GAIN * state.scale, _SURE * move.spread)
-    return -move.change >= least and move.distance >= _NEAREST
+    place = state.space.vector(move.schedule)
+    known = [o for o in state.observations if o.seed in state.seeds]
+    again = any(float((o.place - place).abs().max()) < _NEAREST for o in known)
+    return -move.change >= least and move.distance >= _NEAREST and not again
 
 
 def _seen(
