@@ -125,7 +125,7 @@ class ModelSearch(OuterRule[ModelState]):
         before = state  # which may be an earlier one, where that diverged
         for _ in range(self.proposals if state.status is None else 0):
             move = proposed(state)
-            if not _worthwhile(move, state):
+            if not _worthwhile(move, state) or _known(move, state):
                 notes.append("nothing better is expected")
                 break
             if not budget.affords(len(state.seeds)):
@@ -233,6 +233,13 @@ def _scaled(
 def _worthwhile(move: Proposal, state: ModelState) -> bool:
     least = max(_LEAST_GAIN * state.scale, _SURE * move.spread)
     return -move.change >= least and move.distance >= _NEAREST
+
+
+def _known(move: Proposal, state: ModelState) -> bool:
+    """Whether just this was run on these seeds, of which the model thought too little."""
+    place = state.space.vector(move.schedule)
+    seen = {o.seed for o in state.observations if torch.equal(o.place, place)}
+    return seen.issuperset(state.seeds)
 
 
 def _seen(
