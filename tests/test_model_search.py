@@ -1,6 +1,7 @@
 """The default rule: starts from practice, models all that it sees, keeps a fallback."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 import nongreedy as ng
 from nongreedy.engines import Problem
 from nongreedy.search._gain import Gain
+from nongreedy.search.progress._lines import still
 from nongreedy.search.rules._blocks import descent
 from nongreedy.search.rules._bracket import Bracket
 from nongreedy.search.rules._practice import practised
@@ -375,3 +377,40 @@ def test_where_there_is_nothing_to_gain_a_verdict_seldom_claims_it():
             error = float(drawn.std()) / seeds**0.5
             claimed += Gain(float(drawn.mean()), error, seeds, 1.0).clear
     assert 10 <= claimed <= 55  # 2.5 % of 1200 are 30; twice the standard error would claim 110
+
+
+# ---- what did not move -------------------------------------------------------------------------
+
+
+def test_what_did_not_move_is_told_in_a_sentence_for_each_reason():
+    groups = [f"learning_rate_factor[{k}.Weight]" for k in range(64)]
+    why = {**dict.fromkeys(["momentum", *groups], "A"), "learning_rate[0.Norm]": "B"}
+    told = still(replace(tuned(budget=8), unmoved=why))
+    assert told == [
+        "Momentum, learning rate factor of 64 groups did not move: A.",
+        "Learning rate[0.Norm] did not move: B.",
+    ]
+
+
+def test_what_moved_in_the_search_and_not_on_fresh_seeds_says_so():
+    valley = Valley(noise=0.004, budget=40)
+    state, _ = valley.searched(PLAIN)
+    assert len(state.contenders) > 1
+    start = PLAIN.fallback(state)
+    reasons = set(PLAIN.unmoved(state, start).values())
+    assert reasons == {"what lowered the loss in the search did not on fresh seeds"}
+
+
+def test_no_schedule_runs_twice_on_a_seed():
+    class Cliff(Valley):
+        """A loss that jumps beside the start: the model leaves out what is so much worse."""
+
+        def loss(self, schedule, seed=None):
+            near = (schedule["learning_rate"] - self.start["learning_rate"]).abs().max() < 1e-9
+            return 1.0 if self.start is schedule or near else 5.0
+
+    valley = Cliff(budget=60)
+    valley.start = valley.problem.initial
+    valley.searched(PLAIN)
+    rows = [(schedule.identity, seed) for schedule, seed in valley.asked]
+    assert len(rows) == len(set(rows))

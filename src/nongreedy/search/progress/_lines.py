@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import final
 
+from ...schedules._settings import base
 from .. import Callback, OuterStep, Result
 from .._outlook import Outlook
 from .._words import duration, number, spaced
@@ -76,7 +78,15 @@ def outcome(result: Result) -> str:
 
 
 def still(result: Result) -> list[str]:
-    """Which hyperparameters did not move, and why."""
-    return [
-        f"{spaced(name).capitalize()} did not move: {why}." for name, why in result.unmoved.items()
-    ]
+    """Which hyperparameters did not move, and why: a sentence for each reason."""
+    sentences = list[str]()
+    for why in dict.fromkeys(result.unmoved.values()):
+        families = Counter(base(name)[0] for name, of in result.unmoved.items() if of == why)
+        alone = {base(n)[0]: spaced(n) for n, of in result.unmoved.items() if of == why}
+        names = [
+            alone[what] if many == 1 else f"{spaced(what)} of {many} groups"
+            for what, many in families.items()
+        ]
+        listed = ", ".join(names)
+        sentences.append(f"{listed[:1].upper()}{listed[1:]} did not move: {why}.")
+    return sentences

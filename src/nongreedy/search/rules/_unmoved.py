@@ -8,6 +8,8 @@ from torch import Tensor
 from ...schedules import Hyperparameter, Schedule
 from ._model_state import ModelState
 
+_UNHELD = "what lowered the loss in the search did not on fresh seeds"
+
 
 def unmoved(state: ModelState, start: Schedule, chosen: Schedule) -> dict[str, str]:
     """Name -> the reason, of those that have the values of the start."""
@@ -18,7 +20,8 @@ def unmoved(state: ModelState, start: Schedule, chosen: Schedule) -> dict[str, s
         if torch.equal(start[name], chosen[name]):
             part = state.space.slices[name]
             slopes = [o.slope[part] for o in state.observations if o.slope is not None]
-            found[name] = _reason(slopes, hyper, chosen[name])
+            tried = any(not torch.equal(one[name], chosen[name]) for one in state.contenders)
+            found[name] = _UNHELD if tried else _reason(slopes, hyper, chosen[name])
     return found
 
 
@@ -36,4 +39,4 @@ def _reason(slopes: Iterable[Tensor], hyper: Hyperparameter, values: Tensor) -> 
         error = told.std(0) / len(rows) ** 0.5
         if bool((mean.abs() <= error).all()):
             return f"its hypergradients of {len(rows)} seeds do not agree"
-    return "no move of it lowered the loss by more than the noise"
+    return "no move lowered the loss by more than the noise"
