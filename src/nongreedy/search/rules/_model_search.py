@@ -125,7 +125,7 @@ class ModelSearch(OuterRule[ModelState]):
         before = state  # which may be an earlier one, where that diverged
         for _ in range(self.proposals if state.status is None else 0):
             move = proposed(state)
-            if not _worthwhile(move, state) or _known(move, state):
+            if not _worthwhile(move, state):
                 notes.append("nothing better is expected")
                 break
             if not budget.affords(len(state.seeds)):
@@ -237,13 +237,6 @@ def _worthwhile(move: Proposal, state: ModelState) -> bool:
     known = [o for o in state.observations if o.seed in state.seeds]
     again = any(float((o.place - place).abs().max()) < _NEAREST for o in known)
     return -move.change >= least and move.distance >= _NEAREST and not again
-
-
-def _known(move: Proposal, state: ModelState) -> bool:
-    """Whether just this was run on these seeds, of which the model thought too little."""
-    place = state.space.vector(move.schedule)
-    seen = {o.seed for o in state.observations if torch.equal(o.place, place)}
-    return seen.issuperset(state.seeds)
 
 
 def _seen(
