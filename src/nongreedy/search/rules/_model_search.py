@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
-import torch
-
-from ...engines import Engine, Problem, Rollout
+from ...engines import Engine, Problem
 from ...errors import DivergedError
 from ...schedules import Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
 from .. import Objective
-from .._result import Status, mean_accuracy, mean_metrics
+from .._result import Status
 from .._words import count
 from ._agreement import AgreementSearch
 from ._averaged import averaged
 from ._model_state import ModelState
-from ._proposal import Proposal, proposed
-from ._quadratic import Observation
-from ._rule import OuterRule, StepOutcome, sign_text
+from ._model_steps import differentiated, outcome, retreated, seen, tried, worthwhile
+from ._proposal import proposed
+from ._rule import OuterRule, StepOutcome
 from ._rungs import automatic
 from ._start import best_way
 from ._unmoved import unmoved
 
-_LEAST_GAIN, _SURE = 1e-3, 0.25  # of the loss, and of its standard deviation, to be worth a run
 _TRIES = 2  # plain runs that a hypergradient must leave, or it is not worth its price
-_NEAREST = 0.02  # outer steps that a proposal moves at least
-_GOOD, _VERY_GOOD = 0.2, 0.6  # of the expected gain
-_GROW, _SHRINK = 1.4, 0.5
-_SHORTEST, _LONGEST = (0.1, 0.06), (1.0, 4.0)  # radii: modelled coefficients, long ones
 
 
 @final
@@ -125,20 +116,20 @@ class ModelSearch(OuterRule[ModelState]):
         before = state  # which may be an earlier one, where that diverged
         for _ in range(self.proposals if state.status is None else 0):
             move = proposed(state)
-            if not _worthwhile(move, state):
+            if not worthwhile(move, state):
                 notes.append("nothing better is expected")
                 break
             if not budget.affords(len(state.seeds)):
                 state = replace(state, status=Status.budget_spent)
                 break
-            state = _tried(state, move, objective, notes)
+            state = tried(state, move, objective, notes)
         accepted = state.schedule != before.schedule and state.status is not Status.rejected
         failures = 0 if accepted else state.failures + 1
         status = state.status or (Status.stalled if failures >= self.patience else None)
         state = replace(
             state, index=state.index + 1, failures=failures, looked=False, status=status
         )
-        return state, _outcome(state, objective, signs, accepted, ", ".join(notes))
+        return state, outcome(state, objective, signs, accepted, ", ".join(notes))
 
     def _begin(self, objective: Objective) -> tuple[ModelState, StepOutcome]:
         first, other = objective.seeds(0, 2)
@@ -153,12 +144,12 @@ class ModelSearch(OuterRule[ModelState]):
         state = replace(state, others=tuple(s for s in other_starts if s is not None))
         signs = dict[str, str]()
         if objective.budget.affords(objective.sweep_price(way.schedule) + _TRIES):
-            state, signs = _differentiated(state, objective, [way.rollout])
+            state, signs = differentiated(state, objective, [way.rollout])
         tried = sum(len(one.losses) for one in ways)
         peak = "" if math.isnan(way.peak) else f", peak {way.peak:.3g}"
         note = f"the best of {count(tried, 'start')}{peak}"
         averaged = ", with averaged weights" if way.problem is not objective.problem else ""
-        return state, _outcome(state, objective, signs, True, note + averaged)
+        return state, outcome(state, objective, signs, True, note + averaged)
 
     def _look(
         self, state: ModelState, objective: Objective, notes: list[str]
@@ -178,105 +169,7 @@ class ModelSearch(OuterRule[ModelState]):
             rollouts = [objective.rollout(state.schedule, seed, keep=True) for seed in seeds]
         except DivergedError:
             notes.append("diverged on another seed")
-            return _retreated(state, objective), {}
+            return retreated(state, objective), {}
         losses = tuple(rollout.outcome.loss for rollout in rollouts)
-        state = _seen(replace(state, seeds=seeds, losses=losses), state.schedule, seeds, losses)
-        return _differentiated(state, objective, rollouts)
-
-
-def _retreated(state: ModelState, objective: Objective) -> ModelState:
-    """Back to the schedule before, of which it is known that it trains, and to its own last runs."""
-    if len(state.contenders) == 1:
-        return replace(state, status=Status.rejected)
-    *contenders, _ = state.contenders
-    known = objective.evaluated[contenders[-1].identity].losses
-    seeds = tuple(known)[-len(state.seeds) :]
-    return replace(
-        state, schedule=contenders[-1], contenders=tuple(contenders), seeds=seeds,
-        losses=tuple(known[seed] for seed in seeds),
-    )  # fmt: skip
-
-
-def _tried(state: ModelState, move: Proposal, objective: Objective, notes: list[str]) -> ModelState:
-    """Run a proposal on the seeds of the last runs: keep it, or shrink what did not hold."""
-    losses = list[float]()
-    try:
-        for seed in state.seeds:
-            losses.append(objective.rollout(move.schedule, seed).outcome.loss)
-    except DivergedError:
-        losses += [math.inf] * (len(state.seeds) - len(losses))
-    state = _seen(state, move.schedule, state.seeds, losses)
-    change = statistics.fmean(losses) - state.loss
-    notes.append(f"by the {move.words} {move.change:+.3g} expected, {change:+.3g} found")
-    gained = -change / max(-move.change, 1e-4 * state.scale)
-    if gained > _GOOD:
-        factor = _GROW if gained > _VERY_GOOD else 1.0
-        return replace(
-            state, schedule=move.schedule, losses=tuple(losses), alone=move.moved[1],
-            contenders=(*state.contenders, move.schedule),
-            reach=_scaled(state.reach, move.moved, factor),
-        )  # fmt: skip
-    both = all(move.moved)  # then the modelled ones have another try, alone
-    shrunk = _scaled(state.reach, (False, True) if both else move.moved, _SHRINK)
-    return replace(state, reach=shrunk, alone=both)
-
-
-def _scaled(
-    reach: tuple[float, float], moved: tuple[bool, bool], factor: float
-) -> tuple[float, float]:
-    """Radii of what moved, within limits."""
-    rows = zip(reach, moved, _SHORTEST, _LONGEST, strict=True)
-    a, b = (min(max(r * factor, least), most) if did else r for r, did, least, most in rows)
-    return a, b
-
-
-def _worthwhile(move: Proposal, state: ModelState) -> bool:
-    """Whether it may gain more than noise does, and was not run on these seeds before."""
-    least = max(_LEAST_GAIN * state.scale, _SURE * move.spread)
-    place = state.space.vector(move.schedule)
-    known = [o for o in state.observations if o.seed in state.seeds]
-    again = any(float((o.place - place).abs().max()) < _NEAREST for o in known)
-    return -move.change >= least and move.distance >= _NEAREST and not again
-
-
-def _seen(
-    state: ModelState, schedule: Schedule, seeds: Sequence[int], losses: Sequence[float]
-) -> ModelState:
-    place = state.space.vector(schedule)
-    rows = [Observation(place, s, loss) for s, loss in zip(seeds, losses, strict=True)]
-    return replace(state, observations=(*state.observations, *rows))
-
-
-def _differentiated(
-    state: ModelState, objective: Objective, rollouts: Sequence[Rollout]
-) -> tuple[ModelState, dict[str, str]]:
-    """With the slopes of the schedule's last runs, and the signs of their mean; without those whose
-    sweep diverged."""
-    state, here, slopes = replace(state, looked=True), state.space.vector(state.schedule), {}
-    for rollout in rollouts:
-        with contextlib.suppress(DivergedError):
-            gradients = objective.differentiate(rollout).gradients
-            slopes[rollout.run.seed] = state.space.gradient(state.schedule, gradients)
-    told = [
-        replace(o, slope=slopes.get(o.seed))
-        if torch.equal(o.place, here) and o.seed in slopes
-        else o
-        for o in state.observations
-    ]
-    if not slopes:
-        return state, {}
-    mean = torch.stack(list(slopes.values())).mean(0)
-    signs = {name: sign_text(mean[part]) for name, part in state.space.slices.items()}
-    return replace(state, observations=tuple(told)), signs
-
-
-def _outcome(
-    state: ModelState, objective: Objective, signs: dict[str, str], accepted: bool, note: str
-) -> StepOutcome:
-    ran = objective.evaluated[state.schedule.identity]
-    last = [ran.accuracies[seed] for seed in state.seeds if seed in ran.losses]
-    measured = [ran.measured[seed] for seed in state.seeds if seed in ran.losses]
-    return StepOutcome(
-        state.schedule, state.loss, mean_accuracy(last), signs, accepted, note,
-        mean_metrics(measured),
-    )  # fmt: skip
+        state = seen(replace(state, seeds=seeds, losses=losses), state.schedule, seeds, losses)
+        return differentiated(state, objective, rollouts)
