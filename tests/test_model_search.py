@@ -328,6 +328,17 @@ def test_a_search_whose_schedule_diverges_on_another_seed_goes_back_and_calls_it
     assert outcome.loss == pytest.approx(sum(state.losses) / len(state.losses))
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [{"seeds": -1}, {"seeds": 2.5}, {"proposals": 0}, {"patience": "x"}, {"finalists": 1},
+     {"finalist_seeds": 0}],
+)  # fmt: skip
+def test_bad_settings_are_refused_where_they_are_given(bad):
+    (name, value), *_ = bad.items()
+    with pytest.raises(ValueError, match=f"{name}.*{value}"):
+        ng.ModelSearch(**bad)
+
+
 def test_a_timeout_ends_the_search_with_what_it_has():
     result = ng.tune(tiny_task(), LEARNED, steps=400, outer_steps=10**6, timeout=1.5)
     assert result.status is ng.Status.budget_spent
