@@ -10,6 +10,7 @@ import nongreedy as ng
 from nongreedy.engines import Problem
 from nongreedy.search._gain import Gain
 from nongreedy.search.progress._lines import still
+from nongreedy.search.rules import started
 from nongreedy.search.rules._blocks import descent
 from nongreedy.search.rules._bracket import Bracket
 from nongreedy.search.rules._practice import practised
@@ -248,6 +249,15 @@ def test_groups_and_adam_have_averaged_ways_too():
     assert [w.optimizer.base.beta1 for w in ways] == [0.0]
     assert "average_interpolation" in ways[0].learned
     assert ng.tune(tiny_task(), grouped, steps=12, budget=20).cost <= 20
+
+
+def test_from_zero_averages_begin_at_zero_too():
+    table = problem(ng.SGD(ng.Linear(3), momentum=ng.Constant()), 12)
+    ways = {start: ng.ModelSearch().alternatives(started(table, start), ng.Reverse())
+            for start in ("zero", "practice")}  # fmt: skip
+    rates = {start: way.initial["learning_rate"].tolist() for start, (way,) in ways.items()}
+    assert rates["zero"] == table.initial["learning_rate"].tolist() == [1e-3] * 3
+    assert rates["practice"] == pytest.approx([1.0] * 3)
 
 
 def test_automatic_windows_are_split_by_the_rule_that_can():
