@@ -10,6 +10,7 @@ import nongreedy as ng
 from nongreedy.engines import Problem
 from nongreedy.search._gain import Gain
 from nongreedy.search.progress._lines import still
+from nongreedy.search.rules import started
 from nongreedy.search.rules._blocks import descent
 from nongreedy.search.rules._bracket import Bracket
 from nongreedy.search.rules._practice import practised
@@ -250,6 +251,15 @@ def test_groups_and_adam_have_averaged_ways_too():
     assert ng.tune(tiny_task(), grouped, steps=12, budget=20).cost <= 20
 
 
+def test_from_zero_averages_begin_at_zero_too():
+    table = problem(ng.SGD(ng.Linear(3), momentum=ng.Constant()), 12)
+    ways = {start: ng.ModelSearch().alternatives(started(table, start), ng.Reverse())
+            for start in ("zero", "practice")}  # fmt: skip
+    rates = {start: way.initial["learning_rate"].tolist() for start, (way,) in ways.items()}
+    assert rates["zero"] == table.initial["learning_rate"].tolist() == [1e-3] * 3
+    assert rates["practice"] == pytest.approx([1.0] * 3)
+
+
 def test_automatic_windows_are_split_by_the_rule_that_can():
     result = tuned(ng.SGD(ng.Windows("auto")), budget=12)
     assert "AgreementSearch" in str(result.settings["outer"])
@@ -332,6 +342,17 @@ def test_a_search_whose_schedule_diverges_on_another_seed_goes_back_and_calls_it
     assert state.losses == tuple(known[seed] for seed in state.seeds)
     assert outcome.accepted == (state.schedule.identity != before.identity)
     assert outcome.loss == pytest.approx(sum(state.losses) / len(state.losses))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"seeds": -1}, {"seeds": 2.5}, {"proposals": 0}, {"patience": "x"}, {"finalists": 1},
+     {"finalist_seeds": 0}],
+)  # fmt: skip
+def test_bad_settings_are_refused_where_they_are_given(bad):
+    (name, value), *_ = bad.items()
+    with pytest.raises(ValueError, match=f"{name}.*{value}"):
+        ng.ModelSearch(**bad)
 
 
 def test_a_timeout_ends_the_search_with_what_it_has():

@@ -239,6 +239,20 @@ def test_a_name_that_is_taken():
         ng.recipe.extend(task, OPTIMIZER, "noise", steps=STEPS)
 
 
+def test_a_task_is_extended_once():
+    task, optimizer = ng.recipe.extend(task_of(), OPTIMIZER, ["label_smoothing"], steps=STEPS)
+    with pytest.raises(ValueError, match="a recipe's already; extend the first task"):
+        ng.recipe.extend(task, optimizer, ["class_weights"], steps=STEPS)
+
+
+def test_a_schedule_with_a_recipe_trains_no_task_without_it():
+    task, optimizer = ng.recipe.extend(task_of(), OPTIMIZER, ["label_smoothing"], steps=STEPS)
+    schedule = ng.Problem(task, optimizer, STEPS).initial
+    ng.retrain(task, schedule, steps=STEPS, optimizer=optimizer)
+    with pytest.raises(ValueError, match=r"label_smoothing.*result\.task"):
+        ng.retrain(task_of(), schedule, steps=STEPS, optimizer=optimizer)
+
+
 def test_a_loss_that_is_not_one_call_is_refused():
     def two(output, target):
         return functional.cross_entropy(output, target) + functional.mse_loss(output, output * 0)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, final
+from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from torch import Tensor
 
-from ..schedules import Basis
 from ..schedules._average import retained
-from ._average import Average, ScheduleFreeAverage, TailAverage
+from ._average import ScheduleFreeAverage, TailAverage
+from ._averaging import Averaging
 from ._interpolated import Interpolated
 from ._optimizer import Layout, Names, Optimizer, Values
 
@@ -20,7 +19,7 @@ SLOTS = TailAverage.slots
 
 @final
 @dataclass(frozen=True)
-class Averaged(Optimizer):
+class Averaged(Averaging):
     r"""What ``SGD(average=...)`` is in a run: the state of the base, and a running average beside it.
 
     .. math:: N_t = k_t N_{t-1} + w_t, \qquad \rho_t = k_t N_{t-1} / N_t, \qquad
@@ -34,53 +33,14 @@ class Averaged(Optimizer):
         average: Of its weights.
     """
 
-    base: Optimizer = field(kw_only=False)
-
-    def __post_init__(self) -> None:
-        average = self._average
-        object.__setattr__(self, "slots", self.base.slots + SLOTS)
-        object.__setattr__(self, "learnable", {**self.base.learnable, **average.learnable})
-
-    @property
-    def _average(self) -> Average:
-        assert self.average is not None
-        return self.average
-
-    def given(self) -> Mapping[str, Basis | float]:
-        """The base's settings, then the average's."""
-        return {**self.base.given(), **self._average.given()}
-
-    def init(self, parameters: Tensor) -> Tensor:
-        """The base's state, no way to the average, and nothing in it."""
-        if torch.finfo(parameters.dtype).bits < 32:
-            raise ValueError(
-                f"{parameters.dtype} does not resolve what a step adds to an average "
-                f"({self.average!r}). Use dtype=torch.float32, with torch.autocast in the model."
-            )
-        rest = parameters.new_zeros(SLOTS, parameters.numel())
-        return torch.cat([self.base.init(parameters), rest])
-
-    def answer(self, state: Tensor) -> Tensor:
-        """The average, shape (..., P)."""
-        return state[..., 0, :] + state[..., -2, :]
-
     def _kept(self, held: Tensor, values: Values) -> tuple[Tensor, Tensor]:
         return retained(held, *self._average.weights(values))
 
-    def _after(self, state: Tensor, moved: Tensor, values: Values) -> Tensor:
+    def after(self, state: Tensor, moved: Tensor, values: Values) -> Tensor:
         """The whole state, once the base has moved its part."""
         kept, held = self._kept(state[-1], values)
         way = kept * (state[-2] + (state[0] - moved[0]))
         return torch.cat([moved, torch.stack([way, held])])
-
-    def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
-        """The base's update, then the average's."""
-        return self._after(state, self.base.update(state[:-SLOTS], gradient, values), values)
-
-    @torch.no_grad()
-    def advance(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
-        """Likewise, by the base's own way of doing so."""
-        return self._after(state, self.base.advance(state[:-SLOTS], gradient, values), values)
 
     def pull_back(
         self, state: Tensor, gradient: Tensor, values: Values, adjoint: Tensor, learn: Names
@@ -169,14 +129,6 @@ class Averaged(Optimizer):
 
         on_kept, on_held = torch.func.vmap(push)(tangents, moved)
         return on_kept, on_held
-
-    def clip(self, gradient: Tensor) -> Tensor:
-        """The base's."""
-        return self.base.clip(gradient)
-
-    def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
-        """The base's: who attaches a schedule to it keeps the average."""
-        return self.base.torch_optimizer(parameters)
 
 
 def bound(optimizer: Optimizer, layout: Layout, device: torch.device) -> Optimizer:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
@@ -12,18 +12,16 @@ from torch import Tensor
 from ..errors import nearest_name
 from ..schedules import Basis, Default
 from ..schedules._settings import factor_name
-from ._averaged import bound
-from ._optimizer import Layout, Optimizer, Values, checked_setting
-from ._patterns import index_of, torch_groups
+from ._grouping import Grouping
+from ._optimizer import Values, checked_setting
 
 Factors = Mapping[str, Basis | float]
 FACTOR = Default(1.0, (0.01, 100.0), "log", 0.1)
-_REFUSED = ("Muon", "Grouped", "Scaled")  # whose twins have groups of their own
 
 
 @final
 @dataclass(frozen=True)
-class Scaled(Optimizer):
+class Scaled(Grouping):
     r"""An optimizer some of whose settings are multiplied, in groups of parameters, by factors.
 
     .. math:: h_{t,i} = f_t^{(k)} h_t \text{ with } k \text{ the group of parameter } i
@@ -55,26 +53,13 @@ class Scaled(Optimizer):
         ['learning_rate', 'momentum', 'weight_decay', 'learning_rate_factor[*bias]']
     """
 
-    base: Optimizer = field(kw_only=False)
-    groups: Mapping[str, Factors] = field(default_factory=dict)
-    index: Tensor | None = field(default=None, repr=False, compare=False)
-
     def __post_init__(self) -> None:
-        self._check_shape()
+        self._take(
+            ("Muon", "Grouped", "Scaled"), "scaled, its groups are its own",
+            "Scaled takes an optimizer, then patterns with factors on its settings, such as "
+            'Scaled(SGD(Windows(4)), {"*bias": {"learning_rate": Constant()}})',
+        )  # fmt: skip
         kind = type(self.base).__name__
-        if kind in _REFUSED:
-            raise ValueError(f"{kind} cannot be scaled, its groups are its own: {self.base!r}.")
-        if self.clip_value is not None or self.clip_norm is not None:
-            raise ValueError(
-                f"Clipping is over all groups: give clip_value={self.clip_value} and "
-                f"clip_norm={self.clip_norm} to the base, {kind}(...)."
-            )
-        if self.average is not None:
-            raise ValueError(
-                f"One average is over all groups: give average={self.average!r} to the base, {kind}(...)."
-            )
-        for name in ("slots", "torch_settings"):
-            object.__setattr__(self, name, getattr(self.base, name))
         own = self.base.average.name if self.base.average is not None else ""
         rows = self.base.learnable.items()
         sizes = [name for name, row in rows if row.transform == "log" and name != own]
@@ -91,26 +76,11 @@ class Scaled(Optimizer):
         object.__setattr__(self, "learnable", {**self.base.learnable, **rows})
         super().__post_init__()
 
-    def _check_shape(self) -> None:
-        base: Any = self.base
-        groups: Any = self.groups
-        whole = isinstance(base, Optimizer) and isinstance(groups, Mapping)
-        if not whole or not all(isinstance(own, Mapping) for own in groups.values()):
-            raise TypeError(
-                "Scaled takes an optimizer, then patterns with factors on its settings, such as "
-                'Scaled(SGD(Windows(4)), {"*bias": {"learning_rate": Constant()}}), but got '
-                f"{base!r} and {groups!r}."
-            )
-
     def _factors(self) -> Iterator[tuple[str, int, str]]:
         """(name, number of its group from 1, the setting that it scales) of every factor."""
         for number, (pattern, factors) in enumerate(self.groups.items(), 1):
             for setting in factors:
                 yield factor_name(setting, pattern), number, setting
-
-    def content(self) -> Mapping[str, Any]:
-        """The base and its groups, whose order decides which of them a parameter has."""
-        return {"base": self.base, "groups": list(self.groups.items())}
 
     def given(self) -> Mapping[str, Basis | float]:
         """The base's settings, then the factors."""
@@ -119,36 +89,7 @@ class Scaled(Optimizer):
         factors = {name: checked_setting(name, value) for name, value in named}
         return {**self.base.given(), **factors}
 
-    def bound_to(self, layout: Layout, device: torch.device) -> Scaled:
-        """Knowing the group of every entry of the flat vector: 0 has no factors."""
-        index = index_of(tuple(self.groups), layout, device)
-        return replace(self, base=bound(self.base, layout, device), index=index)
-
-    def init(self, parameters: Tensor) -> Tensor:
-        """The base's state before the first step."""
-        return self.base.init(parameters)
-
-    def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
-        """The base's update, with one value per entry of what is scaled."""
-        return self.base.update(state, gradient, self._spread(values))
-
-    def advance(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
-        """Likewise."""
-        return self.base.advance(state, gradient, self._spread(values))
-
-    def answer(self, state: Tensor) -> Tensor:
-        """The base's."""
-        return self.base.answer(state)
-
-    def clip(self, gradient: Tensor) -> Tensor:
-        """The base's clipping, over all groups together."""
-        return self.base.clip(gradient)
-
-    def clip_torch(self, parameters: Any) -> None:
-        """Likewise, on the ``.grad`` of a plain loop's parameters."""
-        self.base.clip_torch(parameters)
-
-    def _spread(self, values: Values) -> dict[str, Tensor]:
+    def spread(self, values: Values) -> dict[str, Tensor]:
         """Values of the base's settings, shape (P,) where there are factors, else ()."""
         assert self.index is not None, "Not bound to a layout: a Scaled optimizer works in a Run."
         rows = dict[str, dict[int, Tensor]]()
@@ -160,11 +101,3 @@ class Scaled(Optimizer):
             row = [factors.get(number, one) for number in range(len(self.groups) + 1)]
             spread[setting] = values[setting] * torch.stack(row)[self.index]
         return spread
-
-    def torch_groups(self, named: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
-        """Parameter groups for ``torch.optim``, each with its pattern under ``"group"``."""
-        return torch_groups(tuple(self.groups), named)
-
-    def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
-        """The base's twin, given the groups of :meth:`torch_groups`."""
-        return self.base.torch_optimizer(parameters)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
 from ..errors import nearest_name
 from ..schedules import Basis, Default, Hyperparameter
-from ._averaged import bound
-from ._optimizer import Layout, Optimizer, Values, checked_setting
-from ._patterns import index_of, torch_groups
+from ._grouping import Grouping
+from ._optimizer import Values, checked_setting
 
 Settings = Mapping[str, Basis | float]
 
 
 @final
 @dataclass(frozen=True)
-class Grouped(Optimizer):
+class Grouped(Grouping):
     r"""An optimizer some of whose settings differ between groups of parameters.
 
     .. math:: h_{t,i} = h_t^{(k)} \text{ with } k \text{ the group of parameter } i
@@ -50,26 +49,12 @@ class Grouped(Optimizer):
         ['learning_rate', 'momentum', 'weight_decay', 'weight_decay[vectors]']
     """
 
-    base: Optimizer = field(kw_only=False)
-    groups: Mapping[str, Settings] = field(default_factory=dict)
-    index: Tensor | None = field(default=None, repr=False, compare=False)
-
     def __post_init__(self) -> None:
-        self._check_shape()
-        if type(self.base).__name__ in ("Muon", "Grouped", "Scaled"):
-            raise ValueError(f"{type(self.base).__name__} cannot be grouped: {self.base!r}.")
-        if self.clip_value is not None or self.clip_norm is not None:
-            raise ValueError(
-                f"Clipping is over all groups: give clip_value={self.clip_value} and "
-                f"clip_norm={self.clip_norm} to the base, {type(self.base).__name__}(...)."
-            )
-        if self.average is not None:
-            raise ValueError(
-                f"One average is over all groups: give average={self.average!r} to the base, "
-                f"{type(self.base).__name__}(...)."
-            )
-        for name in ("slots", "torch_settings"):
-            object.__setattr__(self, name, getattr(self.base, name))
+        self._take(
+            ("Muon", "Grouped", "Scaled"), "grouped",
+            "Grouped takes the optimizer of the rest, then patterns with settings of their own, such as "
+            'Grouped(SGD(Windows(4)), {"*bias": {"weight_decay": 0.0}})',
+        )  # fmt: skip
         learnable = dict(self.base.learnable)
         for pattern, settings in self.groups.items():
             if not settings:
@@ -83,21 +68,6 @@ class Grouped(Optimizer):
                 learnable[_named(name, pattern)] = self.base.learnable[name]
         object.__setattr__(self, "learnable", learnable)
         super().__post_init__()
-
-    def _check_shape(self) -> None:
-        base: Any = self.base
-        groups: Any = self.groups
-        whole = isinstance(base, Optimizer) and isinstance(groups, Mapping)
-        if not whole or not all(isinstance(own, Mapping) for own in groups.values()):
-            raise TypeError(
-                "Grouped takes the optimizer of the rest, then patterns with settings of their own, such as "
-                'Grouped(SGD(Windows(4)), {"*bias": {"weight_decay": 0.0}}), but got '
-                f"{base!r} and {groups!r}."
-            )
-
-    def content(self) -> Mapping[str, Any]:
-        """The base and its groups, whose order decides which of them a parameter has."""
-        return {"base": self.base, "groups": list(self.groups.items())}
 
     def given(self) -> Mapping[str, Basis | float]:
         """The base's settings, then those of the groups."""
@@ -115,36 +85,7 @@ class Grouped(Optimizer):
         table = {n: row for n in self.learnable if (row := (overrides or {}).get(n.split("[")[0]))}
         return super().hyperparameters(steps, table)
 
-    def bound_to(self, layout: Layout, device: torch.device) -> Grouped:
-        """Knowing the group of every entry of the flat vector: 0 is the rest."""
-        index = index_of(tuple(self.groups), layout, device)
-        return replace(self, base=bound(self.base, layout, device), index=index)
-
-    def init(self, parameters: Tensor) -> Tensor:
-        """The base's state before the first step."""
-        return self.base.init(parameters)
-
-    def answer(self, state: Tensor) -> Tensor:
-        """The base's."""
-        return self.base.answer(state)
-
-    def update(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
-        """The base's update, with one value per entry where groups differ."""
-        return self.base.update(state, gradient, self._spread(values))
-
-    def advance(self, state: Tensor, gradient: Tensor, values: Values) -> Tensor:
-        """Likewise."""
-        return self.base.advance(state, gradient, self._spread(values))
-
-    def clip(self, gradient: Tensor) -> Tensor:
-        """The base's clipping, over all groups together."""
-        return self.base.clip(gradient)
-
-    def clip_torch(self, parameters: Any) -> None:
-        """Likewise, on the ``.grad`` of a plain loop's parameters."""
-        self.base.clip_torch(parameters)
-
-    def _spread(self, values: Values) -> dict[str, Tensor]:
+    def spread(self, values: Values) -> dict[str, Tensor]:
         """Values of the base's settings, shape (P,) where a group has its own, else ()."""
         assert self.index is not None, "Not bound to a layout: a Grouped optimizer works in a Run."
         spread = dict(values)
@@ -154,14 +95,6 @@ class Grouped(Optimizer):
                 rows = [values[name], *(values.get(entry, values[name]) for entry in in_groups)]
                 spread[name] = torch.stack(rows)[self.index]
         return spread
-
-    def torch_groups(self, named: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:
-        """Parameter groups for ``torch.optim``, each with its pattern under ``"group"``."""
-        return torch_groups(tuple(self.groups), named)
-
-    def torch_optimizer(self, parameters: Any) -> torch.optim.Optimizer:
-        """The base's twin, given the groups of :meth:`torch_groups`."""
-        return self.base.torch_optimizer(parameters)
 
 
 def _named(name: str, pattern: str) -> str:

@@ -15,6 +15,7 @@ from ..task import Hypers
 from ..task._loss_calls import EVEN
 from ._augmentation import STRENGTHS
 from ._facts import Facts, classes_of, is_image_batch, modules_of
+from ._losses import AdjustedLoss
 
 _TENSORS = 64  # parameters that have a factor each; of more, modules have
 _WEIGHTS = 1_000_000  # of examples: each step adds as many numbers to a sum
@@ -52,6 +53,8 @@ def _refuse(why: str) -> NoReturn:
 def _check_loss(facts: Facts, entropy: bool) -> None:
     """Raise Unfit unless the loss calls one of PyTorch's that can be taken apart."""
     calls = facts.calls
+    if isinstance(facts.task.loss, AdjustedLoss):
+        _refuse("its loss is a recipe's already; extend the first task, by all words at once")
     names = ", ".join(call.function.__name__ for call in calls) or "none of them"
     if len(calls) != 1:
         _refuse(f"the loss must call one of PyTorch's losses, but calls {names}")

@@ -66,6 +66,9 @@ def retrain(
         seed: Decides initialization, order, augmentation and dropout.
         optimizer: Which ``torch.optim`` twin and clipping to use; default ``SGD()``.
 
+    Raises:
+        ValueError: A schedule of hyperparameters that the task does not have.
+
     Example:
         >>> import torch, nongreedy as ng
         >>> x = torch.randn(32, 4); y = (x[:, 0] > 0).long()
@@ -77,6 +80,7 @@ def retrain(
     total = checked_task(task).steps_for(epochs, steps)
     rule = checked_optimizer(SGD() if optimizer is None else optimizer, Optimizer)
 
+    _refuse_foreign(task, schedule)
     schedule = with_average(schedule, rule)
 
     def begin(named: Named) -> Begun:
@@ -93,6 +97,18 @@ def retrain(
         return Begun(torch_optimizer, scheduler.step)
 
     return retrain_with(begin, task, schedule, steps=total, seed=seed, clip=rule.clip_torch)
+
+
+def _refuse_foreign(task: Task, schedule: Schedule) -> None:
+    """Without them the run would be another one than that which they were learned for."""
+    curves = schedule.curves.items()
+    lost = [n for n, curve in curves if curve.owner != "optimizer" and n not in task.learnable]
+    if lost:
+        raise ValueError(
+            f"The schedule sets {', '.join(lost)}, which this task does not have. Give the task that it "
+            "was learned for, such as ng.retrain(result.task, result.schedule, ...); or a schedule "
+            "without them."
+        )
 
 
 def with_average(schedule: Schedule, rule: Optimizer) -> Schedule:

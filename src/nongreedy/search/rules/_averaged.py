@@ -21,8 +21,9 @@ def averaged(problem: Problem, engine: Engine) -> list[Problem]:
     if changed is None:
         return []
     other = replace(problem, optimizer=around(problem.optimizer, changed), start=None)
-    higher = _HIGHER[_role(base)]
-    other = replace(other, start=practised(other, falling=False, higher=higher))
+    if problem.start is not None:  # else the search is to begin at the first values
+        higher = _HIGHER[_role(base)]
+        other = replace(other, start=practised(other, falling=False, higher=higher))
     return [other] if _exact(other, engine) or not _exact(problem, engine) else []
 
 

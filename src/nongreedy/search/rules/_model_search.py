@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
 from ...engines import Engine, Problem
-from ...errors import DivergedError
+from ...errors import DivergedError, check_whole
 from ...schedules import Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
 from .. import Objective
@@ -53,10 +53,11 @@ class ModelSearch(OuterRule[ModelState]):
         averaging: Whether averaged weights are tried.
         proposals: Most plain runs per outer step.
         patience: Outer steps without improvement before stopping.
-        finalists: Best schedules that meet again on common fresh seeds, with the fallback.
+        finalists: Best schedules that meet again on common fresh seeds, the fallback among them.
         finalist_seeds: Seeds per round.
 
     Raises:
+        ValueError: What is no whole number of at least 1, or 2 finalists.
         DivergedError: If runs diverge however much the learning rate is lowered.
 
     Source: the search is this library's; hypergradients as in arXiv:2007.07869
@@ -77,6 +78,17 @@ class ModelSearch(OuterRule[ModelState]):
     finalists: int = 4
     finalist_seeds: int = 2
     start: ClassVar[str] = "practice"
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None:
+            check_whole("seeds", self.seeds)
+        for name, least in (
+            ("proposals", 1),
+            ("patience", 1),
+            ("finalists", 2),
+            ("finalist_seeds", 1),
+        ):
+            check_whole(name, getattr(self, name), least)
 
     def suited(self, problem: Problem) -> OuterRule[Any]:
         """:class:`AgreementSearch` where windows are to be found."""
