@@ -9,7 +9,7 @@ import torch
 
 import nongreedy as ng
 from benchmarks.search import __main__ as command
-from benchmarks.search import _pieces, _tabular
+from benchmarks.search import _fresh, _pieces, _tabular
 from benchmarks.search._data import PARTS, Data
 from benchmarks.search._images import NOISE, redrawn
 from benchmarks.search._pieces import Place, Suite, places
@@ -108,7 +108,7 @@ def small(tmp_path, data, **changed):
 def test_a_piece_is_a_search_of_compare_and_is_not_repeated(tmp_path, data, monkeypatch):
     suite, place = small(tmp_path, data), Place("digits", "cosine", 4.0, 1)
     piece = suite.run(place)
-    assert piece is not None and len(piece.fresh["test_accuracy"]) == _pieces.FRESH
+    assert piece is not None and len(piece.fresh["test_accuracy"]) == _fresh.FRESH
     compared = ng.compare(
         SMALL.make(data["development"]), SMALL.optimizer, steps=SMALL.steps, budget=4.0,
         methods=["cosine"], seeds=1, seed=1, retrain_seeds=3, curve_seeds=0,

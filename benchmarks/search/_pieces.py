@@ -19,9 +19,8 @@ from nongreedy.schedules._files import replace_file
 
 from ._data import Data
 from ._entry import Entry
+from ._fresh import FRESH
 from ._tasks import TASKS
-
-FRESH = 3  # trainings of each search's choice
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ from torch import Tensor
 import nongreedy as ng
 
 from ._data import CACHE, FOLDER, PARTS, Data
+from ._fresh import FRESH, fresh
 from ._images import NOISE
 from ._tasks import TASKS
 
-FRESH = 3
 BASELINES = ("cosine", "schedule-free")
 WEIGHTS = "example_weights"
 
@@ -50,14 +50,7 @@ def learned(data: Data, budget: float, seed: int) -> dict[str, float]:
     result = ng.tune(
         task, entry.optimizer, steps=entry.steps, budget=budget, seed=seed, learn=WEIGHTS
     )
-    assert result.task is not None
-    trained = [
-        ng.retrain(
-            result.task, result.schedule, steps=entry.steps, seed=10**6 + 10 * seed + k,
-            optimizer=result.optimizer,
-        )
-        for k in range(FRESH)
-    ]  # fmt: skip
+    trained = fresh(result, entry.steps, seed)
     given = torch.stack([task.train.fetch(slice(k, k + 1))[1][0] for k in range(task.train.count)])
     weights = result.schedule[WEIGHTS]
     return {

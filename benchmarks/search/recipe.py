@@ -22,9 +22,10 @@ import nongreedy as ng
 
 from ._data import CACHE, FOLDER, PARTS, Data
 from ._entry import SGD
+from ._fresh import FRESH, fresh
 from ._images import classified, plain
 
-STEPS, FRESH = 1200, 3
+STEPS = 1200
 RECIPE = "recipe"
 
 
@@ -38,14 +39,7 @@ def searched(data: Data, method: str, budget: float, seed: int) -> dict[str, Any
     task, begin = task_of(data), time.perf_counter()
     if method == RECIPE:
         result = ng.tune(task, SGD, steps=STEPS, budget=budget, seed=seed, learn=RECIPE)
-        assert result.task is not None
-        scores = [
-            ng.retrain(
-                result.task, result.schedule, steps=STEPS, seed=10**6 + 10 * seed + k,
-                optimizer=result.optimizer,
-            ).test_accuracy
-            for k in range(FRESH)
-        ]  # fmt: skip
+        scores = [trained.test_accuracy for trained in fresh(result, STEPS, seed)]
         count = sum(len(h.initial) for h in _learned(result))
         more = {"cost": result.cost, "hyperparameters": count, "gain": result.settings.get("gain")}
     else:

@@ -20,9 +20,10 @@ from nongreedy.schedules import Basis
 from nongreedy.search.rules._practice import usual
 
 from ._data import CACHE, FOLDER, PARTS, Data
+from ._fresh import fresh
 from ._tasks import TASKS
 
-FRESH, FACTORS = 3, (0.01, 1.0, 100.0)
+FACTORS = 0.01, 1.0, 100.0
 
 
 def found(name: str, data: Data, factor: float, budget: float, seed: int) -> float:
@@ -34,14 +35,7 @@ def found(name: str, data: Data, factor: float, budget: float, seed: int) -> flo
     optimizer = replace(entry.optimizer, learning_rate=started)  # pyright: ignore[reportCallIssue]
     task = entry.make(data)
     result = ng.tune(task, optimizer, steps=entry.steps, budget=budget, seed=seed)
-    trained = [
-        ng.retrain(
-            task, result.schedule, steps=entry.steps, seed=10**6 + 10 * seed + k,
-            optimizer=result.optimizer,
-        )
-        for k in range(FRESH)
-    ]  # fmt: skip
-    return statistics.fmean(getattr(t, entry.measure) for t in trained)
+    return statistics.fmean(getattr(t, entry.measure) for t in fresh(result, entry.steps, seed))
 
 
 def main() -> None:
