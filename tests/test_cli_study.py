@@ -217,5 +217,6 @@ def test_the_history_has_the_gain_and_the_output_its_verdict(tmp_path):
     result = run("tune", *TINY, "--no-compare", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     gain = json.loads((tmp_path / "history.json").read_text())["gain"]
-    assert {"loss", "standard_error", "seeds", "fallback", "verdict"} == set(gain)
+    known = {"loss", "standard_error", "seeds", "fallback", "hopeless", "diverged", "verdict"}
+    assert known == set(gain)
     assert gain["verdict"] in result.output
