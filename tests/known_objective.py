@@ -43,7 +43,10 @@ class Valley:
             }
         )
         self.problem = SimpleNamespace(
-            learned=learned(hyperparameters), hyperparameters=hyperparameters, initial=initial
+            learned=learned(hyperparameters),
+            hyperparameters=hyperparameters,
+            initial=initial,
+            start=None,
         )
         self.problems, self.budget, self.evaluated = [self.problem], Budget(budget, 8.0), {}
         self.optimum = torch.tensor([math.log10(o) for o in optimum]).double()

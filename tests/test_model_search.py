@@ -355,6 +355,21 @@ def test_bad_settings_are_refused_where_they_are_given(bad):
         ng.ModelSearch(**bad)
 
 
+def test_what_a_search_begins_with_stands_in_the_final():
+    """One seed may prefer another scale; common fresh seeds decide."""
+    given = ng.Schedule.of(learning_rate=[0.02, 0.01, 0.001], momentum=0.9, weight_decay=5e-4)
+    run = []
+
+    class Final(ng.Callback):
+        def on_outer_step(self, row):
+            run.append(row.values["learning_rate"])
+
+    result = tuned(start=given, outer_steps=1, callbacks=[Final()], outer=PLAIN)
+    assert run[0] != given["learning_rate"].tolist()  # a run of 12 steps wants more
+    assert result.gain.seeds >= 2 and result.gain.loss >= 0
+    assert tuned(start=given, outer_steps=1, outer=PLAIN, budget=None).gain.seeds >= 2
+
+
 def test_a_timeout_ends_the_search_with_what_it_has():
     result = ng.tune(tiny_task(), LEARNED, steps=400, outer_steps=10**6, timeout=1.5)
     assert result.status is ng.Status.budget_spent

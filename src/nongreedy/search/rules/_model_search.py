@@ -18,6 +18,7 @@ from ._agreement import AgreementSearch
 from ._averaged import averaged
 from ._model_state import ModelState
 from ._model_steps import differentiated, outcome, retreated, seen, tried, worthwhile
+from ._practice import warm
 from ._proposal import proposed
 from ._rule import OuterRule, StepOutcome
 from ._rungs import automatic
@@ -110,8 +111,9 @@ class ModelSearch(OuterRule[ModelState]):
         return state.contenders[0] if state.contenders else None
 
     def contenders(self, state: ModelState) -> list[Schedule]:
-        """The last ones that were kept, then other starts that were nearly as good."""
-        rivals = [*state.contenders[:0:-1], *state.others]
+        """What the user began with, the last ones that were kept, other starts that were nearly as good."""
+        improved = list(state.contenders[:0:-1])
+        rivals = [*improved[:1], *state.begun, *improved[1:], *state.others]
         return rivals[: self.finalists - 1]
 
     def unmoved(self, state: ModelState, chosen: Schedule) -> dict[str, str]:
@@ -153,7 +155,10 @@ class ModelSearch(OuterRule[ModelState]):
             contenders=(way.schedule,),
         )  # fmt: skip
         other_starts = [w.schedule for w in ways[1:]] + [way.second]
-        state = replace(state, others=tuple(s for s in other_starts if s is not None))
+        given = [w.at(0.0) for w in ways if w.problem is objective.problem and warm(w.problem)]
+        begun = tuple(schedule for schedule in given if schedule != way.schedule)
+        others = tuple(s for s in other_starts if s is not None and s not in begun)
+        state = replace(state, others=others, begun=begun)
         signs = dict[str, str]()
         if objective.budget.affords(objective.sweep_price(way.schedule) + _TRIES):
             state, signs = differentiated(state, objective, [way.rollout])

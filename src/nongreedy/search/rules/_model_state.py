@@ -34,6 +34,7 @@ class ModelState(OuterState):
         looked: Whether the schedule was differentiated on its seed.
         alone: Whether the modelled coefficients are to be moved without the long ones.
         contenders: Schedules that were kept, the fallback first.
+        begun: What the user began with, where another scale of it was better on the first seed.
         others: Starts that were nearly as good as that.
     """
 
@@ -47,6 +48,7 @@ class ModelState(OuterState):
     looked: bool = False
     alone: bool = False
     contenders: tuple[Schedule, ...] = ()
+    begun: tuple[Schedule, ...] = ()
     others: tuple[Schedule, ...] = ()
 
     @property

@@ -42,6 +42,11 @@ PRACTICE: dict[type[Optimizer], Practice] = {
 }
 
 
+def warm(problem: Problem) -> bool:
+    """Whether it starts from a schedule that someone gave."""
+    return problem.start is not None and problem.start != practised(replace(problem, start=None))
+
+
 def usual(optimizer: Optimizer) -> Practice | None:
     """What is usual for this optimizer, whatever its groups; None where nobody knows."""
     return PRACTICE.get(type(innermost(optimizer)))
