@@ -74,7 +74,7 @@ def test_an_entry_parses_and_is_complete(text):
 
 def test_keys_are_unique():
     found = [keys(text)[0] for text in ENTRIES]
-    assert len(set(found)) == len(found) == 29
+    assert len(set(found)) == len(found) == 30
     authors = {
         key: fields(t)["author"].split(",")[0] for key, t in zip(found, ENTRIES, strict=True)
     }
@@ -89,11 +89,14 @@ def test_an_average_is_cited_with_the_optimizer_that_has_it(average):
     assert "polyak1992acceleration" not in keys(ng.cite(ng.SGD(0.1)))
 
 
+AROUND = ng.Grouped, ng.Scaled  # which cite what they go around
+
+
 @pytest.mark.parametrize("kind", public(ng.Engine, ng.Optimizer, OuterRule, PlainOptimizer))
 def test_every_public_method_has_an_entry(kind):
     wraps = [torch.zeros(1)] if issubclass(kind, PlainOptimizer) else ng.Adam()
-    made = kind(wraps) if issubclass(kind, (PlainOptimizer, ng.Grouped)) else kind()
-    for thing in (made,) if kind is ng.Grouped else (kind, made):
+    made = kind(wraps) if issubclass(kind, (PlainOptimizer, *AROUND)) else kind()
+    for thing in (made,) if kind in AROUND else (kind, made):
         assert keys(ng.cite(thing))
 
 
@@ -112,6 +115,7 @@ def test_the_sources_of_a_docstring_are_cited(kind):
         ng.Greedy: [ng.Greedy(mu=mu) for mu in (0, 0.5, 1)],
         ng.Implicit: [ng.Implicit(solver) for solver in ("neumann", "cg", "nystrom")],
         ng.Grouped: [ng.Grouped(ng.Adam(), {"vectors": {"weight_decay": 0.0}})],
+        ng.Scaled: [ng.Scaled(ng.Adam(), {"vectors": {"learning_rate": 0.5}})],
     }
     text = ng.cite(*by_setting.get(kind, [kind]))
     source = re.search(r"Source:(.*?)\n\n", kind.__doc__, flags=re.DOTALL)[1]

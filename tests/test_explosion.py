@@ -129,7 +129,7 @@ def test_a_search_survives_explosions():
     # All rates above pi are chaotic, and the plain runs there do not diverge.
     result = ng.tune(
         swing(), ng.SGD(ng.Windows(2, initial=20.0, bounds=(1e-3, 100.0)), momentum=0.0),
-        steps=40, outer_steps=6, dtype=torch.float32,
+        steps=40, outer_steps=6, dtype=torch.float32, outer="agreement",
     )  # fmt: skip
     assert any("no derivative" in row.note for row in result.history)
     assert result.validation_loss < 1e-6

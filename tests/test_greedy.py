@@ -69,6 +69,7 @@ def stepped_differences(run, schedule, names):
 SILENT = {
     "schedulefreesgd": {"momentum"},
     "schedulefreeadamw": {"beta1"},
+    "schedule_free_average": {"average_interpolation"},
     "tail_average": {"average_share"},
 }
 

@@ -89,6 +89,9 @@ BY_HAND = {
 }
 
 
+COUNTED = "step", "steps"  # in values, beside the hyperparameters
+
+
 def unrolled(name, run, values):
     """Derivatives by the initial weights and by every value, through one graph of the whole run."""
     update, slots = BY_HAND[name]
@@ -101,12 +104,13 @@ def unrolled(name, run, values):
         return functional.cross_entropy(torch.func.functional_call(net, weights, inputs), targets)
 
     start = run.initial()[0].requires_grad_()
-    leaves = {n: v.detach().clone().requires_grad_() for n, v in values.items() if n != "step"}
+    leaves = {n: v.detach().clone().requires_grad_() for n, v in values.items() if n not in COUNTED}
     state = (start, *[torch.zeros_like(start)] * (slots - 1))
     for t in range(run.steps):
         batch = run.task.plan.batch(run.seed, t, run.task.device, torch.float64)
         (g,) = torch.autograd.grad(loss(state[0], *batch), state[0], create_graph=True)
-        state = update(state, g, at({**leaves, "step": values["step"]}, t))
+        counted = {name: values[name] for name in COUNTED}
+        state = update(state, g, at({**leaves, **counted}, t))
     loss(state[0], *classes(9, (4,), seed=2)).backward()
     return start.grad, {n: leaf.grad for n, leaf in leaves.items()}
 

@@ -41,6 +41,7 @@ from .optimizers import Muon as Muon
 from .optimizers import NAdam as NAdam
 from .optimizers import Optimizer as Optimizer
 from .optimizers import RMSprop as RMSprop
+from .optimizers import Scaled as Scaled
 from .optimizers import ScheduleFreeAdamW as ScheduleFreeAdamW
 from .optimizers import ScheduleFreeAverage as ScheduleFreeAverage
 from .optimizers import ScheduleFreeSGD as ScheduleFreeSGD

@@ -49,17 +49,7 @@ class ScheduleFreeRuns(PlainRuns):
     Warmed up in a 20th of the run. The rates that are tried lie above those of other methods, as its
     authors advise: tenfold for SGD, threefold for AdamW.
 
-    Source: arXiv:2405.15682.
-
-    .. code-block:: bibtex
-
-        @inproceedings{defazio2024road,
-          author    = {Defazio, Aaron and Yang, Xingyu Alice and Mehta, Harsh and Mishchenko, Konstantin
-                       and Khaled, Ahmed and Cutkosky, Ashok},
-          title     = {The Road Less Scheduled},
-          booktitle = {Advances in Neural Information Processing Systems},
-          volume    = {37}, year = {2024}, eprint = {2405.15682}, archivePrefix = {arXiv}
-        }
+    Source: arXiv:2405.15682 (:cite:`defazio2024road`).
     """
 
     package: ClassVar[str | None] = "schedulefree"

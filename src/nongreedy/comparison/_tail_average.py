@@ -17,17 +17,7 @@ class TailAverageRuns(PlainRuns):
     Args:
         share: Of the run, over which is averaged.
 
-    Source: arXiv:1803.05407.
-
-    .. code-block:: bibtex
-
-        @inproceedings{izmailov2018averaging,
-          author    = {Izmailov, Pavel and Podoprikhin, Dmitrii and Garipov, Timur and Vetrov, Dmitry
-                       and Wilson, Andrew Gordon},
-          title     = {Averaging Weights Leads to Wider Optima and Better Generalization},
-          booktitle = {Uncertainty in Artificial Intelligence},
-          year      = {2018}, eprint = {1803.05407}, archivePrefix = {arXiv}
-        }
+    Source: arXiv:1803.05407 (:cite:`izmailov2018averaging`).
     """
 
     def __init__(self, share: float = 0.25):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ..engines import Engine, Hypergradient, Outcome, Problem, Rollout, Runner
 from ..engines._progress import OnState, Progress
 from ..errors import DivergedError, ReplayError
-from ..schedules import Schedule
+from ..schedules import Schedule, identity
 from ..task._data_plan import mix
 from ._budget import Budget
 from ._callback import Callback
@@ -218,15 +218,16 @@ class Objective:
         unmoved: Mapping[str, str] | None = None,
     ) -> Result:
         """What the search returns."""
+        optimizer = self.problem_of(best.schedule).optimizer
         settings = {**settings, "cost": round(self.cost, 3), "status": status.name}
+        settings["optimizer"] = identity(optimizer)  # with the average that was chosen, if any
         if gain is not None:
             settings["gain"] = gain.to_json()
         return Result(
             best.schedule.with_settings(settings), best.loss, best.accuracy, history, status,
             self.cost, settings, runs=self.runs, unfinished=self.runs - self.finished,
             validation_metrics=best.metrics, gain=gain,
-            unmoved=unmoved or {}, task=self.problem.task,
-            optimizer=self.problem_of(best.schedule).optimizer,
+            unmoved=unmoved or {}, task=self.problem.task, optimizer=optimizer,
         )  # fmt: skip
 
     def _progress(self, label: str, request: Request | None = None) -> Progress:

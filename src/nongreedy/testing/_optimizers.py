@@ -82,7 +82,9 @@ OPTIMIZERS: dict[str, Optimizer] = {
         average=TailAverage(Constant(initial=0.5)),
     ),
     "schedule_free_average": learning(
-        SGD, nesterov=True, average=ScheduleFreeAverage(Windows(2, initial=(0.8, 0.6)))
+        SGD,
+        learning_rate=Windows(3, initial=(0.3, 1.0, 0.7)),
+        average=ScheduleFreeAverage(Windows(2, initial=(0.8, 0.6))),
     ),
     "exponential_average": learning(
         AdamW, average=ExponentialAverage(Windows(2, initial=(0.5, 0.7)))

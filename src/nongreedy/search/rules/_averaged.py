@@ -24,7 +24,8 @@ def averaged(problem: Problem, engine: Engine) -> list[Problem]:
     if problem.start is not None:  # else the search is to begin at the first values
         higher = _HIGHER[_role(base)]
         other = replace(other, start=practised(other, falling=False, higher=higher))
-    return [other] if _exact(other, engine) or not _exact(problem, engine) else []
+    able = engine.estimates or not engine.differentiates or _exact(other, engine)
+    return [other] if able else []
 
 
 def schedule_free(base: Optimizer) -> Optimizer | None:

@@ -159,14 +159,15 @@ class ModelSearch(OuterRule[ModelState]):
         begun = tuple(schedule for schedule in given if schedule != way.schedule)
         others = tuple(s for s in other_starts if s is not None and s not in begun)
         state = replace(state, others=others, begun=begun)
-        signs = dict[str, str]()
+        signs, notes = dict[str, str](), list[str]()
         if objective.budget.affords(objective.sweep_price(way.schedule) + _TRIES):
-            state, signs = differentiated(state, objective, [way.rollout])
+            state, signs = differentiated(state, objective, [way.rollout], notes)
         tried = sum(len(one.losses) for one in ways)
         peak = "" if math.isnan(way.peak) else f", peak {way.peak:.3g}"
         note = f"the best of {count(tried, 'start')}{peak}"
         averaged = ", with averaged weights" if way.problem is not objective.problem else ""
-        return state, outcome(state, objective, signs, True, note + averaged)
+        words = ", ".join([note + averaged, *notes])
+        return state, outcome(state, objective, signs, True, words)
 
     def _look(
         self, state: ModelState, objective: Objective, notes: list[str]
@@ -189,4 +190,4 @@ class ModelSearch(OuterRule[ModelState]):
             return retreated(state, objective), {}
         losses = tuple(rollout.outcome.loss for rollout in rollouts)
         state = seen(replace(state, seeds=seeds, losses=losses), state.schedule, seeds, losses)
-        return differentiated(state, objective, rollouts)
+        return differentiated(state, objective, rollouts, notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import statistics
 from collections.abc import Sequence
@@ -91,14 +90,17 @@ def seen(
 
 
 def differentiated(
-    state: ModelState, objective: Objective, rollouts: Sequence[Rollout]
+    state: ModelState, objective: Objective, rollouts: Sequence[Rollout], notes: list[str]
 ) -> tuple[ModelState, dict[str, str]]:
     """With the slopes of the schedule's last runs, and the signs of their mean; without those whose
-    sweep diverged."""
+    sweep diverged, which is noted."""
     state, here, slopes = replace(state, looked=True), state.space.vector(state.schedule), {}
     for rollout in rollouts:
-        with contextlib.suppress(DivergedError):
+        try:
             gradients = objective.differentiate(rollout).gradients
+        except DivergedError as error:
+            notes.append(f"no derivative ({error.quantity}, step {error.step})")
+        else:
             slopes[rollout.run.seed] = state.space.gradient(state.schedule, gradients)
     told = [
         replace(o, slope=slopes.get(o.seed))
