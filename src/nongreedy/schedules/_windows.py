@@ -54,7 +54,8 @@ class Windows(TimeBasis):
         count: How many, of equal length: coefficient ``(count * t) // steps`` holds at the 0-based
             step t, also where `count` does not divide `steps`. ``"auto"``: the outer rule
             :class:`AgreementSearch`, also in place of the default one, begins with one window and halves
-            it, then its halves, where the hypergradients of several seeds call for different values, and nowhere else.
+            it, then its halves, where the hypergradients of several seeds call for different values, and
+            nowhere else.
         edges: Instead of a number: where windows end and the next begin, as rising positions
             strictly between 0 and 1, relative to the run.
 
