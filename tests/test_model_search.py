@@ -370,6 +370,14 @@ def test_what_a_search_begins_with_stands_in_the_final():
     assert tuned(start=given, outer_steps=1, outer=PLAIN, budget=None).gain.seeds >= 2
 
 
+def test_scales_beyond_a_bound_are_one_schedule_which_meets_itself_in_no_final():
+    bounded = ng.Linear(3, bounds=(1e-8, 0.2))
+    result = tuned(ng.SGD(bounded, momentum=0.9), outer_steps=1, outer=PLAIN, budget=None)
+    # Peaks of 0.1, then 0.2 for all that is higher: the other contender is the smaller one.
+    assert result.schedule["learning_rate"].max() <= 0.2
+    assert result.gain.seeds == 0 or result.gain.standard_error > 0
+
+
 def test_a_timeout_ends_the_search_with_what_it_has():
     result = ng.tune(tiny_task(), LEARNED, steps=400, outer_steps=10**6, timeout=1.5)
     assert result.status is ng.Status.budget_spent

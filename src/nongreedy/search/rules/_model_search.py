@@ -113,8 +113,12 @@ class ModelSearch(OuterRule[ModelState]):
     def contenders(self, state: ModelState) -> list[Schedule]:
         """What the user began with, the last ones that were kept, other starts that were nearly as good."""
         improved = list(state.contenders[:0:-1])
-        rivals = [*improved[:1], *state.begun, *improved[1:], *state.others]
-        return rivals[: self.finalists - 1]
+        rivals = dict[tuple[object, ...], Schedule]()
+        for schedule in (*improved[:1], *state.begun, *improved[1:], *state.others):
+            rivals.setdefault(schedule.identity, schedule)
+        if (start := self.fallback(state)) is not None:
+            rivals.pop(start.identity, None)  # at a bound, several scales are one
+        return list(rivals.values())[: self.finalists - 1]
 
     def unmoved(self, state: ModelState, chosen: Schedule) -> dict[str, str]:
         """Where it has the values of the fallback."""
@@ -154,7 +158,7 @@ class ModelSearch(OuterRule[ModelState]):
             observations=tuple(way.observations), seeds=(first,), losses=(way.loss,), drawn=2,
             contenders=(way.schedule,),
         )  # fmt: skip
-        other_starts = [w.schedule for w in ways[1:]] + [way.second]
+        other_starts = [w.schedule for w in ways[1:]] + [w.second for w in ways]
         given = [w.at(0.0) for w in ways if w.problem is objective.problem and warm(w.problem)]
         begun = tuple(schedule for schedule in given if schedule != way.schedule)
         others = tuple(s for s in other_starts if s is not None and s not in begun)

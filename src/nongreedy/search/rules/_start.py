@@ -43,6 +43,7 @@ class Way:
 
     def __post_init__(self) -> None:
         self.space = Space(self.problem.learned, self.problem.initial)
+        self._known = dict[tuple[object, ...], float]()
         self._rates = [n for n in self.problem.learned if n.partition("[")[0] == RATE]
         bracket = Bracket(self._run, self.most if self._rates else 1)
         bracket.find()
@@ -73,6 +74,12 @@ class Way:
 
     def _run(self, decades: float) -> float:
         schedule = self.at(decades)
+        if schedule.identity in self._known:  # within bounds it is the same as a nearer one
+            return self._known[schedule.identity]
+        self._known[schedule.identity] = loss = self._loss(schedule)
+        return loss
+
+    def _loss(self, schedule: Schedule) -> float:
         try:
             rollout = self.objective.rollout(schedule, self.seed, keep=True)
         except DivergedError as error:
@@ -89,8 +96,8 @@ class Way:
     def second(self) -> Schedule | None:
         """The second best scale."""
         rows = sorted(self.losses.items(), key=lambda row: row[1])
-        known = [place for place, loss in rows if math.isfinite(loss)]
-        return self.at(known[1]) if len(known) > 1 else None
+        known = (self.at(place) for place, loss in rows if math.isfinite(loss))
+        return next((schedule for schedule in known if schedule != self.schedule), None)
 
     def again(self, seed: int) -> float:
         """The loss of the best schedule on another seed."""
