@@ -1,5 +1,6 @@
 """The default rule: starts from practice, models all that it sees, keeps a fallback."""
 
+import gc
 import math
 from dataclasses import replace
 
@@ -8,6 +9,8 @@ import torch
 
 import nongreedy as ng
 from nongreedy.engines import Problem
+from nongreedy.engines._trajectory import Trajectory
+from nongreedy.search import Memory
 from nongreedy.search._gain import Gain
 from nongreedy.search.progress._lines import still
 from nongreedy.search.rules import started
@@ -355,19 +358,55 @@ def test_bad_settings_are_refused_where_they_are_given(bad):
         ng.ModelSearch(**bad)
 
 
+class Asked(Memory):
+    """Remembers nothing but what was asked."""
+
+    def __init__(self):
+        self.runs = []
+
+    def recall(self, request):
+        self.runs.append((request.schedule["learning_rate"].tolist(), request.seed))
+
+
 def test_what_a_search_begins_with_stands_in_the_final():
-    """One seed may prefer another scale; common fresh seeds decide."""
-    given = ng.Schedule.of(learning_rate=[0.02, 0.01, 0.001], momentum=0.9, weight_decay=5e-4)
-    run = []
+    """One seed may prefer other scales; common fresh seeds decide."""
+    given, asked = [1e-4, 1e-4, 1e-5], Asked()
+    start = ng.Schedule.of(learning_rate=given, momentum=0.9, weight_decay=5e-4)
+    result = tuned(start=start, outer_steps=1, outer=PLAIN, study=asked)
+    assert result.history[0].values["learning_rate"] != given
+    seeds = {seed for rate, seed in asked.runs if rate == pytest.approx(given)}
+    assert len(seeds) > 1  # one of the bracket, and those of the final
 
-    class Final(ng.Callback):
-        def on_outer_step(self, row):
-            run.append(row.values["learning_rate"])
 
-    result = tuned(start=given, outer_steps=1, callbacks=[Final()], outer=PLAIN)
-    assert run[0] != given["learning_rate"].tolist()  # a run of 12 steps wants more
-    assert result.gain.seeds >= 2 and result.gain.loss >= 0
-    assert tuned(start=given, outer_steps=1, outer=PLAIN, budget=None).gain.seeds >= 2
+class Holding(ng.Callback):
+    """The most trajectories that are alive at once, those of the run that is going on included."""
+
+    most = 0
+
+    def on_inner_step(self, step, steps):
+        del step, steps
+        alive = sum(issubclass(type(x), Trajectory) for x in gc.get_objects())
+        self.most = max(self.most, alive)
+
+
+def test_states_of_one_run_are_held_beside_those_of_the_next():
+    holding = Holding()
+    tuned(outer_steps=1, callbacks=[holding], steps=3)
+    assert holding.most == 2
+
+
+def test_an_averaged_way_that_is_not_verified_is_left_out(monkeypatch):
+    verified = Problem.verified
+
+    def refusing(self, derivatives=True):
+        if self.optimizer.average is not None:
+            raise ng.VerificationError("planted")
+        return verified(self, derivatives)
+
+    monkeypatch.setattr(Problem, "verified", refusing)
+    with pytest.warns(UserWarning, match="Not tried: ScheduleFreeAverage.*planted"):
+        result = tuned(outer_steps=1)
+    assert "average_interpolation" not in result.schedule.curves
 
 
 def test_scales_beyond_a_bound_are_one_schedule_which_meets_itself_in_no_final():

@@ -22,7 +22,7 @@ from .search import (
     Status,
 )
 from .search._finalists import select
-from .search._settings import LIMITS, outlook_of, settings_of, settled
+from .search._settings import LIMITS, outlook_of, settings_of, settled, verified
 from .search.progress import shown
 from .search.rules import OuterRule, outer_from, started
 from .studies import Study, remembering
@@ -134,7 +134,7 @@ def tune(
         callback.on_engine(choice.engine, choice.reason)
         objective = Objective(
             problem, choice.engine, seed=seed, budget=purse, callback=callback, memory=memory,
-            alternatives=rule.alternatives(problem, choice.engine),
+            alternatives=verified(rule.alternatives(problem, choice.engine), choice.engine),
         )  # fmt: skip
         state = rule.init(problem.hyperparameters, problem.steps)
         try:

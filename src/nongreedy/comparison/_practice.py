@@ -6,11 +6,12 @@ from typing import Any
 from ..engines import Problem
 from ..optimizers import SGD, AdamW, Optimizer
 from ..schedules import Basis, Curve, Schedule, TimeBasis
+from ..search.rules._practice import PRACTICE as USUAL
 
-# Beside the peak of the learning rate.
+_BESIDE = ("momentum", "weight_decay")  # the peak of the learning rate, as people set it
 PRACTICE: dict[type, dict[str, float]] = {
-    SGD: {"momentum": 0.9, "weight_decay": 5e-4},
-    AdamW: {"weight_decay": 0.01},
+    kind: {name: value for name, value in USUAL[kind].others.items() if name in _BESIDE}
+    for kind in (SGD, AdamW)
 }
 
 

@@ -1,10 +1,13 @@
 """What a repetition of a search needs, and which engine a search goes on with."""
 
+import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 from ..engines import Engine, Problem, engine_from, engine_from_json
+from ..errors import VerificationError
 from ..planning import Choice, settle
 from ..schedules import identity
 from ..schedules._version import __version__
@@ -67,3 +70,20 @@ def settled(engine: str | Engine, problem: Problem, seed: int, memory: Memory) -
     what = {"engine": identity(chosen.engine), "reason": chosen.reason}
     memory.note("engine", {**what, "verification": problem.verification.summary})
     return chosen
+
+
+def verified(problems: Iterable[Problem], engine: Engine) -> list[Problem]:
+    """Those of some other ways of training a verified task that are verified, too.
+
+    Warns:
+        UserWarning: Of each that is left out.
+    """
+    kept = list[Problem]()
+    for problem in problems:
+        try:
+            problem.verified(engine.differentiates)
+        except VerificationError as error:
+            warnings.warn(f"Not tried: {problem.optimizer.average}. {error}", stacklevel=3)
+        else:
+            kept.append(problem)
+    return kept

@@ -152,7 +152,7 @@ class ModelSearch(OuterRule[ModelState]):
     def _begin(self, objective: Objective) -> tuple[ModelState, StepOutcome]:
         first, other = objective.seeds(0, 2)
         way, ways = best_way(objective, first, other)
-        assert way.schedule is not None and way.rollout is not None
+        assert way.schedule is not None
         state = ModelState(
             way.schedule, 1, hyperparameters=way.problem.learned,
             observations=tuple(way.observations), seeds=(first,), losses=(way.loss,), drawn=2,
@@ -164,9 +164,11 @@ class ModelSearch(OuterRule[ModelState]):
         others = tuple(s for s in other_starts if s is not None and s not in begun)
         state = replace(state, others=others, begun=begun)
         signs, notes = dict[str, str](), list[str]()
-        if objective.budget.affords(objective.sweep_price(way.schedule) + _TRIES):
-            state, signs = differentiated(state, objective, [way.rollout], notes)
-        tried = sum(len(one.losses) for one in ways)
+        again = 1 if way.rollout is None else 0  # its states were given up for those of another way
+        if objective.budget.affords(again + objective.sweep_price(way.schedule) + _TRIES):
+            rollout = way.rollout or objective.rollout(way.schedule, first, keep=True)
+            state, signs = differentiated(state, objective, [rollout], notes)
+        tried = sum(one.runs for one in ways)
         peak = "" if math.isnan(way.peak) else f", peak {way.peak:.3g}"
         note = f"the best of {count(tried, 'start')}{peak}"
         averaged = ", with averaged weights" if way.problem is not objective.problem else ""

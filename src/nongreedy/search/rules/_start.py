@@ -28,7 +28,8 @@ class Way:
 
     Attributes:
         observations: What its runs told.
-        schedule, rollout: Of the best one.
+        schedule, loss: Of the best one.
+        rollout: Its states, which no more than one of several ways holds; None of the others.
         losses: By decades from the start's learning rate.
     """
 
@@ -36,8 +37,10 @@ class Way:
     objective: Objective
     seed: int
     most: int
+    earlier: Sequence[Way] = ()
     observations: list[Observation] = field(default_factory=list)
     schedule: Schedule | None = None
+    loss: float = math.inf
     rollout: Rollout | None = None
     _error: DivergedError | None = None
 
@@ -48,15 +51,14 @@ class Way:
         bracket = Bracket(self._run, self.most if self._rates else 1)
         bracket.find()
         self.losses = bracket.losses
-        if self.rollout is None:
+        if self.schedule is None:
             assert self._error is not None
             raise self._error
 
     @property
-    def loss(self) -> float:
-        """Of the best run."""
-        assert self.rollout is not None
-        return self.rollout.outcome.loss
+    def runs(self) -> int:
+        """Scales that were run: beyond a bound, several are one."""
+        return len(self._known)
 
     @property
     def peak(self) -> float:
@@ -88,9 +90,18 @@ class Way:
             return math.inf
         loss = rollout.outcome.loss
         self.observations.append(Observation(self.space.vector(schedule), self.seed, loss))
-        if self.rollout is None or loss < self.loss:
-            self.schedule, self.rollout = schedule, rollout
+        if self.schedule is None or loss < self.loss:
+            self.schedule, self.loss = schedule, loss
+            self._hold(rollout)
         return loss
+
+    def _hold(self, rollout: Rollout) -> None:
+        """States are large: those of the best run so far, of all ways, and no others."""
+        self.rollout = None
+        if all(self.loss < way.loss for way in self.earlier):
+            for way in self.earlier:
+                way.rollout = None
+            self.rollout = rollout
 
     @property
     def second(self) -> Schedule | None:
@@ -119,7 +130,8 @@ def best_way(objective: Objective, seed: int, other: int) -> tuple[Way, list[Way
         if index and not objective.budget.affords(2 * _FEWEST):
             break
         try:
-            ways.append(Way(problem, objective, seed, most if index == 0 else _few(most)))
+            runs = most if index == 0 else _few(most)
+            ways.append(Way(problem, objective, seed, runs, tuple(ways)))
         except DivergedError as error:
             failed.append(error)
     if not ways:
