@@ -42,6 +42,8 @@ class PlainRuns(Runner, abc.ABC):
 
     def refused(self, problem: Problem) -> str | None:
         """Why it cannot train this, or None."""
+        if problem.optimizer.average is not None:
+            return f"it averages in its own way or not at all, not as {problem.optimizer.average!r}"
         return grouped(problem)
 
     def rollout(

@@ -68,6 +68,4 @@ class ScheduleFreeRuns(PlainRuns):
     def refused(self, problem: Problem) -> str | None:
         if type(problem.optimizer) not in _FREE:
             return f"there is one for SGD and AdamW, not for {type(problem.optimizer).__name__}"
-        if problem.optimizer.average is not None:
-            return f"it averages by itself, and not as {problem.optimizer.average!r}"
         return super().refused(problem)
