@@ -197,6 +197,29 @@ def test_a_hyperparameter_may_begin_on_a_kink(initial):
     assert len(ng.Problem(task, OPTIMIZER, 5).verified().checks) == 12
 
 
+class Unmoved(nn.Module):
+    """Units whose inputs are dead for some examples; the bias of half of them is as good as 0 still."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(6, HIDDEN), nn.Linear(HIDDEN, 3)
+        nn.init.zeros_(self.a.bias[: HIDDEN // 2])
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x.relu())))
+
+
+def half_dead(count, seed):
+    x, y = classes(count, (6,), seed)
+    return torch.cat([-x[: count // 2].abs(), x[count // 2 :]]), y
+
+
+def test_weights_may_lie_on_a_kink():
+    data = {"train": half_dead(24, 0), "validation": half_dead(20, 1)}
+    slow = ng.SGD(ng.Constant(initial=1e-14, bounds=(1e-16, 1)), momentum=0.0, weight_decay=0.0)
+    assert len(ng.Problem(task_of(Unmoved, **data), slow, 5).verified().checks) == 11
+
+
 class Single(nn.Module):
     """Refuses float64, as MPS does."""
 

@@ -23,9 +23,9 @@ _WIDTHS = (1e-6, 1e-8, 1e-9, 1e-4, 1e-3)
 _COARSE = (1e-2, 3e-3, 1e-3, 3e-4)  # in float32, where kinks may leave nothing that settles
 _WIDE = (1e-3, 1e-4, 1e-6)  # of the task's hyperparameters, which may be small coefficients
 _DIRECTIONS = 2  # where the first disagrees at every width, by kinks perhaps
-_ASIDE = (
-    0.03  # of a hyperparameter, which may begin on a kink, as an angle of 0 between pixels does
-)
+# How far aside the second direction begins, for what may lie on a kink: an angle of 0 between pixels, the
+# bias of a unit that was never alive, which is 0 still.
+_ASIDE = 0.03
 
 
 # A function of a width, and what its derivative at 0 is told to be, projected on a vector.
@@ -78,13 +78,15 @@ class Derivatives:
             "The training gradient is another one where its derivative is recorded.",
         )  # fmt: skip
 
-        def by_weights(source: torch.Generator, _: float) -> Compared:
+        def by_weights(source: torch.Generator, aside: float) -> Compared:
             direction = self._direction(source)
+            here = self._theta + aside * direction
+            there = self.run.linearize(here, t, values, self._own) if aside else point
 
             def shifted(by: float) -> Tensor:
-                return self.run.gradient(self._theta + by * direction, t, values)[1]
+                return self.run.gradient(here + by * direction, t, values)[1]
 
-            return shifted, lambda probe: float(point.pull_back(probe, keep=True)[0] @ direction)
+            return shifted, lambda probe: float(there.pull_back(probe, keep=True)[0] @ direction)
 
         yield from self._compared(
             "the gradient's derivative", self._vector_errors(77, by_weights),
@@ -238,15 +240,14 @@ class Derivatives:
         )  # fmt: skip
 
     def _slope_errors(self) -> Iterator[tuple[float, float]]:
-        last = dict[int, float]()
-        _, gradient = self.run.outer_gradient(self._theta, self._some)
-        for number, width in itertools.product(range(_DIRECTIONS), self._widths):
-            direction = self._direction(generator(number, 79))
-            high, low = (
-                self._judge(self._some, self._theta + s * width * direction) for s in (1, -1)
-            )
-            told, found = float(gradient @ direction), (high - low) / (2 * width)
-            size = float((gradient * direction).norm()) or 1.0
-            rounding = 8 * torch.finfo(self.dtype).eps * abs(high) / width
-            moves, last[number] = abs(found - last.get(number, math.inf)), found
-            yield max(abs(told - found) - rounding, 0.0) / size, moves / size
+        for number in range(_DIRECTIONS):
+            last, direction = math.inf, self._direction(generator(number, 79))
+            here = self._theta + _ASIDE * number * direction
+            _, gradient = self.run.outer_gradient(here, self._some)
+            for width in self._widths:
+                high, low = (self._judge(self._some, here + s * width * direction) for s in (1, -1))
+                told, found = float(gradient @ direction), (high - low) / (2 * width)
+                size = float((gradient * direction).norm()) or 1.0
+                rounding = 8 * torch.finfo(self.dtype).eps * abs(high) / width
+                moves, last = abs(found - last), found
+                yield max(abs(told - found) - rounding, 0.0) / size, moves / size
