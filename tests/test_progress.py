@@ -232,7 +232,7 @@ def test_each_outer_step_is_a_line_of_the_log_where_someone_listens(caplog):
         result = search(outer_steps=2)
     lines = [record.getMessage() for record in caplog.records if record.name == "nongreedy"]
     assert len(lines) == 3
-    assert lines[0].startswith("outer step 1 of at most 2: validation loss ")
+    assert lines[0].startswith("outer step 1 of 2: validation loss ")
     assert "plain runs, about " in lines[1]
     assert result.gain is not None
     assert lines[2].startswith("Completed: validation loss") and result.gain.verdict in lines[2]

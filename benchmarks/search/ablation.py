@@ -40,7 +40,7 @@ def scores(
     for seed in range(seeds):
         result = ng.tune(
             entry.make(data), entry.optimizer, steps=entry.steps, budget=budget, seed=seed,
-            outer_steps=100_000, progress=False, **settings,
+            progress=False, **settings,
         )  # fmt: skip
         trained = fresh(result, entry.steps, seed)
         found.append(statistics.fmean(getattr(t, entry.measure) for t in trained))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from .engines import Engine, Problem
-from .errors import DivergedError, check_whole
+from .errors import DivergedError
 from .optimizers import Optimizer
 from .recipe import extend
 from .schedules import Schedule, identity
@@ -22,7 +22,7 @@ from .search import (
     Status,
 )
 from .search._finalists import select
-from .search._settings import LIMITS, outlook_of, settings_of, settled, verified
+from .search._settings import LIMITS, most_outer_steps, outlook_of, settings_of, settled, verified
 from .search.progress import shown
 from .search.rules import OuterRule, outer_from, started
 from .studies import Study, remembering
@@ -36,7 +36,7 @@ def tune(
     *,
     epochs: float | None = None,
     steps: int | None = None,
-    outer_steps: int = 10,
+    outer_steps: int | None = None,
     engine: str | Engine = "auto",
     outer: str | OuterRule = "auto",
     seeds: int | None = None,
@@ -59,7 +59,7 @@ def tune(
         optimizer: Which hyperparameters are learned (bases) and which are fixed (numbers).
         epochs: Length of one training run, or
         steps: its length in steps.
-        outer_steps: Most improvements to make.
+        outer_steps: Most improvements to make. None is 10, or as many as `budget` or `timeout` pay for.
         engine: How hypergradients are computed: an engine or its name. ``"auto"`` is the planner's
             choice (:class:`Plan`), by the memory that is free now: mostly `Reverse`, whose result does
             not depend on where it keeps its states. Callbacks and `settings` of the result name it.
@@ -115,7 +115,7 @@ def tune(
         >>> result.schedule["learning_rate"].item() > 1e-3
         True
     """
-    check_whole("outer_steps", outer_steps)
+    outer_steps = most_outer_steps(outer_steps, budget, timeout)
     rule = outer_from(outer).with_seeds(seeds)
     if learn is not None:
         length = checked_task(task).steps_for(epochs, steps)
@@ -138,7 +138,7 @@ def tune(
         )  # fmt: skip
         state = rule.init(problem.hyperparameters, problem.steps)
         try:
-            while rule.done(state) is None and len(history) < outer_steps:
+            while rule.done(state) is None and (outer_steps is None or len(history) < outer_steps):
                 state, outcome = rule.step(state, objective)
                 history.append(objective.settle(outcome))
                 callback.on_schedule(outcome.schedule)

@@ -14,6 +14,7 @@ from nongreedy.comparison import Piece
 from nongreedy.engines import engine_from
 from nongreedy.reports import schedule_figure
 from nongreedy.schedules import Basis
+from nongreedy.search._settings import most_outer_steps
 from nongreedy.search._words import count, duration, number, spaced
 from nongreedy.search.progress._lines import still
 from nongreedy.search.progress._screen import Screen
@@ -94,10 +95,15 @@ class Search:
 
     def _say_what_comes(self) -> None:
         """What is learned, and what it may cost."""
+        most, budget, timeout = (self.settings[n] for n in ("outer_steps", "budget", "timeout"))
+        most = most_outer_steps(most, budget, timeout)
+        limit = f"up to {most} outer steps"
+        if most is None:
+            limit = f"for {budget:g} plain runs" if timeout is None else f"for {timeout:g} s"
         learned = [n for n, basis in self.optimizer.given().items() if isinstance(basis, Basis)]
         self.say(
             f"Tuning {', '.join(map(spaced, learned))} for {self.target.name}: {self.steps} steps per "
-            f"run, up to {self.settings['outer_steps']} outer steps."
+            f"run, {limit}."
         )
         if self.settings["compare"] and self._comparable:
             runs = count(_judge.SCHEDULES * len(self.seeds), "plain run")

@@ -23,7 +23,14 @@ def tune(
     data: options.Data = None,
     model: options.Model = None,
     epochs: options.Epochs = 10,
-    outer_steps: Annotated[int, typer.Option(min=1, help="Improvements to try.")] = 10,
+    outer_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Improvements to try.",
+            show_default="10, or as many as --budget or --timeout pay for",
+        ),
+    ] = None,
     batch_size: options.BatchSize = None,
     engine: Annotated[
         str, typer.Option(help="auto, forward, reverse, reverse:checkpoint, reversible.")

@@ -14,8 +14,6 @@ from ._meter import Meter
 from ._method import Method
 from ._practice import grouped, starting
 
-_ENDLESS = 100_000  # outer steps: the budget ends a search, or the rule itself
-
 
 @final
 @dataclass(frozen=True)
@@ -48,7 +46,6 @@ class Ours(Method):
                 problem.task,
                 _reset(problem) if self.from_zero else problem.optimizer,
                 steps=problem.steps,
-                outer_steps=_ENDLESS,
                 engine=meter.engine,
                 outer=self.rule,
                 seed=meter.objective.seed,

@@ -27,7 +27,7 @@ def optuna_objective(
     *,
     epochs: float | None = None,
     steps: int | None = None,
-    outer_steps: int = 10,
+    outer_steps: int | None = None,
     engine: str | Engine = "auto",
     outer: str | OuterRule = "auto",
     seeds: int | None = None,

@@ -16,14 +16,19 @@ class Outlook:
 
     Attributes:
         sizes: Name of each learned hyperparameter -> its largest number of coefficients.
-        outer_steps: Most of them.
+        outer_steps: Most of them; None is no limit.
         budget: Its limits, and what is spent so far.
         final: Plain runs that a full final comparison takes.
         patience: Outer steps in a row without an improvement that end the search; None where none do.
     """
 
     sizes: Mapping[str, int]
-    outer_steps: int
+    outer_steps: int | None
     budget: Budget
     final: float
     patience: int | None = None
+
+    def step(self, number: int) -> str:
+        """Which outer step, of how many."""
+        most = self.outer_steps
+        return f"outer step {number}" + ("" if most is None else f" of {most}")

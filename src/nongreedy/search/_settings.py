@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..engines import Engine, Problem, engine_from, engine_from_json
-from ..errors import VerificationError
+from ..errors import VerificationError, check_whole
 from ..planning import Choice, settle
 from ..schedules import identity
 from ..schedules._version import __version__
@@ -18,12 +18,24 @@ from .rules import OuterRule
 
 LIMITS = ("outer_steps", "budget")  # settings that may be raised: the search goes on for longer
 
+_OUTER_STEPS = 10  # where nothing else limits a search
+
+
+def most_outer_steps(
+    outer_steps: int | None, budget: float | None, timeout: float | None
+) -> int | None:
+    """The limit, which need not be given where there is another one."""
+    if outer_steps is not None:
+        check_whole("outer_steps", outer_steps)
+        return outer_steps
+    return _OUTER_STEPS if budget is None and timeout is None else None
+
 
 def settings_of(
     problem: Problem,
     engine: str | Engine,
     rule: OuterRule,
-    outer_steps: int,
+    outer_steps: int | None,
     seed: int,
     budget: float | None,
 ) -> dict[str, Any]:
@@ -45,7 +57,9 @@ def settings_of(
     }
 
 
-def outlook_of(problem: Problem, rule: OuterRule, outer_steps: int, budget: Budget) -> Outlook:
+def outlook_of(
+    problem: Problem, rule: OuterRule, outer_steps: int | None, budget: Budget
+) -> Outlook:
     """What the search may take."""
     learned = problem.learned
     sizes = {name: hyper.basis.size(problem.steps) for name, hyper in learned.items()}

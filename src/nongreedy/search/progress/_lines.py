@@ -40,13 +40,9 @@ class Lines(Callback):
         if self._left is None:
             return
         self._left.add(row)
-        most, accuracy, left = (
-            self._left.outlook.outer_steps,
-            row.validation_accuracy,
-            self._left.seconds,
-        )
+        accuracy, left = row.validation_accuracy, self._left.seconds
         told = [
-            f"outer step {row.index + 1} of at most {most}: "
+            f"{self._left.outlook.step(row.index + 1)}: "
             f"validation loss {number(row.validation_loss, digits=3)}",
             "" if accuracy is None else f"accuracy {100 * accuracy:.1f} %",
             f"cost {row.cost:.1f} plain runs",

@@ -127,7 +127,7 @@ class Screen(Callback):
         done, outlook = len(self.left.rows) if self.left else 0, self.outlook
         if outlook is None or outlook.budget.released:
             return "last comparison"
-        return f"outer step {done} of {outlook.outer_steps}"
+        return outlook.step(done)
 
     def _left(self) -> str:
         """What was left when this run began, less the time that it has taken."""

@@ -44,20 +44,23 @@ class TimeLeft:
             max(min(self._cost(steps), budget.limit - spent) - since, 0.0)
             for steps in self._steps()
         ]
+        if math.isinf(ends[1]):  # only time ends it
+            return budget.seconds_left
         return min(math.sqrt(math.prod(ends)) * rate, budget.seconds_left)
 
-    def _steps(self) -> tuple[int, int]:
+    def _steps(self) -> tuple[float, float]:
         """Fewest and most outer steps to come."""
         outlook = self.outlook
         if outlook.budget.released:
             return 0, 0
-        most = max(outlook.outer_steps - len(self.rows), 0)
+        limit = math.inf if outlook.outer_steps is None else outlook.outer_steps
+        most = max(limit - len(self.rows), 0)
         if outlook.patience is None:
             return most, most
         failed = itertools.takewhile(lambda row: not row.accepted, reversed(self.rows))
         return min(max(outlook.patience - len(list(failed)), 1), most), most
 
-    def _cost(self, steps: int) -> float:
+    def _cost(self, steps: float) -> float:
         """Of so many outer steps and the final comparison, in plain runs, if no budget ends them."""
         first, spent = self.rows[0].cost, self.rows[-1].cost
         return (spent - first / 2) / (len(self.rows) - 0.5) * steps + self.outlook.final
