@@ -93,7 +93,7 @@ def ours(task: ng.Task, steps: int, method: str, budget: float, seed: int, memor
     """May stop before its budget is spent."""
     problem = flat(task, steps, int(method.removeprefix(OURS)))
     result = ng.tune(
-        task, problem.optimizer, steps=steps, budget=budget, outer_steps=100_000, seed=seed,
+        task, problem.optimizer, steps=steps, budget=budget, seed=seed,
         outer=ng.ModelSearch(averaging=False), start=problem.initial, study=memory, progress=False,
     )  # fmt: skip
     return result.schedule, result.cost
