@@ -55,6 +55,10 @@ class Valley:
     def seeds(self, stream, count):
         return [1000 * (stream + 2) + index for index in range(count)]
 
+    def untrained(self, schedule, seed):
+        del schedule, seed
+        return math.inf
+
     def sweep_price(self, schedule):
         del schedule
         return 3.0

@@ -10,7 +10,7 @@ import torch
 import nongreedy as ng
 from nongreedy.engines import Problem
 from nongreedy.engines._trajectory import Trajectory
-from nongreedy.search import Memory
+from nongreedy.search import Memory, Objective
 from nongreedy.search._gain import Gain
 from nongreedy.search.progress._lines import still
 from nongreedy.search.rules import started
@@ -208,6 +208,35 @@ def test_runs_that_diverge_on_the_way_are_no_end():
     valley = Valley(optimum=(2.0, 2.0, 2.0, 1.0, 0.1), cliff=2.2, budget=60)
     state, _ = valley.searched(PLAIN)
     assert valley.loss(state.schedule) < valley.loss(PLAIN.fallback(state))
+
+
+class Overfitting(Valley):
+    """Rates from 0.003 on learn by heart, and end worse than they began; from 0.3 on units die."""
+
+    def untrained(self, schedule, seed):
+        del schedule, seed
+        return 2.3
+
+    def loss(self, schedule, seed=None):
+        peak = float(schedule["learning_rate"].max())
+        if peak >= 0.003:
+            return 2.3 if peak >= 0.3 else 2.6
+        return super().loss(schedule, seed)
+
+
+def test_a_run_that_ends_no_better_than_it_began_is_left_as_one_that_diverges():
+    valley = Overfitting(optimum=(1e-3, 1e-3, 1e-3, 1e-4, 1e-5), noise=0.004, budget=40)
+    state, _ = valley.searched(PLAIN)
+    assert valley.loss(PLAIN.fallback(state)) < 1.5 and len(valley.asked) < 40
+
+
+def test_the_first_weights_are_judged_without_a_run():
+    objective = Objective(Problem(tiny_task(), ng.SGD(ng.Windows(1)), 5), ng.Reverse())
+    schedule = objective.problem.initial
+    told = objective.untrained(schedule, 3)
+    least = schedule.with_coefficients({"learning_rate": torch.tensor([1e-8]).double()})
+    assert told == pytest.approx(objective.rollout(least, 3).outcome.loss, rel=1e-5)
+    assert objective.cost == 1.0
 
 
 def test_if_everything_diverges_it_says_so():

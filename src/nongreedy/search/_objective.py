@@ -1,6 +1,7 @@
 """What an outer rule may ask for: plain runs and hypergradients, each counted and remembered."""
 
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 from ..engines import Engine, Hypergradient, Outcome, Problem, Rollout, Runner
 from ..engines._progress import OnState, Progress
+from ..engines._run import at
 from ..errors import DivergedError, ReplayError
 from ..schedules import Schedule, identity
 from ..task._data_plan import mix
@@ -108,6 +110,17 @@ class Objective:
             if problem.hyperparameters.keys() == schedule.curves.keys():
                 return problem
         return self.problem
+
+    def untrained(self, schedule: Schedule, seed: int) -> float:
+        """The validation loss of the first weights, for which nothing is paid; infinite if it is not
+        finite."""
+        run = self.problem_of(schedule).run(seed)
+        with run.isolated():
+            state = run.initial(at(schedule.values(self.steps), 0))
+            try:
+                return run.outer_loss(run.optimizer.answer(state)).loss
+            except DivergedError:
+                return math.inf
 
     def sweep_price(self, schedule: Schedule) -> float:
         """What a hypergradient costs, in plain runs."""

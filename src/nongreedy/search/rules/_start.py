@@ -26,6 +26,9 @@ _RICH = 30.0  # plain runs of a budget that pays for that
 class Way:
     """A way of training: runs of one problem at several scales of its learning rate.
 
+    A run that ends no better than it began has not trained, whether its units died or it learned a few
+    examples by heart: to the bracket it has diverged, which looks for lower rates.
+
     Attributes:
         observations: What its runs told.
         schedule, loss: Of the best one.
@@ -47,6 +50,7 @@ class Way:
     def __post_init__(self) -> None:
         self.space = Space(self.problem.learned, self.problem.initial)
         self._known = dict[tuple[object, ...], float]()
+        self._untrained = self.objective.untrained(self.problem.initial, self.seed)
         self._rates = [n for n in self.problem.learned if n.partition("[")[0] == RATE]
         bracket = Bracket(self._run, self.most if self._rates else 1)
         bracket.find()
@@ -78,8 +82,9 @@ class Way:
         schedule = self.at(decades)
         if schedule.identity in self._known:  # within bounds it is the same as a nearer one
             return self._known[schedule.identity]
-        self._known[schedule.identity] = loss = self._loss(schedule)
-        return loss
+        loss = self._loss(schedule)
+        self._known[schedule.identity] = loss if loss < self._untrained else math.inf
+        return self._known[schedule.identity]
 
     def _loss(self, schedule: Schedule) -> float:
         try:
