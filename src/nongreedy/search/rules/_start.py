@@ -18,6 +18,7 @@ from ._space import Space
 RATE = "learning_rate"
 _SHARE, _FEWEST, _MOST = 0.2, 5, 12  # of the budget, for the first bracket, in plain runs
 _CLOSE = 0.02  # relative: two ways of training that are nearer meet again
+_TRAINED = 0.01  # relative: a run that trains lowers the loss of the first weights by this
 _RICH = 30.0  # plain runs of a budget that pays for that
 
 
@@ -26,8 +27,8 @@ _RICH = 30.0  # plain runs of a budget that pays for that
 class Way:
     """A way of training: runs of one problem at several scales of its learning rate.
 
-    A run that ends no better than it began has not trained, whether its units died or it learned a few
-    examples by heart: to the bracket it has diverged, which looks for lower rates.
+    A run that ends hardly better than it began has not trained, whether its units died or it learned a
+    few examples by heart: to the bracket it has diverged, which looks for lower rates.
 
     Attributes:
         observations: What its runs told.
@@ -50,7 +51,8 @@ class Way:
     def __post_init__(self) -> None:
         self.space = Space(self.problem.learned, self.problem.initial)
         self._known = dict[tuple[object, ...], float]()
-        self._untrained = self.objective.untrained(self.problem.initial, self.seed)
+        untrained = self.objective.untrained(self.problem.initial, self.seed)
+        self._trained = untrained - _TRAINED * abs(untrained)
         self._rates = [n for n in self.problem.learned if n.partition("[")[0] == RATE]
         bracket = Bracket(self._run, self.most if self._rates else 1)
         bracket.find()
@@ -83,7 +85,7 @@ class Way:
         if schedule.identity in self._known:  # within bounds it is the same as a nearer one
             return self._known[schedule.identity]
         loss = self._loss(schedule)
-        self._known[schedule.identity] = loss if loss < self._untrained else math.inf
+        self._known[schedule.identity] = loss if loss < self._trained else math.inf
         return self._known[schedule.identity]
 
     def _loss(self, schedule: Schedule) -> float:
