@@ -16,8 +16,6 @@ from ..schedules import Basis, Hyperparameter, Schedule
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-_MOST = 100  # coefficients that a black-box method is asked for
-
 
 @final
 @dataclass(frozen=True)
@@ -76,8 +74,15 @@ PAPER = {
 }
 
 
+@dataclass(frozen=True)
 class Ranges:
-    """Positive ranges, for any optimizer and task."""
+    """Positive ranges, for any optimizer and task.
+
+    Args:
+        most: Coefficients that a black-box method is asked for.
+    """
+
+    most: int = 100
 
     def __call__(self, problem: Problem) -> dict[str, Range]:
         """Name of each learned hyperparameter -> the range of its coefficients."""
@@ -86,8 +91,8 @@ class Ranges:
     def refused(self, problem: Problem) -> str | None:
         """Why there are no ranges for this problem, or None."""
         count = sum(len(hyper.initial) for hyper in problem.learned.values())
-        if count > _MOST:
-            return f"{count} coefficients are too many for it; {_MOST} are the most"
+        if count > self.most:
+            return f"{count} coefficients are too many for it; {self.most} are the most"
         for name, limits in self(problem).items():
             if not (math.isfinite(limits.low) and math.isfinite(limits.high)):
                 return f"{name} has no bounds, which it would search between: pass bounds="
@@ -117,6 +122,7 @@ def peaks(problem: Problem) -> Range:
 
 
 @final
+@dataclass(frozen=True)
 class PaperRanges(Ranges):
     """The paper's ranges, for SGD."""
 
