@@ -42,6 +42,24 @@ def test_a_bracket_spends_no_more_than_it_may():
     assert len(calls) == len(set(calls)) == 4
 
 
+@pytest.mark.parametrize("start", [-2.0, 0.0, 1.0])
+def test_a_bracket_leaves_what_is_cold_or_dead_or_learned_by_heart(start):
+    def loss(place):
+        rate = place + start
+        if rate > 0.8:
+            return math.inf if rate > 1.8 else 2.29  # dead
+        return 2.3 - 10**rate if rate < -1 else 2.1 + (rate + 1) ** 2 / 2
+
+    bracket = Bracket(loss, 12, trained=2.277)
+    assert abs(bracket.find() + start + 1) <= 0.26
+
+
+def test_a_bracket_goes_below_by_three_decades_where_nothing_trains():
+    tried = []
+    Bracket(lambda place: tried.append(place) or 2.3 + abs(place) / 100, 12, trained=2.2).find()
+    assert tried[:3] == [0.0, 0.5, -0.5] and min(tried) == -3.5
+
+
 def test_a_bracket_leaves_what_diverges_by_decades():
     bracket = Bracket(lambda k: math.inf if k > -3.2 else (k + 4) ** 2, 12)
     assert abs(bracket.find() + 4) <= 0.25
@@ -224,7 +242,7 @@ class Overfitting(Valley):
         return super().loss(schedule, seed)
 
 
-def test_a_run_that_ends_no_better_than_it_began_is_left_as_one_that_diverges():
+def test_where_the_best_run_has_not_trained_lower_rates_are_tried():
     valley = Overfitting(optimum=(1e-3, 1e-3, 1e-3, 1e-4, 1e-5), noise=0.004, budget=40)
     state, _ = valley.searched(PLAIN)
     assert valley.loss(PLAIN.fallback(state)) < 1.5 and len(valley.asked) < 40

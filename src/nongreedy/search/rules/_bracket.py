@@ -1,5 +1,6 @@
 """The scale of a learning rate, by plain runs on one seed: downhill in growing strides, then nearer."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import final
 FIRST = 0.5  # decades between the first peaks
 NEAREST = 0.25  # and between the last
 _FARTHEST = 8.0  # decades from the first peak
+_DEEPEST = 3  # below all others, where nothing has trained
 
 
 @final
@@ -15,19 +17,24 @@ _FARTHEST = 8.0  # decades from the first peak
 class Bracket:
     """Losses by peak, where places are decades from the first peak.
 
+    Where the best run has hardly trained, because units died or few examples were learned by heart, lower
+    rates are looked at, too.
+
     Args:
         run: The loss there; infinite where it diverges.
         most: Plain runs to spend.
+        trained: A loss below this is one of a run that has trained.
     """
 
     run: Callable[[float], float]
     most: int
+    trained: float = math.inf
     losses: dict[float, float] = field(default_factory=dict)
 
     def find(self) -> float:
         """The best place."""
         self._try(0.0)
-        for place in self._downhill():
+        for place in itertools.chain(self._downhill(), self._below()):
             self._try(place)
         while (place := self._between()) is not None:
             self._try(place)
@@ -61,6 +68,20 @@ class Bracket:
                     break
                 stride *= 1 if hot else 2
             if self.best != 0.0:
+                return
+
+    def _below(self) -> Iterator[float]:
+        """By decades, until something trains, and as long as it gets better."""
+        lowest = place = min(self.losses)
+
+        def untrained() -> bool:
+            deep = lowest - place >= _DEEPEST
+            return self.trained <= self.losses[self.best] < math.inf and not deep
+
+        while untrained() or self.best == place < lowest:
+            place -= 1.0
+            yield place
+            if place not in self.losses:
                 return
 
     def _between(self) -> float | None:

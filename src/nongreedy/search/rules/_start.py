@@ -27,8 +27,7 @@ _RICH = 30.0  # plain runs of a budget that pays for that
 class Way:
     """A way of training: runs of one problem at several scales of its learning rate.
 
-    A run that ends hardly better than it began has not trained, whether its units died or it learned a
-    few examples by heart: to the bracket it has diverged, which looks for lower rates.
+    A run that ends hardly better than it began has not trained, which the bracket is told.
 
     Attributes:
         observations: What its runs told.
@@ -51,10 +50,10 @@ class Way:
     def __post_init__(self) -> None:
         self.space = Space(self.problem.learned, self.problem.initial)
         self._known = dict[tuple[object, ...], float]()
-        untrained = self.objective.untrained(self.problem.initial, self.seed)
-        self._trained = untrained - _TRAINED * abs(untrained)
         self._rates = [n for n in self.problem.learned if n.partition("[")[0] == RATE]
-        bracket = Bracket(self._run, self.most if self._rates else 1)
+        untrained = self.objective.untrained(self.problem.initial, self.seed)
+        trained = untrained - _TRAINED * abs(untrained) if math.isfinite(untrained) else math.inf
+        bracket = Bracket(self._run, self.most if self._rates else 1, trained)
         bracket.find()
         self.losses = bracket.losses
         if self.schedule is None:
@@ -84,9 +83,8 @@ class Way:
         schedule = self.at(decades)
         if schedule.identity in self._known:  # within bounds it is the same as a nearer one
             return self._known[schedule.identity]
-        loss = self._loss(schedule)
-        self._known[schedule.identity] = loss if loss < self._trained else math.inf
-        return self._known[schedule.identity]
+        self._known[schedule.identity] = loss = self._loss(schedule)
+        return loss
 
     def _loss(self, schedule: Schedule) -> float:
         try:
