@@ -292,6 +292,12 @@ def test_an_average_is_tried_and_its_schedule_says_so():
     assert "average_interpolation" not in tuned(given).schedule.curves
 
 
+@pytest.mark.parametrize(("budget", "starts"), [(8, 5), (16, 9)])
+def test_sixteen_runs_pay_for_both_ways_of_training(budget, starts):
+    note = tuned(budget=budget, outer_steps=1).history[0].note
+    assert note.startswith(f"the best of {starts} starts")
+
+
 def test_groups_and_adam_have_averaged_ways_too():
     grouped = ng.Grouped(ng.AdamW(ng.Linear(3)), {"vectors": {"weight_decay": 0.0}})
     rule = ng.ModelSearch()

@@ -132,10 +132,10 @@ def best_way(objective: Objective, seed: int, other: int) -> tuple[Way, list[Way
     most = _MOST if math.isinf(limit) else max(_FEWEST, min(_MOST, round(_SHARE * limit)))
     ways, failed = list[Way](), list[DivergedError]()
     for index, problem in enumerate(objective.problems):
-        if index and not objective.budget.affords(2 * _FEWEST):
+        runs = most if index == 0 else _few(most)
+        if index and not objective.budget.affords(runs + 1):  # and the final
             break
         try:
-            runs = most if index == 0 else _few(most)
             ways.append(Way(problem, objective, seed, runs, tuple(ways)))
         except DivergedError as error:
             failed.append(error)
