@@ -22,15 +22,15 @@ def tiny(data):
 
 
 @pytest.fixture
-def kitchens(monkeypatch):
+def tasks(monkeypatch):
     given = {
-        "few": recipe.Kitchen(tiny, 8, ("recipe", "class_weights"), recipe.LONG),
-        "many": recipe.Kitchen(tiny, 8, ("example_weights", "noise", "momentum")),
+        "few": recipe.RecipeTask(tiny, 8, ("recipe", "class_weights"), recipe.LONG),
+        "many": recipe.RecipeTask(tiny, 8, ("example_weights", "noise", "momentum")),
     }
-    monkeypatch.setattr(recipe, "KITCHENS", given)
+    monkeypatch.setattr(recipe, "TASKS", given)
 
 
-def test_every_method_takes_part_once(kitchens, monkeypatch, tmp_path, capsys):
+def test_every_method_takes_part_once(tasks, monkeypatch, tmp_path, capsys):
     out, rows = tmp_path / "rows.jsonl", []
     asked = ["recipe", "--part", "judged", "--seeds", "1", "--budget", "12", "--out", str(out)]
     monkeypatch.setattr("sys.argv", asked)
@@ -51,15 +51,15 @@ def test_the_gain_is_over_the_best_of_the_others():
         for seed, share in enumerate(shares)
     ]
     last = recipe.markdown(rows).splitlines()[-1]
-    assert last == "| few | 56.00 ± 5.00 | 41.00 ± 0.00 | 45.00 ± 14.00 | 11.00 ± 9.00 |"
+    assert last == "| few | 56.00 ± 5.00 | 41.00 ± 0.00 | 45.00 ± 14.00 | +11.00 ± 9.00 |"
 
 
 def test_the_small_task_has_its_hyperparameters():
-    kitchen = recipe.KITCHENS["few-images"]
+    where = recipe.TASKS["few-images"]
     x = torch.randn(64, 3, 16, 16)
     task = ng.Task(
         recipe.plain, nn.functional.cross_entropy, (x, torch.arange(64) % 10), 0.25, batch_size=32
     )
-    extended = ng.recipe.extend(task, kitchen.optimizer, kitchen.learn, steps=20)
+    extended = ng.recipe.extend(task, where.optimizer, where.learn, steps=20)
     problem = ng.Problem(extended.task, extended.optimizer, 20)
     assert sum(len(hyper.initial) for hyper in problem.learned.values()) >= 60

@@ -7,6 +7,7 @@ import pytest
 
 import nongreedy as ng
 from nongreedy.engines import Engine
+from nongreedy.search._settings import LIMITS
 
 from .study_runs import Count, KillAt, Killed, kept, search, told
 
@@ -122,6 +123,40 @@ def test_a_search_that_ended_by_its_time_goes_on(tmp_path, monkeypatch):
     assert told(longer) == told(search(outer="paper", outer_steps=5))
     assert trials_of(place).best_value == longer.validation_loss
     assert not math.isnan(longer.cost) and ng.Study(place).finished
+
+
+FREE = {"outer": "paper", "outer_steps": None, "budget": None}
+
+
+@pytest.mark.parametrize(
+    ("limit", "steps"), [({}, 10), ({"budget": 80.0}, 11), ({"timeout": 1e4}, 11)]
+)
+def test_ten_outer_steps_are_the_limit_only_where_there_is_no_other(limit, steps):
+    seen = []
+
+    class Begun(ng.Callback):
+        def on_begin(self, outlook):
+            seen.append(outlook.step(3))
+
+    result = search(**{**FREE, **limit}, callbacks=[Begun()])
+    assert len(result.history) == steps
+    assert seen == ["outer step 3" if limit else "outer step 3 of 10"]
+
+
+def test_a_call_without_the_timeout_of_before_cuts_nothing_off(tmp_path):
+    place = tmp_path / "s.db"
+    long = search(place, **FREE, timeout=1e4)
+    assert len(long.history) == 11  # where this rule ends by itself
+    assert told(search(place, **FREE)) == told(long)
+    more = search(place, **{**FREE, "outer_steps": 12})
+    assert more.cost == long.cost
+
+
+def test_no_outer_steps_are_ten_beside_a_number():
+    asked = [(None, None), (None, 24.0), (12, None), (3, 24.0)]
+    settings = [{"outer_steps": steps, "budget": budget} for steps, budget in asked]
+    assert [LIMITS["outer_steps"](row) for row in settings] == [10, math.inf, 12, 3]
+    assert [LIMITS["budget"](row) for row in settings] == [math.inf, 24.0, math.inf, 24.0]
 
 
 def test_a_comparison_is_not_extended(tmp_path):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from ._rows import Row
+from ._table import lines
 
 OURS = "ours-"
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,34 +78,28 @@ def markdown(rows: Iterable[Row]) -> str:
     budgets = sorted({point.budget for curve in known.values() for point in curve})
     counts = {point.searches for curve in known.values() for point in curve}
     number = " to ".join(str(n) for n in sorted({min(counts), max(counts)})) if counts else "no"
-    lines = [
+    words = (
         f"Loss of fresh trainings of what searches of so many plain runs return: mean ± standard error "
         f"over {number} searches.\nWhat the largest spent; the share of images that its schedule fits "
-        f"wrongly.\n",
-        _line("", [f"{b:g}" for b in budgets] + ["spent", "error"]),
-    ]
-    lines.append("|---" * (len(budgets) + 3) + "|")
+        f"wrongly.\n"
+    )
+    table = list[list[str]]()
     for method, curve in known.items():
         cells = {point.budget: _spread(point) for point in curve}
-        last = curve[-1]
-        ends = [f"{last.cost:.1f}", f"{100 * last.wrong:.1f} %"]
-        lines.append(_line(method, [cells.get(b, "") for b in budgets] + ends))
+        ends = [f"{curve[-1].cost:.1f}", f"{100 * curve[-1].wrong:.1f} %"]
+        table.append([method, *(cells.get(b, "") for b in budgets), *ends])
+    told = [words, lines(["", *(f"{b:g}" for b in budgets), "spent", "error"], table)]
+    others = [method for method in known if not method.startswith(OURS)]
     for name in (method for method in known if method.startswith(OURS)):
-        end = f"{known[name][-1].loss:.4f}"
-        words = [
-            f"runs to the {end} of {name}, of what that spent",
+        head = [
+            f"runs to the {known[name][-1].loss:.4f} of {name}, of what that spent",
             f"runs of {name} to its last loss, of what it spent",
         ]
-        lines += ["", _line("", words), "|---|---|---|"]
-        for method, curve in known.items():
-            if not method.startswith(OURS):
-                cells = [against(curve, known[name]), against(known[name], curve)]
-                lines.append(_line(method, cells))
-    return "\n".join(lines)
-
-
-def _line(first: str, cells: Iterable[str]) -> str:
-    return f"| {' | '.join([first, *cells])} |"
+        ratios = [
+            [m, against(known[m], known[name]), against(known[name], known[m])] for m in others
+        ]
+        told += ["", lines(["", *head], ratios)]
+    return "\n".join(told)
 
 
 def _spread(point: Point) -> str:

@@ -18,6 +18,7 @@ from nongreedy.schedules import Curve
 from nongreedy.search import Memory, Request
 
 from ._families import FAMILIES, Family, drawn
+from ._fresh import fresh_seeds
 
 OURS, RATE = "ours-", "learning_rate"
 FRESH = 5  # trainings of what a search returns
@@ -124,8 +125,8 @@ def judge(
 ) -> tuple[list[float], list[float]]:
     """Losses and errors of fresh trainings, by plain ``torch.optim``, on seeds common to all methods."""
     trained = [
-        ng.retrain(task, schedule, steps=steps, seed=10**6 + 10 * seed + k, optimizer=ng.Adam())
-        for k in range(FRESH)
+        ng.retrain(task, schedule, steps=steps, seed=s, optimizer=ng.Adam())
+        for s in fresh_seeds(seed, FRESH)
     ]
     losses = [one.validation_loss for one in trained]
     return losses, [1 - (one.validation_accuracy or 0.0) for one in trained]

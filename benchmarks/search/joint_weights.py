@@ -1,6 +1,6 @@
 """Learning rate, momentum, weight decay and a weight for each example at once, where labels are wrong.
 
-    python -m benchmarks.search.joint_weights --part judged --seeds 3
+    python -m benchmarks.search.joint_weights --part judged --seeds 3 --budget 160
 
 The task is ``noisy-labels`` of the suite: 40 % of the labels that are trained on are redrawn, a tenth of
 which by chance as they were. One search by the default rule learns the schedule together with 2,000

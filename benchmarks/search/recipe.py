@@ -32,14 +32,16 @@ from ._data import CACHE, FOLDER, PARTS, Data
 from ._entry import SGD
 from ._fresh import FRESH, fresh
 from ._images import classified, noisy, plain
+from ._rows import Row, append, read
 from ._scores import Score, best, difference
+from ._table import lines, spread
 
 OURS, SUFFIX = "recipe", "-recipe"
 USUAL = "recipe,cosine,schedule-free,tpe,tpe-recipe"
 
 
 @dataclass(frozen=True)
-class Kitchen:
+class RecipeTask:
     """Where a recipe is looked for.
 
     Args:
@@ -61,26 +63,29 @@ def few_images(data: Data) -> ng.Task:
 
 
 LONG = ng.SGD(ng.Linear(7), ng.Linear(5), ng.Linear(5))
-KITCHENS = {
-    "few-images": Kitchen(few_images, 1200, ("recipe", "class_weights"), LONG),
-    "noisy-labels": Kitchen(noisy, 200, ("example_weights",)),
+TASKS = {
+    "few-images": RecipeTask(few_images, 1200, ("recipe", "class_weights"), LONG),
+    "noisy-labels": RecipeTask(noisy, 200, ("example_weights",)),
 }
 
 
-def searched(kitchen: Kitchen, data: Data, method: str, budget: float, seed: int) -> dict[str, Any]:
+def searched(
+    where: RecipeTask, data: Data, method: str, budget: float, seed: int
+) -> dict[str, Any]:
     """One search and its fresh trainings."""
-    task, steps, begin = kitchen.make(data), kitchen.steps, time.perf_counter()
+    task, steps, begin = where.make(data), where.steps, time.perf_counter()
     if method == OURS:
         result = ng.tune(
-            task, kitchen.optimizer, steps=steps, budget=budget, seed=seed, learn=kitchen.learn,
+            task, where.optimizer, steps=steps, budget=budget, seed=seed, learn=where.learn,
             progress=False,
         )  # fmt: skip
         scores = [trained.test_accuracy for trained in fresh(result, steps, seed)]
-        more = {"cost": result.cost, "hyperparameters": learned(result), "gain": str(result.gain)}
+        gain = None if result.gain is None else result.gain.to_json()
+        more = {"cost": result.cost, "hyperparameters": learned(result), "gain": gain}
     else:
         optimizer, chosen = SGD, METHODS[method.removesuffix(SUFFIX)]
         if method.endswith(SUFFIX):
-            task, optimizer = ng.recipe.extend(task, kitchen.optimizer, kitchen.learn, steps=steps)
+            task, optimizer = ng.recipe.extend(task, where.optimizer, where.learn, steps=steps)
             chosen = dataclasses.replace(chosen, ranges=Ranges(most=10_000))
         compared = ng.compare(
             task, optimizer, steps=steps, budget=budget, methods={method: chosen}, seeds=1,
@@ -99,33 +104,29 @@ def learned(result: ng.Result) -> int:
     return sum(len(result.schedule[name]) for name in problem.learned)
 
 
-def markdown(rows: Iterable[dict[str, Any]]) -> str:
+def markdown(rows: Iterable[Row]) -> str:
     """Points of accuracy, mean and standard error over searches, and ours less the best of the others."""
     found = dict[str, dict[str, dict[int, float]]]()
     for row in rows:
         points = 100 * statistics.fmean(row["accuracy"])
         found.setdefault(row["task"], {}).setdefault(row["method"], {})[row["seed"]] = points
     methods = list(dict.fromkeys(name for of in found.values() for name in of))
-    lines = [f"| | {' | '.join(methods)} | gain |", "|---" * (len(methods) + 2) + "|"]
+    table = list[list[str]]()
     for task, of in found.items():
         scores = {name: Score(values) for name, values in of.items()}
-        cells = [_spread(scores[m].mean, scores[m].error) if m in scores else "" for m in methods]
+        cells = [spread(scores[m].mean, scores[m].error) if m in scores else "" for m in methods]
         rival = best(scores, [name for name in methods if name != OURS])
         gain = ""
         if OURS in scores and rival is not None:
-            gain = _spread(*difference(scores[OURS], scores[rival]))
-        lines.append(f"| {' | '.join([task, *cells, gain])} |")
-    return "\n".join(lines)
-
-
-def _spread(mean: float, error: float) -> str:
-    return f"{mean:.2f} ± {error:.2f}"
+            gain = spread(*difference(scores[OURS], scores[rival]), signed=True)
+        table.append([task, *cells, gain])
+    return lines(["", *methods, "gain"], table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--part", choices=PARTS, default=PARTS[0])
-    parser.add_argument("--tasks", default=",".join(KITCHENS))
+    parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--methods", default=USUAL)
     parser.add_argument("--budget", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=3)
@@ -136,19 +137,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = Data(options.part, options.data, options.cache)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    text = options.out.read_text("utf-8") if options.out.exists() else ""
-    rows = [row for row in map(json.loads, text.splitlines()) if row["part"] == options.part]
+    rows = read(options.out, options.part)
     done = {(row["task"], row["method"], row["seed"]) for row in rows}
     for seed in range(0 if options.table else options.seeds):
         for name in options.tasks.split(","):
             for method in options.methods.split(","):
                 if (name, method, seed) in done:
                     continue
-                row = searched(KITCHENS[name], data, method, options.budget, seed)
-                rows.append({"part": options.part, "task": name, **row})
-                with options.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
+                row = searched(TASKS[name], data, method, options.budget, seed)
+                rows.append(append(options.out, options.part, {"task": name, **row}))
                 print(json.dumps(rows[-1]), flush=True)
     print(markdown(rows))
 

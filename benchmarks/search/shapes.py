@@ -28,11 +28,9 @@ nobody. One JSON line per search; what is in ``--out`` already is not repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -42,6 +40,7 @@ import nongreedy as ng
 
 from ._data import CACHE, FOLDER, PARTS, Data
 from ._reached import draw, markdown
+from ._rows import append, read
 from ._shape_searches import searches
 
 IMAGES, STEPS = 300, 150
@@ -66,12 +65,6 @@ def task_of(data: Data) -> ng.Task:
         return ng.Task(network, functional.cross_entropy, images, images, batch_size=32)
 
 
-def read(file: Path, part: str) -> list[dict[str, Any]]:
-    """Searches on this part of the data that are done."""
-    lines = file.read_text("utf-8").splitlines() if file.exists() else []
-    return [row for row in map(json.loads, lines) if row["part"] == part]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--part", choices=PARTS, default=PARTS[0])
@@ -89,14 +82,12 @@ def main() -> None:
         torch.set_num_threads(1)
         budgets = [float(budget) for budget in options.budgets.split(",")]
         task = task_of(Data(options.part, options.data, options.cache))
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         done = {(row["method"], row["seed"], row["budget"]) for row in rows}
         for seed in range(options.seeds):
             for method in options.methods.split(","):
                 missing = [b for b in budgets if (method, seed, b) not in done]
                 for row in searches(task, STEPS, method, missing, seed):
-                    with options.out.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps({"part": options.part, **row}) + "\n")
+                    append(options.out, options.part, row)
                     words = "{method}, seed {seed}, budget {budget:g}: cost {cost}, {seconds} s"
                     loss = statistics.fmean(row["losses"])
                     print(words.format(**row), f"loss {loss:.4f}", sep=", ", flush=True)

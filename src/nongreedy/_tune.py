@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from .engines import Engine, Problem
-from .errors import DivergedError
+from .errors import DivergedError, check_whole
 from .optimizers import Optimizer
 from .recipe import extend
 from .schedules import Schedule, identity
@@ -115,7 +115,8 @@ def tune(
         >>> result.schedule["learning_rate"].item() > 1e-3
         True
     """
-    outer_steps = most_outer_steps(outer_steps, budget, timeout)
+    if outer_steps is not None:
+        check_whole("outer_steps", outer_steps)
     rule = outer_from(outer).with_seeds(seeds)
     if learn is not None:
         length = checked_task(task).steps_for(epochs, steps)
@@ -129,7 +130,10 @@ def tune(
     settings = settings_of(problem, engine, rule, outer_steps, seed, budget)
     watchers = Callbacks([*shown(progress), *callbacks])
     with remembering(study, settings, problem, LIMITS) as memory, watchers as callback:
-        callback.on_begin(outlook_of(problem, rule, outer_steps, purse))
+        most = most_outer_steps({**settings, "timeout": timeout})
+        if outer_steps is None:  # a call without the timeout of an earlier one cuts nothing off
+            most = max(most, memory.steps)
+        callback.on_begin(outlook_of(problem, rule, most, purse))
         choice = settled(engine, problem, seed, memory)
         callback.on_engine(choice.engine, choice.reason)
         objective = Objective(
@@ -138,7 +142,7 @@ def tune(
         )  # fmt: skip
         state = rule.init(problem.hyperparameters, problem.steps)
         try:
-            while rule.done(state) is None and (outer_steps is None or len(history) < outer_steps):
+            while rule.done(state) is None and len(history) < most:
                 state, outcome = rule.step(state, objective)
                 history.append(objective.settle(outcome))
                 callback.on_schedule(outcome.schedule)

@@ -1,5 +1,6 @@
 """A search of the command line: conducted, judged, written down."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -95,15 +96,17 @@ class Search:
 
     def _say_what_comes(self) -> None:
         """What is learned, and what it may cost."""
-        most, budget, timeout = (self.settings[n] for n in ("outer_steps", "budget", "timeout"))
-        most = most_outer_steps(most, budget, timeout)
-        limit = f"up to {most} outer steps"
-        if most is None:
-            limit = f"for {budget:g} plain runs" if timeout is None else f"for {timeout:g} s"
+        named = {"outer_steps": "outer steps", "budget": "plain runs", "timeout": "s"}
+        limits = {**self.settings, "outer_steps": most_outer_steps(self.settings)}
+        told = [
+            f"{limits[n]:g} {unit}"
+            for n, unit in named.items()
+            if limits[n] not in (None, math.inf)
+        ]
         learned = [n for n, basis in self.optimizer.given().items() if isinstance(basis, Basis)]
         self.say(
             f"Tuning {', '.join(map(spaced, learned))} for {self.target.name}: {self.steps} steps per "
-            f"run, {limit}."
+            f"run, up to {' or '.join(told)}."
         )
         if self.settings["compare"] and self._comparable:
             runs = count(_judge.SCHEDULES * len(self.seeds), "plain run")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import nongreedy as ng
+from nongreedy.search._settings import LIMITS
 
 from . import _judge, _output, _study
 from . import _target as options
@@ -139,7 +140,7 @@ def _same(study: ng.Study, target: str | None) -> dict[str, Any]:
         again = f"it again: nongreedy resume STUDY {of}" if of else "none"
         raise Mistake(f"The study is of target {of!r}, not {target!r}. Give {again}.")
     kept = study.read("settings") or {}  # which may have been extended by `ng.tune` meanwhile
-    limits = {name: kept[name] for name in ("outer_steps", "budget") if name in kept}
+    limits = {name: kept[name] for name in LIMITS if name in kept}
     return {**settings, **limits, "out": Path(settings["out"])}
 
 
@@ -147,10 +148,10 @@ def _raised(settings: Mapping[str, Any], **limits: float | None) -> dict[str, An
     """Larger limits than before; infinity is none."""
     raised = {name: limit for name, limit in limits.items() if limit is not None}
     for name, limit in raised.items():
-        before = settings[name]
-        if limit < (math.inf if before is None else before):
+        before = LIMITS[name]({**settings, "timeout": None})
+        if limit < before:
             raise Mistake(
                 f"--{name.replace('_', '-')} {limit} is less than the study's "
-                f"{'none' if before is None else before}. A search may be extended, not cut short."
+                f"{'none' if before == math.inf else before}. A search may be extended, not cut short."
             )
     return {name: None if limit == math.inf else limit for name, limit in raised.items()}

@@ -56,7 +56,15 @@ class Request:
 
 
 class Memory:
-    """Remembers nothing: every request is computed."""
+    """Remembers nothing: every request is computed.
+
+    Attributes:
+        steps: Outer steps that it holds.
+    """
+
+    @property
+    def steps(self) -> int:
+        return 0
 
     def recall(self, request: Request) -> Answer | None:
         """The answer that this request had before; None if it had none."""

@@ -1,13 +1,14 @@
 """What a repetition of a search needs, and which engine a search goes on with."""
 
+import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from ..engines import Engine, Problem, engine_from, engine_from_json
-from ..errors import VerificationError, check_whole
+from ..errors import VerificationError
 from ..planning import Choice, settle
 from ..schedules import identity
 from ..schedules._version import __version__
@@ -16,19 +17,25 @@ from ._memory import Memory
 from ._outlook import Outlook
 from .rules import OuterRule
 
-LIMITS = ("outer_steps", "budget")  # settings that may be raised: the search goes on for longer
-
 _OUTER_STEPS = 10  # where nothing else limits a search
 
 
-def most_outer_steps(
-    outer_steps: int | None, budget: float | None, timeout: float | None
-) -> int | None:
-    """The limit, which need not be given where there is another one."""
-    if outer_steps is not None:
-        check_whole("outer_steps", outer_steps)
-        return outer_steps
-    return _OUTER_STEPS if budget is None and timeout is None else None
+def most_outer_steps(settings: Mapping[str, Any]) -> float:
+    """What was asked for, or else 10, or no limit where `budget` or `timeout` is one."""
+    if (asked := settings["outer_steps"]) is not None:
+        return asked
+    limited = settings["budget"] is not None or settings.get("timeout") is not None
+    return math.inf if limited else _OUTER_STEPS
+
+
+def most_to_spend(settings: Mapping[str, Any]) -> float:
+    """The budget."""
+    return math.inf if settings["budget"] is None else settings["budget"]
+
+
+# Settings that may be raised, so that a search goes on for longer, and how far they let it go. (A timeout is
+# none: it is of one call.)
+LIMITS = {"outer_steps": most_outer_steps, "budget": most_to_spend}
 
 
 def settings_of(
@@ -57,9 +64,7 @@ def settings_of(
     }
 
 
-def outlook_of(
-    problem: Problem, rule: OuterRule, outer_steps: int | None, budget: Budget
-) -> Outlook:
+def outlook_of(problem: Problem, rule: OuterRule, outer_steps: float, budget: Budget) -> Outlook:
     """What the search may take."""
     learned = problem.learned
     sizes = {name: hyper.basis.size(problem.steps) for name, hyper in learned.items()}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import StudyError
 from ..schedules import spelled
 from ._storage import Storage
+
+Limit = Callable[[Mapping[str, Any]], float]
 
 # A search that goes on under other versions or threads is as good, but not the same to the last bit.
 _BITS_ONLY = ("nongreedy", "torch", "threads")
@@ -18,13 +19,13 @@ _BITS_ONLY = ("nongreedy", "torch", "threads")
 def settle(
     storage: Storage,
     settings: Mapping[str, Any],
-    raised: Collection[str],
+    raised: Mapping[str, Limit],
     before_writing: Callable[[], None],
 ) -> None:
     """Write the settings of a new study, or larger ones; refuse others for an old one.
 
     Args:
-        raised: Names of limits that may be larger than before, where None is no limit.
+        raised: Name of a limit that may be larger than before -> how far settings let a search go.
         before_writing: Called where larger ones are taken.
 
     Raises:
@@ -35,7 +36,7 @@ def settle(
         storage.write("settings", dict(settings))
         return
     changed = [k for k in sorted({*before, *settings}) if before.get(k) != settings.get(k)]
-    larger = [k for k in changed if k in raised and _limit(settings, k) > _limit(before, k)]
+    larger = [k for k in changed if k in raised and raised[k](settings) > raised[k](before)]
     grave = [k for k in changed if k not in (*_BITS_ONLY, *larger)]
     lines = {
         k: f"{k}: {_shown(before, k)} in the study, {_shown(settings, k)} now" for k in changed
@@ -58,11 +59,6 @@ def settle(
     if larger:
         before_writing()
         storage.write("settings", {**before, **{k: settings.get(k) for k in larger}})
-
-
-def _limit(settings: Mapping[str, Any], key: str) -> float:
-    value = settings.get(key)
-    return math.inf if value is None else value
 
 
 def _shown(settings: Mapping[str, Any], key: str) -> str:

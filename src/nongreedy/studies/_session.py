@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..engines._progress import Progress
 from ..schedules import Schedule
 from ..search import Answer, Gain, Memory, OuterStep, Ran, Request, Status
 from ._answers import decoded, encoded, thinned
-from ._kept_settings import settle
+from ._kept_settings import Limit, settle
 from ._savepoints import Keeper, Savepoints
 from ._storage import Storage
 from ._trials import CONSTRAINT_KEY, SUPERSEDED, Parameters, current, final_trial, step_trial
@@ -33,7 +33,7 @@ class Session(Memory):
     Args:
         seconds: Least time between two savepoints.
         alive: Called now and then while the search computes.
-        raised: Settings that may be larger than in the study.
+        raised: Settings that may be larger than in the study, and what they allow for.
     """
 
     def __init__(
@@ -43,16 +43,20 @@ class Session(Memory):
         parameters: Parameters,
         seconds: float,
         alive: Callable[[], None] | None = None,
-        raised: Collection[str] = (),
+        raised: Mapping[str, Limit] | None = None,
     ):
         self.storage, self.parameters = storage, parameters
-        settle(storage, json.loads(json.dumps(settings)), raised, before_writing=self._reopen)
+        settle(storage, json.loads(json.dumps(settings)), raised or {}, before_writing=self._reopen)
         self._alive = alive or (lambda: None)
         self.savepoints = Savepoints(storage.address.states(storage.name), seconds)
         self._trials, self._told, self._over = current(storage.trials()), 0, False
         # Training curves of all schedules: a step may end where an earlier one has been.
         self._losses = dict[object, dict[int, float]]()
         self._begin_step()
+
+    @property
+    def steps(self) -> int:
+        return len(self._trials.keys() - {"final"})
 
     def _reopen(self) -> None:
         """The search goes on after its end."""

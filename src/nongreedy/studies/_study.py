@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from ..search import Memory
 from ._address import Address
 
 if TYPE_CHECKING:
+    from ._kept_settings import Limit
     from ._storage import Storage
 
 _NOTE = "note:"
@@ -147,7 +148,7 @@ class Study:
         settings: Mapping[str, Any],
         hyperparameters: Mapping[str, Hyperparameter],
         steps: int,
-        raised: Collection[str] = (),
+        raised: Mapping[str, Limit] | None = None,
     ) -> Iterator[Memory]:
         """Hold the study while a search with these settings runs, some of them larger than before."""
         from ._holder import leased, locked
@@ -172,10 +173,10 @@ def remembering(
     study: str | os.PathLike[str] | Study | Memory | None,
     settings: Mapping[str, Any],
     problem: Problem,
-    raised: Collection[str] = (),
+    raised: Mapping[str, Limit] | None = None,
 ) -> AbstractContextManager[Memory]:
     """The memory of a search: a study's while it is held, a given one, or none. Of the settings, those
-    that are named may be larger than in the study."""
+    that are named may be larger than in the study, by what they allow for."""
     if study is None or isinstance(study, Memory):
         return nullcontext(study or Memory())
     return Study.of(study).session(settings, problem.learned, problem.steps, raised)

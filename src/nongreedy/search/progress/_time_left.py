@@ -53,8 +53,7 @@ class TimeLeft:
         outlook = self.outlook
         if outlook.budget.released:
             return 0, 0
-        limit = math.inf if outlook.outer_steps is None else outlook.outer_steps
-        most = max(limit - len(self.rows), 0)
+        most = max(outlook.outer_steps - len(self.rows), 0)
         if outlook.patience is None:
             return most, most
         failed = itertools.takewhile(lambda row: not row.accepted, reversed(self.rows))

@@ -27,7 +27,10 @@ _RICH = 30.0  # plain runs of a budget that pays for that
 class Way:
     """A way of training: runs of one problem at several scales of its learning rate.
 
-    A run that ends hardly better than it began has not trained, which the bracket is told.
+    Args:
+        trained: Below this loss a run has trained: more than that of the first weights.
+        most: Plain runs to spend.
+        earlier: Other ways.
 
     Attributes:
         observations: What its runs told.
@@ -39,6 +42,7 @@ class Way:
     problem: Problem
     objective: Objective
     seed: int
+    trained: float
     most: int
     earlier: Sequence[Way] = ()
     observations: list[Observation] = field(default_factory=list)
@@ -51,9 +55,7 @@ class Way:
         self.space = Space(self.problem.learned, self.problem.initial)
         self._known = dict[tuple[object, ...], float]()
         self._rates = [n for n in self.problem.learned if n.partition("[")[0] == RATE]
-        untrained = self.objective.untrained(self.problem.initial, self.seed)
-        trained = untrained - _TRAINED * abs(untrained) if math.isfinite(untrained) else math.inf
-        bracket = Bracket(self._run, self.most if self._rates else 1, trained)
+        bracket = Bracket(self._run, self.most if self._rates else 1, self.trained)
         bracket.find()
         self.losses = bracket.losses
         if self.schedule is None:
@@ -130,13 +132,15 @@ def best_way(objective: Objective, seed: int, other: int) -> tuple[Way, list[Way
     """Every way of training on one seed; two that are close meet on another one."""
     limit = objective.budget.limit
     most = _MOST if math.isinf(limit) else max(_FEWEST, min(_MOST, round(_SHARE * limit)))
+    untrained = objective.untrained(objective.problem.initial, seed)  # which all ways begin with
+    trained = untrained - _TRAINED * abs(untrained) if math.isfinite(untrained) else math.inf
     ways, failed = list[Way](), list[DivergedError]()
     for index, problem in enumerate(objective.problems):
         runs = most if index == 0 else _few(most)
         if index and not objective.budget.affords(runs + 1):  # and the final
             break
         try:
-            ways.append(Way(problem, objective, seed, runs, tuple(ways)))
+            ways.append(Way(problem, objective, seed, trained, runs, tuple(ways)))
         except DivergedError as error:
             failed.append(error)
     if not ways:
