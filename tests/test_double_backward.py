@@ -13,6 +13,7 @@ import nongreedy as ng
 from nongreedy.task import _double_backward
 from nongreedy.task._convolution import CHEAP
 from nongreedy.task._double_backward import recording
+from nongreedy.task._silu import silu
 
 from .helpers import tiny_task, two_derivatives
 
@@ -78,6 +79,7 @@ LAYERS = {
     "conv1d": (nn.Conv1d(3, 2, 2), (5, 3, 4)),
     "conv2d": (nn.Conv2d(3, 2, 2), (5, 3, 4, 4)),
     "conv3d": (nn.Conv3d(3, 2, 2), (5, 3, 2, 2, 2)),
+    "silu": (nn.SiLU(), (5, 3)),
 }
 
 
@@ -110,6 +112,26 @@ def test_values_are_pytorchs_bit_for_bit_in_nested_blocks_too(name, dtype):
         again = layer(x)
     assert all(torch.equal(plain, value) for value in (once, twice, again))
     assert len({type(value.grad_fn).__name__ for value in (once, twice, again)}) == 1
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_with_a_graph_are_pytorchs_without_one_bit_for_bit(name, dtype):
+    layer, shape = LAYERS[name]
+    layer, x = copy.deepcopy(layer).to(dtype), torch.randn(shape, dtype=dtype).requires_grad_()
+    by, weight = [x, *layer.parameters()], torch.randn(layer(x).shape, dtype=dtype)
+    plain = torch.autograd.grad(layer(x), by, weight)
+    with recording():
+        output = layer(x)
+    kept = torch.autograd.grad(output, by, weight, create_graph=True)
+    assert all(torch.equal(*pair) for pair in zip(plain, kept, strict=True))
+
+
+def test_silu_by_finite_differences_three_times():
+    x = torch.linspace(-4, 4, 9, dtype=torch.float64).requires_grad_()
+    assert gradcheck(silu, [x]) and gradgradcheck(silu, [x])
+    slope = lambda x: torch.autograd.grad(silu(x).sum(), x, create_graph=True)[0]  # noqa: E731
+    assert gradgradcheck(slope, [x])
 
 
 def test_a_convolution_called_by_its_own_name():

@@ -26,7 +26,7 @@ from .helpers import (
 ENGINES = [
     ng.Forward(),
     ng.Forward(chunk=2),
-    *(ng.Reverse(store) for store in ("device", "host", "disk", "checkpoint")),
+    *(ng.Reverse(store) for store in ("device", "host", "disk", "checkpoint", "graphs")),
 ]
 # So small a step because a difference must not reach across the kink of a clipped coordinate (see
 # `test_clipping_is_active...`); truncation is then nil and rounding below 1e-8 of the hypergradient.

@@ -90,7 +90,9 @@ def test_an_explosion_ends_the_sweep_where_the_precision_is_spent(engine, dtype)
     assert error.quantity == ("adjoint" if backwards else "tangent")
     # A step multiplies by |1 - 10 cos|, 11 at most: the first step beyond the limit is named.
     assert growth_limit(dtype) < error.growth < 11.1 * growth_limit(dtype)
-    assert len(taken) == (59 - error.step if backwards else error.step) < 40
+    # It is found out some steps later (`Readings`): after 1, 4, 16 and 64 steps.
+    swept = 59 - error.step if backwards else error.step
+    assert swept < 40 and swept <= len(taken) <= 3 * swept + 1
 
 
 @pytest.mark.parametrize("engine", [ng.Reverse("device"), ng.Forward()])

@@ -16,6 +16,7 @@ from torch import nn
 
 import nongreedy as ng
 from nongreedy.engines import Checkpoints, _store, _trajectory
+from nongreedy.engines._graph_size import GraphSize
 from nongreedy.planning._peak import peak_memory
 from nongreedy.task import DataPlan, Examples
 from nongreedy.task._data_plan import checksum, mix
@@ -286,6 +287,7 @@ def test_auto_store_takes_at_most_half_of_what_is_free(
 ):
     free = {"cpu": host_free * GIB, "cuda": device_free * GIB}
     monkeypatch.setattr(_store, "free_bytes", lambda d: free[d.type])
+    monkeypatch.setattr(_store, "graph_size", lambda run: GraphSize(2**30, exact=False))
     # 1024 states of `states` MiB: `states` GiB in all, 64 states' worth with checkpoints.
     task = SimpleNamespace(device=torch.device(device))
     run = SimpleNamespace(state_bytes=states * 2**20, steps=1024, task=task)

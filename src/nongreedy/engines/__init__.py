@@ -24,13 +24,13 @@ from ._reversible import Reversible
 from ._run import Outcome, Run
 from ._runner import Rollout, Runner
 from ._sensitivity import Sensitivity
-from ._store import Auto, Checkpoints, Device, Disk, Host, Store
+from ._store import Auto, Checkpoints, Device, Disk, Graphs, Host, Store
 from ._trajectory import Trajectory
 from ._verification import Verification
 
 __all__ = [
     "AdjointSums", "Auto", "Check", "Checkpoints", "ConjugateGradients", "Device", "Disk", "Drawn", "Engine",
-    "EvoGrad", "Execution", "FiniteDifference", "Forward", "Gaussian", "Greedy", "Host",
+    "EvoGrad", "Execution", "FiniteDifference", "Forward", "Gaussian", "Graphs", "Greedy", "Host",
     "Hypergradient", "Implicit", "LinearSolver", "Linearized", "Neumann", "Noise", "Nystrom",
     "OnlineEngine", "Opposite", "Outcome", "Perturbations", "Probes", "Problem", "Progress",
     "Rademacher", "RandomDirections", "Reverse", "Reversible", "Rollout", "Run", "Runner",

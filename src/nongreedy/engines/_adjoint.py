@@ -1,7 +1,7 @@
 """One step of the adjoint recursion, and the sums of what it says of hyperparameters."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -9,6 +9,8 @@ from torch import Tensor
 from ..errors import DivergedError
 from ..schedules import Schedule, TimeBasis
 from ._explosion import swept_backwards
+from ._graph import coarsest
+from ._linearized import Linearized
 from ._run import Run
 
 
@@ -34,23 +36,40 @@ class AdjointSums:
             table.copy_(saved[f"sum of {name}"])
 
     def add(self, pulled: Mapping[str, Tensor], step: int) -> None:
-        """Add the adjoints of a step's values."""
-        for name, value in pulled.items():
-            if name in self.total:
-                finite = bool(value.isfinite().all())
-                self.total[name] += value.reshape(-1).to("cpu", torch.float64)
-            else:
-                number = float(value)
-                finite = math.isfinite(number)
+        """Add the adjoints of a step's values; DivergedError where one is not finite."""
+        if pulled:
+            self.note(list(pulled), torch.stack(self.numbers(pulled)).tolist(), step)
+
+    def numbers(self, pulled: Mapping[str, Tensor]) -> list[Tensor]:
+        """What `note` wants to know of each, shape (), where it is: nothing is read."""
+        return [
+            self._summed(name, value) if name in self.total else value.reshape(())
+            for name, value in pulled.items()
+        ]
+
+    def _summed(self, name: str, value: Tensor) -> Tensor:
+        """Add a variable's; zero, or NaN where one of them is not finite."""
+        total, value = self.total[name], value.detach().reshape(-1)
+        if value.device.type == "mps":  # which has no float64
+            value = value.cpu()
+        self.total[name] = total = total.to(value.device)
+        total += value
+        return (value * 0).sum()
+
+    def note(self, names: Sequence[str], numbers: Sequence[float], step: int) -> None:
+        """The numbers of a step, read."""
+        for name, number in zip(names, numbers, strict=True):
+            if name in self.per_step:
                 self.per_step[name][step] += number
-            if not finite:
+            if not math.isfinite(number):
                 swept = swept_backwards(step, self.steps)
                 raise DivergedError(f"adjoint (of {name})", step, self.steps, swept=swept)
 
     def gradients(self) -> dict[str, Tensor]:
         """Of the coefficients."""
         projected = {n: self.bases[n].project(row, self.steps) for n, row in self.per_step.items()}
-        return {name: (projected | self.total)[name] for name in self.bases}
+        summed = {name: table.cpu() for name, table in self.total.items()}
+        return {name: (projected | summed)[name] for name in self.bases}
 
 
 def pull_back(
@@ -72,11 +91,23 @@ def pull_back(
     """
     point = run.linearize(state[0], step, values, learn)
     if loss is not None:
-        run.check_replay(point.loss, loss, step)
+        run.check_replay(float(point.loss), loss, step, coarsest(point.loss))
+    return pull_back_at(run, point, state, values, adjoint, learn)
+
+
+def pull_back_at(
+    run: Run,
+    point: Linearized,
+    state: Tensor,
+    values: Mapping[str, Tensor],
+    adjoint: Tensor,
+    learn: Collection[str],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same where the gradient is at hand with its graph, which is used up."""
     settings = [name for name in learn if name not in run.task.learnable]
     on_state, on_gradient, on_values = run.optimizer.pull_back(
         state, point.gradient.detach(), values, adjoint, settings
     )
     curved, on_hypers = point.pull_back(on_gradient)
     on_state[0] += curved
-    return on_state, {**on_values, **on_hypers}
+    return on_state, {**on_values, **{name: on_hypers[name] for name in on_hypers if name in learn}}

@@ -9,6 +9,7 @@ contract, or grow by a few powers of ten where training starts in a saddle.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -75,6 +76,9 @@ class AdjointNorms:
         self._steps, self._last = steps, size(last)
         self._most = (growth_limit(last.dtype) if limit is None else limit) * self._last
         self._norms = [0.0] * steps + [self._last]
+        # A dot product costs next to nothing; its squares stay within float32 as long as norms do within
+        # the limit. Else they are summed in float64.
+        self._dot = last.dtype == torch.float64 or (limit is None and 1e-8 < self._last < 1e7)
 
     @property
     def norms(self) -> Tensor:
@@ -85,9 +89,16 @@ class AdjointNorms:
         """Go on from those that were noted before."""
         self._norms = norms.tolist()
 
-    def add(self, adjoint: Tensor, step: int) -> None:
-        """Note the adjoint of theta_t, shape (P,)."""
-        now = self._norms[step] = size(adjoint)
+    def of(self, adjoint: Tensor) -> Tensor:
+        """The norm of an adjoint of theta_t, shape (P,), where it is: nothing is read."""
+        if self._dot:
+            return torch.dot(adjoint, adjoint).sqrt()
+        exact = adjoint if adjoint.device.type != "mps" else adjoint.cpu()
+        return torch.linalg.vector_norm(exact, dtype=torch.float64)
+
+    def note(self, now: float, step: int) -> None:
+        """The norm of the adjoint of theta_t."""
+        self._norms[step] = now
         swept = swept_backwards(step, self._steps)
         if not now < math.inf:
             raise DivergedError("adjoint", step, self._steps, swept=swept)
@@ -99,26 +110,46 @@ class AdjointNorms:
             )  # fmt: skip
 
 
-def check_tangents(tangents: Tensor, scales: Tensor, theta: Tensor, step: int, steps: int) -> None:
+class TangentSizes:
     r"""The same going forward: a coefficient's own rounding must not move the weights by their size.
 
     .. math:: \epsilon\, |c_k|\, \|Z_k\| \le \|\theta\|
 
     Args:
-        tangents: Z of the weights, shape (K, P).
-        scales: |c|, the size of what each tangent is the derivative by, shape (K,), on the CPU.
-        theta: The weights, shape (P,).
+        scales: |c|, the size of what each tangent is the derivative by, shape (K,).
+        steps, dtype, device: Of the run.
 
     Raises:
-        ExplodedError: A tangent beyond the limit.
+        DivergedError: A tangent is not finite.
+        ExplodedError: One has grown beyond the limit.
     """
-    if not len(tangents):
-        return
-    norms = torch.linalg.vector_norm(tangents, dim=1).to("cpu", torch.float64)
-    moved, reach = float((scales * norms).max()), size(theta)
-    if moved > growth_limit(theta.dtype) * reach > 0:
-        raise ExplodedError(
-            "tangent", step, steps, moved / reach,
-            "the weights (per relative change of a coefficient)", "errors of a coefficient",
-            swept_forwards(step, steps),
-        )  # fmt: skip
+
+    def __init__(self, scales: Tensor, steps: int, dtype: torch.dtype, device: torch.device):
+        self._scales, self._steps, self._limit = (
+            scales.to(device, dtype),
+            steps,
+            growth_limit(dtype),
+        )
+
+    def of(self, tangents: Tensor, theta: Tensor) -> list[Tensor]:
+        """Numbers of a step, where they are: nothing is read.
+
+        Args:
+            tangents: Z of the weights, shape (K, P), of the first coefficients.
+            theta: The weights, shape (P,).
+        """
+        norms = torch.linalg.vector_norm(tangents, dim=1)
+        moved = (self._scales[: len(norms)] * norms).amax() if len(norms) else theta.new_zeros(())
+        return [tangents.sum(), moved, torch.linalg.vector_norm(theta)]
+
+    def judge(self, step: int, numbers: Sequence[float]) -> None:
+        """The numbers of a step, read."""
+        total, moved, reach = numbers
+        swept = swept_forwards(step, self._steps)
+        if not math.isfinite(total):
+            raise DivergedError("tangent", step, self._steps, swept=swept)
+        if moved > self._limit * reach > 0:
+            raise ExplodedError(
+                "tangent", step, self._steps, moved / reach,
+                "the weights (per relative change of a coefficient)", "errors of a coefficient", swept,
+            )  # fmt: skip

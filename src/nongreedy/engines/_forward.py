@@ -12,13 +12,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from ..errors import DivergedError
 from ..schedules import Schedule
 from ._directions import Axes, columns, injected_by, scales_of
 from ._engine import Engine, Hypergradient
-from ._explosion import check_tangents, swept_forwards
+from ._explosion import TangentSizes
 from ._leaf import check_counts
 from ._progress import OnStep, ignore, progress_of
+from ._readings import Readings
 from ._run import Outcome, Run, at
 from ._runner import Rollout
 
@@ -133,7 +133,8 @@ class Forward(TangentEngine):
         own = {name: table[0] for name, table in injected.items() if name in run.task.learnable}
         if run.task.initialize is not None and own:
             tangents[:, 0] = run.push_initial(at(values, 0), own)
-        progress, start = progress_of(on_step), 0
+        sizes = TangentSizes(scales, run.steps, run.dtype, state.device)
+        progress, start, readings = progress_of(on_step), 0, Readings(sizes.judge)
         # An observer may have a state of its own, which is not kept: then the run begins anew.
         if on_tangents is None and (saved := progress.begin(TANGENTS)):
             start, state = saved["step"], saved["state"].to(state.device)
@@ -143,12 +144,14 @@ class Forward(TangentEngine):
                 started = tangents[: bisect.bisect_right(starts, t)]
                 seeds = {name: table[t] for name, table in injected.items()}
                 state = self.push_step(run, state, at(values, t), t, started, seeds)
-                check_tangents(started[:, 0], scales[: len(started)], state[0], t, run.steps)
+                readings.add(t, sizes.of(started[:, 0], state[0]))
                 if on_tangents is not None:
                     on_tangents(t, state, tangents)
                 elif progress.due(TANGENTS):
+                    readings.read()
                     progress.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})
                 progress(t)
+            readings.read()
             outcome, gradient = run.outer_gradient(run.optimizer.answer(state))
         return outcome, (run.optimizer.answer(tangents) @ gradient).double().cpu()
 
@@ -172,6 +175,4 @@ class Forward(TangentEngine):
             curved = [point.push(z, {n: rows[n][k] for n in point.hypers}) for k, z in thetas]
             moved = {name: rows[name] for name in rows if name in settings}
             run.optimizer.push_forward(state, frozen, values, part, torch.stack(curved), moved)
-        if not bool(tangents[:, 0].sum().isfinite()):
-            raise DivergedError("tangent", step, run.steps, swept=swept_forwards(step, run.steps))
         return run.optimizer.advance(state, frozen, values)

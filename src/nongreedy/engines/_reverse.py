@@ -4,22 +4,25 @@ Aliases: backpropagation through training, adjoint method, replay. arXiv:1703.01
 arXiv:2503.13751 (replay from checkpoints).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 from torch import Tensor
 
 from ..errors import DivergedError
 from ..schedules import Schedule
-from ._adjoint import AdjointSums, pull_back
+from ._adjoint import pull_back_at
 from ._engine import Engine, Hypergradient
-from ._explosion import AdjointNorms, check_limit, shown, swept_backwards
+from ._explosion import check_limit, shown, swept_backwards
 from ._leaf import Leaf
 from ._progress import OnStep, ignore, progress_of
 from ._run import Run, at
 from ._runner import Rollout
 from ._store import STORES, Auto, Store
+from ._sweep import Sweep
 from ._trajectory import Trajectory
 
 SWEEP = "reverse sweep"  # name of the loop, for whoever keeps its state
@@ -28,7 +31,7 @@ SWEEP = "reverse sweep"  # name of the loop, for whoever keeps its state
 @final
 @dataclass(frozen=True)
 class Reverse(Engine):
-    r"""Exact hypergradients by the adjoint recursion, at the cost of about three more runs.
+    r"""Exact hypergradients by the adjoint recursion, at the cost of two or three more runs.
 
     With :math:`s_{t+1} = U(s_t, g_t, h_t)` and :math:`g_t = \nabla L_t(\theta_t)`:
 
@@ -39,10 +42,12 @@ class Reverse(Engine):
     hyperparameter or a hundred thousand.
 
     Args:
-        store: `Device()`, `Host()`, `Disk()` keep all T states; `Checkpoints()` keeps
-            :math:`2\sqrt T` and computes the others again (one more run); `Auto()` picks by the bytes
-            that are free. Or a short name: ``"device"``, ``"host"``, ``"disk"``, ``"checkpoint"``,
-            ``"auto"``.
+        store: `Graphs()` keeps each gradient as it was taken, with its graph, of all steps or of the
+            last ones, so that nothing is computed again (two more runs, much memory). `Device()`,
+            `Host()`, `Disk()` keep all T states (three more runs); `Checkpoints()` keeps
+            :math:`2\sqrt T` and computes the others again (four). `Auto()` picks by the bytes that are
+            free. The results have the same bits. Or a short name: ``"graphs"``, ``"device"``,
+            ``"host"``, ``"disk"``, ``"checkpoint"``, ``"auto"``.
         growth_limit: How many times as large as the gradient of the outer loss the adjoint of the
             weights may become before it ends the sweep; None is what the precision bears
             (:mod:`nongreedy.engines._explosion`), 8e6 in float32 and 5e15 in float64. ``math.inf``
@@ -77,8 +82,12 @@ class Reverse(Engine):
         return self.store.trajectory(run)
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
-        """A gradient once more and its derivative, worth two: 3; and what the store computes again."""
-        return 3.0 + self.store.settled(run).replay_cost
+        """The derivative of each gradient, worth two, and what has to be computed again for it."""
+        return 2.0 + self.store.settled(run).cost(run)
+
+    def settled(self, run: Run) -> Reverse:
+        """By the store that this one means for a run, by the memory that is free now."""
+        return replace(self, store=self.store.settled(run))
 
     def states_held(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """Those that the store keeps on the device."""
@@ -93,7 +102,6 @@ class Reverse(Engine):
             raise ValueError("This rollout kept no states. Make it with keep=True.")
         rollout.trajectory = None
         values, learn = rollout.values, list(learn)
-        sums = AdjointSums(rollout.schedule, learn, run.steps)
 
         def replay(state: Tensor, t: int) -> Tensor:
             return run.step(state, at(values, t), t)[0]
@@ -102,26 +110,26 @@ class Reverse(Engine):
         with run.isolated():
             outcome, gradient = run.outer_gradient(rollout.answer)
             adjoint = run.optimizer.answered(gradient, rollout.last)
-            grown = AdjointNorms(gradient, run.steps, self.growth_limit)
+            sweep = Sweep(rollout, learn, gradient, self.growth_limit)
             if saved := progress.begin(SWEEP):
                 left, adjoint = saved["step"] + 1, saved["adjoint"].to(adjoint.device)
-                sums.restore(saved)
-                grown.restore(saved["norms"])
+                sweep.restore(saved)
             for t, state in trajectory.backwards(rollout.last, replay):
                 if t >= left:  # swept before
                     continue
-                loss = rollout.losses[t] if rollout.losses else None
-                adjoint, pulled = pull_back(run, state, at(values, t), t, adjoint, learn, loss)
-                sums.add(pulled, t)
-                grown.add(adjoint[0], t)
+                now = at(values, t)
+                point = trajectory.point(t) or run.linearize(state[0], t, now, learn)
+                adjoint, pulled = pull_back_at(run, point, state, now, adjoint, learn)
+                sweep.add(point, adjoint[0], pulled, t)
+                del point  # its graph, before the next one is made
                 if progress.due(SWEEP):
-                    parts = {"adjoint": adjoint, "norms": grown.norms, **sums.tables}
-                    progress.keep(SWEEP, t - 1, parts)
+                    progress.keep(SWEEP, t - 1, {"adjoint": adjoint, **sweep.tables})
                 progress(t)
+            norms, sums = sweep.norms, sweep.sums
             if not bool(adjoint.isfinite().all()):
                 raise DivergedError("adjoint", 0, run.steps, swept=swept_backwards(0, run.steps))
             sums.add(run.pull_back_initial(adjoint[0], at(values, 0), learn), 0)
         return Hypergradient(
             outcome.loss, outcome.accuracy, sums.gradients(), sums.per_step, adjoint[0],
-            adjoint_norms=grown.norms,
+            adjoint_norms=norms,
         )  # fmt: skip

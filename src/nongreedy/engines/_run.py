@@ -104,9 +104,9 @@ class Run(TrainingLoss):
         rows = [dict(zip(moved, row, strict=True)) for row in zip(*moved.values(), strict=True)]
         return torch.stack([torch.func.jvp(start, (own,), (row,))[1] for row in rows])
 
-    def step(self, state: Tensor, values: Values, step: int) -> tuple[Tensor, float]:
-        """The next state and the training loss at this one."""
-        loss, gradient = self.gradient(state[0], step, values)
+    def step(self, state: Tensor, values: Values, step: int) -> tuple[Tensor, Tensor]:
+        """The next state and the training loss at this one, shape (), which nobody has looked at."""
+        loss, gradient = self.unread_gradient(state[0], step, values)
         return self.optimizer.advance(state, gradient, values), loss
 
     def ended(self, state: Tensor) -> Outcome:

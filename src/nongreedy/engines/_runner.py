@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..schedules import Schedule, Value
+from ._losses import Losses
 from ._progress import OnState, OnStep, ignore, progress_of
 from ._run import Outcome, Run, at
 from ._trajectory import Trajectory
@@ -88,23 +89,26 @@ class Runner(Value):
             DivergedError: At the first non-finite loss.
         """
         trajectory = self.trajectory(run) if keep else None
-        progress, values, losses = progress_of(on_step), run.values(schedule), list[float]()
-        state, start = run.initial(at(values, 0)), 0
+        progress, values = progress_of(on_step), run.values(schedule)
+        state, start, losses = run.initial(at(values, 0)), 0, Losses(run, values)
         # Where states are kept or shown, the earlier ones are needed, too: such a run begins anew.
         resumable = trajectory is None and on_state is None
         if resumable and (saved := progress.begin(TRAINING)):
-            start, losses = saved["step"], saved["losses"]
+            start, losses = saved["step"], Losses(run, values, saved["losses"])
             state = saved["state"].to(state.device)
         with run.isolated():
             for t in range(start, run.steps):
                 if on_state is not None:
                     on_state(t, state)
-                if trajectory is not None:
-                    trajectory.append(state)
-                state, loss = run.step(state, at(values, t), t)
-                losses.append(loss)
+                before, now = state, at(values, t)
+                if trajectory is None:
+                    state, loss = run.step(state, now, t)
+                else:
+                    state, loss = trajectory.step(run, state, now, t)
+                losses.add(t, before, loss)
                 if resumable and progress.due(TRAINING):
-                    progress.keep(TRAINING, t + 1, {"state": state, "losses": losses})
+                    progress.keep(TRAINING, t + 1, {"state": state, "losses": losses.read()})
                 progress(t)
+            losses.read()
             outcome = run.ended(state)
-        return Rollout(run, schedule, values, outcome, losses, state, trajectory)
+        return Rollout(run, schedule, values, outcome, losses.numbers, state, trajectory)

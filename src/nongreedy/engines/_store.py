@@ -6,13 +6,16 @@ import abc
 import math
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 
 from ..schedules import Value
+from ._graph_size import graph_size
+from ._graphed import Graphed
 from ._leaf import check_counts
 from ._run import Run
 from ._trajectory import Checkpointed, InMemory, OnDisk, Trajectory, need_space
@@ -33,16 +36,20 @@ class Store(Value, abc.ABC):
     replay_cost: ClassVar[float] = 0.0
 
     @abc.abstractmethod
-    def trajectory(self, run: Run) -> Trajectory:
-        """An empty place for the states of this run."""
+    def trajectory(self, run: Run, steps: int | None = None) -> Trajectory:
+        """An empty place for the states of this run, or of its first steps."""
 
     @abc.abstractmethod
-    def states_held(self, run: Run) -> int:
-        """The most states that are on the run's device at once.
+    def states_held(self, run: Run, steps: int | None = None) -> float:
+        """The most memory that is taken on the run's device at once, in states.
 
         Raises:
             OSError: There is no room for the others where they would be.
         """
+
+    def cost(self, run: Run) -> float:
+        """What a sweep computes again, in plain runs: each gradient, and what it takes to have its state."""
+        return 1.0 + self.replay_cost
 
     def settled(self, run: Run) -> Store:
         """The store that this one means for a run: itself, where it leaves nothing open."""
@@ -54,11 +61,11 @@ class Store(Value, abc.ABC):
 class Device(Store):
     """All states where they are made."""
 
-    def trajectory(self, run: Run) -> Trajectory:
+    def trajectory(self, run: Run, steps: int | None = None) -> Trajectory:
         return InMemory()
 
-    def states_held(self, run: Run) -> int:
-        return run.steps
+    def states_held(self, run: Run, steps: int | None = None) -> float:
+        return _count(run, steps)
 
 
 @final
@@ -66,11 +73,11 @@ class Device(Store):
 class Host(Store):
     """All states in the host's memory."""
 
-    def trajectory(self, run: Run) -> Trajectory:
+    def trajectory(self, run: Run, steps: int | None = None) -> Trajectory:
         return InMemory(on_host=True)
 
-    def states_held(self, run: Run) -> int:
-        if run.steps * run.state_bytes > free_bytes(torch.device("cpu")) / 2:
+    def states_held(self, run: Run, steps: int | None = None) -> float:
+        if _count(run, steps) * run.state_bytes > free_bytes(torch.device("cpu")) / 2:
             raise OSError("All states would take more than half of the host's free memory.")
         return 2
 
@@ -86,11 +93,11 @@ class Disk(Store):
 
     directory: str | None = None
 
-    def trajectory(self, run: Run) -> Trajectory:
-        return OnDisk(run.steps, self.directory)
+    def trajectory(self, run: Run, steps: int | None = None) -> Trajectory:
+        return OnDisk(_count(run, steps), self.directory)
 
-    def states_held(self, run: Run) -> int:
-        need_space(run.steps * run.state_bytes, self.directory or tempfile.gettempdir())
+    def states_held(self, run: Run, steps: int | None = None) -> float:
+        need_space(_count(run, steps) * run.state_bytes, self.directory or tempfile.gettempdir())
         return 2
 
 
@@ -121,38 +128,127 @@ class Checkpoints(Store):
     def __post_init__(self) -> None:
         check_counts(self, "interval")
 
-    def trajectory(self, run: Run) -> Trajectory:
-        return Checkpointed(run.steps, self.interval)
+    def trajectory(self, run: Run, steps: int | None = None) -> Trajectory:
+        return Checkpointed(_count(run, steps), self.interval)
 
-    def states_held(self, run: Run) -> int:
-        return Checkpointed(run.steps, self.interval).most
+    def states_held(self, run: Run, steps: int | None = None) -> float:
+        return Checkpointed(_count(run, steps), self.interval).most
+
+
+@final
+@dataclass(frozen=True)
+class Graphs(Store):
+    r"""The graphs of the last gradients, as they were taken; of the steps before them the states.
+
+    Nothing of a step whose graph is kept is computed again: its derivative is all that a sweep pays, two
+    plain steps instead of three. A graph takes the memory of all activations, twice: megabytes, where a state
+    takes a few numbers for each weight.
+
+    Args:
+        last: How many; None is all.
+        before: Keeps the states of the steps before.
+
+    Cannot: know that graphs grow over a run, as those of longer and longer texts: they are weighed at the
+    first step. Where a gradient with its graph has other bits than one without (some layers' on some
+    devices), states are kept for all steps.
+
+    Example:
+        >>> Graphs(last=100, before=Checkpoints())
+        Graphs(last=100, before=Checkpoints(interval=None))
+    """
+
+    last: int | None = None
+    before: Store = field(default_factory=lambda: Device())
+
+    def __post_init__(self) -> None:
+        check_counts(self, "last")
+        if not isinstance(self.before, Store) or isinstance(self.before, Graphs):
+            raise ValueError(
+                f"`before` keeps states, but is {self.before!r}. Use Device(), Host(), Checkpoints() or "
+                "Disk()."
+            )
+
+    def settled(self, run: Run) -> Store:
+        before = self.before.settled(run)
+        return replace(self, before=before) if graph_size(run).exact else before
+
+    def kept(self, run: Run) -> int:
+        """How many graphs of this run."""
+        return min(self.last or run.steps, run.steps) if graph_size(run).exact else 0
+
+    def trajectory(self, run: Run, steps: int | None = None) -> Trajectory:
+        first = run.steps - self.kept(run)
+        return Graphed(self.before.trajectory(run, first), first)
+
+    def states_held(self, run: Run, steps: int | None = None) -> float:
+        graphs = self.kept(run)
+        each = 1 + graph_size(run).bytes / run.state_bytes
+        return self.before.states_held(run, run.steps - graphs) + graphs * each
+
+    def cost(self, run: Run) -> float:
+        return self.before.cost(run) * (1 - self.kept(run) / run.steps)
 
 
 @final
 @dataclass(frozen=True)
 class Auto(Store):
-    """The first of device, host and checkpoints that takes at most half of what is free there; else
-    the disk."""
+    """Of the states the first of device, host and checkpoints that takes no more than it may there, else
+    the disk; and as many graphs of the last steps as the rest has room for.
+
+    Args:
+        memory: Bytes that states and graphs may take on the run's device; None is half of what is free
+            for states, of which a quarter for graphs: two or three runs are often kept at once.
+    """
+
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        check_counts(self, "memory")
+
+    def __repr__(self) -> str:
+        return "Auto()" if self.memory is None else f"Auto(memory={self.memory})"
+
+    def content(self) -> Mapping[str, Any]:
+        """No limit is none, so that studies without one are known by what they were."""
+        return {} if self.memory is None else super().content()
 
     def settled(self, run: Run) -> Store:
+        free = free_bytes(run.task.device)
+        most = free / 2 if self.memory is None else self.memory
+        states = self._states(run, most)
+        held = states.states_held(run) * run.state_bytes
+        room = (free / 8 if self.memory is None else most) - held
+        graph = graph_size(run)
+        # What a graph's own state takes is counted already where states stay on the device.
+        each = graph.bytes + (0 if isinstance(states, Device) else run.state_bytes)
+        last = min(int(room / max(each, 1)), run.steps)
+        return Graphs(last, states) if graph.exact and last >= 1 else states
+
+    def _states(self, run: Run, most: float) -> Store:
         total, device = run.state_bytes * run.steps, run.task.device
-        free = free_bytes(device)
-        if total <= free / 2:
+        if total <= most:
             return Device()
         if device.type != "cpu" and total <= free_bytes(torch.device("cpu")) / 2:
             return Host()
-        fits = 2 * run.state_bytes * math.isqrt(run.steps) <= free / 2
-        return Checkpoints() if fits else Disk()
+        return Checkpoints() if 2 * run.state_bytes * math.isqrt(run.steps) <= most else Disk()
 
-    def trajectory(self, run: Run) -> Trajectory:
-        return self.settled(run).trajectory(run)
+    def trajectory(self, run: Run, steps: int | None = None) -> Trajectory:
+        return self.settled(run).trajectory(run, steps)
 
-    def states_held(self, run: Run) -> int:
-        return self.settled(run).states_held(run)
+    def states_held(self, run: Run, steps: int | None = None) -> float:
+        return self.settled(run).states_held(run, steps)
+
+    def cost(self, run: Run) -> float:
+        return self.settled(run).cost(run)
+
+
+def _count(run: Run, steps: int | None) -> int:
+    return run.steps if steps is None else steps
 
 
 STORES: dict[str, type[Store]] = {
     "auto": Auto,
+    "graphs": Graphs,
     "device": Device,
     "host": Host,
     "disk": Disk,

@@ -19,9 +19,8 @@ from ..task._finite import not_finite
 from ..task._refusals import check_differentiable
 from ..task._repeatable import repeatable
 from ..task._stop_gradient import Gate
-from ._graph import coarsest
 from ._linearized import Linearized, leaves_of
-from ._trajectory import CAUSES
+from ._replay import CAUSES
 
 T = TypeVar("T")
 Values = Mapping[str, Tensor]  # of the hyperparameters, by name
@@ -164,29 +163,32 @@ class TrainingLoss:
                 )
         return self.module.flat_gradient([g for g in found if g is not None])
 
+    def unread_gradient(
+        self, parameters: Tensor, step: int, values: Values | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Training loss, shape (), and its gradient, shape (P,), neither of which is looked at. The one
+        function that a replay repeats."""
+
+        def differentiated(loss: Tensor, parts: Parts) -> tuple[Tensor, Tensor]:
+            return loss.detach(), self._flat_gradient(loss, parts, step)
+
+        leaf = parameters.detach().requires_grad_()
+        return self.with_loss(leaf, step, values, differentiated)
+
     def gradient(
         self, parameters: Tensor, step: int, values: Values | None = None
     ) -> tuple[float, Tensor]:
-        """Training loss and its gradient, shape (P,). The one function that a replay repeats."""
-
-        def differentiated(loss: Tensor, parts: Parts) -> tuple[float, Tensor]:
-            value = loss.item()
-            if not math.isfinite(value):
-                lost = "" if bool(parameters.isfinite().all()) else _LOST
-                advice = lost if step else _AT_ONCE
-                raise DivergedError("training loss", step, self.steps, advice)
-            return value, self._flat_gradient(loss, parts, step)
-
-        try:
-            return self.with_loss(
-                parameters.detach().requires_grad_(), step, values, differentiated
-            )
-        except DivergedError:
+        """The same, the loss looked at: DivergedError, or by data DataError, where it is not finite."""
+        unread, gradient = self.unread_gradient(parameters, step, values)
+        loss = unread.item()
+        if not math.isfinite(loss):
             plan = self.task.plan
             batch = plan.batch(self.seed, step, self.task.device, self.dtype)
             found = not_finite(self.task.train, batch, plan.index(self.seed, step))
             self._blame(found, lambda start: self.gradient(start, step, values))
-            raise
+            lost = "" if bool(parameters.isfinite().all()) else _LOST
+            raise DivergedError("training loss", step, self.steps, lost if step else _AT_ONCE)
+        return loss, gradient
 
     def _blame(self, found: str | None, again: Callable[[Tensor], object]) -> None:
         """Raise DataError where data are found to be why a loss is not finite: it is not where training
@@ -248,11 +250,15 @@ class TrainingLoss:
             self._recomputes = True
         return record()
 
-    def check_replay(self, loss: Tensor, expected: float, step: int) -> None:
-        """Raise ReplayError unless this is the loss that the run had at this step, to rounding."""
-        now, slack = loss.item(), _ROUNDING * torch.finfo(loss.dtype).eps
+    def check_replay(self, now: float, expected: float, step: int, coarse: float = 0.0) -> None:
+        """Raise ReplayError unless this is the loss that the run had at this step, to rounding.
+
+        Args:
+            coarse: Epsilon of the least precise numbers that it is computed with.
+        """
+        slack = max(_ROUNDING * torch.finfo(self.dtype).eps, _COARSE * coarse)
         apart = abs(now - expected) / (1 + abs(expected))
-        if not apart <= slack and not apart <= _COARSE * coarsest(loss):
+        if not apart <= slack:
             raise ReplayError(
                 f"The training loss at step {step} was {expected!r} in the run and is {now!r} when it is "
                 f"computed again from the same state. {CAUSES}"

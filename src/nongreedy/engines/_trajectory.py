@@ -5,21 +5,16 @@ import math
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from ..errors import ReplayError
-
-Replay = Callable[[Tensor, int], Tensor]  # (s_t, t) -> s_{t+1}, bit for bit
-CAUSES = (
-    "Likely causes: a draw from a generator that cannot be seeded (numpy.random.default_rng(), a "
-    "torch.Generator of your own), a counter or another attribute that the forward pass changes, a frozen "
-    "parameter that it moves, data that change while they are read, a non-deterministic kernel "
-    "(torch.use_deterministic_algorithms), or another number of threads. Draw from the default generators, "
-    "which are seeded at each step, and make what changes a function of `hypers.step`."
-)
+from ._linearized import Linearized
+from ._readings import Readings
+from ._replay import CAUSES, Replay
+from ._run import Run, Values
 
 
 class Trajectory(abc.ABC):
@@ -29,9 +24,19 @@ class Trajectory(abc.ABC):
     def append(self, state: Tensor) -> None:
         """Keep the next state, shape (slots, P)."""
 
+    def step(self, run: Run, state: Tensor, values: Values, t: int) -> tuple[Tensor, Tensor]:
+        """Keep a state, and take the step from it: the next one, and the training loss, shape ()."""
+        self.append(state)
+        return run.step(state, values, t)
+
     @abc.abstractmethod
     def backwards(self, final: Tensor, replay: Replay) -> Iterator[tuple[int, Tensor]]:
         """Yield (t, s_t) for t = T-1 .. 0."""
+
+    def point(self, t: int) -> Linearized | None:
+        """The gradient that was taken at s_t, with its graph, if it was kept; it is given away."""
+        del t
+        return None
 
 
 class InMemory(Trajectory):
@@ -100,21 +105,28 @@ class Checkpointed(Trajectory):
         self.count += 1
 
     def backwards(self, final: Tensor, replay: Replay) -> Iterator[tuple[int, Tensor]]:
-        stop, expected = self.count, final
+        stop, expected, readings = self.count, final, Readings(self._judge)
         while self.kept:
             start = (len(self.kept) - 1) * self.interval
             segment = [self.kept.pop()]
             for t in range(start, stop):
                 segment.append(replay(segment[-1], t))
-            if not torch.equal(replayed := segment.pop(), expected):
-                worst = (replayed - expected).abs().max().item()
-                raise ReplayError(
-                    f"Computing steps {start} to {stop} a second time gave a different state (largest "
-                    f"difference {worst:.3g}). {CAUSES} Reverse(store='device') does not recompute."
-                )
+            replayed = segment.pop()
+            differs, worst = (replayed != expected).any(), (replayed - expected).abs().max()
+            readings.add(start, [worst, differs])
             stop, expected = start, segment[0]
             for t in reversed(range(start, start + len(segment))):
                 yield t, segment.pop()
+        readings.read()
+
+    def _judge(self, start: int, numbers: Sequence[float]) -> None:
+        worst, differs = numbers
+        if differs:
+            stop = min(start + self.interval, self.count)
+            raise ReplayError(
+                f"Computing steps {start} to {stop} a second time gave a different state (largest "
+                f"difference {worst:.3g}). {CAUSES} Reverse(store='device') does not recompute."
+            )
 
 
 def need_space(size: int, directory: str) -> None:

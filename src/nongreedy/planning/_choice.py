@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..engines import Engine, FiniteDifference, Problem, Reverse, engine_from
+from ..engines import Auto, Engine, FiniteDifference, Graphs, Problem, Reverse, Run, engine_from
 from ..engines._store import free_bytes
 from ..errors import NongreedyError
 from ..schedules import Schedule
@@ -65,22 +65,43 @@ def settle(engine: str | Engine, problem: Problem, schedule: Schedule, seed: int
 
 
 def _by_size(problem: Problem, schedule: Schedule, seed: int) -> Choice | None:
-    """The first store whose states easily fit, unless one before it may fit, too."""
+    """The first store whose states easily fit, unless one before it may fit, too; and graphs that do."""
     run, device = problem.run(seed), problem.task.device
+    free = free_bytes(device)
+    if (store := graphs_of(run, free)) is not None:
+        last, took = store.kept(run), round(store.states_held(run) * run.state_bytes)
+        return Choice(
+            Reverse(store),
+            f"the graphs of {_of(last, run.steps)} steps take {_size(took)}, which easily fits",
+        )
     for engine in engines_for(device):
         if not isinstance(engine, Reverse) or engine == _DISK:
             break
         on_host = engine == Reverse("host")
         held = run.steps if on_host else engine.states_held(run, schedule, problem.learned)
         size = round(held * run.state_bytes)
-        free = free_bytes(torch.device("cpu") if on_host else device)
-        if size <= free / 4:
-            unit, power = ("GiB", 30) if size >= 2**30 else ("MiB", 20)
-            amount = f"{size / 2**power:.1f} {unit}"
-            return Choice(engine, f"its states take {amount}, which easily fits")
-        if size <= free / 2:
+        there = free_bytes(torch.device("cpu")) if on_host else free
+        if size <= there / 4:
+            return Choice(engine, f"its states take {_size(size)}, which easily fits")
+        if size <= there / 2:
             break
     return None
+
+
+def graphs_of(run: Run, free: int) -> Graphs | None:
+    """As many graphs, beside all states, as an eighth of the free memory holds: two or three runs are kept
+    at once."""
+    store = Auto(max(free // 8, 1)).settled(run)
+    return store if isinstance(store, Graphs) else None
+
+
+def _of(last: int, steps: int) -> str:
+    return f"all {steps}" if last == steps else f"the last {last} of {steps}"
+
+
+def _size(count: int) -> str:
+    unit, power = ("GiB", 30) if count >= 2**30 else ("MiB", 20)
+    return f"{count / 2**power:.1f} {unit}"
 
 
 def _by_sample(problem: Problem, schedule: Schedule, seed: int) -> Choice | None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
-from ..engines import Engine, Problem, engine_from
+from ..engines import Engine, Problem, Reverse, engine_from
 from ..engines._store import free_bytes
 from ..errors import NongreedyError, check_whole
 from ..optimizers import Optimizer
 from ..task import Task
-from ._choice import Choice, choose, fits
+from ._choice import Choice, choose, fits, graphs_of
 from ._forecast import Forecast, engines_for, forecast, seconds_of
 from ._short_runs import ShortRuns
 
@@ -107,7 +107,8 @@ def plan(
     """
     check_whole("sample", sample)
     problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
-    chosen = engines_for(task.device) if engines is None else [engine_from(e) for e in engines]
+    free = free_bytes(task.device)
+    chosen = _engines(problem, free) if engines is None else [engine_from(e) for e in engines]
     if not chosen:
         raise ValueError(
             f"`engines` must be None or name at least one engine, but got {engines!r}."
@@ -115,4 +116,11 @@ def plan(
     short = ShortRuns(problem, problem.initial, seed, sample)
     rows = tuple(forecast(short, engine) for engine in chosen)
     plain, _ = seconds_of(short.plain, problem.steps, float)
-    return Plan(rows, problem.steps, plain, free_bytes(task.device), short.plain[1].bytes)
+    return Plan(rows, problem.steps, plain, free, short.plain[1].bytes)
+
+
+def _engines(problem: Problem, free: int) -> list[Engine]:
+    """What ``engine="auto"`` chooses from."""
+    graphs = graphs_of(problem.run(), free)
+    first = [] if graphs is None else [Reverse(graphs)]
+    return [*first, *engines_for(problem.task.device)]

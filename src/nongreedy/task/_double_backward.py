@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from . import _batch_norm, _convolution
+from . import _batch_norm, _convolution, _silu
 from ._embedding import EMBEDDINGS
 from ._refusals import missing_derivative
 from ._stop_gradient import LEAVING, STOPPING, Gate, bare, transparent, without_gradient
@@ -37,6 +37,7 @@ def _hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 # Same values and derivatives as the functions that they stand for.
 _CHEAP: dict[Function, Function] = {
     functional.batch_norm: _batch_norm.batch_norm,
+    functional.silu: _silu.silu,
     **_convolution.CHEAP,
 }
 _RIGHT: dict[Function, Function] = {

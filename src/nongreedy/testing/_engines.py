@@ -6,6 +6,7 @@ from ..engines._named import _NAMED
 _ROWS: dict[str, Engine] = {
     "forward": Forward(),
     "reverse": Reverse("device"),
+    "reverse:graphs": Reverse("graphs"),
     "reverse:host": Reverse("host"),
     "reverse:disk": Reverse("disk"),
     "reverse:checkpoint": Reverse("checkpoint"),

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ...errors import DivergedError, ReplayError
 from ...task._data_plan import checksum
-from .._trajectory import CAUSES, Replay, Trajectory
+from .._replay import CAUSES, Replay
+from .._trajectory import Trajectory
 from .buffer import BufferSizes
 from .state import IntegerState
 

@@ -1,0 +1,51 @@
+"""The gradients of the last steps of a run, kept with their graphs."""
+
+from collections.abc import Iterator
+from typing import final
+
+from torch import Tensor
+
+from ._linearized import Linearized
+from ._replay import Replay
+from ._run import Run, Values
+from ._trajectory import Trajectory
+
+
+@final
+class Graphed(Trajectory):
+    """The last steps' gradients as they were taken, with their graphs; the states before elsewhere.
+
+    Nothing of them is computed again: a sweep differentiates what the run computed.
+
+    Args:
+        before: Keeps the states of the first steps.
+        first: The step from which on graphs are kept.
+    """
+
+    def __init__(self, before: Trajectory, first: int):
+        self._before, self._first = before, first
+        self._states, self._points = list[Tensor](), dict[int, Linearized]()
+
+    def append(self, state: Tensor) -> None:
+        """Of a step whose graph is not kept."""
+        self._before.append(state)
+
+    def step(self, run: Run, state: Tensor, values: Values, t: int) -> tuple[Tensor, Tensor]:
+        if t < self._first:
+            return self._before.step(run, state, values, t)
+        point = run.linearize(state[0], t, values, list(run.task.learnable))
+        self._states.append(state)
+        self._points[t] = point
+        following = run.optimizer.advance(state, point.gradient.detach(), values)
+        return following, point.loss.detach()
+
+    def backwards(self, final: Tensor, replay: Replay) -> Iterator[tuple[int, Tensor]]:
+        while self._states:
+            final = self._states.pop()
+            t = self._first + len(self._states)
+            yield t, final
+            self._points.pop(t, None)  # of a step that was swept before
+        yield from self._before.backwards(final, replay)
+
+    def point(self, t: int) -> Linearized | None:
+        return self._points.pop(t, None)
