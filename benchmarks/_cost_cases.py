@@ -29,6 +29,7 @@ class Case:
 CASES = {
     "mlp": Case("mlp", (1, 28, 28), 300),
     "lenet": Case("lenet", (3, 32, 32), 60),
+    "convnet": Case("convnet", (3, 32, 32), 20),
     "wrn-16-1": Case("wrn-16-1", (3, 32, 32), 6),
 }
 

@@ -44,6 +44,7 @@ class Row:
 
 ROWS = {
     "Forward": Row(ng.Forward(chunk=32), most=32),
+    "Reverse, graphs": Row(ng.Reverse("graphs")),
     "Reverse, device": Row(ng.Reverse("device")),
     "Reverse, host": Row(ng.Reverse("host")),
     "Reverse, disk": Row(ng.Reverse("disk")),

@@ -8,7 +8,7 @@ Everything is in units of one plain ``torch.optim.SGD`` run of the same steps on
 the same process. The methods take turns, several times (what costs more than eight plain runs once),
 and each ratio is taken to the plain runs of its own turn.
 
-* time: the reverse sweep, forward mode and the paper's own algorithm, on three networks. What
+* time: reverse sweeps, unrolled autograd, forward mode and the paper's own algorithm, on four networks. What
   checkpoints cost above stored states is the median of the differences within each turn. For 1,000
   hyperparameters the learning rate has 998 windows. Where the timed run is shorter than that, the
   windows are finer than its steps: the reverse sweep's cost does not depend on it.
@@ -32,6 +32,7 @@ from ._cost_cases import CASES, Case, make_task, of_optimizer, plain, schedule_w
 from ._cost_engines import DEAR, engines_table
 from ._cost_memory import measure_memory, memory_table
 from ._cost_turns import Body, Timing, take_turns
+from ._peer_unrolled import Autograd
 from .paper_algorithm import paper_hypergradient
 
 BASE = "plain torch.optim run"
@@ -41,7 +42,11 @@ STORED, CHECKPOINTS = "Reverse, stored, 9", "Reverse, checkpoints, 9"
 def methods(case: Case) -> dict[str, Body]:
     """Name -> one whole hypergradient."""
     nine, thousand = of_optimizer(case, 9), of_optimizer(case, 1000)
+    unrolled = Autograd()
     return {
+        "Reverse, graphs, 9": lambda: nine.hypergradient(ng.Reverse("graphs")),
+        "Reverse, graphs, 1,000": lambda: thousand.hypergradient(ng.Reverse("graphs")),
+        "unrolled autograd, 9": lambda: unrolled.hypergradient(nine.run, nine.schedule, nine.learn),
         STORED: lambda: nine.hypergradient(ng.Reverse("device")),
         CHECKPOINTS: lambda: nine.hypergradient(ng.Reverse("checkpoint")),
         "Reverse, stored, 1,000": lambda: thousand.hypergradient(ng.Reverse("device")),

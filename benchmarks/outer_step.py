@@ -31,7 +31,11 @@ from ._cost_cases import CASES, Case, Problem, make_task, of_optimizer, plain
 from ._cost_turns import take_turns
 from .paper_algorithm import paper_hypergradient
 
-ENGINES = {"stored": ng.Reverse("device"), "checkpoints": ng.Reverse("checkpoint")}
+ENGINES = {
+    "graphs": ng.Reverse("graphs"),
+    "stored": ng.Reverse("device"),
+    "checkpoints": ng.Reverse("checkpoint"),
+}
 NINE = 9
 Method = Callable[[ng.Run, Problem], dict[str, Tensor]]
 
