@@ -153,7 +153,7 @@ class Forward(TangentEngine):
                 progress(t)
             readings.read()
             outcome, gradient = run.outer_gradient(run.optimizer.answer(state))
-        return outcome, (run.optimizer.answer(tangents) @ gradient).double().cpu()
+        return outcome, (run.optimizer.answer(tangents) @ gradient).cpu().double()
 
     def push_step(
         self,

@@ -163,7 +163,7 @@ class Greedy(OnlineEngine):
         def probe(t: int, state: Tensor, tangents: Tensor) -> None:
             if probes.after(t):
                 _, gradient = probes.gradient(run.optimizer.answer(state), t)
-                total.add_((run.optimizer.answer(tangents) @ gradient).double().cpu())
+                total.add_((run.optimizer.answer(tangents) @ gradient).cpu().double())
             # A step is linear in its tangents: discounting them before it discounts its Jacobian.
             tangents.mul_(self.mu)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 # Steps between two reads: few at first, where most of what fails does, then four times as many each time.
-_FIRST, _MORE, _MOST = 1, 4, 64
+_FIRST, _MORE, _MOST = 1, 4, 256
 _LONG = 0.5  # seconds: what is found out later than that is found out too late
 
 Judge = Callable[[int, Sequence[float]], None]  # (step, its numbers): what it raises ends the work
@@ -18,7 +18,7 @@ class Readings:
 
     A read waits for all that the device was given to do, so that a read at each step leaves a GPU idle
     between steps. What a judge raises is as of the step where it was computed; the steps since then were in
-    vain: at most three times as many as came before, 64, or half a second of a slow model's.
+    vain: at most three times as many as came before, 256, or half a second of a slow model's.
 
     Args:
         judge: Who is told, in the order of the steps.

@@ -14,26 +14,33 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from ._data_plan import INITIAL, mix
-from ._default_generator import default_generator
+from ._default_generator import default_generator, seed_default
 from ._raised import as_written
 
+_CPU = torch.device("cpu")
 Network = Callable[[Any], Any]  # inputs -> output
 T = TypeVar("T")
 
 
-def build(model: nn.Module | Callable[[], nn.Module], seed: int, shared: bool = False) -> nn.Module:
+def build(
+    model: nn.Module | Callable[[], nn.Module],
+    seed: int,
+    shared: bool = False,
+    device: torch.device = _CPU,
+) -> nn.Module:
     """A fresh network: a copy of the given one, or the callable's result under the run's seed.
 
     The caller's random state is left as it was.
 
     Args:
         shared: Whether the callable gives out what it keeps (:func:`gives_out_its_own`): then a copy.
+        device: Where the callable may draw, beside the CPU.
     """
     if isinstance(model, nn.Module):
         _refuse_lazy(model)
         return copy.deepcopy(model)
-    with default_generator(), as_written():
-        torch.manual_seed(mix(seed, INITIAL))
+    with default_generator(device), as_written():
+        seed_default(mix(seed, INITIAL), device)
         network = model()
     if not isinstance(network, nn.Module):
         raise TypeError(

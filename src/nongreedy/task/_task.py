@@ -206,7 +206,7 @@ class Task:
 
     def network(self, seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
         """A fresh network of a run, on the device; never one that the user holds."""
-        module = plain(build(self.model, seed, self._shared))
+        module = plain(build(self.model, seed, self._shared, self.device))
         return to_precision(module, self.device, dtype)
 
     def at_precision(self, dtype: torch.dtype) -> "Task":
