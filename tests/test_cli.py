@@ -268,7 +268,7 @@ def test_interrupt_in_a_pipe_keeps_what_was_found_in_plain_lines(tmp_path, envir
     assert process.returncode == 130, rest + errors
     assert errors == ""
     assert "\x1b" not in "".join(head) + rest
-    chosen = "engine: Reverse(store=Device()) (chosen by the planner: its states take "
+    chosen = "engine: Reverse(store=Graphs()) (chosen by the planner: the graphs of all "
     assert "takes 20 plain runs more, which are not part of the cost of the search" in head[1]
     assert head[2].startswith(chosen) and head[3].split()[0] == "outer"
     assert head[4].split()[0] == "0"

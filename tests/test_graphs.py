@@ -132,7 +132,7 @@ def test_auto_keeps_as_many_graphs_as_it_has_room_for(monkeypatch):
     monkeypatch.setattr(_store, "free_bytes", lambda device: 0)
     # 100 states and ten a graph; 20 checkpoints, and eleven a graph.
     for memory, store in (
-        (1100, Graphs(100, Device())),
+        (1100, Graphs()),
         (600, Graphs(50, Device())),
         (105, Device()),
         (99, Graphs(7, Checkpoints())),
@@ -160,7 +160,7 @@ def test_the_planner_takes_graphs_where_they_easily_fit(monkeypatch):
     run = one.run()
     every = (Graphs().states_held(run)) * run.state_bytes
     states = 100 * run.state_bytes
-    for free, last in ((9 * every, 100), (8 * (states + 51 * graph_size(run).bytes), 51)):
+    for free, last in ((9 * every, None), (8 * (states + 51 * graph_size(run).bytes), 51)):
         monkeypatch.setattr(choice, "free_bytes", lambda device, free=free: int(free))
         found = settle("auto", one, one.initial)
         assert found.engine == ng.Reverse(Graphs(last))

@@ -444,7 +444,7 @@ class Holding(ng.Callback):
 
 def test_states_of_one_run_are_held_beside_those_of_the_next():
     holding = Holding()
-    tuned(outer_steps=1, callbacks=[holding], steps=3)
+    tuned(outer_steps=1, callbacks=[holding], steps=3, engine="reverse:device")
     assert holding.most == 2
 
 

@@ -29,9 +29,8 @@ NAMES = ["device", "checkpoint", "disk", "Reversible", "Forward", "FiniteDiffere
 def name_of(engine):
     if not isinstance(engine, ng.Reverse):
         return type(engine).__name__
-    return {"Device": "device", "Checkpoints": "checkpoint", "Disk": "disk"}[
-        type(engine.store).__name__
-    ]
+    names = {"Graphs": "graphs", "Device": "device", "Checkpoints": "checkpoint", "Disk": "disk"}
+    return names[type(engine.store).__name__]
 
 
 def by_name(rows):
@@ -617,7 +616,7 @@ def test_a_plan_measures_every_engine_and_leaves_the_random_state_alone(momentum
     plan = ng.plan(tiny_task("conv_net"), optimizer, steps=20, sample=3)
     assert torch.equal(before, torch.get_rng_state())
     rows = by_name(plan.forecasts)
-    assert list(rows) == NAMES
+    assert list(rows) == ["graphs", *NAMES]
     assert bool(rows["Reversible"].refused) == (momentum == 0)
     for row in rows.values():
         # On a busy machine a plain run may happen to take longer than a hypergradient.
@@ -669,8 +668,9 @@ def test_the_command_prints_a_table_and_a_recommendation():
         app, ["plan", "--model", "mlp", "--epochs", "4", "--train-examples", "300", "--sample", "1"]
     )
     assert done.exit_code == 0, done.output
-    for word in ("reverse:device", "reverse:checkpoint", "forward", "reversible: momentum is 0"):
+    words = "reverse:graphs", "reverse:device", "reverse:checkpoint", "forward"
+    for word in (*words, "reversible: momentum is 0"):
         assert word in done.output
-    assert "Recommended: --engine reverse:device" in done.output
+    assert "Recommended: --engine reverse:graphs" in done.output
     wrong = CliRunner().invoke(app, ["plan", "--model", "mpl"])
     assert wrong.exit_code == 2

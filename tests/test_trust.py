@@ -248,7 +248,7 @@ def test_a_network_past_stability_is_chaotic_and_a_healthy_one_is_not(rate, verd
     chaotic = verdict == "chaotic"
     assert (found.growth.overall > 100) is chaotic
     assert (found.smoothness.metasmoothness < 0.5) is chaotic
-    assert found.cost == 2 * (1 + 3 + 2)  # runs, sweeps, two runs more for the step
+    assert found.cost == 2 * (1 + 2 + 2)  # runs, sweeps from graphs, two runs more for the step
 
 
 def test_smoothness_is_what_plain_runs_say():

@@ -168,6 +168,11 @@ class Graphs(Store):
                 "Disk()."
             )
 
+    def __repr__(self) -> str:
+        given = [f"last={self.last}"] if self.last is not None else []
+        given += [f"before={self.before!r}"] if self.before != Device() else []
+        return f"Graphs({', '.join(given)})"
+
     def settled(self, run: Run) -> Store:
         before = self.before.settled(run)
         return replace(self, before=before) if graph_size(run).exact else before
@@ -222,7 +227,9 @@ class Auto(Store):
         # What a graph's own state takes is counted already where states stay on the device.
         each = graph.bytes + (0 if isinstance(states, Device) else run.state_bytes)
         last = min(int(room / max(each, 1)), run.steps)
-        return Graphs(last, states) if graph.exact and last >= 1 else states
+        if not graph.exact or last < 1:
+            return states
+        return Graphs(None if last == run.steps else last, states)
 
     def _states(self, run: Run, most: float) -> Store:
         total, device = run.state_bytes * run.steps, run.task.device
