@@ -2,6 +2,7 @@
 
     python -m benchmarks.engine_cost                                    # all three tables
     python -m benchmarks.engine_cost --what time --models lenet
+    python -m benchmarks.engine_cost --what sweeps      # time, but for what takes ten plain runs
     python -m benchmarks.engine_cost --what engines     # under eight minutes
 
 Everything is in units of one plain ``torch.optim.SGD`` run of the same steps on the same batches in
@@ -23,6 +24,7 @@ import dataclasses
 import os
 import statistics
 import time
+from collections.abc import Collection
 
 import torch
 
@@ -37,6 +39,7 @@ from .paper_algorithm import paper_hypergradient
 
 BASE = "plain torch.optim run"
 STORED, CHECKPOINTS = "Reverse, stored, 9", "Reverse, checkpoints, 9"
+SLOW = "Forward, 9", "paper's algorithm, 9"
 
 
 def methods(case: Case) -> dict[str, Body]:
@@ -50,8 +53,8 @@ def methods(case: Case) -> dict[str, Body]:
         STORED: lambda: nine.hypergradient(ng.Reverse("device")),
         CHECKPOINTS: lambda: nine.hypergradient(ng.Reverse("checkpoint")),
         "Reverse, stored, 1,000": lambda: thousand.hypergradient(ng.Reverse("device")),
-        "Forward, 9": lambda: nine.hypergradient(ng.Forward()),
-        "paper's algorithm, 9": lambda: paper_hypergradient(nine.run, nine.schedule),
+        SLOW[0]: lambda: nine.hypergradient(ng.Forward()),
+        SLOW[1]: lambda: paper_hypergradient(nine.run, nine.schedule),
     }
 
 
@@ -67,14 +70,15 @@ def check_agreement(case: Case) -> float:
     )
 
 
-def time_table(case: Case, repetitions: int) -> None:
-    """Print ratios to the plain run."""
+def time_table(case: Case, repetitions: int, but: Collection[str] = ()) -> None:
+    """Print ratios to the plain run, of all methods but some."""
     print(f"\n{case.model}: {case.steps} steps of {case.batch_size}, {repetitions} turns, "
           f"{torch.get_num_threads()} threads; paper's algorithm agrees to "
           f"{check_agreement(case):.1e}")  # fmt: skip
-    for body in methods(dataclasses.replace(case, steps=4)).values():
-        body()  # first calls load and allocate
-    task, bodies = make_task(case), methods(case)
+    task, bodies = make_task(case), {n: b for n, b in methods(case).items() if n not in but}
+    short = methods(dataclasses.replace(case, steps=4))
+    for name in bodies:
+        short[name]()  # first calls load and allocate
     # A plain run before each of them.
     groups = [{name: body} for name, body in bodies.items()]
     base, found = take_turns(lambda: plain(task, case.steps), groups, repetitions, DEAR)
@@ -90,9 +94,15 @@ def _seconds(timing: Timing) -> str:
     return f"{statistics.median(timing.seconds):.2f} s"
 
 
+def sweeps_table(case: Case, repetitions: int) -> None:
+    """Without what takes ten plain runs."""
+    time_table(case, repetitions, SLOW)
+
+
 # Name -> (what prints it, its networks, its turns) unless others are asked for.
 TABLES = {
     "time": (time_table, list(CASES), 5),
+    "sweeps": (sweeps_table, list(CASES), 5),
     "engines": (engines_table, ["mlp"], 3),
 }
 
@@ -113,7 +123,7 @@ def main() -> None:
         return measure_memory(options.memory_of[0], int(options.memory_of[1]))
     print(f"torch {torch.__version__}, {os.cpu_count()} cores, {time.strftime('%F')}")
     for what, (table, models, turns) in TABLES.items():
-        if options.what in (what, "all"):
+        if options.what == what or (options.what == "all" and what != "sweeps"):
             for model in options.models or models:
                 case = CASES[model]
                 case = dataclasses.replace(case, steps=options.steps or case.steps)
