@@ -93,8 +93,9 @@ class AdjointNorms:
         """The norm of an adjoint of theta_t, shape (P,), where it is: nothing is read."""
         if self._dot:
             return torch.dot(adjoint, adjoint).sqrt()
-        exact = adjoint if adjoint.device.type != "mps" else adjoint.cpu()
-        return torch.linalg.vector_norm(exact, dtype=torch.float64)
+        if adjoint.device.type == "mps":  # which has no float64
+            return torch.linalg.vector_norm(adjoint.cpu(), dtype=torch.float64).float()
+        return torch.linalg.vector_norm(adjoint, dtype=torch.float64)
 
     def note(self, now: float, step: int) -> None:
         """The norm of the adjoint of theta_t."""

@@ -139,7 +139,7 @@ class Forward(TangentEngine):
         if on_tangents is None and (saved := progress.begin(TANGENTS)):
             start, state = saved["step"], saved["state"].to(state.device)
             tangents.copy_(saved["tangents"])
-        with run.isolated():
+        with run.isolated(), readings.first():
             for t in range(start, run.steps):
                 started = tangents[: bisect.bisect_right(starts, t)]
                 seeds = {name: table[t] for name, table in injected.items()}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 
 from torch import Tensor
 
@@ -33,6 +34,10 @@ class Losses:
         if not self._readings.waiting:
             self._since = step, state
         self._readings.add(step, [loss])
+
+    def first(self) -> AbstractContextManager[None]:
+        """As :meth:`Readings.first`."""
+        return self._readings.first()
 
     def read(self) -> list[float]:
         """All so far."""

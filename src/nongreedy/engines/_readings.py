@@ -1,7 +1,8 @@
 """Numbers that a device computed at each step, read together every few steps."""
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -30,11 +31,22 @@ class Readings:
 
     def add(self, step: int, numbers: Sequence[Tensor]) -> None:
         """Those of a step, each of shape ()."""
+        place = numbers[0].device
         self._steps.append(step)
-        self._rows.append(torch.stack([number.detach().to(numbers[0].dtype) for number in numbers]))
+        self._rows.append(torch.stack([number.detach().to(place) for number in numbers]))
         if len(self._steps) >= self._many or time.monotonic() - self._begun > _LONG:
             self.read()
             self._many = min(_MORE * self._many, _MOST)
+
+    @contextlib.contextmanager
+    def first(self) -> Iterator[None]:
+        """What is raised within, such as by a model that is given NaN, comes after what the judge raises of
+        the steps that are waiting."""
+        try:
+            yield
+        except Exception:
+            self.read()
+            raise
 
     @property
     def waiting(self) -> int:

@@ -114,17 +114,18 @@ class Reverse(Engine):
             if saved := progress.begin(SWEEP):
                 left, adjoint = saved["step"] + 1, saved["adjoint"].to(adjoint.device)
                 sweep.restore(saved)
-            for t, state in trajectory.backwards(rollout.last, replay):
-                if t >= left:  # swept before
-                    continue
-                now = at(values, t)
-                point = trajectory.point(t) or run.linearize(state[0], t, now, learn)
-                adjoint, pulled = pull_back_at(run, point, state, now, adjoint, learn)
-                sweep.add(point, adjoint[0], pulled, t)
-                del point  # its graph, before the next one is made
-                if progress.due(SWEEP):
-                    progress.keep(SWEEP, t - 1, {"adjoint": adjoint, **sweep.tables})
-                progress(t)
+            with sweep.first():
+                for t, state in trajectory.backwards(rollout.last, replay):
+                    if t >= left:  # swept before
+                        continue
+                    now = at(values, t)
+                    point = trajectory.point(t) or run.linearize(state[0], t, now, learn)
+                    adjoint, pulled = pull_back_at(run, point, state, now, adjoint, learn)
+                    sweep.add(point, adjoint[0], pulled, t)
+                    del point  # its graph, before the next one is made
+                    if progress.due(SWEEP):
+                        progress.keep(SWEEP, t - 1, {"adjoint": adjoint, **sweep.tables})
+                    progress(t)
             norms, sums = sweep.norms, sweep.sums
             if not bool(adjoint.isfinite().all()):
                 raise DivergedError("adjoint", 0, run.steps, swept=swept_backwards(0, run.steps))

@@ -96,7 +96,7 @@ class Runner(Value):
         if resumable and (saved := progress.begin(TRAINING)):
             start, losses = saved["step"], Losses(run, values, saved["losses"])
             state = saved["state"].to(state.device)
-        with run.isolated():
+        with run.isolated(), losses.first():
             for t in range(start, run.steps):
                 if on_state is not None:
                     on_state(t, state)

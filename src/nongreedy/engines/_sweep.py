@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
@@ -36,6 +37,10 @@ class Sweep:
         self._coarse: float | None = (
             None  # precision of what is computed again, such as of autocast
         )
+
+    def first(self) -> AbstractContextManager[None]:
+        """As :meth:`Readings.first`."""
+        return self._readings.first()
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from `tables`."""

@@ -1,0 +1,83 @@
+"""Losses are looked at some steps late: what fails is named by its own step all the same."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import nongreedy as ng
+from nongreedy.engines import Device, Graphs, Runner, _readings
+from nongreedy.testing import tiny_task
+
+SGD = ng.SGD(momentum=0.0, weight_decay=0.0)
+
+
+class Failing(nn.Module):
+    """Its output is NaN from some step on, and what is given NaN weights raises."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 3))
+
+    def forward(self, inputs):
+        if not self.weight.isfinite().all():
+            raise RuntimeError("a decomposition of NaN")
+        return inputs.to(self.weight.dtype) @ self.weight
+
+
+def spoiled(step, **changed):
+    """A run whose loss is not finite at one step, and whose weights are not from the next one on."""
+
+    def loss(output, target, hypers):
+        right = nn.functional.cross_entropy(output, target)
+        return right * math.nan if hypers.step == step else right
+
+    task = tiny_task(
+        model=Failing, loss=loss, validation_loss=nn.functional.cross_entropy, **changed
+    )
+    return ng.Run(task, SGD, 60), ng.Schedule.of(learning_rate=0.1, momentum=0.0, weight_decay=0.0)
+
+
+@pytest.mark.parametrize("step", [0, 1, 4, 5, 23, 59])
+@pytest.mark.parametrize("store", [None, Device(), Graphs(), Graphs(7)], ids=repr)
+def test_the_step_that_is_not_finite_is_named(step, store):
+    run, schedule = spoiled(step)
+    engine = Runner() if store is None else ng.Reverse(store)
+    with pytest.raises(
+        ng.DivergedError, match=f"training loss became non-finite at step {step} of 60"
+    ):
+        engine.rollout(run, schedule, keep=store is not None)
+
+
+def test_what_fails_without_a_loss_that_is_not_finite_is_raised_as_it_is():
+    run, schedule = spoiled(60)
+    with pytest.raises(KeyError, match="stop"):
+        Runner().rollout(run, schedule, on_state=lambda t, state: {}["stop"] if t == 30 else None)
+
+
+def test_numbers_are_judged_in_their_order_some_steps_late(monkeypatch):
+    monkeypatch.setattr(_readings, "_LONG", math.inf)
+    told, when = [], []
+
+    def judge(step, numbers):
+        told.append((step, *numbers))
+        when.append(count)
+
+    readings = _readings.Readings(judge)
+    for count in range(100):
+        # Of several precisions: none is rounded to that of the first.
+        readings.add(count, [torch.tensor(float(count)), torch.tensor(1e200, dtype=torch.float64)])
+    readings.read()
+    assert told == [(step, step, 1e200) for step in range(100)]
+    assert sorted(set(when)) == [0, 4, 20, 84, 99] and readings.waiting == 0
+
+
+def test_half_a_second_is_long_enough(monkeypatch):
+    clock, told = [0.0], []
+    monkeypatch.setattr(_readings.time, "monotonic", lambda: clock[0])
+    readings = _readings.Readings(lambda step, numbers: told.append(step))
+    for step in range(10):
+        clock[0] += 0.3
+        readings.add(step, [torch.zeros(())])
+    assert told == [0, *range(1, 9)]
