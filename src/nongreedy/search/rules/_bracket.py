@@ -10,6 +10,7 @@ FIRST = 0.5  # decades between the first peaks
 NEAREST = 0.25  # and between the last
 _FARTHEST = 8.0  # decades from the first peak
 _DEEPEST = 3  # below all others, where nothing has trained
+_ENOUGH = 8  # runs, to spend one on the other side
 
 
 @final
@@ -18,7 +19,7 @@ class Bracket:
     """Losses by peak, where places are decades from the first peak.
 
     Where the best run has hardly trained, because units died or few examples were learned by heart, lower
-    rates are looked at, too.
+    rates are looked at, too; and one lower rate wherever the best is higher than the first.
 
     Args:
         run: The loss there; infinite where it diverges.
@@ -34,7 +35,7 @@ class Bracket:
     def find(self) -> float:
         """The best place."""
         self._try(0.0)
-        for place in itertools.chain(self._downhill(), self._below()):
+        for place in itertools.chain(self._downhill(), self._across(), self._below()):
             self._try(place)
         while (place := self._between()) is not None:
             self._try(place)
@@ -69,6 +70,21 @@ class Bracket:
                 stride *= 1 if hot else 2
             if self.best != 0.0:
                 return
+
+    def _across(self) -> Iterator[float]:
+        """A decade below the first, where only higher ones were tried; and on down while that is better.
+
+        Rates that learn few examples by heart lie between others, above and below, that are better.
+        """
+        if self.most < _ENOUGH or self.best <= 0.0:
+            return
+        place = -1.0
+        while True:
+            best = self.losses[self.best]
+            yield place
+            if self.losses.get(place, math.inf) >= best:
+                return
+            place -= FIRST
 
     def _below(self) -> Iterator[float]:
         """By decades, until something trains, and as long as it gets better."""
