@@ -174,3 +174,22 @@ def test_what_keeps_no_states_is_refused():
         Graphs(last=0)
     with pytest.raises(ValueError, match="memory"):
         Auto(memory=0)
+
+
+@pytest.mark.parametrize("engine", ["auto", ng.Reverse()], ids=repr)
+def test_a_search_that_goes_on_keeps_its_store(monkeypatch, tmp_path, engine):
+    # Else the price of a hypergradient, and with it all that a budget pays for, would follow other programs.
+    def search(free, outer_steps):
+        monkeypatch.setattr(_store, "free_bytes", lambda device: free)
+        monkeypatch.setattr(choice, "free_bytes", lambda device: free)
+        return ng.tune(
+            tiny_task(), ng.SGD(), steps=30, outer_steps=outer_steps, engine=engine,
+            study=tmp_path / f"{outer_steps > 1}.db", progress=False,
+        )  # fmt: skip
+
+    first = search(2**40, 1)
+    again = search(2**14, 1)
+    assert first.settings["engine"] == again.settings["engine"] == ng.Reverse(Graphs()).to_json()
+    assert first.cost == again.cost
+    other = search(2**14, 2)
+    assert other.settings["engine"] != first.settings["engine"]

@@ -1,5 +1,7 @@
 """The contract of an engine: a run and a schedule in, a hypergradient out."""
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -72,6 +74,12 @@ class Engine(Runner, abc.ABC):
         some runs, by a ValueError, gives the reason here, too.
         """
         return None
+
+    def settled(self, run: Run) -> Engine:
+        """The engine that this one means for a run: itself, where it leaves nothing open, such as to the
+        memory that is free now."""
+        del run
+        return self
 
     @abc.abstractmethod
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:

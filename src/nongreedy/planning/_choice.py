@@ -52,13 +52,13 @@ def choose(rows: Iterable[Forecast], free: int, present: int) -> Choice | None:
 
 
 def settle(engine: str | Engine, problem: Problem, schedule: Schedule, seed: int = 0) -> Choice:
-    """The engine of a name; for ``"auto"`` what the planner chooses.
+    """The engine of a name, with nothing left open; for ``"auto"`` what the planner chooses.
 
     Nothing is measured where sizes alone decide, and nothing of the run is changed by it. Where
     measuring fails, say because the first steps diverge, sizes alone decide, too.
     """
     if engine != "auto":
-        return Choice(engine_from(engine))
+        return Choice(engine_from(engine).settled(problem.run(seed)))
     return _by_size(problem, schedule, seed) or _by_sample(problem, schedule, seed) or Choice(
         Reverse(), "no engine is sure to fit in half of the free memory"
     )  # fmt: skip

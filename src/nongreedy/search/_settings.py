@@ -86,6 +86,8 @@ def settled(engine: str | Engine, problem: Problem, seed: int, memory: Memory) -
     if noted is not None and engine == "auto":
         return Choice(engine_from_json(noted["engine"]), noted["reason"])
     chosen = settle(engine, problem, problem.initial, seed)
+    if noted is not None and chosen.engine != engine_from(engine):
+        return Choice(engine_from_json(noted["engine"]))
     what = {"engine": identity(chosen.engine), "reason": chosen.reason}
     memory.note("engine", {**what, "verification": problem.verification.summary})
     return chosen
