@@ -34,7 +34,10 @@ def tune(
     ] = None,
     batch_size: options.BatchSize = None,
     engine: Annotated[
-        str, typer.Option(help="auto, forward, reverse, reverse:checkpoint, reversible.")
+        str,
+        typer.Option(
+            help="auto, forward, reverse, reverse:graphs, reverse:checkpoint, reversible."
+        ),
     ] = "auto",
     outer: Annotated[
         str,
