@@ -52,6 +52,8 @@ def compare(model: str, name: str, sample: int) -> Row:
         make_task(case),
         ng.SGD(ng.Windows(7), ng.Windows(1, initial=0.9), ng.Windows(1)),
     )
+    # Once per task, and no part of what is predicted.
+    ng.Problem.of(task, optimizer, steps=case.steps, engine=engine)
     plan = ng.plan(task, optimizer, steps=case.steps, sample=sample, engines=[engine])
     (predicted,) = plan.forecasts
     with peak_memory(task.device) as peak:
