@@ -77,6 +77,27 @@ def test_a_sweep_from_graphs_computes_no_gradient_again(monkeypatch):
     assert calls == [2, 1, 0]
 
 
+def test_a_fixed_number_is_no_leaf_of_a_graph_and_can_be_differentiated_all_the_same():
+    noise = {"strength": 0.1, "smoothing": ng.Constant(initial=0.2, bounds=(0.0, 0.5))}
+
+    def loss(output, target, hypers):
+        right = torch.nn.functional.cross_entropy(output * (1 + hypers["strength"]), target)
+        return right + hypers["smoothing"] * output.square().mean()
+
+    judge = torch.nn.functional.cross_entropy
+    one = ng.Problem(
+        tiny_task(loss=loss, hyperparameters=noise, validation_loss=judge), OPTIMIZERS["sgd"], 5
+    )
+    run = one.run()
+    assert run.learned == ("smoothing",)
+    names = ["learning_rate", "strength", "smoothing"]
+    found, expected = (
+        ng.Reverse(store).hypergradient(run, one.initial, names) for store in (Graphs(), Device())
+    )
+    assert expected.gradients["strength"].abs().max() > 0
+    assert_same_bits(found, expected)
+
+
 def test_graphs_are_freed_as_they_are_used():
     one = problem("mlp", steps=9)
     engine, run = ng.Reverse("graphs"), one.run()
@@ -168,8 +189,9 @@ def test_the_planner_takes_graphs_where_they_easily_fit(monkeypatch):
 
 
 def test_what_keeps_no_states_is_refused():
-    with pytest.raises(ValueError, match="`before` keeps states"):
-        Graphs(before=Graphs())
+    for store in (Graphs(), Auto()):
+        with pytest.raises(ValueError, match="`before` keeps states"):
+            Graphs(before=store)
     with pytest.raises(ValueError, match="last"):
         Graphs(last=0)
     with pytest.raises(ValueError, match="memory"):

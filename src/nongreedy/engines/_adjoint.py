@@ -49,12 +49,12 @@ class AdjointSums:
 
     def _summed(self, name: str, value: Tensor) -> Tensor:
         """Add a variable's; zero, or NaN where one of them is not finite."""
-        total, value = self.total[name], value.detach().reshape(-1)
+        summand = value.detach().reshape(-1)
         if value.device.type == "mps":  # which has no float64
-            value = value.cpu()
-        self.total[name] = total = total.to(value.device)
-        total += value
-        return (value * 0).sum()
+            summand = summand.cpu()
+        self.total[name] = total = self.total[name].to(summand.device)
+        total += summand
+        return (value.detach() * 0).sum()
 
     def note(self, names: Sequence[str], numbers: Sequence[float], step: int) -> None:
         """The numbers of a step, read."""
@@ -110,4 +110,4 @@ def pull_back_at(
     )
     curved, on_hypers = point.pull_back(on_gradient)
     on_state[0] += curved
-    return on_state, {**on_values, **{name: on_hypers[name] for name in on_hypers if name in learn}}
+    return on_state, {**on_values, **on_hypers}

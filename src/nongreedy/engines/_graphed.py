@@ -1,6 +1,6 @@
 """The gradients of the last steps of a run, kept with their graphs."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import final
 
 from torch import Tensor
@@ -33,7 +33,7 @@ class Graphed(Trajectory):
     def step(self, run: Run, state: Tensor, values: Values, t: int) -> tuple[Tensor, Tensor]:
         if t < self._first:
             return self._before.step(run, state, values, t)
-        point = run.linearize(state[0], t, values, list(run.task.learnable))
+        point = run.linearize(state[0], t, values, run.learned)
         self._states.append(state)
         self._points[t] = point
         following = run.optimizer.advance(state, point.gradient.detach(), values)
@@ -47,5 +47,6 @@ class Graphed(Trajectory):
             self._points.pop(t, None)  # of a step that was swept before
         yield from self._before.backwards(final, replay)
 
-    def point(self, t: int) -> Linearized | None:
-        return self._points.pop(t, None)
+    def point(self, t: int, hypers: Collection[str]) -> Linearized | None:
+        point = self._points.pop(t, None)
+        return point if point is not None and point.hypers.keys() == set(hypers) else None

@@ -31,7 +31,7 @@ SWEEP = "reverse sweep"  # name of the loop, for whoever keeps its state
 @final
 @dataclass(frozen=True)
 class Reverse(Engine):
-    r"""Exact hypergradients by the adjoint recursion, at the cost of two or three more runs.
+    r"""Exact hypergradients by the adjoint recursion, at the cost of two to four more runs.
 
     With :math:`s_{t+1} = U(s_t, g_t, h_t)` and :math:`g_t = \nabla L_t(\theta_t)`:
 
@@ -102,6 +102,7 @@ class Reverse(Engine):
             raise ValueError("This rollout kept no states. Make it with keep=True.")
         rollout.trajectory = None
         values, learn = rollout.values, list(learn)
+        own = [name for name in learn if name in run.task.learnable]
 
         def replay(state: Tensor, t: int) -> Tensor:
             return run.step(state, at(values, t), t)[0]
@@ -119,7 +120,7 @@ class Reverse(Engine):
                     if t >= left:  # swept before
                         continue
                     now = at(values, t)
-                    point = trajectory.point(t) or run.linearize(state[0], t, now, learn)
+                    point = trajectory.point(t, own) or run.linearize(state[0], t, now, own)
                     adjoint, pulled = pull_back_at(run, point, state, now, adjoint, learn)
                     sweep.add(point, adjoint[0], pulled, t)
                     del point  # its graph, before the next one is made

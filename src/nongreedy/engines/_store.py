@@ -162,7 +162,7 @@ class Graphs(Store):
 
     def __post_init__(self) -> None:
         check_counts(self, "last")
-        if not isinstance(self.before, Store) or isinstance(self.before, Graphs):
+        if not isinstance(self.before, Store) or isinstance(self.before, (Graphs, Auto)):
             raise ValueError(
                 f"`before` keeps states, but is {self.before!r}. Use Device(), Host(), Checkpoints() or "
                 "Disk()."
@@ -202,7 +202,7 @@ class Auto(Store):
 
     Args:
         memory: Bytes that states and graphs may take on the run's device; None is half of what is free
-            for states, of which a quarter for graphs: two or three runs are often kept at once.
+            for states, an eighth where graphs are among them.
     """
 
     memory: int | None = None
@@ -222,7 +222,7 @@ class Auto(Store):
         most = free / 2 if self.memory is None else self.memory
         states = self._states(run, most)
         held = states.states_held(run) * run.state_bytes
-        room = (free / 8 if self.memory is None else most) - held
+        room = (free * EASY if self.memory is None else most) - held
         graph = graph_size(run)
         # What a graph's own state takes is counted already where states stay on the device.
         each = graph.bytes + (0 if isinstance(states, Device) else run.state_bytes)
@@ -247,6 +247,11 @@ class Auto(Store):
 
     def cost(self, run: Run) -> float:
         return self.settled(run).cost(run)
+
+
+# Of what is free, the share that graphs may take, unless they are given a limit: two or three runs are often
+# kept at once.
+EASY = 1 / 8
 
 
 def _count(run: Run, steps: int | None) -> int:

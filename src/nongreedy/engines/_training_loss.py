@@ -1,6 +1,7 @@
 """Training losses of a run's steps, and their first and second derivatives."""
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
@@ -80,6 +81,12 @@ class TrainingLoss:
         with self.isolated(), valued():
             seed_default(mix(self.seed, INITIAL, 1), self.task.device)
             return self.module.flatten(self.task.initialized(drawn, hypers))
+
+    @functools.cached_property
+    def learned(self) -> tuple[str, ...]:
+        """The task's hyperparameters that are no fixed numbers."""
+        rows = self.task.hyperparameters(self.steps).items()
+        return tuple(name for name, hyper in rows if hyper.learned)
 
     def _leaves(self, values: Values, learn: Collection[str]) -> dict[str, Tensor]:
         return leaves_of(values, [name for name in learn if name in self.task.learnable])

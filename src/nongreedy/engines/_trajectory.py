@@ -5,7 +5,7 @@ import math
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -33,9 +33,10 @@ class Trajectory(abc.ABC):
     def backwards(self, final: Tensor, replay: Replay) -> Iterator[tuple[int, Tensor]]:
         """Yield (t, s_t) for t = T-1 .. 0."""
 
-    def point(self, t: int) -> Linearized | None:
-        """The gradient that was taken at s_t, with its graph, if it was kept; it is given away."""
-        del t
+    def point(self, t: int, hypers: Collection[str]) -> Linearized | None:
+        """The gradient that was taken at s_t, with its graph, if it was kept with these of the task's
+        hyperparameters as leaves; it is given away."""
+        del t, hypers
         return None
 
 

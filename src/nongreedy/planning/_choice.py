@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..engines import Auto, Engine, FiniteDifference, Graphs, Problem, Reverse, Run, engine_from
-from ..engines._store import free_bytes
+from ..engines._store import EASY, free_bytes
 from ..errors import NongreedyError
 from ..schedules import Schedule
 from ._forecast import Forecast, engines_for, forecast
@@ -89,9 +89,8 @@ def _by_size(problem: Problem, schedule: Schedule, seed: int) -> Choice | None:
 
 
 def graphs_of(run: Run, free: int) -> Graphs | None:
-    """As many graphs, beside all states, as an eighth of the free memory holds: two or three runs are kept
-    at once."""
-    store = Auto(max(free // 8, 1)).settled(run)
+    """As many graphs, beside all states, as easily fit."""
+    store = Auto(max(int(free * EASY), 1)).settled(run)
     return store if isinstance(store, Graphs) else None
 
 
