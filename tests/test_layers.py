@@ -19,10 +19,10 @@ ARCHITECTURE = Path(__file__).parents[1] / "docs" / "architecture.md"
 # From below: a room may import those of earlier lines, and none beside it. `data` and `models` know
 # only how errors and schedules are spelled; `testing` needs engines and nothing that searches.
 ORDER = [
-    ["errors"], ["schedules"], ["data", "models", "task", "optimizers"], ["engines"],
+    ["errors"], ["schedules"], ["data", "models", "task", "optimizers"], ["protocols"], ["engines"],
     ["statistics", "planning", "testing", "recipe"], ["search"], ["trust", "studies", "training"],
     ["_hypergradient", "_tune"], ["citations"], ["reports"], ["comparison"], ["integrations"],
-    ["__init__"], ["cli"], ["__main__"],
+    ["__init__"], ["bandits", "nas", "preference"], ["cli"], ["__main__"],
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
@@ -93,7 +93,7 @@ def test_no_files_in_a_circle():
 
 def test_the_root_is_small():
     entries = [entry for entry in SOURCE.iterdir() if not entry.name.startswith("__pycache__")]
-    assert len(entries) <= 25, sorted(entry.name for entry in entries)
+    assert len(entries) <= 30, sorted(entry.name for entry in entries)
 
 
 ROOMS = [file for file in SOURCE.rglob("__init__.py") if "__all__" in file.read_text("utf-8")]

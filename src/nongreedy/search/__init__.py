@@ -4,6 +4,7 @@ from ..schedules._export import export
 from ._budget import Budget, BudgetSpentError
 from ._callback import Callback, Callbacks
 from ._gain import Gain
+from ._knockout import knockout
 from ._memory import Answer, Memory, Ran, Request
 from ._objective import Evaluated, Objective
 from ._outlook import Outlook
@@ -12,6 +13,7 @@ from ._result import OuterStep, Result, Status, StepOutcome
 __all__ = [
     "Answer", "Budget", "BudgetSpentError", "Callback", "Callbacks", "Evaluated", "Gain",
     "Memory", "Objective", "OuterStep", "Outlook", "Ran", "Request", "Result", "Status", "StepOutcome",
+    "knockout",
 ]  # fmt: skip
 
 export(globals())

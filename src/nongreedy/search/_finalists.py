@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ..errors import DivergedError
 from ..schedules import Schedule
 from ._budget import BudgetSpentError
 from ._gain import Gain
+from ._knockout import knockout
 from ._objective import Evaluated, Objective
 from ._result import Status
 from .rules import OuterRule, OuterState
@@ -110,19 +112,22 @@ def _without_fallback(
 
 def rematch(rule: OuterRule, objective: Objective, ranked: list[Evaluated]) -> Evaluated:
     """Rounds on common fresh seeds, after which the worse half leaves, while the budget allows."""
-    budget = objective.budget
-    places = int(min(rule.finalists, budget.left / rule.finalist_seeds))
+    places = int(min(rule.finalists, objective.budget.left / rule.finalist_seeds))
     standing, drawn = [Evaluated(entry.schedule) for entry in ranked[:places]], 0
-    while len(standing) > 1 and budget.affords(len(standing) * rule.finalist_seeds):
-        seeds = objective.seeds(_FINAL, drawn + rule.finalist_seeds)[drawn:]
-        drawn += len(seeds)
-        try:
-            finished = [entry for entry in standing if _finishes(objective, entry, seeds)]
-        except BudgetSpentError:  # the time is over
-            break
-        if not finished:  # all diverged: what stood before still stands
-            break
-        standing = sorted(finished, key=lambda entry: entry.loss)[: (len(finished) + 1) // 2]
+
+    def rounds() -> Iterator[list[int]]:
+        nonlocal drawn
+        while objective.budget.affords(len(standing) * rule.finalist_seeds):
+            seeds = objective.seeds(_FINAL, drawn + rule.finalist_seeds)[drawn:]
+            drawn += len(seeds)
+            yield seeds
+
+    def judge(entry: Evaluated, seed: int) -> float:
+        return entry.losses[seed] if _finishes(objective, entry, [seed]) else math.inf
+
+    with contextlib.suppress(BudgetSpentError):  # the time is over
+        for left in knockout(standing, judge, rounds()):
+            standing = left
     return standing[0] if standing and standing[0].losses else ranked[0]
 
 
