@@ -9,6 +9,8 @@ import torch
 
 import nongreedy as ng
 
+from .extras import needs, postgresql
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
@@ -21,11 +23,22 @@ def _known_random_state():
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def environment():
     """Of a process of its own that runs this source."""
     source = str(Path(ng.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "FORCE_COLOR": "1"}
+
+
+@pytest.fixture(scope="session")
+def database_url():
+    """Of a PostgreSQL server that is started here, or of the one in NONGREEDY_TEST_DATABASE."""
+    if given := os.environ.get("NONGREEDY_TEST_DATABASE"):
+        yield given
+    else:
+        needs("psycopg")
+        with postgresql() as started:
+            yield started
 
 
 # ---- make quick ---------------------------------------------------------------------------------
@@ -34,8 +47,8 @@ def environment():
 LONG = {
     "test_automatic_windows", "test_cli", "test_cli_check", "test_cli_compare", "test_cli_study",
     "test_closed_forms", "test_comparison", "test_dashboard", "test_evograd_studies",
-    "test_experiments", "test_explosion", "test_long_horizon", "test_peers", "test_planner",
-    "test_report_browser",
+    "test_experiments", "test_explosion", "test_long_horizon", "test_parallel", "test_peers",
+    "test_planner", "test_report_browser", "test_shared",
     "test_reversible_search", "test_search_suite", "test_study", "test_study_damage", "test_study_server",
 }  # fmt: skip
 LONG_TESTS = {

@@ -80,6 +80,9 @@ class Valley:
         drawn = torch.randn(3, generator=source).double()
         return clean + self.noise * float(drawn[0] + drawn[1] * rate.mean() + drawn[2] * decay)
 
+    def ahead(self, asked, likely=()):
+        pass
+
     def rollout(self, schedule, seed, keep=False):
         del keep
         self.budget.check(1.0)

@@ -38,6 +38,9 @@ class Analytic:
         fall = torch.linspace(0.5, -0.5, STEPS, dtype=torch.float64) * self.tilt
         return self.best.log10() + fall
 
+    def ahead(self, asked, likely=()):
+        pass
+
     def rollout(self, schedule, seed, keep=False):
         rates = schedule.values(STEPS)["learning_rate"]
         self.runs.append((schedule, seed))
@@ -276,6 +279,9 @@ def test_where_the_ramp_helps_nothing_is_differentiated():
 
 class Valley(Analytic):
     """A bowl around an effective learning rate of 0.1 and a momentum of 0.9, flat in derivatives."""
+
+    def ahead(self, asked, likely=()):
+        pass
 
     def rollout(self, schedule, seed, keep=False):
         self.runs.append((schedule, seed))

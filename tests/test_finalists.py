@@ -23,6 +23,9 @@ class Scores:
     def seeds(self, stream, count):
         return [1000 * stream - index for index in range(count)]
 
+    def ahead(self, asked, likely=()):
+        pass
+
     def rollout(self, schedule, seed):
         rate = schedule["learning_rate"].item()
         again = seed <= -1002  # beyond the first round of two
@@ -82,6 +85,9 @@ def against(losses, budget=None, contenders=(2.0,)):
     """The winner's learning rate and gain, where 1.0 is the fallback; losses[rate][k] of the k-th seed."""
 
     class Told(Scores):
+        def ahead(self, asked, likely=()):
+            pass
+
         def rollout(self, schedule, seed):
             rate = schedule["learning_rate"].item()
             self.budget.spend(1.0)

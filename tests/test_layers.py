@@ -20,7 +20,7 @@ ARCHITECTURE = Path(__file__).parents[1] / "docs" / "architecture.md"
 # only how errors and schedules are spelled; `testing` needs engines and nothing that searches.
 ORDER = [
     ["errors"], ["schedules"], ["data", "models", "task", "optimizers"], ["protocols"], ["engines"],
-    ["statistics", "planning", "testing", "recipe"], ["search"], ["trust", "studies", "training"],
+    ["statistics", "planning", "testing", "recipe"], ["search"], ["parallel", "studies", "training", "trust"],
     ["_hypergradient", "_tune"], ["citations"], ["reports"], ["comparison"], ["integrations"],
     ["__init__"], ["bandits", "nas", "preference"], ["cli"], ["__main__"],
 ]  # fmt: skip

@@ -395,6 +395,9 @@ def test_where_no_learning_rate_is_learned_there_is_no_peak():
 class Treacherous(Valley):
     """Fresh seeds of outer steps after the first diverge wherever the search has come to by then."""
 
+    def ahead(self, asked, likely=()):
+        pass
+
     def rollout(self, schedule, seed, keep=False):
         kept = len(self.evaluated) > 1 and keep and seed in self.fatal
         if kept and schedule.identity != self.first:

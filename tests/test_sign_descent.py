@@ -187,6 +187,9 @@ class Script:
     def seeds(self, stream, count):
         return [1000 * stream + index for index in range(count)]
 
+    def ahead(self, asked, likely=()):
+        pass
+
     def rollout(self, schedule, seed, keep=False):
         self.asked.append(schedule["learning_rate"].tolist())
         if self.answers[0] == "diverge":

@@ -10,18 +10,12 @@ import pytest
 
 import nongreedy as ng
 
-from .extras import needs, postgresql
 from .study_runs import KillAt, Killed, in_child, search, told
 
 
-@pytest.fixture(scope="module")
-def url():
-    if given := os.environ.get("NONGREEDY_TEST_DATABASE"):
-        yield given
-    else:
-        needs("psycopg")
-        with postgresql() as started:
-            yield started
+@pytest.fixture
+def url(database_url):
+    return database_url
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import torch
 from .engines import Engine, Problem
 from .errors import DivergedError, check_whole
 from .optimizers import Optimizer
+from .parallel import Ranks
 from .recipe import extend
 from .schedules import Schedule, identity
 from .search import (
@@ -49,6 +50,7 @@ def tune(
     dtype: torch.dtype = torch.float32,
     callbacks: Iterable[Callback] = (),
     progress: bool | None = None,
+    ranks: Ranks | None = None,
 ) -> Result:
     r"""Find the schedule of a whole training run that minimizes the final validation loss.
 
@@ -88,6 +90,9 @@ def tune(
         progress: None shows a table and a bar in a terminal, and elsewhere says each outer step at level
             INFO of the logger ``nongreedy`` (on standard error where nobody configured logging). True
             shows the table wherever standard error leads; False says nothing.
+        ranks: The processes that share the work (:func:`nongreedy.parallel.ranks`): runs of several seeds,
+            of several scales and of the final are made side by side, with the bits of one process.
+            `study`, `callbacks` and `progress` are those of the first rank.
 
     Returns:
         The best evaluated schedule, judged on validation data only, with the history, and its
@@ -98,6 +103,7 @@ def tune(
         ValueError: Bad settings; the message says which.
         TypeError: An engine, rule or optimizer of your own holds what JSON cannot say.
         DivergedError: The very first run diverges and no smaller learning rate rescues it.
+        RankError: Another rank has failed, died or hangs.
         StudyError: The study cannot be read or written, is held by another process, or was made with
             other settings.
         KeyboardInterrupt: Interrupted before any run was finished.
@@ -126,10 +132,13 @@ def tune(
     )  # fmt: skip
     rule = rule.suited(problem)
     problem = started(problem, rule.start if start is None else start)
-    purse, history = Budget(budget, rule.final, timeout), list[OuterStep]()
+    ranks = ranks or Ranks()
+    purse, history = Budget(budget, rule.final, timeout, ranks.clock), list[OuterStep]()
     settings = settings_of(problem, engine, rule, outer_steps, seed, budget)
-    watchers = Callbacks([*shown(progress), *callbacks])
-    with remembering(study, settings, problem, LIMITS) as memory, watchers as callback:
+    seen = [*shown(progress), *callbacks] if ranks.first else []
+    watchers = Callbacks([*seen, *ranks.callbacks])
+    held = ranks.sharing(remembering(study, settings, problem, LIMITS))
+    with held as memory, watchers as callback:
         most = most_outer_steps({**settings, "timeout": timeout})
         if outer_steps is None:  # a call without the timeout of an earlier one cuts nothing off
             most = max(most, memory.steps)

@@ -50,6 +50,18 @@ def compare(
     device: options.Device = None,
     train_examples: options.TrainExamples = None,
     threads: options.Threads = None,
+    study: Annotated[
+        str | None,
+        typer.Option(help="SQLite file or database URL.", show_default="compare.db in --out"),
+    ] = None,
+    shared: Annotated[
+        bool,
+        typer.Option(
+            "--shared",
+            help="Other processes, also on other machines, run the same command on the same --study: each "
+            "claims one search after the other.",
+        ),
+    ] = False,
 ) -> None:
     """Compare searches at equal cost: ours, Optuna's, hypergradient descent, tuned peaks.
 
@@ -69,10 +81,10 @@ def compare(
         try:
             comparison = _run(chosen.task, optimizer, steps, settings, screen)
         except KeyboardInterrupt:
-            _write(ng.Comparison.load(out / STUDY), out, screen)
+            _write(ng.Comparison.load(study or out / STUDY), out, screen, study)
             screen.say("Interrupted: the same command goes on from here.")
             raise typer.Exit(INTERRUPTED) from None
-        _write(comparison, out, screen)
+        _write(comparison, out, screen, study)
         screen.say(f"It took {duration(time.perf_counter() - started)}.")
 
 
@@ -85,7 +97,7 @@ def _run(
     with screen.bar(count) as started:
         return ng.compare(
             task, optimizer, steps=steps, methods="all" if names == ["all"] else names,
-            study=settings["out"] / STUDY, started=started,
+            study=settings["study"] or settings["out"] / STUDY, shared=settings["shared"], started=started,
             finished=lambda piece: screen.say(_line(piece)),
             **{name: settings[name] for name in forwarded},
         )  # fmt: skip
@@ -100,7 +112,7 @@ def _line(piece: Piece) -> str:
     return f"  {piece.method:<26} seed {piece.seed}  {score}  ({cost})"
 
 
-def _write(comparison: ng.Comparison, out: Path, screen: Screen) -> None:
+def _write(comparison: ng.Comparison, out: Path, screen: Screen, study: str | None) -> None:
     """The table on the screen, the methods best first; the files in the directory."""
     if not comparison.pieces:
         screen.say("No search was finished.")
@@ -116,4 +128,6 @@ def _write(comparison: ng.Comparison, out: Path, screen: Screen) -> None:
     make_console(width=140).print(table)
     for name, reason in comparison.skipped.items():
         screen.say(f"Left out: {name} ({reason}).")
-    screen.say("Written:\n" + "\n".join(f"  {p.as_posix()}" for p in (*files, out / STUDY)))
+    written = [path.as_posix() for path in files]
+    written.append(ng.Study(study or out / STUDY).address.shown)
+    screen.say("Written:\n" + "\n".join(f"  {place}" for place in written))

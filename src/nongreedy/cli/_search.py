@@ -13,6 +13,7 @@ import typer
 import nongreedy as ng
 from nongreedy.comparison import Piece
 from nongreedy.engines import engine_from
+from nongreedy.parallel import Ranks
 from nongreedy.reports import schedule_figure
 from nongreedy.schedules import Basis
 from nongreedy.search._settings import most_outer_steps
@@ -44,23 +45,28 @@ class Search:
     Args:
         settings: The options of `nongreedy tune`.
         study: Where it is kept.
+        ranks: The processes that share the work, of which the first one shows and writes.
 
     Raises:
         ValueError: A bad name, before anything is loaded or computed.
     """
 
-    def __init__(self, settings: Mapping[str, Any], study: ng.Study):
+    def __init__(self, settings: Mapping[str, Any], study: ng.Study, ranks: Ranks):
         engine_from(settings["engine"])
         self.outer, start = outer_from(settings["outer"]), located(settings["start"])
         self.start = start if start is None or start in _NAMED else ng.Schedule.load(start)
         self.target, self.optimizer, self.steps = options.settled(settings)
         self.settings, self.study, self.out = settings, study, settings["out"]
+        self.ranks = ranks
         self.seeds = _judge.fresh_seeds(settings["seed"], settings["compare_seeds"])
         self.screen = Screen()
         self.say = self.screen.say
 
     def conduct(self) -> None:
         """Search, judge and write."""
+        if not self.ranks.first:
+            self._tune()
+            return
         _study.keep_command(self.study, self.settings)
         started = time.perf_counter()
         result = self._run()
@@ -81,18 +87,21 @@ class Search:
     def _run(self) -> ng.Result:
         """Search under a display, and write the outcome at once."""
         self._say_what_comes()
-        forwarded = ("outer_steps", "engine", "seed", "budget", "timeout")
-        result = ng.tune(
-            self.target.task, self.optimizer, steps=self.steps, outer=self.outer, start=self.start,
-            study=self.study, callbacks=[self.screen], progress=False,
-            **{name: self.settings[name] for name in forwarded},
-        )  # fmt: skip
+        result = self._tune()
         with uninterrupted():
             result.schedule.save(self.out / _output.SCHEDULE)
             self._write_history(result)
             figure = schedule_figure(result.schedule, result.history, self.steps)
             figure.savefig(self.out / _output.FIGURE, dpi=200)
         return result
+
+    def _tune(self) -> ng.Result:
+        forwarded = ("outer_steps", "engine", "seed", "budget", "timeout")
+        return ng.tune(
+            self.target.task, self.optimizer, steps=self.steps, outer=self.outer, start=self.start,
+            study=self.study, callbacks=[self.screen], progress=False, ranks=self.ranks,
+            **{name: self.settings[name] for name in forwarded},
+        )  # fmt: skip
 
     def _say_what_comes(self) -> None:
         """What is learned, and what it may cost."""

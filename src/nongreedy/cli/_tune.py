@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import nongreedy as ng
+from nongreedy.parallel import ranks
 from nongreedy.search._settings import LIMITS
 
 from . import _judge, _output, _study
@@ -88,12 +89,14 @@ def tune(
 
     Writes schedule.json, history.json and schedule.png to --out. Whatever is computed is kept in a
     study at once: after Ctrl-C or a kill, `nongreedy resume` goes on.
+
+    By several processes: `torchrun --standalone --nproc-per-node 2 -m nongreedy tune`.
     """
     settings = dict(locals())
-    with reported():
+    with reported(), ranks() as team:
         settings["start"] = located(start)
         _output.prepare(out)
-        Search(settings, _study.begun(study or out / _study.FILE)).conduct()
+        Search(settings, _study.begun(study or out / _study.FILE), team).conduct()
 
 
 def resume(
@@ -120,13 +123,13 @@ def resume(
     A search of your own task names no code by itself: give the task again, as in
     `nongreedy resume runs/latest/study.db my_task.py:task`.
     """
-    with reported():
+    with reported(), ranks() as team:
         unfinished = _study.unfinished(study, name)
         settings = _same(unfinished, target)
         settings |= _raised(settings, outer_steps=outer_steps, budget=budget)
         settings |= {} if timeout is None else {"timeout": timeout}
         _output.prepare(settings["out"])
-        Search(settings, unfinished).conduct()
+        Search(settings, unfinished, team).conduct()
 
 
 def _same(study: ng.Study, target: str | None) -> dict[str, Any]:

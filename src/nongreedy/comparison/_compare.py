@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -47,6 +48,7 @@ def compare(
     engine: str | Engine = "auto",
     dtype: torch.dtype = torch.float32,
     study: str | os.PathLike[str] | Study | None = None,
+    shared: bool = False,
     callbacks: Iterable[Callback] = (),
     started: Callable[[str], object] = _ignore,
     finished: Callable[[Piece], object] = _ignore,
@@ -108,6 +110,9 @@ def compare(
             database. A repeated call goes on there; a kill costs one run or sweep at most, and it ends as
             if there had been none. The study holds what is finished; each search has one of its own
             beside it (``nongreedy|default|0``: study, method, outer seed).
+        shared: Whether other processes, on this machine or on others, may work on the same comparison: each
+            of them makes this call, claims one search after the other, and returns when all are done.
+            Of one that dies, another goes on with its search (:class:`Study`, `heartbeat`).
         callbacks: Who watches the runs; what they raise ends the comparison, and the study keeps it.
         started, finished: Told the name of each search that begins, and each piece that is done.
 
@@ -122,7 +127,7 @@ def compare(
 
     Source: the comparison of arXiv:2007.07869, Figure 1, at equal cost; its ranges as far as known.
 
-    Cannot: share work between processes; compare wall-clock times fairly on a busy machine.
+    Cannot: compare wall-clock times fairly on a busy machine.
 
     Example:
         >>> import torch, nongreedy as ng
@@ -142,20 +147,23 @@ def compare(
         **problem.fingerprint(), "engine": identity(engine), "budget": budget,
         "retrain_seeds": retrain_seeds, "curve_seeds": curve_seeds,
     }  # fmt: skip
-    pieces, watch = [], Callbacks(callbacks)
-    with remembering(study, settings, problem) as memory:
-        for outer in range(seed, seed + seeds):
-            for name, method in chosen.items():
-                key = f"{name}|{outer}"
-                if (known := memory.noted(key)) is not None:
-                    pieces.append(Piece.from_json(known))
+    watch, done = Callbacks(callbacks), dict[str, Piece]()
+    searches = {
+        f"{name}|{outer}": _Search(name, method, engine, whole, outer, settings, watch)
+        for outer in range(seed, seed + seeds)
+        for name, method in chosen.items()
+    }
+    with remembering(study, settings, problem, shared=shared) as memory:
+        with closing(memory.pieces(searches)) as claimed:
+            for key in claimed:
+                if memory.noted(key) is not None:
                     continue
-                started(f"{name}, outer seed {outer}")
+                started(f"{searches[key].name}, outer seed {searches[key].outer}")
                 part = memory.part(key, {**settings, "search": key, **versions()})
-                search = _Search(name, method, engine, whole, outer, settings, watch)
-                pieces.append(search.piece(part))
-                memory.note(key, pieces[-1].to_json())
-                finished(pieces[-1])
+                done[key] = searches[key].piece(part)
+                memory.note(key, done[key].to_json())
+                finished(done[key])
+        pieces = [done.get(key) or Piece.from_json(memory.noted(key)) for key in searches]
     return Comparison(pieces, settings, skipped)
 
 

@@ -269,7 +269,8 @@ STORES: dict[str, type[Store]] = {
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that can still be allocated on a device (on a CPU: available, within the cgroup)."""
+    """Bytes that can still be allocated on a device (on a CPU: available, within the cgroup, and shared
+    with the other ranks of this machine)."""
     if device.type == "cuda":
         # What PyTorch keeps for later is free to it, too.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -284,4 +285,4 @@ def free_bytes(device: torch.device) -> int:
         limits.append(int(limit) - int(used))
     except (OSError, ValueError):
         pass  # no memory cgroup, or no limit in it
-    return max(min(limits), 0)
+    return max(min(limits), 0) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

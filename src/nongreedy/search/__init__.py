@@ -5,14 +5,14 @@ from ._budget import Budget, BudgetSpentError
 from ._callback import Callback, Callbacks
 from ._gain import Gain
 from ._knockout import knockout
-from ._memory import Answer, Memory, Ran, Request
-from ._objective import Evaluated, Objective
+from ._memory import Answer, Job, Memory, Ran, Request
+from ._objective import Ask, Evaluated, Objective
 from ._outlook import Outlook
 from ._result import OuterStep, Result, Status, StepOutcome
 
 __all__ = [
-    "Answer", "Budget", "BudgetSpentError", "Callback", "Callbacks", "Evaluated", "Gain",
-    "Memory", "Objective", "OuterStep", "Outlook", "Ran", "Request", "Result", "Status", "StepOutcome",
+    "Answer", "Ask", "Budget", "BudgetSpentError", "Callback", "Callbacks", "Evaluated", "Gain",
+    "Job", "Memory", "Objective", "OuterStep", "Outlook", "Ran", "Request", "Result", "Status", "StepOutcome",
     "knockout",
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from numbers import Real
 
 from ..errors import NongreedyError
@@ -19,6 +20,7 @@ class Budget:
         final: What a final comparison would like to have; at most a quarter of the budget is kept for
             it. None of it where there is no limit.
         seconds: Most time to take, of which the last quarter is kept for the end; None is no limit.
+        clock: Tells the time, in seconds.
 
     Attributes:
         spent: So far.
@@ -29,7 +31,11 @@ class Budget:
     """
 
     def __init__(
-        self, limit: float | None = None, final: float = 0.0, seconds: float | None = None
+        self,
+        limit: float | None = None,
+        final: float = 0.0,
+        seconds: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ):
         limit, seconds = _number("budget", limit), _number("timeout", seconds)
         if limit is not None and not limit >= 1:
@@ -39,19 +45,20 @@ class Budget:
             raise ValueError(
                 f"`timeout` must be a positive number of seconds, but got {seconds!r}."
             )
-        self._seconds, self._began = math.inf if seconds is None else seconds, time.monotonic()
+        self._seconds, self._clock = math.inf if seconds is None else seconds, clock
+        self._began = clock()
         self._share = 0.75
         self._reserve = 0.0 if limit is None else min(final, (limit - 1) / 4)
 
     @property
     def late(self) -> bool:
         """Whether the time is over, or what is kept of it for the end has begun."""
-        return time.monotonic() - self._began > self._share * self._seconds
+        return self._clock() - self._began > self._share * self._seconds
 
     @property
     def seconds_left(self) -> float:
         """Of the time; infinite without a limit."""
-        return max(self._seconds - (time.monotonic() - self._began), 0.0)
+        return max(self._seconds - (self._clock() - self._began), 0.0)
 
     @property
     def released(self) -> bool:

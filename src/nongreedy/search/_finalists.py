@@ -12,7 +12,7 @@ from ..schedules import Schedule
 from ._budget import BudgetSpentError
 from ._gain import Gain
 from ._knockout import knockout
-from ._objective import Evaluated, Objective
+from ._objective import Ask, Evaluated, Objective
 from ._result import Status
 from .rules import OuterRule, OuterState
 
@@ -53,6 +53,7 @@ def _against(
         if not standing or not objective.budget.affords(len(standing) + 1):
             break
         seed = objective.seeds(_FINAL, index + 1)[index:]
+        objective.ahead(Ask(entry.schedule, seed[0]) for entry in (start, *standing))
         try:
             began = _finishes(objective, start, seed)
             finished = [entry for entry in standing if _finishes(objective, entry, seed)]
@@ -120,6 +121,7 @@ def rematch(rule: OuterRule, objective: Objective, ranked: list[Evaluated]) -> E
         while objective.budget.affords(len(standing) * rule.finalist_seeds):
             seeds = objective.seeds(_FINAL, drawn + rule.finalist_seeds)[drawn:]
             drawn += len(seeds)
+            objective.ahead(Ask(entry.schedule, seed) for entry in standing for seed in seeds)
             yield seeds
 
     def judge(entry: Evaluated, seed: int) -> float:

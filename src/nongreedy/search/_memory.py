@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -55,22 +55,43 @@ class Request:
         return hashlib.sha256(repr(content).encode()).hexdigest()[:32]
 
 
+@dataclass(frozen=True)
+class Job:
+    """A run, or a run and its sweep, that will be asked for; `answers` computes them."""
+
+    requests: tuple[Request, ...]
+    answers: Callable[[], list[tuple[Request, Answer]]]
+
+
 class Memory:
     """Remembers nothing: every request is computed.
 
     Attributes:
         steps: Outer steps that it holds.
+        width: Jobs that are answered side by side.
     """
+
+    width: int = 1
 
     @property
     def steps(self) -> int:
         return 0
+
+    def ahead(self, jobs: Sequence[Job], likely: Sequence[Job] = ()) -> None:
+        """What will be asked next, and what may be. Whoever answers one at a time does nothing yet."""
+
+    def knows(self, request: Request) -> bool:
+        """Whether there is an answer to recall."""
+        return False
 
     def recall(self, request: Request) -> Answer | None:
         """The answer that this request had before; None if it had none."""
 
     def remember(self, request: Request, answer: Answer) -> None:
         """An answer that has just been computed."""
+
+    def failed(self, error: BaseException) -> None:
+        """There will be no answer to what was not recalled last."""
 
     def follow(self, request: Request, progress: Progress) -> Progress:
         """Who follows the request's inner steps: the given one, or one that also keeps states."""
@@ -91,6 +112,11 @@ class Memory:
 
     def note(self, name: str, value: Any) -> None:
         """Note a JSON value, once and for all."""
+
+    def pieces(self, names: Iterable[str]) -> Generator[str]:
+        """Those pieces of work that are this process's to do, one at a time: all of them. What is done when
+        the next is asked for is done."""
+        yield from names
 
     def part(self, name: str, settings: Mapping[str, Any]) -> Memory:
         """The memory of a part of this work, which has answers and notes of its own."""

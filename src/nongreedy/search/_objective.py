@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..engines import Engine, Hypergradient, Outcome, Problem, Rollout, Runner
 from ..engines._progress import OnState, Progress
@@ -17,10 +17,18 @@ from ..task._data_plan import mix
 from ._budget import Budget
 from ._callback import Callback
 from ._gain import Gain
-from ._memory import Memory, Ran, Request
+from ._memory import Answer, Job, Memory, Ran, Request
 from ._result import OuterStep, Result, Status, StepOutcome, mean_accuracy, mean_metrics
 
 A = TypeVar("A", Ran, Hypergradient)
+
+
+class Ask(NamedTuple):
+    """A run of a schedule on a seed, which may be differentiated."""
+
+    schedule: Schedule
+    seed: int
+    sweep: bool = False
 
 
 @dataclass
@@ -132,6 +140,12 @@ class Objective:
             raise TypeError(f"{self.runner!r} trains and has no hypergradient. Use an engine.")
         return self.runner
 
+    def ahead(self, asked: Iterable[Ask], likely: Iterable[Ask] = ()) -> None:
+        """Say what will be asked next, so that several processes may answer it side by side; and what may
+        be asked after it, most likely first. It costs what it costs when it is asked."""
+        if self.memory.width > 1:
+            self.memory.ahead([self._job(one) for one in asked], [self._job(one) for one in likely])
+
     def rollout(
         self, schedule: Schedule, seed: int, keep: bool = False, on_state: OnState | None = None
     ) -> Rollout:
@@ -143,10 +157,7 @@ class Objective:
         """
         self.budget.check(1.0)
         self.runs += 1
-        request, run = (
-            Request("run", schedule, seed, self.steps),
-            self.problem_of(schedule).run(seed),
-        )
+        request, run = self._run_request(schedule, seed), self.problem_of(schedule).run(seed)
         trained: list[Rollout] = []
 
         def train() -> Ran:
@@ -169,15 +180,15 @@ class Objective:
     def differentiate(self, rollout: Rollout) -> Hypergradient:
         """The hypergradient at a kept rollout; raises DivergedError or BudgetSpentError."""
         engine, run, schedule = self._engine(), rollout.run, rollout.schedule
-        learn = list(self.problem_of(schedule).learned)
-        price = engine.sweep_cost(run, schedule, learn)
+        request = self._sweep_request(schedule, run.seed)
+        price = engine.sweep_cost(run, schedule, list(request.learn))
         self.budget.check(price)
-        request = Request("sweep", schedule, run.seed, self.steps, tuple(learn))
 
         def sweep() -> Hypergradient:
             complete = rollout.final is not None or not engine.needs_states
             states = rollout if complete else self._repeated(engine, rollout)
-            return engine.differentiate(states, learn, self._progress("hypergradient", request))
+            follow = self._progress("hypergradient", request)
+            return engine.differentiate(states, list(request.learn), follow)
 
         try:
             hypergradient = self._answered(request, Hypergradient, sweep)
@@ -195,10 +206,44 @@ class Objective:
                 answer = compute()
             except DivergedError as error:
                 answer = error
+            except BaseException as error:
+                self.memory.failed(error)
+                raise
             self.memory.remember(request, answer)
         if isinstance(answer, DivergedError):
             raise answer
         return answer
+
+    def _run_request(self, schedule: Schedule, seed: int) -> Request:
+        return Request("run", schedule, seed, self.steps)
+
+    def _sweep_request(self, schedule: Schedule, seed: int) -> Request:
+        learn = tuple(self.problem_of(schedule).learned)
+        return Request("sweep", schedule, seed, self.steps, learn)
+
+    def _job(self, asked: Ask) -> Job:
+        """The same run, and its sweep, uncounted."""
+        schedule, seed, sweep = asked
+        requests = [self._run_request(schedule, seed)]
+        if sweep:
+            requests.append(self._sweep_request(schedule, seed))
+
+        def answers() -> list[tuple[Request, Answer]]:
+            run, answered = self.problem_of(schedule).run(seed), list[tuple[Request, Answer]]()
+            try:
+                follow = self._progress("plain run", requests[0])
+                rollout = self.runner.rollout(run, schedule, keep=sweep, on_step=follow)
+                answered.append((requests[0], Ran(rollout.outcome, tuple(rollout.losses))))
+                for request in requests[1:]:
+                    follow = self._progress("hypergradient", request)
+                    learn = list(request.learn)
+                    found = self._engine().differentiate(rollout, learn, follow)
+                    answered.append((request, found))
+            except DivergedError as error:
+                answered.append((requests[len(answered)], error))
+            return answered
+
+        return Job(tuple(requests), answers)
 
     def _repeated(self, engine: Engine, rollout: Rollout) -> Rollout:
         """A remembered run once more, for its states; another outcome would make all that follows

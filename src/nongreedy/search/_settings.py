@@ -90,7 +90,10 @@ def settled(engine: str | Engine, problem: Problem, seed: int, memory: Memory) -
         return Choice(engine_from_json(noted["engine"]))
     what = {"engine": identity(chosen.engine), "reason": chosen.reason}
     memory.note("engine", {**what, "verification": problem.verification.summary})
-    return chosen
+    told = memory.noted("engine")  # of many processes one decides
+    if told is None or told["engine"] == what["engine"]:
+        return chosen
+    return Choice(engine_from_json(told["engine"]), told["reason"])
 
 
 def verified(problems: Iterable[Problem], engine: Engine) -> list[Problem]:

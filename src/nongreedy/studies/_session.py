@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..schedules import Schedule
 from ..search import Answer, Gain, Memory, OuterStep, Ran, Request, Status
 from ._answers import decoded, encoded, thinned
 from ._kept_settings import Limit, settle
+from ._queue import Queue
 from ._savepoints import Keeper, Savepoints
 from ._storage import Storage
 from ._trials import CONSTRAINT_KEY, SUPERSEDED, Parameters, current, final_trial, step_trial
@@ -34,6 +35,7 @@ class Session(Memory):
         seconds: Least time between two savepoints.
         alive: Called now and then while the search computes.
         raised: Settings that may be larger than in the study, and what they allow for.
+        queue: Of the pieces of work that other processes share; None where this one has all.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class Session(Memory):
         seconds: float,
         alive: Callable[[], None] | None = None,
         raised: Mapping[str, Limit] | None = None,
+        queue: Queue | None = None,
     ):
-        self.storage, self.parameters = storage, parameters
+        self.storage, self.parameters, self._queue = storage, parameters, queue
         settle(storage, json.loads(json.dumps(settings)), raised or {}, before_writing=self._reopen)
         self._alive = alive or (lambda: None)
         self.savepoints = Savepoints(storage.address.states(storage.name), seconds)
@@ -83,6 +86,9 @@ class Session(Memory):
             return None
         self._count(request, answer)
         return answer
+
+    def knows(self, request: Request) -> bool:
+        return self.storage.has(f"answer:{request.key}")
 
     def remember(self, request: Request, answer: Answer) -> None:
         self._reopen()
@@ -143,6 +149,15 @@ class Session(Memory):
         if self.noted(name) is None:
             self.storage.write(f"note:{name}", value)
             self._alive()
+
+    def pieces(self, names: Iterable[str]) -> Generator[str]:
+        if self._queue is None:
+            yield from names
+            return
+        for name in self._queue.pieces(names):
+            self.storage.refresh()
+            yield name
+        self.storage.refresh()
 
     def part(self, name: str, settings: Mapping[str, Any]) -> Session:
         """A study beside it, named after it, that whoever holds the whole holds, too."""

@@ -93,6 +93,10 @@ class Storage:
         start = _PREFIX + prefix
         return [key.removeprefix(_PREFIX) for key in self._records if key.startswith(start)]
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a record."""
+        return _PREFIX + name in self._records
+
     def read(self, name: str) -> Any:
         """A record; None where there is none, or where it is damaged (which is said)."""
         head = self._records.get(_PREFIX + name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..engines import Problem
-from ..errors import NoStudyError, StudyError
+from ..errors import NoStudyError, StudyError, check_whole
 from ..schedules import Hyperparameter
 from ..schedules._files import plain
 from ..search import Memory
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ._kept_settings import Limit
     from ._storage import Storage
 
-_NOTE = "note:"
+_NOTE, _SHARED = "note:", "shared"
+_JOINING = 60.0  # seconds to wait for others who join a shared study, one at a time
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Study:
         folder: For the states of unfinished runs; by default beside the file, else ``.nongreedy``.
         savepoint_seconds: Least time between two of them; longer where writing takes long.
         wait: Seconds to wait for another process that holds the study, before refusing.
+        heartbeat: Whole seconds between two signs of life of a process that shares the study; when it misses
+            four, its work is given to another.
 
     Raises:
         StudyError: It cannot be opened, read or written, is held by another process, or was made with
@@ -68,6 +71,7 @@ class Study:
     folder: str | os.PathLike[str] | None = None
     savepoint_seconds: float = 30.0
     wait: float = 0.0
+    heartbeat: int = 10
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -76,6 +80,7 @@ class Study:
             value = getattr(self, what)
             if not value >= 0:
                 raise StudyError(f"`{what}` must be 0 or more seconds, but got {value!r}.")
+        check_whole("heartbeat", self.heartbeat)
         Address.of(self.storage, self.folder)  # checks them
 
     @classmethod
@@ -149,24 +154,47 @@ class Study:
         hyperparameters: Mapping[str, Hyperparameter],
         steps: int,
         raised: Mapping[str, Limit] | None = None,
+        shared: bool = False,
     ) -> Iterator[Memory]:
-        """Hold the study while a search with these settings runs, some of them larger than before."""
-        from ._holder import leased, locked
+        """Hold the study while a search with these settings runs, some of them larger than before; or
+        share it with other processes, each of which claims pieces of the work."""
+        from ._queue import Queue
         from ._session import Session
         from ._trials import Parameters
 
-        with ExitStack() as held:
-            storage = held.enter_context(closing(self.open(create=True)))
-            held.enter_context(locked(self.address.states(self.name), self.name, self.wait))
-            alive = None
-            if (
-                self.address.path is None
-            ):  # the lock is of this machine; a server has users on others
-                lease = leased(storage.holder, storage.hold, self.name, self.wait)
-                alive = held.enter_context(lease)
-            storage.refresh()
-            parameters = Parameters(hyperparameters, steps)
-            yield Session(storage, settings, parameters, self.savepoint_seconds, alive, raised)
+        with closing(self.open(create=True)) as storage, ExitStack() as queued:
+            queue = None
+            if shared or storage.has(_SHARED):
+                queue = Queue(self.address, f"{self.name}|queue", self.heartbeat)
+                queued.enter_context(closing(queue))
+            with self._held(storage, _JOINING if shared else self.wait) as alive:
+                storage.refresh()
+                if queue is not None and not shared and queue.busy():
+                    raise StudyError(
+                        f"Study {self.name!r} is shared by processes that work on it now. Join them by "
+                        "shared=True, or wait until they have ended."
+                    )
+                parameters = Parameters(hyperparameters, steps)
+                content = storage, settings, parameters, self.savepoint_seconds
+                if not shared:
+                    yield Session(*content, alive, raised)
+                    return
+                storage.write(_SHARED, True)
+                session = Session(*content, raised=raised, queue=queue)
+            yield session
+
+    @contextmanager
+    def _held(self, storage: Storage, wait: float) -> Iterator[Callable[[], None] | None]:
+        """Nobody else has it meanwhile; with what shows a sign of life to other machines."""
+        from ._holder import leased, locked
+
+        with locked(self.address.states(self.name), self.name, wait):
+            if self.address.path is not None:
+                yield None
+                return
+            # The lock is of this machine; a server has users on others.
+            with leased(storage.holder, storage.hold, self.name, wait) as alive:
+                yield alive
 
 
 def remembering(
@@ -174,9 +202,12 @@ def remembering(
     settings: Mapping[str, Any],
     problem: Problem,
     raised: Mapping[str, Limit] | None = None,
+    shared: bool = False,
 ) -> AbstractContextManager[Memory]:
-    """The memory of a search: a study's while it is held, a given one, or none. Of the settings, those
-    that are named may be larger than in the study, by what they allow for."""
+    """The memory of a search: a study's while it is held or shared, a given one, or none. Of the settings,
+    those that are named may be larger than in the study, by what they allow for."""
     if study is None or isinstance(study, Memory):
+        if shared:
+            raise ValueError("shared=True needs a `study`, by which processes know of each other.")
         return nullcontext(study or Memory())
-    return Study.of(study).session(settings, problem.learned, problem.steps, raised)
+    return Study.of(study).session(settings, problem.learned, problem.steps, raised, shared)

@@ -9,7 +9,7 @@ import torch
 from ...errors import DivergedError
 from ...schedules import Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
-from .. import Objective, Status
+from .. import Ask, Objective, Status
 from ._evidence import weigh
 from ._finite import cooled_tail, finite
 from ._line_search import Lengths, LineSearch, Point
@@ -116,6 +116,7 @@ class AgreementSearch(OuterRule[SearchState]):
                 return self._changed(state, best, cooled, objective.steps), _outcome(
                     state, best, {}, ", ".join(notes)
                 )
+        objective.ahead(Ask(base.schedule, rollout.run.seed, True) for rollout in base.rollouts)
         try:
             sweeps = (*state.sweeps, *(objective.differentiate(r) for r in base.rollouts))
         except DivergedError as error:
@@ -233,6 +234,7 @@ def _first_point(
 ) -> tuple[Point, SearchState]:
     """Run the current schedule on these seeds; a decade cooler for as long as it diverges."""
     for attempt in range(_RETREATS + 1):
+        objective.ahead(Ask(state.schedule, seed, state.scaling) for seed in seeds)
         try:
             rollouts = [objective.rollout(state.schedule, seed, keep=True) for seed in seeds]
             return Point(state.schedule, rollouts), state

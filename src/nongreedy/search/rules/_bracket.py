@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import final
 
 FIRST = 0.5  # decades between the first peaks
@@ -23,6 +24,7 @@ class Bracket:
 
     Args:
         run: The loss there; infinite where it diverges.
+        ahead: Told of the place that is run next, and of those that may follow it.
         most: Plain runs to spend.
         trained: A loss below this is one of a run that has trained.
     """
@@ -31,6 +33,7 @@ class Bracket:
     most: int
     trained: float = math.inf
     losses: dict[float, float] = field(default_factory=dict)
+    ahead: Callable[[float, list[float]], None] | None = None
 
     def find(self) -> float:
         """The best place."""
@@ -48,7 +51,21 @@ class Bracket:
 
     def _try(self, place: float) -> None:
         if place not in self.losses and len(self.losses) < self.most:
+            if self.ahead is not None:
+                self.ahead(place, self._next(place))
             self.losses[place] = self.run(place)
+
+    def _next(self, place: float) -> list[float]:
+        """Where it would go on if this place were the best so far, were not, or diverged."""
+        finite = [loss for loss in self.losses.values() if math.isfinite(loss)]
+        found = list[float]()
+        for loss in (min(finite, default=0.0) - 1.0, max(finite, default=0.0) + 1.0, math.inf):
+            known = {**self.losses, place: loss}
+            try:
+                Bracket(partial(_known, known), self.most, self.trained).find()
+            except _AskedError as asked:
+                found.append(asked.place)
+        return list(dict.fromkeys(found))
 
     def _downhill(self) -> Iterator[float]:
         """Up, or where that is no better down, in strides that double while it gets better.
@@ -109,3 +126,16 @@ class Bracket:
         gaps = [gap for gap in gaps if gap[0] > NEAREST * 1.01]
         full = len(self.losses) >= self.most
         return None if full or not gaps or math.isinf(self.losses[self.best]) else max(gaps)[1]
+
+
+class _AskedError(Exception):
+    """A bracket that only looks ahead has come to a place whose loss is not known."""
+
+    def __init__(self, place: float):
+        self.place = place
+
+
+def _known(losses: Mapping[float, float], place: float) -> float:
+    if place not in losses:
+        raise _AskedError(place)
+    return losses[place]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...engines import Rollout
 from ...errors import DivergedError
 from ...schedules import Schedule
-from .. import Objective
+from .. import Ask, Objective
 from .._result import mean_accuracy, mean_metrics
 from ._moves import Move
 
@@ -65,14 +65,16 @@ class LineSearch:
         length, best = lengths.first, None
         while best is None and length >= lengths.shortest:
             price = self.margin * abs(base.loss) if lengths.dear else 0.0
-            best = self._better(base, move(length), price)
+            further = [move(2 * length)] if length == lengths.first < lengths.longest else []
+            best = self._better(base, move(length), price, [*further, move(length / 2)])
             length = length if best is not None else length / 2
         if best is None:
             return base, 0.0
         if length < lengths.first:
             return best, length
         while 2 * length <= lengths.longest:
-            further = self._better(best, move(2 * length), self._price(base, best))
+            next_one = [move(4 * length)] if 4 * length <= lengths.longest else []
+            further = self._better(best, move(2 * length), self._price(base, best), next_one)
             if further is None:
                 break
             best, length = further, 2 * length
@@ -89,8 +91,12 @@ class LineSearch:
         gained so far, because the hot side of the optimum is the unstable one."""
         return max(self.margin * abs(best.loss), 0.1 * (base.loss - best.loss))
 
-    def _better(self, best: Point, schedule: Schedule, price: float) -> Point | None:
-        """The schedule's point, if its loss is below that of `best` by the price."""
+    def _better(
+        self, best: Point, schedule: Schedule, price: float, likely: Sequence[Schedule] = ()
+    ) -> Point | None:
+        """The schedule's point, if its loss is below that of `best` by the price; `likely` come next."""
+        first, *others = (Ask(s, seed) for s in (schedule, *likely) for seed in self.seeds)
+        self.objective.ahead([first], others)
         rollouts: list[Rollout] = []
         for seed, rival in zip(self.seeds, best.rollouts, strict=True):
             try:

@@ -11,7 +11,7 @@ from ...engines import Engine, Problem
 from ...errors import DivergedError, check_whole
 from ...schedules import Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
-from .. import Objective
+from .. import Ask, Objective
 from .._result import Status
 from .._words import count
 from ._agreement import AgreementSearch
@@ -188,6 +188,7 @@ class ModelSearch(OuterRule[ModelState]):
             notes.append("too dear to differentiate again")
             return replace(state, status=None if state.failures == 0 else Status.budget_spent), {}
         seeds = tuple(objective.seeds(0, state.drawn + count)[-count:])
+        objective.ahead(Ask(state.schedule, seed, True) for seed in seeds)
         state = replace(state, drawn=state.drawn + count, alone=False)
         try:
             rollouts = [objective.rollout(state.schedule, seed, keep=True) for seed in seeds]

@@ -12,7 +12,7 @@ import torch
 from ...engines import Rollout
 from ...errors import DivergedError
 from ...schedules import Schedule
-from .. import Objective
+from .. import Ask, Objective
 from .._result import Status, mean_accuracy, mean_metrics
 from ._model_state import ModelState
 from ._proposal import Proposal
@@ -42,6 +42,7 @@ def retreated(state: ModelState, objective: Objective) -> ModelState:
 def tried(state: ModelState, move: Proposal, objective: Objective, notes: list[str]) -> ModelState:
     """Run a proposal on the seeds of the last runs: keep it, or shrink what did not hold."""
     losses = list[float]()
+    objective.ahead(Ask(move.schedule, seed) for seed in state.seeds)
     try:
         for seed in state.seeds:
             losses.append(objective.rollout(move.schedule, seed).outcome.loss)

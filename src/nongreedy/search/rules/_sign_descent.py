@@ -14,7 +14,7 @@ from ...engines import Hypergradient
 from ...errors import DivergedError
 from ...schedules import Default, Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
-from .. import Objective, Status
+from .. import Ask, Objective, Status
 from .._result import mean_accuracy, mean_metrics
 from ._rule import OuterRule, OuterState, StepOutcome, sign_text
 from ._rungs import automatic
@@ -138,7 +138,9 @@ class SignDescent(OuterRule[SignState]):
             rollout = objective.rollout(state.schedule, seed, keep=True)
             return objective.differentiate(rollout), rollout.outcome.metrics
 
-        sweeps, metrics = zip(*map(swept, objective.seeds(state.index, self.seeds)), strict=True)
+        seeds = objective.seeds(state.index, self.seeds)
+        objective.ahead(Ask(state.schedule, seed, True) for seed in seeds)
+        sweeps, metrics = zip(*map(swept, seeds), strict=True)
         gradients = {
             n: torch.stack([h.gradients[n] for h in sweeps]).mean(0) for n in state.hyperparameters
         }

@@ -10,7 +10,7 @@ from typing import final
 from ...engines import Problem, Rollout
 from ...errors import DivergedError
 from ...schedules import Hyperparameter, Schedule
-from .. import Objective
+from .. import Ask, Objective
 from ._bracket import Bracket
 from ._quadratic import Observation
 from ._space import Space
@@ -55,7 +55,9 @@ class Way:
         self.space = Space(self.problem.learned, self.problem.initial)
         self._known = dict[tuple[object, ...], float]()
         self._rates = [n for n in self.problem.learned if n.partition("[")[0] == RATE]
-        bracket = Bracket(self._run, self.most if self._rates else 1, self.trained)
+        bracket = Bracket(
+            self._run, self.most if self._rates else 1, self.trained, ahead=self._ahead
+        )
         bracket.find()
         self.losses = bracket.losses
         if self.schedule is None:
@@ -80,6 +82,11 @@ class Way:
         hypers: dict[str, Hyperparameter] = self.problem.learned
         moved = {n: hypers[n].clip(start[n] * 10.0**decades) for n in self._rates}
         return start.with_coefficients(moved)
+
+    def _ahead(self, place: float, likely: Sequence[float]) -> None:
+        first, *others = (Ask(self.at(one), self.seed) for one in (place, *likely))
+        if first.schedule.identity not in self._known:
+            self.objective.ahead([first], others)
 
     def _run(self, decades: float) -> float:
         schedule = self.at(decades)
@@ -147,6 +154,7 @@ def best_way(objective: Objective, seed: int, other: int) -> tuple[Way, list[Way
         raise failed[0]
     ways.sort(key=lambda way: way.loss)
     if len(ways) > 1 and limit >= _RICH and _near(ways[:2]) and objective.budget.affords(2):
+        objective.ahead(Ask(way.schedule, other) for way in ways[:2] if way.schedule is not None)
         means = {id(way): (way.loss + way.again(other)) / 2 for way in ways[:2]}
         ways[:2] = sorted(ways[:2], key=lambda way: means[id(way)])
     return ways[0], ways
