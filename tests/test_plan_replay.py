@@ -20,6 +20,7 @@ from nongreedy.engines._graph_size import GraphSize
 from nongreedy.planning._peak import peak_memory
 from nongreedy.task import DataPlan, Examples
 from nongreedy.task._data_plan import checksum, mix
+from nongreedy.task._shards import Shards
 
 from .helpers import BASES, CLIPPINGS, Drift, at, classes, tiny_task
 
@@ -289,7 +290,7 @@ def test_auto_store_takes_at_most_half_of_what_is_free(
     monkeypatch.setattr(_store, "free_bytes", lambda d: free[d.type])
     monkeypatch.setattr(_store, "graph_size", lambda run: GraphSize(2**30, exact=False))
     # 1024 states of `states` MiB: `states` GiB in all, 64 states' worth with checkpoints.
-    task = SimpleNamespace(device=torch.device(device))
+    task = SimpleNamespace(device=torch.device(device), shards=Shards())
     run = SimpleNamespace(state_bytes=states * 2**20, steps=1024, task=task)
     assert _store.Auto().settled(run) == _store.STORES[chosen]()
     assert _store.Disk().settled(run) == _store.Disk()  # asked for

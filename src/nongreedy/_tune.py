@@ -123,9 +123,12 @@ def tune(
     """
     if outer_steps is not None:
         check_whole("outer_steps", outer_steps)
+    together = checked_task(task).shards.many or getattr(engine, "together", False)
+    if together and ranks is None:
+        raise ValueError("What is spread over ranks needs them in a search, too: pass ranks=.")
     rule = outer_from(outer).with_seeds(seeds)
     if learn is not None:
-        length = checked_task(task).steps_for(epochs, steps)
+        length = task.steps_for(epochs, steps)
         task, optimizer = extend(task, optimizer, learn, steps=length)
     problem = Problem.of(
         task, optimizer, epochs=epochs, steps=steps, dtype=dtype, defaults=rule.defaults, engine=engine
@@ -137,7 +140,7 @@ def tune(
     settings = settings_of(problem, engine, rule, outer_steps, seed, budget)
     seen = [*shown(progress), *callbacks] if ranks.first else []
     watchers = Callbacks([*seen, *ranks.callbacks])
-    held = ranks.sharing(remembering(study, settings, problem, LIMITS))
+    held = ranks.sharing(remembering(study, settings, problem, LIMITS), together)
     with held as memory, watchers as callback:
         most = most_outer_steps({**settings, "timeout": timeout})
         if outer_steps is None:  # a call without the timeout of an earlier one cuts nothing off

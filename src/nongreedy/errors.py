@@ -32,6 +32,18 @@ class DivergedError(NongreedyError):
         advice = advice or "Lower the learning rate, or its upper bound."
         super().__init__(f"The {quantity} became non-finite at step {step} of {steps}. {advice}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What other processes make of it: the arguments of the class are not those of the error."""
+        return _remade, (type(self), self.args, self.__dict__)
+
+
+def _remade(
+    kind: type[DivergedError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> DivergedError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
 
 class OutOfRangeError(DivergedError):
     """A number left the range of its fixed-point format, or is not finite."""

@@ -20,6 +20,7 @@ from ..search._settings import versions
 from ..search.rules._rungs import automatic
 from ..studies import Study, remembering
 from ..task import Task
+from ..task._task import checked_task
 from ._comparison import Comparison
 from ._meter import Meter
 from ._method import Method
@@ -139,6 +140,11 @@ def compare(
         >>> sorted(row.method for row in compared.rows())
         ['cosine', 'default']
     """
+    if checked_task(task).shards.many:
+        raise ValueError(
+            "A comparison shares whole searches, not the steps of a run: give the task as it was before "
+            "parallel.sharded, and shared=True."
+        )
     whole = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
     problem = whole.without_test()
     _check(problem, seeds=seeds, retrain_seeds=retrain_seeds, curve_seeds=curve_seeds, seed=seed)

@@ -77,10 +77,19 @@ _USUAL = {
 }
 
 
+_PARTS = (
+    "Likely causes: its batches are spread over ranks, and the forward pass draws random numbers (dropout) "
+    "or mixes examples (mixup), or the loss is no mean over examples: a sum is told by "
+    "parallel.sharded(summed=True). Use one rank a run, and share seeds."
+)
+
+
 def likely(module: nn.Module, loss: Tensor | None, task: Task, about: str) -> str:
     """Suspects at hand, or the usual ones; nothing where the failure says it."""
     if about not in _USUAL:
         return ""
+    if task.shards.many:
+        return _PARTS
     usual, way = _USUAL[about]
     found = [*_suspicious(module), *_custom(loss)]
     if task.constant_buffers:

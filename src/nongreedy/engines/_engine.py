@@ -60,11 +60,13 @@ class Engine(Runner, abc.ABC):
         needs_states: Whether `differentiate` needs more of a rollout than its run, its schedule and
             its outcome, so that a remembered one has to be repeated.
         differentiates: Whether it takes derivatives of losses and gradients, which are then verified.
+        together: Whether all ranks of a search must make each of its sweeps (:mod:`nongreedy.parallel`).
     """
 
     estimates: ClassVar[bool] = False
     needs_states: ClassVar[bool] = True
     differentiates: ClassVar[bool] = True
+    together: ClassVar[bool] = False
 
     def inexact_because(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> str | None:
         """Why the hypergradient of such a run is not the derivative itself; None where it is.

@@ -134,7 +134,11 @@ class Forward(TangentEngine):
         if run.task.initialize is not None and own:
             tangents[:, 0] = run.push_initial(at(values, 0), own)
         sizes = TangentSizes(scales, run.steps, run.dtype, state.device)
-        progress, start, readings = progress_of(on_step), 0, Readings(sizes.judge)
+        progress, start, readings = (
+            progress_of(on_step),
+            0,
+            Readings(sizes.judge, run.task.shards.many),
+        )
         # An observer may have a state of its own, which is not kept: then the run begins anew.
         if on_tangents is None and (saved := progress.begin(TANGENTS)):
             start, state = saved["step"], saved["state"].to(state.device)

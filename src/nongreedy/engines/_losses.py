@@ -26,7 +26,8 @@ class Losses:
 
     def __init__(self, run: Run, values: Values, numbers: Iterable[float] = ()):
         self.numbers = list(numbers)
-        self._run, self._values, self._readings = run, values, Readings(self._judge)
+        self._run, self._values = run, values
+        self._readings = Readings(self._judge, run.task.shards.many)
         self._since: tuple[int, Tensor] | None = None
 
     def add(self, step: int, state: Tensor, loss: Tensor) -> None:

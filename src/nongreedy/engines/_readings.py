@@ -23,9 +23,11 @@ class Readings:
 
     Args:
         judge: Who is told, in the order of the steps.
+        at_once: Read at each step: where other processes compute the same, all must end at the same one.
     """
 
-    def __init__(self, judge: Judge):
+    def __init__(self, judge: Judge, at_once: bool = False):
+        self._at_once = at_once
         self._judge, self._steps, self._rows = judge, list[int](), list[Tensor]()
         self._begun, self._many = time.monotonic(), _FIRST
 
@@ -34,7 +36,8 @@ class Readings:
         place = numbers[0].device
         self._steps.append(step)
         self._rows.append(torch.stack([number.detach().to(place) for number in numbers]))
-        if len(self._steps) >= self._many or time.monotonic() - self._begun > _LONG:
+        late = len(self._steps) >= self._many or self._at_once
+        if late or time.monotonic() - self._begun > _LONG:
             self.read()
             self._many = min(_MORE * self._many, _MOST)
 

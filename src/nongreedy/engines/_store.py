@@ -77,7 +77,7 @@ class Host(Store):
         return InMemory(on_host=True)
 
     def states_held(self, run: Run, steps: int | None = None) -> float:
-        if _count(run, steps) * run.state_bytes > free_bytes(torch.device("cpu")) / 2:
+        if _count(run, steps) * run.state_bytes > free_for(run, torch.device("cpu")) / 2:
             raise OSError("All states would take more than half of the host's free memory.")
         return 2
 
@@ -218,7 +218,7 @@ class Auto(Store):
         return {} if self.memory is None else super().content()
 
     def settled(self, run: Run) -> Store:
-        free = free_bytes(run.task.device)
+        free = free_for(run, run.task.device)
         most = free / 2 if self.memory is None else self.memory
         states = self._states(run, most)
         held = states.states_held(run) * run.state_bytes
@@ -235,7 +235,7 @@ class Auto(Store):
         total, device = run.state_bytes * run.steps, run.task.device
         if total <= most:
             return Device()
-        if device.type != "cpu" and total <= free_bytes(torch.device("cpu")) / 2:
+        if device.type != "cpu" and total <= free_for(run, torch.device("cpu")) / 2:
             return Host()
         return Checkpoints() if 2 * run.state_bytes * math.isqrt(run.steps) <= most else Disk()
 
@@ -266,6 +266,11 @@ STORES: dict[str, type[Store]] = {
     "disk": Disk,
     "checkpoint": Checkpoints,
 }
+
+
+def free_for(run: Run, device: torch.device) -> int:
+    """:func:`free_bytes`; of a run that several ranks make, on the one that has least."""
+    return run.task.shards.least(free_bytes(device))
 
 
 def free_bytes(device: torch.device) -> int:

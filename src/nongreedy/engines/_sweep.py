@@ -33,7 +33,8 @@ class Sweep:
         steps = rollout.run.steps
         self._run, self._losses, self._names = rollout.run, rollout.losses, list(learn)
         self.sums = AdjointSums(rollout.schedule, learn, steps)
-        self._norms, self._readings = AdjointNorms(gradient, steps, limit), Readings(self._judge)
+        self._norms = AdjointNorms(gradient, steps, limit)
+        self._readings = Readings(self._judge, self._run.task.shards.many)
         self._coarse: float | None = (
             None  # precision of what is computed again, such as of autocast
         )

@@ -124,13 +124,11 @@ class TrainingLoss:
         """What `then` makes of the loss of the batch at `step`, while the module has the parameters."""
         batch = self.task.plan.batch(self.seed, step, self.task.device, self.dtype)
         self._guard.check(step, batch)
-        parts = self.module.unflatten(parameters)
-        hypers = Hypers(
-            self._own(values or {}),
-            step,
-            lambda: parts,
-            lambda: self.task.plan.index(self.seed, step).to(self.task.device),
-        )
+        shards = self.task.shards
+        batch, index, share = shards.part(batch, lambda: self.task.plan.index(self.seed, step))
+        parts = self.module.unflatten(shards.spread(parameters))
+        own = {name: shards.spread(value) for name, value in self._own(values or {}).items()}
+        hypers = Hypers(own, step, lambda: parts, lambda: index().to(self.task.device))
         seed_everything(mix(self.seed, DROPOUT, step), self.task.device)
 
         def body(network: Callable[[object], object]) -> T:
@@ -139,7 +137,9 @@ class TrainingLoss:
             with contextlib.ExitStack() as stack:
                 if mode is not None:
                     stack.enter_context(mode)
+                stack.enter_context(shards.mode())
                 loss = self.task.training_loss(network, batch, hypers)
+                loss = shards.total(loss * share) if shards.many else loss
                 if mode is None or not self._recomputes:
                     stack.close()
                 else:
@@ -168,7 +168,9 @@ class TrainingLoss:
                     "equal slots can follow. Multiply what it computes by 0 or 1 instead of leaving "
                     "it out."
                 )
-        return self.module.flat_gradient([g for g in found if g is not None])
+        return self.task.shards.total(
+            self.module.flat_gradient([g for g in found if g is not None])
+        )
 
     def unread_gradient(
         self, parameters: Tensor, step: int, values: Values | None = None
@@ -254,6 +256,11 @@ class TrainingLoss:
             except RuntimeError as error:
                 if _HOOKS not in str(error):
                     raise
+            if self.task.shards.many:
+                raise ValueError(
+                    "Activation checkpointing cannot be spread over ranks: parts of its forward pass are "
+                    "computed again at moments of each rank's own. Leave it out, or use one rank a run."
+                ) from None
             self._recomputes = True
         return record()
 

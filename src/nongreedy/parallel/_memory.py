@@ -36,14 +36,15 @@ class Shared(Memory):
 
     Args:
         own: The memory of the first rank; of the others one that remembers nothing.
+        together: Whether all ranks make every run, each its part of it.
     """
 
-    def __init__(self, ranks: Speaking, own: Memory):
-        self._ranks, self._own = ranks, own
+    def __init__(self, ranks: Speaking, own: Memory, together: bool = False):
+        self._ranks, self._own, self._together = ranks, own, together
         self._ready = dict[str, Answer]()  # announced and answered, the same on all ranks
         self._notes = dict[str, Any]()
         self._steps: int = ranks.tell(own.steps)
-        self.width = ranks.size
+        self.width = 1 if together else ranks.size
 
     @property
     def steps(self) -> int:
@@ -80,19 +81,24 @@ class Shared(Memory):
             self._own.remember(request, answer)
             return answer
         answer = self._ranks.tell(_light(self._own.recall(request)))
-        if answer is None and not self._ranks.first:  # the first one computes it, and tells
+        if answer is None and not (
+            self._ranks.first or self._together
+        ):  # the first one computes it, and tells
             answer = self._ranks.tell()
         return answer
 
     def remember(self, request: Request, answer: Answer) -> None:
         self._own.remember(request, answer)
-        self._ranks.tell(_light(answer))
+        if not self._together:
+            self._ranks.tell(_light(answer))
 
     def failed(self, error: BaseException) -> None:
-        self._ranks.failed(error)
+        if not self._together:  # then it came to all of them
+            self._ranks.failed(error)
 
     def follow(self, request: Request, progress: Progress) -> Progress:
-        return self._own.follow(request, progress)
+        # Of a run by all, no rank goes on from the middle alone.
+        return progress if self._together else self._own.follow(request, progress)
 
     def settle(self, row: OuterStep, schedule: Schedule) -> OuterStep:
         self._ready.clear()  # what was likely, and was not asked
@@ -111,11 +117,13 @@ class Shared(Memory):
         self._notes.setdefault(name, self._ranks.tell(value))
 
     def part(self, name: str, settings: Mapping[str, Any]) -> Memory:
-        return Shared(self._ranks, self._own.part(name, settings))
+        return Shared(self._ranks, self._own.part(name, settings), self._together)
 
 
 @contextmanager
-def sharing(ranks: Speaking, held: AbstractContextManager[Memory]) -> Iterator[Memory]:
+def sharing(
+    ranks: Speaking, held: AbstractContextManager[Memory], together: bool
+) -> Iterator[Memory]:
     """The first rank's memory for all; where it cannot be had, all of them say why."""
     with ExitStack() as stack:
         own = Memory()
@@ -125,7 +133,7 @@ def sharing(ranks: Speaking, held: AbstractContextManager[Memory]) -> Iterator[M
             except Exception as error:
                 ranks.failed(error)
                 raise
-        yield Shared(ranks, own)
+        yield Shared(ranks, own, together)
 
 
 def _light(answer: Light) -> Light:

@@ -87,9 +87,12 @@ class Ranks:
             with suppress(RankError):  # its own
                 self.gather(Failure(self.rank, f"{type(error).__name__}: {error}"))
 
-    def sharing(self, held: AbstractContextManager[Memory]) -> AbstractContextManager[Memory]:
-        """The memory of a search: the first rank's own, which answers all of them."""
-        return held if self.size == 1 else sharing(self, held)
+    def sharing(
+        self, held: AbstractContextManager[Memory], together: bool = False
+    ) -> AbstractContextManager[Memory]:
+        """The memory of a search: the first rank's own, which answers all of them. Where they work
+        `together`, all of them make every run."""
+        return held if self.size == 1 else sharing(self, held, together)
 
     @property
     def callbacks(self) -> list[Callback]:

@@ -59,6 +59,8 @@ def settle(engine: str | Engine, problem: Problem, schedule: Schedule, seed: int
     """
     if engine != "auto":
         return Choice(engine_from(engine).settled(problem.run(seed)))
+    if problem.task.shards.many:  # ranks that measure may choose differently
+        return _by_size(problem, schedule, seed) or Choice(Reverse().settled(problem.run(seed)))
     return _by_size(problem, schedule, seed) or _by_sample(problem, schedule, seed) or Choice(
         Reverse(), "no engine is sure to fit in half of the free memory"
     )  # fmt: skip
@@ -67,7 +69,7 @@ def settle(engine: str | Engine, problem: Problem, schedule: Schedule, seed: int
 def _by_size(problem: Problem, schedule: Schedule, seed: int) -> Choice | None:
     """The first store whose states easily fit, unless one before it may fit, too; and graphs that do."""
     run, device = problem.run(seed), problem.task.device
-    free = free_bytes(device)
+    free = run.task.shards.least(free_bytes(device))
     if (store := graphs_of(run, free)) is not None:
         last, took = store.kept(run), round(store.states_held(run) * run.state_bytes)
         return Choice(
@@ -80,7 +82,7 @@ def _by_size(problem: Problem, schedule: Schedule, seed: int) -> Choice | None:
         on_host = engine == Reverse("host")
         held = run.steps if on_host else engine.states_held(run, schedule, problem.learned)
         size = round(held * run.state_bytes)
-        there = free_bytes(torch.device("cpu")) if on_host else free
+        there = run.task.shards.least(free_bytes(torch.device("cpu"))) if on_host else free
         if size <= there / 4:
             return Choice(engine, f"its states take {_size(size)}, which easily fits")
         if size <= there / 2:

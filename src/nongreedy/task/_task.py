@@ -25,6 +25,7 @@ from ._metrics import Metric, named_metrics
 from ._module import build, gives_out_its_own, to_precision
 from ._order import Order
 from ._refusals import check_loss, placed, plain, unwrapped
+from ._shards import Shards
 
 _OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
 
@@ -185,6 +186,7 @@ class Task:
         self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
         self._forward = accepting(forward or (lambda network, inputs: network(inputs)))
         self.verified = dict[str, Any]()  # by what was verified
+        self.shards = Shards()
         self._looked = False  # at a first batch
         self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
         self._check_functions()
