@@ -24,6 +24,7 @@ from .search import (
 )
 from .search._finalists import select
 from .search._settings import LIMITS, most_outer_steps, outlook_of, settings_of, settled, verified
+from .search._threads import check_threads, threaded
 from .search.progress import shown
 from .search.rules import OuterRule, outer_from, started
 from .studies import Study, remembering
@@ -51,6 +52,7 @@ def tune(
     callbacks: Iterable[Callback] = (),
     progress: bool | None = None,
     ranks: Ranks | None = None,
+    threads: int | str | None = None,
 ) -> Result:
     r"""Find the schedule of a whole training run that minimizes the final validation loss.
 
@@ -93,6 +95,9 @@ def tune(
         ranks: The processes that share the work (:func:`nongreedy.parallel.ranks`): runs of several seeds,
             of several scales and of the final are made side by side, with the bits of one process.
             `study`, `callbacks` and `progress` are those of the first rank.
+        threads: Of the runs: so many, or ``"auto"``: the number with which a step is fastest, of those that
+            no other process uses, measured within three seconds and kept by `study`, because bits
+            depend on it. None leaves PyTorch's number as it is.
 
     Returns:
         The best evaluated schedule, judged on validation data only, with the history, and its
@@ -123,6 +128,7 @@ def tune(
     """
     if outer_steps is not None:
         check_whole("outer_steps", outer_steps)
+    check_threads(threads)
     together = checked_task(task).shards.many or getattr(engine, "together", False)
     if together and ranks is None:
         raise ValueError("What is spread over ranks needs them in a search, too: pass ranks=.")
@@ -137,11 +143,11 @@ def tune(
     problem = started(problem, rule.start if start is None else start)
     ranks = ranks or Ranks()
     purse, history = Budget(budget, rule.final, timeout, ranks.clock), list[OuterStep]()
-    settings = settings_of(problem, engine, rule, outer_steps, seed, budget)
+    settings = settings_of(problem, engine, rule, outer_steps, seed, budget, threads)
     seen = [*shown(progress), *callbacks] if ranks.first else []
     watchers = Callbacks([*seen, *ranks.callbacks])
     held = ranks.sharing(remembering(study, settings, problem, LIMITS), together)
-    with held as memory, watchers as callback:
+    with held as memory, watchers as callback, threaded(threads, problem, seed, memory):
         most = most_outer_steps({**settings, "timeout": timeout})
         if outer_steps is None:  # a call without the timeout of an earlier one cuts nothing off
             most = max(most, memory.steps)

@@ -4,7 +4,8 @@ from ..schedules._export import export
 from ._choice import Choice, settle
 from ._forecast import Forecast
 from ._plan import Plan, plan
+from ._threads import fastest_threads, free_cores
 
-__all__ = ["Choice", "Forecast", "Plan", "plan", "settle"]
+__all__ = ["Choice", "Forecast", "Plan", "fastest_threads", "free_cores", "plan", "settle"]
 
 export(globals())

@@ -45,15 +45,17 @@ def settings_of(
     outer_steps: int | None,
     seed: int,
     budget: float | None,
+    threads: int | str | None = None,
 ) -> dict[str, Any]:
     """What was asked for, as plain JSON values: part of every schedule file and study.
 
     Raises:
         TypeError: An engine or a rule holds what JSON cannot say.
     """
-    begun = problem.start
+    begun, own = problem.start, {} if threads is None else {"threads": threads}
     return {
         **versions(),
+        **own,
         **problem.fingerprint(),
         "engine": engine if engine == "auto" else identity(engine_from(engine)),
         "outer": identity(rule),

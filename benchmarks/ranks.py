@@ -1,0 +1,126 @@
+"""One search by several processes: how much faster, and what happens when one of them dies.
+
+torchrun --standalone --nproc-per-node 2 -m benchmarks.ranks        # speed, on free cores
+python -m benchmarks.ranks --deaths 10                              # processes killed at random instants
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+import nongreedy as ng
+from nongreedy.parallel import Ranks, ranks
+
+from ._cost_cases import CASES, make_task
+
+SCRIPT = Path(__file__).parents[1] / "tests" / "ranks_search.py"
+SEARCHES = {
+    "paper, 4 seeds": {"outer": "paper", "seeds": 4, "outer_steps": 2},
+    "default, 2 seeds": {"outer": "auto", "seeds": 2, "budget": 40},
+    "default, 1 seed": {"outer": "auto", "budget": 40},
+}
+
+
+MODELS = ("mlp", "lenet")
+
+
+def seconds(task, steps, settings, team):
+    """Of one search."""
+    begin = time.perf_counter()
+    ng.tune(
+        task,
+        ng.SGD(ng.Windows(3), ng.Windows(1)),
+        steps=steps,
+        progress=False,
+        ranks=team,
+        **settings,
+    )
+    return time.perf_counter() - begin
+
+
+def speed(steps, turns):
+    """The same search by the first rank alone, while the others wait, and by all of them, in turns."""
+    with ranks(patience=600) as team:
+        for model, (search, settings) in itertools.product(MODELS, SEARCHES.items()):
+            task, rows = make_task(CASES[model]), []
+            for _ in range(turns + 1):  # the first warms up
+                alone = seconds(task, steps, settings, Ranks()) if team.first else 0.0
+                team.gather(None)
+                rows.append((alone, seconds(task, steps, settings, team)))
+            ratios = sorted(one / many for one, many in rows[1:])
+            if team.first:
+                alone, together = (statistics.median(row[k] for row in rows[1:]) for k in (0, 1))
+                print(
+                    f"{model}, {search}: {alone:.2f} s alone, {together:.2f} s by {team.size} ranks, ratio "
+                    f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+                    flush=True,
+                )
+
+
+def death(index, size, expected):
+    """Kill a rank at a random instant; who was named, after how long, and whether the study went on."""
+    draw = random.Random(index)
+    with tempfile.TemporaryDirectory() as folder:
+        study, command = (
+            f"{folder}/study.db",
+            [sys.executable, "-m", "torch.distributed.run", "--standalone"],
+        )
+        command += ["--nproc-per-node", str(size), SCRIPT, folder, "auto", study]
+        log = Path(folder) / "log"
+        with log.open("w") as file:
+            process = subprocess.Popen(command, stderr=file, stdout=file)
+        while not (alive := _children(process.pid, size)):
+            time.sleep(0.05)
+        time.sleep(draw.uniform(4, 12))
+        rank = draw.randrange(size)
+        begin, killed = time.perf_counter(), False
+        if process.poll() is None:
+            os.kill(alive[rank], signal.SIGKILL)
+            killed = True
+        process.wait(120)
+        took, named = time.perf_counter() - begin, f"rank      : {rank} " in log.read_text()
+        subprocess.run([sys.executable, SCRIPT, folder, "auto", study], check=True)
+        same = json.loads((Path(folder) / "rank0of1.json").read_text()) == expected
+    return {"rank": rank, "killed": killed, "named": named, "seconds": round(took, 1), "same": same}
+
+
+def _children(process, size):
+    """Process ids of the ranks, in their order; none until all are there."""
+    found = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True).stdout
+    found = sorted(map(int, found.split()))
+    return found if len(found) == size else []
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--deaths", type=int, default=0)
+    parser.add_argument("--ranks", type=int, default=2, help="for --deaths")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--turns", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if not options.deaths:
+        speed(options.steps, options.turns)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, SCRIPT, folder, "auto"], check=True)
+        expected = json.loads((Path(folder) / "rank0of1.json").read_text())
+    for index in range(options.deaths):
+        print(json.dumps(death(index, options.ranks, expected)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
