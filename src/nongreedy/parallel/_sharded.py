@@ -162,9 +162,10 @@ def sharded(task: Task, ranks: Ranks, *, summed: bool = False) -> Task:
     each rank looks at whole; be verified where ``verify=False``.
 
     Example:
+        >>> import torch, nongreedy as ng
         >>> x = torch.randn(64, 4)
-        >>> task = Task(lambda: torch.nn.Linear(4, 1), functional.mse_loss, (x, x[:, :1]), 0.25,
-        ...             batch_size=16)
+        >>> task = ng.Task(lambda: torch.nn.Linear(4, 1), torch.nn.functional.mse_loss, (x, x[:, :1]), 0.25,
+        ...                batch_size=16)
         >>> sharded(task, Ranks()) is task
         True
     """
