@@ -1,0 +1,134 @@
+"""What a question is worth: the expected value of its answer for the decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ..errors import check_number
+from ..protocols import Estimate, FeasibleSet, generator
+from ..task._streams import QUESTIONS
+from ._belief import Belief
+from ._expected import ascent, posterior_sums, posterior_value, utilities_of
+from ._query import Query
+
+
+@dataclass(frozen=True)
+class Value:
+    """The expected value of information of a question, in units of utility.
+
+    Attributes:
+        value: Judged on fresh samples: what is gained by whoever recommends, after each answer, what this
+            belief would then, over what it recommends now. Noise may put it below zero.
+        standard_error: Of the value, from the scatter over fresh samples.
+        in_sample: On the belief's own samples, on which the question may have been chosen: never below
+            zero, and too large by what was chosen by chance.
+    """
+
+    value: float
+    standard_error: float
+    in_sample: float
+
+
+def evoi(belief: Belief, query: Query, items: FeasibleSet, fresh: Belief | None = None) -> Value:
+    r"""Expected value of information of a question, with a standard error.
+
+    .. math:: \mathrm{EVOI}(Q) = \sum_r \max_{x \in X} \mu_r(Q) \cdot x - \max_{x \in X} E[u] \cdot x
+
+    Args:
+        belief: Of utilities.
+        query: The question.
+        items: X, what may be recommended.
+        fresh: A belief of the same answers from other draws; default ``belief.twin()``.
+
+    Source: arXiv:1911.09153.
+
+    Cannot: look further ahead than the one answer.
+
+    Example:
+        >>> from nongreedy.preference import Belief, Catalogue, Gaussian, Query, evoi
+        >>> items = Catalogue([[1.0, 0.0], [0.0, 1.0]])
+        >>> evoi(Belief(Gaussian.standard(2)), Query(items.points, (0, 1)), items).value > 0.3
+        True
+    """
+    chances = belief.probabilities(query)[:, None]
+    values, recommended = items.support(posterior_sums(belief, chances)[:, 0])
+    now, chosen = items.support(belief.mean)
+    fresh = belief.twin() if fresh is None else fresh
+    # The decisions are those of the belief; fresh samples only judge them. So no maximum is taken of
+    # what is noisy, and the mean of the differences has an honest standard error.
+    judged = fresh.probabilities(query) * ((recommended - chosen) @ fresh.utilities.T)
+    gains = judged.sum(0)
+    mean = float(fresh.weights @ gains)
+    error = float((fresh.weights * (gains - mean)).square().sum().sqrt())
+    return Value(mean, error, max(0.0, float(values.sum() - now)))
+
+
+@final
+class PosteriorValue:
+    """The value of deciding after a slate's answer, as a source of gradients for whoever relaxes slates.
+
+    Args:
+        belief: Of utilities.
+        items: What may be recommended.
+
+    Attributes:
+        unit: Of costs: a sample answering about one slot.
+
+    Example:
+        >>> import torch
+        >>> from nongreedy.preference import Ball, Belief, Gaussian, PosteriorValue
+        >>> source = PosteriorValue(Belief(Gaussian.standard(2), samples=100), Ball([0.0, 0.0], 1.0))
+        >>> source.estimate(torch.eye(2).double(), seed=0, budget=200).cost
+        200.0
+    """
+
+    unit = "samples times slots"
+
+    def __init__(self, belief: Belief, items: FeasibleSet):
+        self.belief, self.items = belief, items
+
+    def estimate(self, point: Tensor, seed: int, budget: float) -> Estimate:
+        """At a slate of shape (k, d): from all samples where the budget reaches, or else from some of
+        them, drawn by `seed`; standard errors are those of the expectation over the belief."""
+        check_number("budget", budget)
+        slots, size = len(point), len(self.belief.weights)
+        count = min(size, int(budget // slots))
+        if count < 2:
+            raise ValueError(f"A budget of {budget:g} is less than two samples of {slots} slots.")
+        some = self.belief if count == size else self._some(count, seed)
+        response = some.response.smooth()
+        value, gradient = ascent(some, point[None], self.items, response)
+        scatter = _scatter(some, point, self.items, gradient[0])
+        return Estimate(value[0], gradient[0], scatter, float(count * slots))
+
+    def _some(self, count: int, seed: int) -> Belief:
+        import copy
+
+        source = generator(seed, QUESTIONS)
+        chosen = torch.multinomial(self.belief.weights, count, True, generator=source)
+        some = copy.copy(self.belief)
+        some._place(self.belief.latents[chosen])
+        some.weights = torch.full((count,), 1 / count, dtype=torch.float64)
+        return some
+
+
+def _scatter(belief: Belief, point: Tensor, items: FeasibleSet, mean: Tensor) -> Tensor:
+    """The standard error of the gradient: each sample is a term of it."""
+    response = belief.response.smooth()
+    utilities = utilities_of(belief, point[None])
+    chances = response.probabilities(utilities, belief.scales)
+    members = items.support(posterior_sums(belief, chances))[1]
+    adjoint = response.pull_back(utilities, belief.scales, members @ belief.utilities.T)[:, 0]
+    terms = adjoint[:, :, None] * belief.utilities  # (k, m, d)
+    weights = belief.weights[:, None]
+    return (weights * (terms - mean[:, None])).square().sum(1).sqrt()
+
+
+def in_sample(belief: Belief, slates: Tensor, items: FeasibleSet) -> Tensor:
+    """EVOI of slates of shape (b, k, d) on the belief's own samples: shape (b,)."""
+    value = posterior_value(belief, utilities_of(belief, slates), items)
+    return value - items.support(belief.mean)[0]

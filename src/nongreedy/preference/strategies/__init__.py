@@ -1,0 +1,26 @@
+"""Strategies: how the next question is found, ours and those that it is compared with."""
+
+from ...schedules._export import export
+from ._criterion import BestOfSlate, Criterion, DecisionValue, Information
+from ._exact import Exact
+from ._greedy import Greedy, QueryIteration
+from ._relaxed import Relaxed
+from ._simple import Random, Thompson, TopK
+from ._strategy import Strategy
+
+__all__ = [
+    "BestOfSlate",
+    "Criterion",
+    "DecisionValue",
+    "Exact",
+    "Greedy",
+    "Information",
+    "QueryIteration",
+    "Random",
+    "Relaxed",
+    "Strategy",
+    "Thompson",
+    "TopK",
+]
+
+export(globals())

@@ -1,0 +1,162 @@
+"""Our own: gradients on relaxed slates from many starts, rounded to items, repaired by swaps."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ...errors import check_number, check_whole
+from ...protocols import FeasibleSet, generator
+from ...task._streams import QUESTIONS
+from .._belief import Belief
+from .._expected import ascent
+from .._query import Query
+from .._sets import Catalogue
+from ._criterion import DecisionValue
+from ._greedy import greedy_slate, swapped
+from ._strategy import Board, Strategy, asked, check_slots
+
+_PRODUCTS = 128  # slates of neighbours of each relaxed slate, at most
+_SIGHT = 0.2  # noise as a share of the scatter of utilities
+_CRITERION = DecisionValue()
+
+
+@final
+@dataclass(frozen=True)
+class Relaxed(Strategy):
+    """The question of largest EVOI, by gradient ascent on slates of items that need not exist.
+
+    Starts are the greedy slate and random ones. Adam follows the value of deciding within the ball around
+    the items, which is smooth, then that of deciding among items. The best product of each slot's nearest
+    items, and the greedy slate, are improved by swaps, and the better of both is asked.
+
+    Args:
+        starts: Slates to begin with, the greedy one among them.
+        ball_steps: Of Adam within the ball, while the noise is lowered to its own scale.
+        item_steps: Of Adam among items.
+        rate: Of Adam, as a share of the ball's radius; half of it among items.
+        neighbours: Nearest items of each slot that are tried, fewer where slots are many.
+        repairs: Best slates of items that are improved by swaps, beside the greedy one.
+        pool: Items that are asked about at most; of larger catalogues those that some sample likes best,
+            those near relaxed slates, and random ones.
+
+    Source: arXiv:1911.09153; starts from items, products of neighbours and swaps are our own.
+
+    Cannot: be certain. On small catalogues `Exact` is.
+
+    Example:
+        >>> from nongreedy.preference import Belief, Catalogue, Gaussian
+        >>> items = Catalogue([[1.0, 0.0], [0.0, 1.0], [0.1, 0.9]])
+        >>> sorted(Relaxed().choose(Belief(Gaussian.standard(2)), items, 2, seed=0).members)
+        [0, 1]
+    """
+
+    starts: int = 12
+    ball_steps: int = 30
+    item_steps: int = 40
+    rate: float = 0.1
+    neighbours: int = 5
+    repairs: int = 4
+    pool: int = 384
+
+    def __post_init__(self) -> None:
+        for name in ("starts", "neighbours", "repairs", "pool"):
+            check_whole(name, getattr(self, name))
+        for name in ("ball_steps", "item_steps"):
+            check_whole(name, getattr(self, name), 0)
+        check_number("rate", self.rate)
+
+    def choose(self, belief: Belief, items: Catalogue, slots: int, seed: int) -> Query:
+        check_slots(slots, items)
+        source = generator(seed, QUESTIONS)
+        reach, pool = self._shortened(belief, items, source)
+        board = Board(belief, items, pool, reach)
+        greedy = greedy_slate(board, _CRITERION, slots)
+        found = self._climbed(board, items, self._starts(greedy, pool, source))
+        board = Board(belief, items, torch.unique(torch.cat([pool, found.unique()])), reach)
+        ends = [swapped(board, _CRITERION, slate) for slate in (greedy, *self._rounded(board, found))]
+        return asked(items, max(ends, key=lambda each: each[1])[0])
+
+    def _shortened(
+        self, belief: Belief, items: Catalogue, source: torch.Generator
+    ) -> tuple[Catalogue, Tensor]:
+        """What may be recommended, and what may be asked about: all, or of many items a few."""
+        if len(items) <= self.pool:
+            return items, torch.arange(len(items))
+        directions = torch.cat([belief.mean[None], belief.utilities])
+        liked, often = items.best(directions)[1].unique(return_counts=True)
+        liked = liked[often.argsort(descending=True)[: self.pool // 2]]
+        drawn = torch.randint(len(items), (self.pool - len(liked),), generator=source)
+        pool = torch.cat([liked, drawn]).unique()
+        return items.take(pool), pool
+
+    def _starts(self, greedy: Tensor, pool: Tensor, source: torch.Generator) -> Tensor:
+        rows = [greedy]
+        while len(rows) < self.starts:
+            rows.append(pool[torch.randperm(len(pool), generator=source)[: len(greedy)]])
+        return torch.stack(rows)
+
+    def _climbed(self, board: Board, items: Catalogue, starts: Tensor) -> Tensor:
+        """Slates of items near to where ascents from slates of items end."""
+        slates = items.points[starts]
+        for reach, steps, share in (
+            (items.relaxed, self.ball_steps, 1.0),
+            (board.reach, self.item_steps, 0.5),
+        ):
+            heats = heating(board, steps) if reach is items.relaxed else [1.0] * steps
+            step = share * self.rate * items.relaxed.radius
+            slates = climb(board.belief, slates, reach, items, step, heats)
+        return products(items, slates, self.neighbours)
+
+    def _rounded(self, board: Board, slates: Tensor) -> Tensor:
+        """The best of slates of numbers in the catalogue, all of them in the pool, which is sorted."""
+        scores = board.scores(_CRITERION, torch.searchsorted(board.pool, slates))
+        return slates[scores.topk(min(self.repairs, len(slates))).indices]
+
+
+def heating(board: Board, steps: int) -> list[float]:
+    """Factors of the noise, from where gradients see across the differences between items down to 1.
+
+    Noise that is already as large is left alone: more of it would only bring all starts to one end.
+    """
+    gaps = float(board.values.std(0).mean())
+    start = max(1.0, _SIGHT * gaps / float(board.belief.weights @ board.belief.scales))
+    return [start ** (1 - k / max(steps - 1, 1)) for k in range(steps)]
+
+
+def climb(
+    belief: Belief,
+    slates: Tensor,
+    reach: FeasibleSet,
+    relaxed: FeasibleSet,
+    rate: float,
+    heats: list[float],
+) -> Tensor:
+    """Adam on slates of shape (b, k, d), each on its own, back in the relaxed set after every step."""
+    response, slates = belief.response.smooth(), slates.clone()
+    adam = torch.optim.Adam([slates], lr=rate, maximize=True)
+    for heat in heats:
+        slates.grad = ascent(belief, slates, reach, response, heat)[1]
+        adam.step()
+        slates.copy_(relaxed.project(slates))
+    slates.grad = None
+    return slates
+
+
+def products(items: Catalogue, slates: Tensor, neighbours: int) -> Tensor:
+    """All slates of different items of each slot's nearest ones: shape (b, k)."""
+    slots = slates.shape[1]
+    count = max(1, min(neighbours, len(items), math.floor(_PRODUCTS ** (1 / slots) + 1e-9)))
+    near = items.nearest(slates, count)  # (starts, k, count)
+    picks = torch.tensor(list(itertools.product(range(count), repeat=slots)))
+    every = near[:, torch.arange(slots), picks].reshape(-1, slots).sort(1).values.unique(dim=0)
+    different = (every.diff(dim=1) != 0).all(1)
+    if bool(different.any()):
+        return every[different]
+    return torch.tensor([items.nearest_different(slates[0])])
+
