@@ -47,6 +47,9 @@ class Logistic(Response):
     """
 
     def probabilities(self, utilities: Tensor, noise: Tensor) -> Tensor:
+        if len(utilities) == 2:  # as below, in a quarter of the time
+            gap = (utilities[0] - utilities[1]) / noise
+            return torch.stack([torch.sigmoid(gap), torch.sigmoid(-gap)])
         return torch.softmax(utilities / noise, 0)
 
     def pull_back(self, utilities: Tensor, noise: Tensor, adjoint: Tensor) -> Tensor:

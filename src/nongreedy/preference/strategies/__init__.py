@@ -4,6 +4,7 @@ from ...schedules._export import export
 from ._criterion import BestOfSlate, Criterion, DecisionValue, Information
 from ._exact import Exact
 from ._greedy import Greedy, QueryIteration
+from ._partial import Partial
 from ._relaxed import Relaxed
 from ._simple import Random, Thompson, TopK
 from ._strategy import Strategy
@@ -15,6 +16,7 @@ __all__ = [
     "Exact",
     "Greedy",
     "Information",
+    "Partial",
     "QueryIteration",
     "Random",
     "Relaxed",

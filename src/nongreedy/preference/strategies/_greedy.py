@@ -14,6 +14,8 @@ from .._sets import Catalogue
 from ._criterion import Criterion, DecisionValue
 from ._strategy import Board, Strategy, asked, check_slots, whole
 
+LIMIT = 20_000
+
 
 @final
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class Greedy(Strategy):
     Args:
         criterion: What is to be large: EVOI by default; ``Greedy(BestOfSlate())`` is qEUBO's question, and
             ``Greedy(Information())`` the most telling one.
+
+    Raises:
+        ValueError: More than 20,000 items, each of which would be compared with all.
 
     Example:
         >>> from nongreedy.preference import Belief, Catalogue, Gaussian
@@ -36,6 +41,11 @@ class Greedy(Strategy):
     def choose(self, belief: Belief, items: Catalogue, slots: int, seed: int) -> Query:
         del seed
         check_slots(slots, items)
+        if len(items) > LIMIT:
+            raise ValueError(
+                f"Greedy() compares every item with all, and takes at most {LIMIT:,}, but got "
+                f"{len(items):,}. Use Relaxed(), whose time grows as the number of items."
+            )
         return asked(items, greedy_slate(whole(belief, items), self.criterion, slots))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
@@ -79,7 +79,9 @@ class Relaxed(Strategy):
         greedy = greedy_slate(board, _CRITERION, slots)
         found = self._climbed(board, items, self._starts(greedy, pool, source))
         board = Board(belief, items, torch.unique(torch.cat([pool, found.unique()])), reach)
-        ends = [swapped(board, _CRITERION, slate) for slate in (greedy, *self._rounded(board, found))]
+        ends = [
+            swapped(board, _CRITERION, slate) for slate in (greedy, *self._rounded(board, found))
+        ]
         return asked(items, max(ends, key=lambda each: each[1])[0])
 
     def _shortened(
@@ -129,11 +131,15 @@ def heating(board: Board, steps: int) -> list[float]:
     return [start ** (1 - k / max(steps - 1, 1)) for k in range(steps)]
 
 
+class _Projecting(Protocol):
+    def project(self, point: Tensor) -> Tensor: ...
+
+
 def climb(
     belief: Belief,
     slates: Tensor,
     reach: FeasibleSet,
-    relaxed: FeasibleSet,
+    relaxed: _Projecting,
     rate: float,
     heats: list[float],
 ) -> Tensor:
@@ -159,4 +165,3 @@ def products(items: Catalogue, slates: Tensor, neighbours: int) -> Tensor:
     if bool(different.any()):
         return every[different]
     return torch.tensor([items.nearest_different(slates[0])])
-
