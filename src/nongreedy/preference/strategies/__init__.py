@@ -4,6 +4,7 @@ from ...schedules._export import export
 from ._criterion import BestOfSlate, Criterion, DecisionValue, Information
 from ._exact import Exact
 from ._greedy import Greedy, QueryIteration
+from ._listed import Listed
 from ._partial import Partial
 from ._relaxed import Relaxed
 from ._simple import Random, Thompson, TopK
@@ -16,6 +17,7 @@ __all__ = [
     "Exact",
     "Greedy",
     "Information",
+    "Listed",
     "Partial",
     "QueryIteration",
     "Random",
