@@ -21,8 +21,6 @@ from torch import Tensor
 from nongreedy.preference import Belief, Catalogue, Gaussian, Query
 from nongreedy.preference.strategies import (
     BestOfSlate,
-    Criterion,
-    DecisionValue,
     Information,
     Listed,
     Strategy,
@@ -32,10 +30,11 @@ from nongreedy.protocols import generator
 from ._preference_population import population
 from ._preference_rows import Rows, mean_error
 
-CRITERIA: Mapping[str, Criterion | None] = {
-    "EVOI": DecisionValue(),
-    "information": Information(),
-    "EUBO": BestOfSlate(),
+STRATEGIES: Mapping[str, Callable[[list[Query]], Strategy] | None] = {
+    "ours": Listed,
+    "exact EVOI": lambda queries: Listed(queries, instead=None),  # ties go to the order of the list
+    "information": lambda queries: Listed(queries, Information()),
+    "EUBO": lambda queries: Listed(queries, BestOfSlate()),
     "random order": None,
 }
 
@@ -124,10 +123,10 @@ def interviewed(person: Respondent, prior: Gaussian, number: int) -> dict[str, l
         whole = whole.updated(query, choice)
     worth = items.points @ whole.mean
     found = {}
-    for name, criterion in CRITERIA.items():
+    for name, make in STRATEGIES.items():
         belief, regrets = Belief(prior, noise=1.0, samples=512, seed=number), list[float]()
         order = torch.randperm(len(queries), generator=generator(number, 55)).tolist()
-        strategy: Strategy | None = criterion and Listed(queries, criterion)
+        strategy = make and make(queries)
         for step in range(len(queries) + 1):
             regrets.append(float(worth.max() - worth[int(items.best(belief.mean)[1])]))
             if step == len(queries):
@@ -171,12 +170,12 @@ def people(rows: Rows, options: argparse.Namespace) -> list[str]:
             )
             for k in mixed[half:][: options.users]
         ]
-        most = min(len(row["EVOI"]) for row in found) - 1
+        most = min(len(row["ours"]) for row in found) - 1
         shown = [n for n in (0, 1, 2, 3, 5, 7, 8, 10) if n <= most]
         lines.append(
             f"{name}, {len(found)} respondents | " + " | ".join(f"{n} answers" for n in shown)
         )
-        for strategy in CRITERIA:
+        for strategy in STRATEGIES:
             cells = [mean_error([row[strategy][n] for row in found]) for n in shown]
             lines.append(f"{strategy} | " + " | ".join(cells))
     return lines

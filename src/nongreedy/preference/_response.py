@@ -49,7 +49,7 @@ class Logistic(Response):
     def probabilities(self, utilities: Tensor, noise: Tensor) -> Tensor:
         if len(utilities) == 2:  # as below, in a quarter of the time
             gap = (utilities[0] - utilities[1]) / noise
-            return torch.stack([torch.sigmoid(gap), torch.sigmoid(-gap)])
+            return torch.stack([gap, -gap]).sigmoid_()
         return torch.softmax(utilities / noise, 0)
 
     def pull_back(self, utilities: Tensor, noise: Tensor, adjoint: Tensor) -> Tensor:

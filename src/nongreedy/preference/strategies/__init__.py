@@ -1,7 +1,7 @@
 """Strategies: how the next question is found, ours and those that it is compared with."""
 
 from ...schedules._export import export
-from ._criterion import BestOfSlate, Criterion, DecisionValue, Information
+from ._criterion import BestOfSlate, ChoiceInformation, Criterion, DecisionValue, Information
 from ._exact import Exact
 from ._greedy import Greedy, QueryIteration
 from ._listed import Listed
@@ -12,6 +12,7 @@ from ._strategy import Strategy
 
 __all__ = [
     "BestOfSlate",
+    "ChoiceInformation",
     "Criterion",
     "DecisionValue",
     "Exact",

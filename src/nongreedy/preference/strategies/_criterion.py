@@ -56,3 +56,21 @@ class Information(Criterion):
         chances = belief.response.probabilities(utilities, belief.scales)
         within = torch.special.entr(chances).sum(0) @ belief.weights
         return torch.special.entr(chances @ belief.weights).sum(0) - within
+
+
+@final
+@dataclass(frozen=True)
+class ChoiceInformation(Criterion):
+    """What the answer tells in nats of which item is best: above zero also where no single answer would
+    change what is recommended, and EVOI is level."""
+
+    def scores(self, belief: Belief, utilities: Tensor, reach: FeasibleSet) -> Tensor:
+        chances = belief.response.probabilities(utilities, belief.scales) * belief.weights
+        _, best = reach.support(belief.utilities)
+        _, kinds = best.unique(dim=0, return_inverse=True)
+        groups = torch.zeros(len(kinds), int(kinds.max()) + 1, dtype=torch.float64)
+        groups[torch.arange(len(kinds)), kinds] = 1
+        joint = chances @ groups  # of answer and best item: (k, b, groups)
+        shares = belief.weights @ groups
+        alone = torch.special.entr(joint.sum(-1)).sum(0) + torch.special.entr(shares).sum()
+        return alone - torch.special.entr(joint).sum((0, -1))

@@ -12,7 +12,7 @@ from .._belief import Belief
 from .._query import Query
 from .._sets import Catalogue
 from ._criterion import Criterion, DecisionValue
-from ._strategy import Board, Strategy, asked, check_slots, whole
+from ._strategy import LEVEL, Board, Strategy, asked, check_slots, whole
 
 LIMIT = 20_000
 
@@ -112,7 +112,7 @@ def swapped(board: Board, criterion: Criterion, slate: Tensor) -> tuple[Tensor, 
     while True:
         best, found = board.best(criterion, _neighbours(places, len(board.pool)))
         # The same slate in another order differs by rounding.
-        if found <= score + 1e-12 * max(1.0, abs(score)):
+        if found <= score + LEVEL * max(1.0, abs(score)):
             return board.pool[places], score
         places, score = best, found
 

@@ -11,8 +11,8 @@ import torch
 from .._belief import Belief
 from .._query import Query
 from .._sets import Catalogue
-from ._criterion import Criterion, DecisionValue
-from ._strategy import Strategy
+from ._criterion import ChoiceInformation, Criterion, DecisionValue
+from ._strategy import LEVEL, Strategy
 
 
 @final
@@ -23,6 +23,8 @@ class Listed(Strategy):
     Args:
         queries: All that may be asked, of any number of slots.
         criterion: What is to be large: EVOI by default.
+        instead: What is to be large where that is level, since no answer by itself changes the decision;
+            None leaves it to the order of the list.
 
     Raises:
         ValueError: All were answered.
@@ -37,6 +39,7 @@ class Listed(Strategy):
 
     queries: Sequence[Query]
     criterion: Criterion = field(default_factory=DecisionValue)
+    instead: Criterion | None = field(default_factory=ChoiceInformation)
 
     def choose(self, belief: Belief, items: Catalogue, slots: int, seed: int) -> Query:
         del slots, seed
@@ -45,5 +48,9 @@ class Listed(Strategy):
         if not left:
             raise ValueError(f"All {len(self.queries)} questions of the list have been answered.")
         utilities = [(query.points @ belief.utilities.T)[:, None] for query in left]
-        scores = [float(self.criterion.scores(belief, each, items)[0]) for each in utilities]
+        scores = [0.0]
+        for criterion in filter(None, (self.criterion, self.instead)):
+            scores = [float(criterion.scores(belief, each, items)[0]) for each in utilities]
+            if max(scores) - min(scores) > LEVEL * max(1.0, abs(max(scores))):
+                break
         return left[scores.index(max(scores))]

@@ -17,13 +17,13 @@ from .._belief import Belief
 from .._expected import ascent
 from .._query import Query
 from .._sets import Catalogue
-from ._criterion import DecisionValue
+from ._criterion import ChoiceInformation, DecisionValue
 from ._greedy import greedy_slate, swapped
-from ._strategy import Board, Strategy, asked, check_slots
+from ._strategy import LEVEL, Board, Strategy, asked, check_slots
 
 _PRODUCTS = 128  # slates of neighbours of each relaxed slate, at most
 _SIGHT = 0.2  # noise as a share of the scatter of utilities
-_CRITERION = DecisionValue()
+_CRITERION, _INSTEAD = DecisionValue(), ChoiceInformation()
 
 
 @final
@@ -33,7 +33,8 @@ class Relaxed(Strategy):
 
     Starts are the greedy slate and random ones. Adam follows the value of deciding within the ball around
     the items, which is smooth, then that of deciding among items. The best product of each slot's nearest
-    items, and the greedy slate, are improved by swaps, and the better of both is asked.
+    items, and the greedy slate, are improved by swaps, and the best of all is asked. Where no answer by
+    itself would change what is recommended, the question that tells most of which item is best.
 
     Args:
         starts: Slates to begin with, the greedy one among them.
@@ -62,7 +63,7 @@ class Relaxed(Strategy):
     rate: float = 0.1
     neighbours: int = 5
     repairs: int = 4
-    pool: int = 384
+    pool: int = 256
 
     def __post_init__(self) -> None:
         for name in ("starts", "neighbours", "repairs", "pool"):
@@ -82,7 +83,11 @@ class Relaxed(Strategy):
         ends = [
             swapped(board, _CRITERION, slate) for slate in (greedy, *self._rounded(board, found))
         ]
-        return asked(items, max(ends, key=lambda each: each[1])[0])
+        slate, score = max(ends, key=lambda each: each[1])
+        nothing = float(reach.support(belief.mean)[0])
+        if score <= nothing + LEVEL * max(1.0, abs(nothing)):
+            slate = swapped(board, _INSTEAD, greedy_slate(board, _INSTEAD, slots))[0]
+        return asked(items, slate)
 
     def _shortened(
         self, belief: Belief, items: Catalogue, source: torch.Generator

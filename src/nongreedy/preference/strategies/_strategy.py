@@ -14,6 +14,8 @@ from .._query import Query
 from .._sets import Catalogue
 from ._criterion import Criterion
 
+LEVEL = 1e-12  # scores that differ by less, relatively, differ by rounding
+
 
 class Strategy(abc.ABC):
     """Chooses the next question."""
