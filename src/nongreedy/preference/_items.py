@@ -180,7 +180,7 @@ class Items:
 def _array(table: Any, names: Sequence[str]) -> Any:
     """Columns by name where the table has names, else the table."""
     if isinstance(table, Sequence) and table and isinstance(table[0], Mapping):
-        table = {name: [row.get(name) for row in table] for name in table[0]}
+        table = _columns(list(table))
     columns = table.keys() if isinstance(table, Mapping) else getattr(table, "columns", None)
     if columns is None:
         return table
@@ -189,6 +189,10 @@ def _array(table: Any, names: Sequence[str]) -> Any:
         if name not in known:
             raise ValueError(f"Unknown attribute {name!r}." + nearest_name(name, known))
     return torch.stack([_column(name, table[name]) for name in names], 1)
+
+
+def _columns(rows: list[Any]) -> dict[str, list[Any]]:
+    return {name: [row.get(name) for row in rows] for name in rows[0]}
 
 
 def _column(name: str, values: Iterable[Any]) -> Tensor:

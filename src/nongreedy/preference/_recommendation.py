@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -34,7 +34,8 @@ class Recommendation:
         regret: What perfect knowledge of the utilities would still be expected to gain.
         others: Numbers and chances of the next most likely best items.
         weights: Attribute -> its utility from the worst to the best of the items.
-        exchange: A step of an attribute -> how much of the first attribute is as good.
+        exchange: A step of an attribute -> how many of `exchange_unit` are as good.
+        exchange_unit: A step of the first attribute.
         answers: How many it rests on.
         surprise: Standard deviations by which they were less likely than expected; above 3 they
             contradict the belief.
@@ -50,6 +51,7 @@ class Recommendation:
     others: Sequence[tuple[int, float]]
     weights: dict[str, Interval]
     exchange: dict[str, Interval]
+    exchange_unit: str
     answers: int
     surprise: float
     reason: str
@@ -72,8 +74,6 @@ class Recommendation:
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
-        from dataclasses import asdict
-
         return asdict(self)
 
 
@@ -89,7 +89,8 @@ def recommended(belief: Belief, items: Items, surprise: float, reason: str) -> R
         chosen, items.names[chosen], items.described(chosen), float(utility), float(chances[chosen]),
         max(0.0, float(belief.weights @ best - utility)),
         [(k, float(chances[k])) for k in order if chances[k] > 0][:3],
-        _weights(belief, items), _exchange(belief, items), len(belief.answers), surprise, reason,
+        _weights(belief, items), _exchange(belief, items),
+        items.attributes[0].step(), len(belief.answers), surprise, reason,
     )  # fmt: skip
 
 
@@ -104,18 +105,16 @@ def _weights(belief: Belief, items: Items) -> dict[str, Interval]:
 
 def _exchange(belief: Belief, items: Items) -> dict[str, Interval]:
     """In units of the first attribute; only where all have a better side, so that a price makes sense."""
-    first, *rest = items.attributes
     if not all(attribute.sign for attribute in items.attributes):
         return {}
     per_step = (
         belief.utilities / items.widths * torch.tensor([a.step_size() for a in items.attributes])
     )
     found = {}
-    for k, attribute in enumerate(rest, 1):
+    for k, attribute in enumerate(items.attributes[1:], 1):
         ratio = per_step[:, k] / per_step[:, 0]
         low, middle, high = quantiles(ratio, belief.weights, (0.05, 0.5, 0.95))
-        unit = f"times {first.step()}"
-        found[f"{attribute.step()} ({unit})"] = Interval(middle, low, high)
+        found[attribute.step()] = Interval(middle, low, high)
     return found
 
 

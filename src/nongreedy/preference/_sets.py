@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import check_number
 from ._numbers import tensor
 
-_BLOCK = 1 << 21  # inner products at once: 16 MiB
+_BLOCK = 1 << 17  # inner products at once: 1 MiB, which stays near the processor
 
 
 @final
@@ -92,7 +92,7 @@ class Catalogue:
         values = flat.new_full((len(flat),), -torch.inf)
         places = torch.zeros(len(flat), dtype=torch.long)
         for low, block in self._blocks(len(flat)):
-            found, place = (block @ flat.T).max(0)
+            found, place = (flat @ block.T).max(1)
             better = found > values
             values = torch.where(better, found, values)
             places = torch.where(better, place + low, places)
@@ -143,7 +143,7 @@ class Catalogue:
 
     def _blocks(self, columns: int) -> Any:
         """Blocks of items, with the number of their first, whose products with columns fit the limit."""
-        size = max(1024, _BLOCK // max(columns, self.points.shape[1], 1))
+        size = max(256, _BLOCK // max(columns, self.points.shape[1], 1))
         for low in range(0, len(self), size):
             yield low, self.points[low : low + size]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from ..errors import check_number
+from ..errors import check_number, check_whole
 from ..protocols import FeasibleSet
 from ._belief import Belief
 from ._query import Query
@@ -19,11 +19,17 @@ _MORE = (4, 16)  # times as many fresh samples, where those at hand do not decid
 class Stopping:
     """Ask while the value of the answer is above the cost of asking, beyond doubt.
 
-    Where the fresh samples do not decide, more are drawn, up to sixteen times as many.
+    Where the fresh samples do not decide, more are drawn, up to sixteen times as many. Where answers are
+    noisy, none by itself may change the decision, though several would. So a pair is also worth asking if
+    2, 4, ... independent answers to it would be worth more than they cost, all together.
 
     Args:
         cost: Of a question, in units of utility: what an answer must gain to be worth the trouble.
         confidence: Standard errors by which the value must be above it.
+        patience: Answers that are thought of together, at most; 1 looks at a single one.
+
+    Source: for `patience`, Frazier and Powell, Paradoxes in learning and the marginal value of information
+    (Decision Analysis, 2010), who let a measurement be repeated.
 
     Example:
         >>> Stopping(0.01).cost
@@ -32,21 +38,33 @@ class Stopping:
 
     cost: float = 0.0
     confidence: float = 1.64
+    patience: int = 8
 
     def __post_init__(self) -> None:
         check_number("cost", self.cost, " It is in units of utility.", zero=True)
         check_number("confidence", self.confidence, zero=True)
+        check_whole("patience", self.patience)
 
     def judged(
         self, belief: Belief, fresh: Belief, query: Query, items: FeasibleSet
     ) -> tuple[bool, Value]:
-        """Whether to ask, and what the question is worth."""
-        value = evoi(belief, query, items, fresh)
+        """Whether to ask, and what the question is worth by itself."""
+        pays, alone = self._pays(belief, fresh, query, items, 1)
+        repeats = 2
+        while not pays and query.slots == 2 and repeats <= self.patience:
+            pays, _ = self._pays(belief, fresh, query, items, repeats)
+            repeats *= 2
+        return pays, alone
+
+    def _pays(
+        self, belief: Belief, fresh: Belief, query: Query, items: FeasibleSet, repeats: int
+    ) -> tuple[bool, Value]:
+        value, cost = evoi(belief, query, items, fresh, repeats), repeats * self.cost
         for times in _MORE:
-            if abs(value.value - self.cost) > self.confidence * value.standard_error:
+            decided = abs(value.value - cost) > self.confidence * value.standard_error
+            # Where all answers lead to the same decision, no sample can tell the value from nothing.
+            if decided or value.in_sample == 0:
                 break
-            # All answers agree in what they recommend: no sample can tell it from nothing.
-            if value.in_sample == 0:
-                break
-            value = evoi(belief, query, items, belief.twin(times * len(belief.weights)))
-        return value.value - self.cost > self.confidence * value.standard_error, value
+            larger = belief.twin(times * len(belief.weights))
+            value = evoi(belief, query, items, larger, repeats)
+        return value.value - cost > self.confidence * value.standard_error, value

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
-from ..errors import check_number
+from ..errors import check_number, check_whole
 from ..protocols import Estimate, FeasibleSet, generator
 from ..task._streams import QUESTIONS
 from ._belief import Belief
 from ._expected import ascent, posterior_sums, posterior_value, utilities_of
 from ._query import Query
+
+_BOOTSTRAP = 40
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,9 @@ class Value:
     in_sample: float
 
 
-def evoi(belief: Belief, query: Query, items: FeasibleSet, fresh: Belief | None = None) -> Value:
+def evoi(
+    belief: Belief, query: Query, items: FeasibleSet, fresh: Belief | None = None, repeats: int = 1
+) -> Value:
     r"""Expected value of information of a question, with a standard error.
 
     .. math:: \mathrm{EVOI}(Q) = \sum_r \max_{x \in X} \mu_r(Q) \cdot x - \max_{x \in X} E[u] \cdot x
@@ -43,6 +49,10 @@ def evoi(belief: Belief, query: Query, items: FeasibleSet, fresh: Belief | None 
         query: The question.
         items: X, what may be recommended.
         fresh: A belief of the same answers from other draws; default ``belief.twin()``.
+        repeats: Of a pair, how many independent answers to it are had before the decision.
+
+    Raises:
+        ValueError: Repeats of a slate that is no pair.
 
     Source: arXiv:1911.09153.
 
@@ -54,17 +64,31 @@ def evoi(belief: Belief, query: Query, items: FeasibleSet, fresh: Belief | None 
         >>> evoi(Belief(Gaussian.standard(2)), Query(items.points, (0, 1)), items).value > 0.3
         True
     """
-    chances = belief.probabilities(query)[:, None]
+    chances = outcomes(belief, query, repeats)[:, None]
     values, recommended = items.support(posterior_sums(belief, chances)[:, 0])
     now, chosen = items.support(belief.mean)
     fresh = belief.twin() if fresh is None else fresh
     # The decisions are those of the belief; fresh samples only judge them. So no maximum is taken of
     # what is noisy, and the mean of the differences has an honest standard error.
-    judged = fresh.probabilities(query) * ((recommended - chosen) @ fresh.utilities.T)
+    judged = outcomes(fresh, query, repeats) * ((recommended - chosen) @ fresh.utilities.T)
     gains = judged.sum(0)
     mean = float(fresh.weights @ gains)
     error = float((fresh.weights * (gains - mean)).square().sum().sqrt())
     return Value(mean, error, max(0.0, float(values.sum() - now)))
+
+
+def outcomes(belief: Belief, query: Query, repeats: int) -> Tensor:
+    """Probabilities of what can be answered, for each sample: of each slot; of a pair that is asked several
+    times, of how often it is the first. Shape (outcomes, m)."""
+    chances = belief.probabilities(query)
+    if repeats == 1:
+        return chances
+    check_whole("repeats", repeats)
+    if query.slots != 2:
+        raise ValueError(f"Only pairs have `repeats`, but the slate has {query.slots} items.")
+    often = torch.arange(repeats + 1, dtype=torch.float64)[:, None]
+    ways = torch.tensor([math.comb(repeats, k) for k in range(repeats + 1)], dtype=torch.float64)
+    return ways[:, None] * chances[0] ** often * chances[1] ** (repeats - often)
 
 
 @final
@@ -93,39 +117,29 @@ class PosteriorValue:
 
     def estimate(self, point: Tensor, seed: int, budget: float) -> Estimate:
         """At a slate of shape (k, d): from all samples where the budget reaches, or else from some of
-        them, drawn by `seed`; standard errors are those of the expectation over the belief."""
+        them, drawn by `seed`; standard errors come from drawing samples again (bootstrap)."""
         check_number("budget", budget)
         slots, size = len(point), len(self.belief.weights)
         count = min(size, int(budget // slots))
         if count < 2:
             raise ValueError(f"A budget of {budget:g} is less than two samples of {slots} slots.")
-        some = self.belief if count == size else self._some(count, seed)
-        response = some.response.smooth()
-        value, gradient = ascent(some, point[None], self.items, response)
-        scatter = _scatter(some, point, self.items, gradient[0])
-        return Estimate(value[0], gradient[0], scatter, float(count * slots))
-
-    def _some(self, count: int, seed: int) -> Belief:
-        import copy
-
         source = generator(seed, QUESTIONS)
-        chosen = torch.multinomial(self.belief.weights, count, True, generator=source)
-        some = copy.copy(self.belief)
-        some._place(self.belief.latents[chosen])
-        some.weights = torch.full((count,), 1 / count, dtype=torch.float64)
-        return some
+        some = self.belief if count == size else _resampled(self.belief, count, source)
+        value, gradient = self._ascent(some, point)
+        # Decisions move with the samples, and the gradient jumps with them: only drawing again tells.
+        drawn = [self._ascent(_resampled(some, count, source), point)[1] for _ in range(_BOOTSTRAP)]
+        return Estimate(value, gradient, torch.stack(drawn).std(0), float(count * slots))
+
+    def _ascent(self, belief: Belief, point: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = ascent(belief, point[None], self.items, belief.response.smooth())
+        return value[0], gradient[0]
 
 
-def _scatter(belief: Belief, point: Tensor, items: FeasibleSet, mean: Tensor) -> Tensor:
-    """The standard error of the gradient: each sample is a term of it."""
-    response = belief.response.smooth()
-    utilities = utilities_of(belief, point[None])
-    chances = response.probabilities(utilities, belief.scales)
-    members = items.support(posterior_sums(belief, chances))[1]
-    adjoint = response.pull_back(utilities, belief.scales, members @ belief.utilities.T)[:, 0]
-    terms = adjoint[:, :, None] * belief.utilities  # (k, m, d)
-    weights = belief.weights[:, None]
-    return (weights * (terms - mean[:, None])).square().sum(1).sqrt()
+def _resampled(belief: Belief, count: int, source: torch.Generator) -> Belief:
+    some = copy.copy(belief)
+    some._place(belief.latents[torch.multinomial(belief.weights, count, True, generator=source)])
+    some.weights = torch.full((count,), 1 / count, dtype=torch.float64)
+    return some
 
 
 def in_sample(belief: Belief, slates: Tensor, items: FeasibleSet) -> Tensor:

@@ -21,6 +21,7 @@ from ._criterion import ChoiceInformation, DecisionValue
 from ._greedy import greedy_slate, swapped
 from ._strategy import LEVEL, Board, Strategy, asked, check_slots
 
+_REPAIRED = 800  # items times slates that swaps begin with, at most
 _PRODUCTS = 128  # slates of neighbours of each relaxed slate, at most
 _SIGHT = 0.2  # noise as a share of the scatter of utilities
 _CRITERION, _INSTEAD = DecisionValue(), ChoiceInformation()
@@ -42,7 +43,8 @@ class Relaxed(Strategy):
         item_steps: Of Adam among items.
         rate: Of Adam, as a share of the ball's radius; half of it among items.
         neighbours: Nearest items of each slot that are tried, fewer where slots are many.
-        repairs: Best slates of items that are improved by swaps, beside the greedy one.
+        repairs: Of the best slates, of the best near each end, and of the starts, how many are improved by
+            swaps, the greedy one among them; fewer in large pools.
         pool: Items that are asked about at most; of larger catalogues those that some sample likes best,
             those near relaxed slates, and random ones.
 
@@ -62,7 +64,7 @@ class Relaxed(Strategy):
     item_steps: int = 40
     rate: float = 0.1
     neighbours: int = 5
-    repairs: int = 4
+    repairs: int = 12
     pool: int = 256
 
     def __post_init__(self) -> None:
@@ -78,11 +80,11 @@ class Relaxed(Strategy):
         reach, pool = self._shortened(belief, items, source)
         board = Board(belief, items, pool, reach)
         greedy = greedy_slate(board, _CRITERION, slots)
-        found = self._climbed(board, items, self._starts(greedy, pool, source))
-        board = Board(belief, items, torch.unique(torch.cat([pool, found.unique()])), reach)
-        ends = [
-            swapped(board, _CRITERION, slate) for slate in (greedy, *self._rounded(board, found))
-        ]
+        starts = self._starts(greedy, pool, source)
+        found = self._climbed(board, items, starts)
+        pool = torch.cat([pool, *(slates.flatten() for slates in found)]).unique()
+        board = Board(belief, items, pool, reach)
+        ends = [swapped(board, _CRITERION, slate) for slate in self._begun(board, starts, found)]
         slate, score = max(ends, key=lambda each: each[1])
         nothing = float(reach.support(belief.mean)[0])
         if score <= nothing + LEVEL * max(1.0, abs(nothing)):
@@ -108,8 +110,8 @@ class Relaxed(Strategy):
             rows.append(pool[torch.randperm(len(pool), generator=source)[: len(greedy)]])
         return torch.stack(rows)
 
-    def _climbed(self, board: Board, items: Catalogue, starts: Tensor) -> Tensor:
-        """Slates of items near to where ascents from slates of items end."""
+    def _climbed(self, board: Board, items: Catalogue, starts: Tensor) -> list[Tensor]:
+        """For each start, slates of items near to where its ascent ends."""
         slates = items.points[starts]
         for reach, steps, share in (
             (items.relaxed, self.ball_steps, 1.0),
@@ -120,10 +122,25 @@ class Relaxed(Strategy):
             slates = climb(board.belief, slates, reach, items, step, heats)
         return products(items, slates, self.neighbours)
 
-    def _rounded(self, board: Board, slates: Tensor) -> Tensor:
-        """The best of slates of numbers in the catalogue, all of them in the pool, which is sorted."""
-        scores = board.scores(_CRITERION, torch.searchsorted(board.pool, slates))
-        return slates[scores.topk(min(self.repairs, len(slates))).indices]
+    def _begun(self, board: Board, starts: Tensor, found: list[Tensor]) -> Tensor:
+        """Where swaps begin: the best slates of items, the best near each end, and the starts.
+
+        Neighbours of one end may all be repaired to the same slate, which need not be the best. The pool is
+        sorted and has all of them.
+        """
+        count = max(2, min(self.repairs, _REPAIRED // len(board.pool)))
+        scored = [
+            (slates, board.scores(_CRITERION, torch.searchsorted(board.pool, slates)))
+            for slates in found
+        ]
+        ends = torch.stack([slates[scores.argmax()] for slates, scores in scored])
+        highest = torch.stack([scores.max() for _, scores in scored])
+        every, scores = (torch.cat(parts) for parts in zip(*scored, strict=True))
+        best = [
+            slates[values.topk(min(count, len(values))).indices]
+            for slates, values in ((every, scores), (ends, highest))
+        ]
+        return torch.cat([*best, starts[:count]]).sort(1).values.unique(dim=0)
 
 
 def heating(board: Board, steps: int) -> list[float]:
@@ -159,14 +176,16 @@ def climb(
     return slates
 
 
-def products(items: Catalogue, slates: Tensor, neighbours: int) -> Tensor:
-    """All slates of different items of each slot's nearest ones: shape (b, k)."""
+def products(items: Catalogue, slates: Tensor, neighbours: int) -> list[Tensor]:
+    """For each relaxed slate, all slates of different items of its slots' nearest ones: shape (b, k)."""
     slots = slates.shape[1]
     count = max(1, min(neighbours, len(items), math.floor(_PRODUCTS ** (1 / slots) + 1e-9)))
-    near = items.nearest(slates, count)  # (starts, k, count)
     picks = torch.tensor(list(itertools.product(range(count), repeat=slots)))
-    every = near[:, torch.arange(slots), picks].reshape(-1, slots).sort(1).values.unique(dim=0)
-    different = (every.diff(dim=1) != 0).all(1)
-    if bool(different.any()):
-        return every[different]
-    return torch.tensor([items.nearest_different(slates[0])])
+    found = []
+    for slate, near in zip(slates, items.nearest(slates, count), strict=True):
+        every = near[torch.arange(slots), picks].sort(1).values.unique(dim=0)
+        different = every[(every.diff(dim=1) != 0).all(1)]
+        found.append(
+            different if len(different) else torch.tensor([items.nearest_different(slate)])
+        )
+    return found
