@@ -46,6 +46,12 @@ def test_a_strategy_asks_about_different_items_and_repeats_itself(strategy, slot
             strategy.choose(belief, items, wrong, seed=3)
 
 
+@pytest.mark.parametrize("strategy", ALL, ids=repr)
+def test_two_items_are_one_question(strategy):
+    query = strategy.choose(some_belief(), sphere(1, 2, 4), 2, seed=0)
+    assert sorted(query.members) == [0, 1]
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gradients_rounding_and_swaps_reach_the_best_slate(size, seed):

@@ -179,20 +179,25 @@ class Items:
 
 def _array(table: Any, names: Sequence[str]) -> Any:
     """Columns by name where the table has names, else the table."""
-    if isinstance(table, Sequence) and table and isinstance(table[0], Mapping):
-        table = _columns(list(table))
-    columns = table.keys() if isinstance(table, Mapping) else getattr(table, "columns", None)
-    if columns is None:
+    named = _by_name(table)
+    if named is None:
         return table
-    known = [str(column) for column in columns]
+    columns, read = named
     for name in names:
-        if name not in known:
-            raise ValueError(f"Unknown attribute {name!r}." + nearest_name(name, known))
-    return torch.stack([_column(name, table[name]) for name in names], 1)
+        if name not in columns:
+            raise ValueError(f"Unknown attribute {name!r}." + nearest_name(name, columns))
+    return torch.stack([_column(name, read(name)) for name in names], 1)
 
 
-def _columns(rows: list[Any]) -> dict[str, list[Any]]:
-    return {name: [row.get(name) for row in rows] for name in rows[0]}
+def _by_name(table: Any) -> tuple[list[str], Callable[[str], Iterable[Any]]] | None:
+    """Names of columns and what reads one; None for arrays."""
+    if isinstance(table, Mapping):
+        return [str(name) for name in table], table.__getitem__
+    if hasattr(table, "columns"):
+        return [str(name) for name in table.columns], table.__getitem__
+    if isinstance(table, Sequence) and len(table) and isinstance(table[0], Mapping):
+        return list(table[0]), lambda name: [row.get(name) for row in table]
+    return None
 
 
 def _column(name: str, values: Iterable[Any]) -> Tensor:

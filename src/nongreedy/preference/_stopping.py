@@ -49,22 +49,31 @@ class Stopping:
         self, belief: Belief, fresh: Belief, query: Query, items: FeasibleSet
     ) -> tuple[bool, Value]:
         """Whether to ask, and what the question is worth by itself."""
-        pays, alone = self._pays(belief, fresh, query, items, 1)
+        twins = {1: fresh}
+        pays, alone = self._pays(belief, twins, query, items, 1)
         repeats = 2
         while not pays and query.slots == 2 and repeats <= self.patience:
-            pays, _ = self._pays(belief, fresh, query, items, repeats)
+            pays, _ = self._pays(belief, twins, query, items, repeats)
             repeats *= 2
         return pays, alone
 
     def _pays(
-        self, belief: Belief, fresh: Belief, query: Query, items: FeasibleSet, repeats: int
+        self,
+        belief: Belief,
+        twins: dict[int, Belief],
+        query: Query,
+        items: FeasibleSet,
+        repeats: int,
     ) -> tuple[bool, Value]:
-        value, cost = evoi(belief, query, items, fresh, repeats), repeats * self.cost
+        """Twins have so many times the samples, and are made where they are needed."""
+        cost = repeats * self.cost
+        value = evoi(belief, query, items, twins[1], repeats)
         for times in _MORE:
             decided = abs(value.value - cost) > self.confidence * value.standard_error
             # Where all answers lead to the same decision, no sample can tell the value from nothing.
             if decided or value.in_sample == 0:
                 break
-            larger = belief.twin(times * len(belief.weights))
-            value = evoi(belief, query, items, larger, repeats)
+            if times not in twins:
+                twins[times] = belief.twin(times * len(belief.weights))
+            value = evoi(belief, query, items, twins[times], repeats)
         return value.value - cost > self.confidence * value.standard_error, value

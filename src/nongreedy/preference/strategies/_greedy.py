@@ -109,12 +109,13 @@ def swapped(board: Board, criterion: Criterion, slate: Tensor) -> tuple[Tensor, 
     """
     places = torch.stack([(board.pool == number).nonzero()[0, 0] for number in slate])
     score = float(board.scores(criterion, places[None])[0])
-    while True:
+    while len(board.pool) > len(places):  # else there is nothing to change for
         best, found = board.best(criterion, _neighbours(places, len(board.pool)))
         # The same slate in another order differs by rounding.
         if found <= score + LEVEL * max(1.0, abs(score)):
-            return board.pool[places], score
+            break
         places, score = best, found
+    return board.pool[places], score
 
 
 def _neighbours(places: Tensor, count: int) -> Tensor:
