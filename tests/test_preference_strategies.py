@@ -1,5 +1,6 @@
 """Strategies: ours against exact enumeration, and all of them by one contract."""
 
+import doctest
 import itertools
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from benchmarks._preference_instances import SIZES, ratios
 from benchmarks._preference_scale import step_seconds
+from nongreedy import preference
 from nongreedy.preference import Belief, Catalogue, Gaussian, Noiseless, Probit, Query
 from nongreedy.preference._value import in_sample
 from nongreedy.preference.strategies import (
@@ -167,3 +169,12 @@ def test_partial_questions_show_few_attributes_and_beat_random_ones(attributes, 
 def test_partial_questions_need_attributes():
     with pytest.raises(ValueError, match="only 4"):
         Partial(5).choose(some_belief(), sphere(1, 5, 4), 2, 0)
+
+
+@pytest.mark.parametrize(
+    "room", [preference, preference.strategies], ids=lambda room: room.__name__
+)
+def test_examples_run(room):
+    names = {name: getattr(preference, name) for name in preference.__all__}
+    found = doctest.testmod(room, extraglobs={**names, "torch": torch})
+    assert found.failed == 0 and found.attempted > 20

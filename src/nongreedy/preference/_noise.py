@@ -82,8 +82,8 @@ class UncertainNoise(Noise):
         spread: Of the logarithm; at 1, two thirds of all people are within a factor of 2.7.
 
     Example:
-        >>> UncertainNoise(0.2).scales(torch.zeros(2, 1)).tolist()
-        [0.2, 0.2]
+        >>> UncertainNoise(1.0).scales(torch.zeros(2, 1)).tolist()
+        [1.0, 1.0]
     """
 
     median: float

@@ -120,8 +120,8 @@ class ConstantError(Response):
         error: That share, above 0 and below 1.
 
     Example:
-        >>> ConstantError(0.2).probabilities(torch.tensor([[2.0], [1.0]]), torch.tensor([1.0])).tolist()
-        [[0.9], [0.1]]
+        >>> ConstantError(0.5).probabilities(torch.tensor([[2.0], [1.0]]), torch.tensor([1.0])).tolist()
+        [[0.75], [0.25]]
     """
 
     error: float = 0.1
