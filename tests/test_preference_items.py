@@ -131,10 +131,12 @@ def test_a_study_brings_its_directions_names_and_front():
     assert made.catalogue.points.tolist() == [[1, 0], [0, 1]]
     with pytest.raises(NoTradeoffError, match="one objective"):
         Items.of_study(study(["minimize"], [[1.0]]))
-    with pytest.raises(ValueError, match=r"nothing to choose|something in each"):
+    with pytest.raises(ValueError, match="No trial has values"):
         Items.of_study(study(["minimize", "minimize"], []))
-    with pytest.raises(ValueError, match="nothing to choose"):
+    with pytest.raises(NoTradeoffError, match="Trial 0 is the only one: choose it"):
         Items.of_study(study(["minimize", "minimize"], [[1.0, 1.0], [2.0, 2.0]]))
+    with pytest.raises(ValueError, match="no rows"):
+        Items.of_rows([], {smaller("a"): len, smaller("b"): len})
 
 
 def test_rows_of_a_comparison_are_items_by_what_is_read_of_them():

@@ -74,8 +74,10 @@ def test_small_noise_is_reached_by_lowering_it():
 
 @pytest.mark.parametrize("response", [Noiseless(), Probit()], ids=repr)
 def test_other_responses_are_followed_too(response):
-    for seed in range(3):
-        belief, items = some_belief(seed, response=response), sphere(seed, 40, 4)
+    """Of tiny items, too: without noise there is no scale but theirs."""
+    for seed, size in itertools.product(range(3), (1.0, 1e-3)):
+        belief = some_belief(seed, response=response, noise=0.5 * size)
+        items = Catalogue(size * sphere(seed, 40, 4).points)
         values = [
             float(in_sample(belief, s.choose(belief, items, 2, seed).points[None], items)[0])
             for s in (Relaxed(), Exact())

@@ -202,6 +202,8 @@ def test_the_source_of_gradients_keeps_its_contract():
     torch.testing.assert_close(scatter, said, rtol=0.3, atol=0.005)
     with pytest.raises(ValueError, match="less than two samples"):
         source.estimate(slate, 0, 2)
+    with pytest.raises(ValueError, match=r"Noiseless\(\) has no derivative"):
+        PosteriorValue(some_belief(response=Noiseless()), items)
 
 
 def test_a_ball_of_one_dimension_is_known_in_closed_form():

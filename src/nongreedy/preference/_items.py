@@ -107,16 +107,24 @@ class Items:
             objectives: Attribute -> its value in a row.
         """
         rows = list(rows)
+        if not rows:
+            raise ValueError("There are no rows, so that there is nothing to choose.")
         table = [[float(read(row)) for read in objectives.values()] for row in rows]
         names = [f"{row!s:.60}" for row in rows]
-        return cls.of(table or [[]], tuple(objectives), names, only_front=True)
+        return cls.of(table, tuple(objectives), names, only_front=True)
 
     @classmethod
     def of_trials(cls, trials: Iterable[Any], attributes: Sequence[Attribute]) -> Items:
         """The Pareto set of Optuna's trials, by their values in order: ``study.best_trials``."""
         done = [trial for trial in trials if trial.values is not None]
+        if not done:
+            raise ValueError("No trial has values: there is nothing to choose.")
+        if len(done) == 1:
+            raise NoTradeoffError(
+                f"Trial {done[0].number} is the only one: choose it; there is no trade-off to ask about."
+            )
         names = [f"trial {trial.number}" for trial in done]
-        return cls.of([trial.values for trial in done] or [[]], attributes, names, only_front=True)
+        return cls.of([trial.values for trial in done], attributes, names, only_front=True)
 
     @classmethod
     def of_study(cls, study: Any) -> Items:

@@ -99,6 +99,9 @@ class PosteriorValue:
         belief: Of utilities.
         items: What may be recommended.
 
+    Raises:
+        ValueError: Answers whose probabilities have no derivative.
+
     Attributes:
         unit: Of costs: a sample answering about one slot.
 
@@ -113,6 +116,10 @@ class PosteriorValue:
     unit = "samples times slots"
 
     def __init__(self, belief: Belief, items: FeasibleSet):
+        if belief.response.smooth() is not belief.response:
+            raise ValueError(
+                f"{belief.response} has no derivative: give a belief with Logistic() or Probit()."
+            )
         self.belief, self.items = belief, items
 
     def estimate(self, point: Tensor, seed: int, budget: float) -> Estimate:
@@ -131,7 +138,7 @@ class PosteriorValue:
         return Estimate(value, gradient, torch.stack(drawn).std(0), float(count * slots))
 
     def _ascent(self, belief: Belief, point: Tensor) -> tuple[Tensor, Tensor]:
-        value, gradient = ascent(belief, point[None], self.items, belief.response.smooth())
+        value, gradient = ascent(belief, point[None], self.items, belief.response)
         return value[0], gradient[0]
 
 

@@ -17,7 +17,7 @@ from .._belief import Belief
 from .._query import Query
 from .._sets import Catalogue
 from .._value import in_sample
-from ._relaxed import climb
+from ._relaxed import climb, heats
 from ._strategy import Strategy
 
 _SUBSETS = 64  # of attributes that are tried
@@ -60,7 +60,7 @@ class Partial(Strategy):
         masks = self._masks(belief, items, slots, source)
         box = _Box(items, masks.repeat_interleave(self.starts, 0)[:, None])
         begun = box.project(_random(items, len(masks) * self.starts, slots, source))
-        slates = climb(belief, begun, items, box, _RATE, [1.0] * _STEPS)
+        slates = climb(belief, begun, items, box, _RATE, _factors(belief, items))
         values = in_sample(belief, slates, items)
         # A slate whose slots met says nothing.
         values = torch.where(_apart(slates), values, -torch.inf)
@@ -79,7 +79,7 @@ class Partial(Strategy):
         else:
             whole = _Box(items, torch.ones(1, belief.attributes, dtype=torch.float64))
             begun = _random(items, _SUBSETS, slots, source)
-            slates = climb(belief, begun, items, whole, _RATE, [1.0] * _STEPS)
+            slates = climb(belief, begun, items, whole, _RATE, _factors(belief, items))
             # How far apart the slots are in an attribute, in units of the utility that it moves.
             moved = (slates.amax(1) - slates.amin(1)) * belief.utilities.std(0)
             sets = {tuple(sorted(row)) for row in moved.topk(self.attributes).indices.tolist()}
@@ -97,6 +97,10 @@ class _Box:
 
     def project(self, point: Tensor) -> Tensor:
         return point.clamp(self.low, self.high)
+
+
+def _factors(belief: Belief, items: Catalogue) -> list[float]:
+    return [heats(belief, items.points[:1000] @ belief.utilities.T)[1]] * _STEPS
 
 
 def _random(items: Catalogue, count: int, slots: int, source: torch.Generator) -> Tensor:

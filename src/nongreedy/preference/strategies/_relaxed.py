@@ -97,11 +97,11 @@ class Relaxed(Strategy):
         """What may be recommended, and what may be asked about: all, or of many items a few."""
         if len(items) <= self.pool:
             return items, torch.arange(len(items))
-        directions = torch.cat([belief.mean[None], belief.utilities])
-        liked, often = items.best(directions)[1].unique(return_counts=True)
+        best = items.best(torch.cat([belief.mean[None], belief.utilities]))[1]
+        liked, often = best.unique(return_counts=True)
         liked = liked[often.argsort(descending=True)[: self.pool // 2]]
         drawn = torch.randint(len(items), (self.pool - len(liked),), generator=source)
-        pool = torch.cat([liked, drawn]).unique()
+        pool = torch.cat([best[:1], liked, drawn]).unique()
         return items.take(pool), pool
 
     def _starts(self, greedy: Tensor, pool: Tensor, source: torch.Generator) -> Tensor:
@@ -113,13 +113,13 @@ class Relaxed(Strategy):
     def _climbed(self, board: Board, items: Catalogue, starts: Tensor) -> list[Tensor]:
         """For each start, slates of items near to where its ascent ends."""
         slates = items.points[starts]
-        for reach, steps, share in (
-            (items.relaxed, self.ball_steps, 1.0),
-            (board.reach, self.item_steps, 0.5),
-        ):
-            heats = heating(board, steps) if reach is items.relaxed else [1.0] * steps
-            step = share * self.rate * items.relaxed.radius
-            slates = climb(board.belief, slates, reach, items, step, heats)
+        first, last = heats(board.belief, board.values)
+        falling = [
+            last * (first / last) ** (1 - k / self.ball_steps) for k in range(self.ball_steps)
+        ]
+        step = self.rate * items.relaxed.radius
+        slates = climb(board.belief, slates, items.relaxed, items, step, falling)
+        slates = climb(board.belief, slates, board.reach, items, step / 2, [last] * self.item_steps)
         return products(items, slates, self.neighbours)
 
     def _begun(self, board: Board, starts: Tensor, found: list[Tensor]) -> Tensor:
@@ -143,14 +143,19 @@ class Relaxed(Strategy):
         return torch.cat([*best, starts[:count]]).sort(1).values.unique(dim=0)
 
 
-def heating(board: Board, steps: int) -> list[float]:
-    """Factors of the noise, from where gradients see across the differences between items down to 1.
+def heats(belief: Belief, values: Tensor) -> tuple[float, float]:
+    """Factors of the noise for the first and the last step of an ascent.
 
-    Noise that is already as large is left alone: more of it would only bring all starts to one end.
+    It begins where gradients see across the differences between items. Noise that is already as large is
+    left alone: more of it would only bring all starts to one end. A response without a derivative has no
+    scale of its own, so that its smooth stand-in ends at a quarter of where it began.
+
+    Args:
+        values: Utilities of items for samples, shape (n, m).
     """
-    gaps = float(board.values.std(0).mean())
-    start = max(1.0, _SIGHT * gaps / float(board.belief.weights @ board.belief.scales))
-    return [start ** (1 - k / max(steps - 1, 1)) for k in range(steps)]
+    sight = _SIGHT * float(values.std(0).mean()) / float(belief.weights @ belief.scales)
+    last = 1.0 if belief.response.smooth() is belief.response else sight / 4
+    return max(sight, last), last
 
 
 class _Projecting(Protocol):
@@ -163,12 +168,12 @@ def climb(
     reach: FeasibleSet,
     relaxed: _Projecting,
     rate: float,
-    heats: list[float],
+    factors: list[float],
 ) -> Tensor:
     """Adam on slates of shape (b, k, d), each on its own, back in the relaxed set after every step."""
     response, slates = belief.response.smooth(), slates.clone()
     adam = torch.optim.Adam([slates], lr=rate, maximize=True)
-    for heat in heats:
+    for heat in factors:
         slates.grad = ascent(belief, slates, reach, response, heat)[1]
         adam.step()
         slates.copy_(relaxed.project(slates))
