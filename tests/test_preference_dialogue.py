@@ -220,6 +220,19 @@ def test_answers_that_contradict_the_belief_are_warned_of_and_true_ones_are_not(
     assert made.recommend().surprise > ALARM
 
 
+def test_where_warnings_are_errors_the_answer_is_kept(tmp_path):
+    file, belief = tmp_path / "dialogue.json", Belief(Tradeoffs(3), noise=KnownNoise(0.02))
+    made = Dialogue(items(), belief, file=file)
+    for choice in (0, 1, 0):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made.learn([0, 5], choice)
+    made.asked = Query(items().catalogue.points[[0, 5]], (0, 5))
+    with pytest.raises(ContradictionWarning):
+        made.tell(1)
+    assert made.asked is None and len(Dialogue(items(), belief, file=file).answers) == 4
+
+
 def test_surprise_is_a_martingale_under_the_belief():
     """Answers drawn from the predictions themselves."""
     source, found = torch.Generator().manual_seed(0), []

@@ -158,6 +158,7 @@ class Dialogue:
         self._learn(Answer(self.asked, choice))
         self.asked = None
         self._keep()
+        warn_of(self.surprise)  # last: where warnings are errors, the answer is kept
 
     def learn(self, query: Query | Sequence[int], choice: int) -> None:
         """An answer to a question that we did not ask, about items by number or about any points.
@@ -171,6 +172,7 @@ class Dialogue:
             query = Query(self.items.catalogue.points[list(members)], members)
         self._learn(Answer(query, choice))
         self._keep()
+        warn_of(self.surprise)
 
     def _learn(self, answer: Answer) -> None:
         expected = self.belief.expected(answer.query)
@@ -179,7 +181,6 @@ class Dialogue:
         self.fresh = self.fresh.updated(answer.query, answer.choice)
         self.belief = after
         self.predicted.append((expected, answer.choice))
-        warn_of(self.surprise)
 
     @property
     def surprise(self) -> float:

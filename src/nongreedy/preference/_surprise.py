@@ -47,5 +47,5 @@ def warn_of(surprised: float) -> None:
             "than it expects. Answers may be noisier than it assumes (noise=UncertainNoise(...)), two may "
             "contradict each other, or utility may not be linear in the attributes (log=True).",
             ContradictionWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
