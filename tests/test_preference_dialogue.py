@@ -36,13 +36,13 @@ WANTS = [0.6, 0.3, 0.1]
 @pytest.mark.parametrize("wants", [[0.9, 0.05, 0.05], [0.05, 0.05, 0.9], [0.4, 0.3, 0.3]])
 def test_who_knows_what_he_wants_gets_it(wants):
     made = items()
-    found = elicit(made, person(wants), questions=8)
+    found = elicit(made, person(wants), questions=12)
     worth = made.catalogue.points @ torch.tensor(wants).double()
     assert float(worth.max() - worth[found.member]) <= 0.02
     # Only as much is learned of weights as the decision needs, and that is true.
     for name, want in zip(found.weights, wants, strict=True):
         assert found.weights[name].low - 0.05 <= want <= found.weights[name].high + 0.05
-    assert found.answers <= 8 and found.surprise < ALARM
+    assert found.answers <= 12 and found.surprise < ALARM
     assert f"Recommended: {made.described(found.member)}" in str(found)
 
 
