@@ -11,6 +11,7 @@ import nongreedy as ng
 from ._check import check
 from ._compare import compare
 from ._plan import plan
+from ._prefer import prefer
 from ._study import report
 from ._tune import resume, tune
 
@@ -31,7 +32,7 @@ def datasets() -> None:
         print(textwrap.fill(recognised_by, 76, initial_indent="    ", subsequent_indent="    "))
 
 
-for command in (tune, resume, report, plan, compare, check, datasets):
+for command in (tune, resume, report, plan, compare, prefer, check, datasets):
     app.command()(command)
 
 

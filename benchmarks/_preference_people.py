@@ -1,0 +1,181 @@
+"""Row 2: people who exist. Which of the questions that they answered should have come first?
+
+A population belief is fitted to half of the respondents. For the others, questions are taken from those
+that they answered, in an order of each strategy's own. The recommended item is one of all the alternatives
+that they were shown. Their true utility is unknown: regret is judged by the belief after all their answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nongreedy.preference import Belief, Catalogue, Gaussian, Query
+from nongreedy.preference.strategies import (
+    BestOfSlate,
+    Information,
+    Listed,
+    Strategy,
+)
+from nongreedy.protocols import generator
+
+from ._preference_population import population
+from ._preference_rows import Rows, mean_error
+
+STRATEGIES: Mapping[str, Callable[[list[Query]], Strategy] | None] = {
+    "ours": Listed,
+    "exact EVOI": lambda queries: Listed(queries, instead=None),  # ties go to the order of the list
+    "information": lambda queries: Listed(queries, Information()),
+    "EUBO": lambda queries: Listed(queries, BestOfSlate()),
+    "random order": None,
+}
+
+
+@dataclass(frozen=True)
+class Respondent:
+    """Questions that were answered: attributes of the alternatives, and the slot that was chosen."""
+
+    questions: list[Tensor]
+    choices: list[int]
+
+
+def _table(file: Path) -> list[dict[str, str]]:
+    with gzip.open(file, "rt") as stream:
+        return list(csv.DictReader(stream))
+
+
+def swissmetro(directory: Path) -> list[Respondent]:
+    """Train, Swissmetro, car: constants of train and car, time and cost in hundreds, headway. Commuters and
+    business trips, as is usual."""
+    people = dict[str, Respondent]()
+    for row in _table(directory / "swissmetro.csv.gz"):
+        if row["PURPOSE"] not in "13" or row["CHOICE"] == "0":
+            continue
+        free = row["GA"] == "1"  # a season ticket
+        number = {k: float(v) for k, v in row.items() if k.endswith(("_TT", "_CO", "_HE"))}
+        slots, names = [], []
+        for k, name in enumerate(("TRAIN", "SM", "CAR")):
+            if row[f"{name}_AV"] == "0":
+                continue
+            cost = 0.0 if free and name != "CAR" else number[f"{name}_CO"] / 100
+            headway = number.get(f"{name}_HE", 0.0) / 100
+            constants = [float(name == "TRAIN"), float(name == "CAR")]
+            slots.append([*constants, number[f"{name}_TT"] / 100, cost, headway])
+            names.append(str(k + 1))
+        person = people.setdefault(row["ID"], Respondent([], []))
+        person.questions.append(torch.tensor(slots).double())
+        person.choices.append(names.index(row["CHOICE"]))
+    return list(people.values())
+
+
+def electricity(directory: Path) -> list[Respondent]:
+    """Four suppliers: price, length of contract, local, well known, by time of day, by season."""
+    people, situations = dict[str, Respondent](), dict[str, list[dict[str, str]]]()
+    for row in _table(directory / "electricity.csv.gz"):
+        situations.setdefault(row["chid"], []).append(row)
+    for rows in situations.values():
+        person = people.setdefault(rows[0]["id"], Respondent([], []))
+        names = ("pf", "cl", "loc", "wk", "tod", "seas")
+        slots = [[float(row[name]) for name in names] for row in rows]
+        person.questions.append(torch.tensor(slots).double())
+        person.choices.append([row["choice"] for row in rows].index("TRUE"))
+    return list(people.values())
+
+
+TABLES: Mapping[str, Callable[[Path], list[Respondent]]] = {
+    "swissmetro": swissmetro,
+    "electricity": electricity,
+}
+
+
+def fitted(people: list[Respondent]) -> Gaussian:
+    """The population that these respondents are of."""
+    most = max(len(person.questions) for person in people)
+    slots = max(len(q) for person in people for q in person.questions)
+    shape = (len(people), most, slots, people[0].questions[0].shape[1])
+    questions, asked = (
+        torch.full(shape, torch.nan).double(),
+        torch.zeros(shape[:2], dtype=torch.bool),
+    )
+    questions[:, :, 0] = 0  # of a question that was not asked
+    choices = torch.zeros(shape[:2], dtype=torch.long)
+    for k, person in enumerate(people):
+        for t, (question, choice) in enumerate(zip(person.questions, person.choices, strict=True)):
+            questions[k, t, : len(question)] = question
+            choices[k, t], asked[k, t] = choice, True
+    return population(questions, choices, asked)
+
+
+def interviewed(person: Respondent, prior: Gaussian, number: int) -> dict[str, list[float]]:
+    """Regret after 0, 1, ... answers, for each strategy."""
+    queries = [Query(points) for points in person.questions]
+    items = Catalogue(torch.cat(person.questions).unique(dim=0))
+    whole = Belief(prior, noise=1.0, samples=2048, seed=number + 10_000)
+    for query, choice in zip(queries, person.choices, strict=True):
+        whole = whole.updated(query, choice)
+    worth = items.points @ whole.mean
+    found = {}
+    for name, make in STRATEGIES.items():
+        belief, regrets = Belief(prior, noise=1.0, samples=512, seed=number), list[float]()
+        order = torch.randperm(len(queries), generator=generator(number, 55)).tolist()
+        strategy = make and make(queries)
+        for step in range(len(queries) + 1):
+            regrets.append(float(worth.max() - worth[int(items.best(belief.mean)[1])]))
+            if step == len(queries):
+                break
+            place = order[step]
+            if strategy is not None:
+                asked = strategy.choose(belief, items, 2, number)
+                place = next(k for k, query in enumerate(queries) if query is asked)
+            belief = belief.updated(queries[place], person.choices[place])
+        found[name] = regrets
+    return found
+
+
+def distinct(person: Respondent) -> bool:
+    """Whether no alternative is offered twice in a question, and none asked twice: a few are."""
+    alike = any(len(q.unique(dim=0)) < len(q) for q in person.questions)
+    same = len({tuple(q.flatten().tolist()) for q in person.questions}) < len(person.questions)
+    return not alike and not same and min(map(len, person.questions)) > 1
+
+
+def people(rows: Rows, options: argparse.Namespace) -> list[str]:
+    """The table."""
+    lines = list[str]()
+    for name, read in TABLES.items():
+        everyone = [person for person in read(options.data) if distinct(person)]
+        mixed = torch.randperm(len(everyone), generator=generator(56)).tolist()
+        half = len(mixed) // 2
+        prior: Any = rows.get(
+            f"population|{name}",
+            lambda mixed=mixed, half=half, everyone=everyone: fitted(
+                [everyone[k] for k in mixed[:half]]
+            ).to_json(),
+        )
+        believed = Gaussian(prior["mean"], prior["covariance"])
+        found = [
+            rows.get(
+                f"person|{name}|{k}",
+                lambda k=k, everyone=everyone, believed=believed: interviewed(
+                    everyone[k], believed, k
+                ),
+            )
+            for k in mixed[half:][: options.users]
+        ]
+        most = min(len(row["ours"]) for row in found) - 1
+        shown = [n for n in (0, 1, 2, 3, 5, 7, 8, 10) if n <= most]
+        lines.append(
+            f"{name}, {len(found)} respondents | " + " | ".join(f"{n} answers" for n in shown)
+        )
+        for strategy in STRATEGIES:
+            cells = [mean_error([row[strategy][n] for row in found]) for n in shown]
+            lines.append(f"{strategy} | " + " | ".join(cells))
+    return lines
