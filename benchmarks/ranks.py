@@ -49,23 +49,32 @@ def seconds(task, steps, settings, team):
     return time.perf_counter() - begin
 
 
-def speed(steps, turns):
-    """The same search by the first rank alone, while the others wait, and by all of them, in turns."""
+def speed(models, steps, turns):
+    """In turns: a search by the first rank alone, while the others wait; one on each rank, which shows what the
+    cores allow; and one by all of them."""
     with ranks(patience=600) as team:
-        for model, (search, settings) in itertools.product(MODELS, SEARCHES.items()):
+        for model, (search, settings) in itertools.product(models, SEARCHES.items()):
             task, rows = make_task(CASES[model]), []
             for _ in range(turns + 1):  # the first warms up
                 alone = seconds(task, steps, settings, Ranks()) if team.first else 0.0
                 team.gather(None)
-                rows.append((alone, seconds(task, steps, settings, team)))
-            ratios = sorted(one / many for one, many in rows[1:])
+                apart = seconds(task, steps, settings, Ranks())
+                team.gather(None)
+                rows.append((alone, apart, seconds(task, steps, settings, team)))
             if team.first:
-                alone, together = (statistics.median(row[k] for row in rows[1:]) for k in (0, 1))
+                alone, *_ = (statistics.median(column) for column in zip(*rows[1:], strict=True))
+                most = spread([team.size * one / apart for one, apart, _ in rows[1:]])
+                gained = spread([one / many for one, _, many in rows[1:]])
                 print(
-                    f"{model}, {search}: {alone:.2f} s alone, {together:.2f} s by {team.size} ranks, ratio "
-                    f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+                    f"{model}, {search}: {alone:.2f} s alone; {gained} times as fast by {team.size} ranks;"
+                    f" so many searches apart: {most}",
                     flush=True,
                 )
+
+
+def spread(ratios):
+    """Median and range."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def death(index, size, expected):
@@ -110,10 +119,11 @@ def main():
     parser.add_argument("--ranks", type=int, default=2, help="for --deaths")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--models", default=",".join(MODELS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     if not options.deaths:
-        speed(options.steps, options.turns)
+        speed(options.models.split(","), options.steps, options.turns)
         return
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, SCRIPT, folder, "auto"], check=True)
