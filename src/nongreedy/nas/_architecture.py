@@ -104,7 +104,9 @@ class LayerOptions:
                 f"`kernels` must be odd whole numbers that rise, but got {self.kernels!r}."
             )
         if not (_rising(self.expansions) and self.expansions[0] > 0):
-            raise ValueError(f"`expansions` must be positive and rise, but got {self.expansions!r}.")
+            raise ValueError(
+                f"`expansions` must be positive and rise, but got {self.expansions!r}."
+            )
         if self.squeezes not in ((False,), (True,), (False, True)):
             raise ValueError(
                 f"`squeezes` must be (False,), (True,) or (False, True), but got {self.squeezes!r}."
@@ -121,7 +123,7 @@ class LayerOptions:
             *(["layer"] if self.skippable else []),
         )
 
-    def split(self, bits: Sequence[Any]) -> tuple[list[Any], list[Any], Any, Any]:
+    def split(self, bits: Iterable[Any]) -> tuple[list[Any], list[Any], Any, Any]:
         """Bits of kernels, of expansions, of squeeze-and-excitation and of the layer; None where there
         is no such bit."""
         rest = list(bits)
@@ -132,7 +134,9 @@ class LayerOptions:
 
     def choices(self) -> list[Choice | None]:
         """All of them, the smallest first."""
-        found = [Choice(*c) for c in itertools.product(self.kernels, self.expansions, self.squeezes)]
+        found = [
+            Choice(*c) for c in itertools.product(self.kernels, self.expansions, self.squeezes)
+        ]
         return [*([None] if self.skippable else []), *found]
 
     def largest(self) -> Choice:

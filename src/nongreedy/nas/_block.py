@@ -66,6 +66,15 @@ class MBConv(nn.Module):
     """
 
     depthwise: nn.Conv2d
+    depthwise_norm: nn.Module
+    depthwise_activation: nn.Module
+    project: nn.Conv2d
+    project_norm: nn.Module
+    project_activation: nn.Module
+    expand: nn.Conv2d | None
+    expand_norm: nn.Module
+    expand_activation: nn.Module
+    squeeze: SqueezeExcite | None
     masks: Tensor
 
     def __init__(
@@ -115,6 +124,7 @@ class MBConv(nn.Module):
         super().__init__()
         for name, module in vars(parts).items():
             setattr(self, name, module)
+        self.training = parts.depthwise.training
         same = parts.depthwise.stride == (1, 1) and in_channels == parts.project.out_channels
         if options.skippable and not same:
             raise ValueError(
@@ -132,6 +142,8 @@ class MBConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         bits = self.gating.bits[self.place] if self.place >= 0 else torch.ones_like(self.thresholds)
         kernel_bits, width_bits, squeeze_bit, layer_bit = self.options.split(bits)
+        if layer_bit is not None and self.gating.fixed is not None and not layer_bit:
+            return x
         inner = x
         if self.expand is not None:
             inner = self.expand_activation(self.expand_norm(self.expand(x)))

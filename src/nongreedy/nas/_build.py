@@ -86,9 +86,13 @@ def search_space(
             for place in range(count):
                 layers.append(
                     MBConv(
-                        channels, _rounded(out, width), stride=1 + (half and place == 0),
-                        skippable=place > 0, activation=activation, **options,
-                    )  # fmt: skip
+                        channels,
+                        _rounded(out, width),
+                        stride=1 + (half and place == 0),
+                        skippable=place > 0,
+                        activation=activation,
+                        **options,
+                    )
                 )
                 channels = _rounded(out, width)
         last = _rounded(LAST, width)
@@ -122,7 +126,13 @@ def _depths(depth: int | Sequence[int]) -> tuple[int, ...]:
 def _halvings(resolution: int, depths: Sequence[int]) -> list[int]:
     """Whether the stem and each group halve the image: 1 or 0. The last of them are kept."""
     allowed = (resolution // _LEAST).bit_length() - 1
-    wanted = [1, *(int(stride == 2 and count > 0) for (_, stride), count in zip(GROUPS, depths, strict=True))]
+    wanted = [
+        1,
+        *(
+            int(stride == 2 and count > 0)
+            for (_, stride), count in zip(GROUPS, depths, strict=True)
+        ),
+    ]
     for place in range(len(wanted)):
         if sum(wanted) > allowed:
             wanted[place] = 0

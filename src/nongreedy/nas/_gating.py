@@ -34,6 +34,9 @@ class Gating:
         self.drop: Sequence[Tensor] | None = None
         self.bits: list[Tensor] = []
 
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "bits": []}  # the last forward pass is of no use to a copy
+
     def refresh(self, blocks: Sequence[MBConv]) -> list[Tensor]:
         """Compute the bits of all layers."""
         if self.fixed is not None:
@@ -51,9 +54,7 @@ class Gating:
             nested_kernel(block.depthwise.weight, block.masks, bits)
             for block, bits in zip(blocks, rings, strict=True)
         ]
-        halves = [
-            kernel[: block.widths[0]] for block, kernel in zip(blocks, kernels, strict=True)
-        ]
+        halves = [kernel[: block.widths[0]] for block, kernel in zip(blocks, kernels, strict=True)]
         # A layer has no sibling inside itself: it is compared with the layers of the network.
         across = torch.stack([rms(half) for half in halves]).square().mean().sqrt()
         rows = zip(blocks, drops, rings, kernels, halves, strict=True)

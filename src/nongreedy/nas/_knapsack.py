@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,15 @@ import numpy as np
 Rows = Sequence[Sequence[float]]
 
 
-def knapsack(values: Rows, costs: Rows, most: float, least: float = -np.inf) -> list[int] | None:
+def knapsack(
+    values: Rows,
+    costs: Rows,
+    most: float,
+    least: float = -np.inf,
+    *,
+    near: Sequence[int] | None = None,
+    moves: int = 0,
+) -> list[int] | None:
     r"""Choose one entry of each row, exactly.
 
     .. math:: \max_c \sum_l v_{l, c_l} \quad\text{with}\quad
@@ -20,6 +29,7 @@ def knapsack(values: Rows, costs: Rows, most: float, least: float = -np.inf) -> 
         costs: Likewise.
         most: That the costs may sum to.
         least: That they must.
+        near: Entries of which at most `moves` may change; None is no such limit.
 
     Returns:
         The chosen entry of each row; None where nothing fits.
@@ -43,17 +53,22 @@ def knapsack(values: Rows, costs: Rows, most: float, least: float = -np.inf) -> 
     one_each = (layer == np.arange(len(values))[:, None]).astype(float)
     # Scaled, since the solver's tolerances are absolute.
     scale = max(float(np.abs(cost).max()), 1e-300)
+    rules = [
+        LinearConstraint(one_each, 1, 1),  # pyright: ignore[reportArgumentType]
+        LinearConstraint(cost[None] / scale, least / scale, most / scale),  # pyright: ignore
+    ]
+    starts = np.cumsum([0, *(len(row) for row in values)])
+    if near is not None:
+        kept = np.zeros_like(value)
+        kept[[start + entry for start, entry in zip(starts[:-1], near, strict=True)]] = 1
+        rules.append(LinearConstraint(kept[None], len(values) - moves, np.inf))  # pyright: ignore
     found = milp(
         -value / max(float(np.abs(value).max()), 1e-300),
         integrality=np.ones_like(value),
         bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(one_each, 1, 1),
-            LinearConstraint(cost[None] / scale, least / scale, most / scale),
-        ],
+        constraints=rules,
         options={"mip_rel_gap": 0},
     )
     if found.x is None:
         return None
-    starts = np.cumsum([0, *(len(row) for row in values)])
-    return [int(np.argmax(found.x[a:b])) for a, b in zip(starts, starts[1:], strict=False)]
+    return [int(np.argmax(found.x[a:b])) for a, b in itertools.pairwise(starts)]

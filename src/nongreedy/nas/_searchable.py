@@ -62,7 +62,9 @@ def searchable(
     converted: list[str] = []
     for name, layers in matches.items():
         inside_another = any(name.startswith(f"{outer}.") for outer in converted)
-        residual = None if inside_another or name not in watched else _residual(layers, *watched[name])
+        residual = (
+            None if inside_another or name not in watched else _residual(layers, *watched[name])
+        )
         if residual is None:
             continue
         block = _converted(layers, residual, kernels, shares)
@@ -166,12 +168,11 @@ def _converted(
     rest[0] = _enlarged(own, sizes[-1])
     last = rest[5] if len(rest) == 6 else nn.Identity()
     parts = Parts(*rest[:5], last, *(layers[:3] if first else ()))  # pyright: ignore
-    inner = layers[0] if first else own
-    ratio = own.in_channels / inner.in_channels  # pyright: ignore
+    inner, project = layers[0] if first else own, rest[3]
+    assert isinstance(inner, nn.Conv2d) and isinstance(project, nn.Conv2d)
+    ratio = own.in_channels / inner.in_channels
     expansions = tuple(ratio * share for share in shares) if first else (1,)
-    project = rest[3]
-    assert isinstance(project, nn.Conv2d)
-    same = own.stride == (1, 1) and inner.in_channels == project.out_channels  # pyright: ignore
+    same = own.stride == (1, 1) and inner.in_channels == project.out_channels
     return MBConv.around(parts, LayerOptions(sizes, expansions, (False,), same), residual)
 
 

@@ -83,4 +83,5 @@ class Space:
 
 def _ranked(options: LayerOptions, ranks: Sequence[int]) -> Choice:
     rows = options.kernels, options.expansions, options.squeezes
-    return Choice(*(row[min(rank, len(row) - 1)] for row, rank in zip(rows, ranks, strict=True)))
+    k, e, q = (min(rank, len(row) - 1) for row, rank in zip(rows, ranks, strict=True))
+    return Choice(options.kernels[k], options.expansions[e], options.squeezes[q])

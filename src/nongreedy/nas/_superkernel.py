@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -20,10 +21,7 @@ def ring_masks(kernels: Sequence[int]) -> Tensor:
     ring = torch.maximum(at[:, None], at[None, :])
     edges = [-1, *(kernel // 2 for kernel in kernels)]
     return torch.stack(
-        [
-            ((ring > low) & (ring <= high)).float()
-            for low, high in zip(edges, edges[1:], strict=False)
-        ]
+        [((ring > low) & (ring <= high)).float() for low, high in itertools.pairwise(edges)]
     )
 
 

@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,11 +43,10 @@ class SuperNet(nn.Module):
         0
     """
 
-    def __init__(
-        self, network: nn.Module, input_shape: Sequence[int], gate: Gate | None = None
-    ):
+    def __init__(self, network: nn.Module, input_shape: Sequence[int], gate: Gate | None = None):
         super().__init__()
         self.network, self.input_shape = network, tuple(input_shape)
+        self.training = network.training
         seen = _in_order(network, self.input_shape)
         self.shapes = [shape for _, shape in seen]
         self.gating = Gating(gate or ScaleFreeGate())
@@ -95,14 +95,9 @@ class SuperNet(nn.Module):
             ValueError: An architecture of another space.
         """
         self.space.encode(architecture)
-        # Searched layers are replaced in the copy, not copied first: they are most of the weights.
-        places = {id(block): k for k, block in enumerate(self.blocks)}
-        memo = {
-            id(block): block.plain(architecture.choices[k])
-            for k, block in enumerate(self.blocks)
-            if id(block) in places
-        }
-        return copy.deepcopy(self.network, memo)
+        # In place of a searched layer the copy holds its choice: such layers are most of the weights.
+        pairs = zip(self.blocks, architecture.choices, strict=True)
+        return copy.deepcopy(self.network, {id(b): b.plain(choice) for b, choice in pairs})
 
     def fingerprint(self) -> str:
         """Of the layers and the input's shape: tables of costs are for one."""
@@ -119,18 +114,17 @@ def _in_order(network: nn.Module, shape: tuple[int, ...]) -> list[tuple[MBConv, 
             "convert its inverted residuals and depthwise-separable blocks by nas.searchable."
         )
     seen: list[tuple[MBConv, tuple[int, ...]]] = []
-    hooks = [
-        block.register_forward_pre_hook(lambda m, a: seen.append((m, tuple(a[0].shape[1:]))))
-        for block in blocks
-    ]
-    training = network.training
+
+    def note(block: Any, args: tuple[Tensor, ...]) -> None:
+        seen.append((block, tuple(args[0].shape[1:])))
+
+    hooks = [block.register_forward_pre_hook(note) for block in blocks]
     modes = [(module, module.training) for module in network.modules()]
     like = next(network.parameters())
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(1, *shape).to(like))
     finally:
-        network.train(training)
         for module, mode in modes:
             module.training = mode
         for hook in hooks:
