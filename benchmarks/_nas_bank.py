@@ -157,7 +157,7 @@ def controlled(instances: int = 12, seed: int = 0, steps: int = 6000) -> dict:
 
 def monotone(seed: int = 0, steps: int = 6000) -> list[float]:
     """SP7: R of the readout by averages at six values of Lambda, rising."""
-    weights = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
+    weights = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
     one = Bank.drawn(1, 8, 0.2, seed)
     bank = Bank(*(part.expand(6, *part.shape[1:]) for part in (one.targets, one.small, one.large)))
     course = run(bank, [nas.FixedPrice(w) for w in weights], nas.PaperGate(), seed=seed, steps=steps)
