@@ -160,7 +160,9 @@ def monotone(seed: int = 0, steps: int = 6000) -> list[float]:
     weights = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
     one = Bank.drawn(1, 8, 0.2, seed)
     bank = Bank(*(part.expand(6, *part.shape[1:]) for part in (one.targets, one.small, one.large)))
-    course = run(bank, [nas.FixedPrice(w) for w in weights], nas.PaperGate(), seed=seed, steps=steps)
+    course = run(
+        bank, [nas.FixedPrice(w) for w in weights], nas.PaperGate(), seed=seed, steps=steps
+    )
     return bank.cost((course.averages > 0.5).double()).tolist()
 
 

@@ -22,7 +22,9 @@ class Inverted(nn.Module):
         inner = channels * expansion
         self.use_residual = stride == 1 and channels == out
         self.layers = nn.Sequential(
-            nn.Sequential(nn.Conv2d(channels, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU6(True)),
+            nn.Sequential(
+                nn.Conv2d(channels, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU6(True)
+            ),
             nn.Sequential(
                 nn.Conv2d(inner, inner, kernel, stride, kernel // 2, groups=inner, bias=False),
                 nn.BatchNorm2d(inner),

@@ -107,7 +107,10 @@ def test_decisions_of_the_scale_free_gate_do_not_depend_on_the_width():
     # Four times as wide draws other weights: only thresholds far from the ratios, near 1, are kept.
     free = nas.ScaleFreeGate()
     assert rungs(free, 16) == rungs(free, 64)
-    norms = {w: nas.PaperGate().distance(torch.randn(16 * w), torch.ones(1), torch.tensor(0.0), 0) for w in (16, 64)}
+    norms = {
+        w: nas.PaperGate().distance(torch.randn(16 * w), torch.ones(1), torch.tensor(0.0), 0)
+        for w in (16, 64)
+    }
     assert norms[64] / norms[16] > 1.8
 
 

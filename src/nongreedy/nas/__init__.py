@@ -13,8 +13,9 @@ from ._knapsack import knapsack
 from ._levels import Joint, Level, Validated
 from ._onnx import to_onnx
 from ._profile import measure, prediction_error, profile
-from ._progress import Progress
+from ._progress import Progress, Watch, tenths
 from ._readout import Readout
+from ._rivals import Rival, random_at, rivals
 from ._save import ExportError, check_onnx, save
 from ._search import printed, search
 from ._searchable import searchable
@@ -28,10 +29,11 @@ from ._training import Recipe, judge, train
 __all__ = [
     "Architecture", "Averages", "Backend", "Choice", "CostTable", "DualPrice", "Eager",
     "ExportError", "FixedPrice", "Found", "Gate", "Joint", "LayerOptions", "Level", "MBConv",
-    "OnnxRuntime", "PaperGate", "Progress", "Readout", "Recipe", "ScaleFreeGate", "Space",
-    "Stopwatch", "SuperNet", "Validated", "check_onnx", "effective_kernel", "flops",
-    "judge", "knapsack", "measure", "memory", "parameters", "prediction_error", "printed",
-    "profile", "save", "search", "search_space", "searchable", "straight_through", "to_onnx", "train",
+    "OnnxRuntime", "PaperGate", "Progress", "Readout", "Recipe", "Rival", "ScaleFreeGate",
+    "Space", "Stopwatch", "SuperNet", "Validated", "Watch", "check_onnx", "effective_kernel",
+    "flops", "judge", "knapsack", "measure", "memory", "parameters", "prediction_error",
+    "printed", "profile", "random_at", "rivals", "save", "search", "search_space", "searchable",
+    "straight_through", "tenths", "to_onnx", "train",
 ]  # fmt: skip
 
 export(globals())

@@ -27,7 +27,7 @@ class Found:
         network: The trained network, an ordinary module in evaluation mode.
         table: Costs, corrected by what was measured.
         target: Asked for, in the table's unit.
-        predicted: By the table.
+        predicted: By the table, before the network was measured.
         measured: On this machine, in milliseconds; None where the table is of another unit or machine.
         validation_loss: Cross-entropy of the trained network.
         validation_accuracy: Likewise, from 0 to 1; NaN of targets that are no classes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +127,8 @@ def search(
     state = _searched(network, table, learn, held, recipe, level, seed, target, kept, final, told)
     here = table.unit == "ms" and table.made_with.get("machine") == machine()
     choose = _Choice(state, target, room, held.first(judges, mix(seed, 1)), told)
-    found = choose.kept(kept) or choose.best(backend, stopwatch if here else None, kept)
-    architecture, table, measured, spent = found
-    plain = network.plain(architecture)
+    chosen = choose.kept(kept) or choose.best(backend, stopwatch if here else None, kept)
+    plain = network.plain(chosen.architecture)
     if inherit:
         recalibrated(plain, learn, recipe.batch_size, _RECOUNTED, mix(seed, 2))
     else:
@@ -145,9 +144,9 @@ def search(
     train(plain, learn, final, seed=mix(seed, 4), on_step=on_step, state=before)
     loss, accuracy = judge(plain, held)
     return Found(
-        architecture, plain, table, target, table.total(architecture), measured, loss, accuracy,
-        state.spent + spent, final.steps, state.history, [r.tolist() for r in state.averages.values],
-        choose.readout.losses, settings,
+        chosen.architecture, plain, chosen.table, target, chosen.predicted, chosen.measured, loss,
+        accuracy, state.spent + choose.readout.spent, final.steps, state.history,
+        [row.tolist() for row in state.averages.values], choose.readout.losses, settings,
     )  # fmt: skip
 
 
@@ -235,6 +234,20 @@ def _searched(
     return state
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """An architecture, the table after it was measured, and what was predicted before."""
+
+    architecture: Architecture
+    table: CostTable
+    predicted: float
+    measured: float | None
+
+    def off(self, target: float) -> float:
+        """How far the measured time is from the target, as a share; 0 where nothing is measured."""
+        return 0.0 if self.measured is None else abs(self.measured / target - 1)
+
+
 class _Choice:
     """The architecture: by the averages, by flips, and by the stopwatch."""
 
@@ -247,39 +260,38 @@ class _Choice:
             state.network, averages, judges, state.recipe.loss, state.recipe.batch_size
         )
 
-    def kept(self, kept: Checkpoint) -> tuple[Architecture, CostTable, float | None, float] | None:
+    def kept(self, kept: Checkpoint) -> _Chosen | None:
+        """What a checkpoint knows already."""
         if (row := kept.stages.get("found")) is None:
             return None
         self.readout.losses = {Architecture.from_json(a): loss for a, loss in row["losses"]}
-        return (
-            Architecture.from_json(row["architecture"]), CostTable.from_json(row["table"]),
-            row["measured"], row["spent"],
-        )  # fmt: skip
+        self.readout.spent = row["spent"]
+        architecture = Architecture.from_json(row["architecture"])
+        table = CostTable.from_json(row["table"])
+        return _Chosen(architecture, table, row["predicted"], row["measured"])
 
-    def best(
-        self, backend: Backend, stopwatch: Stopwatch | None, kept: Checkpoint
-    ) -> tuple[Architecture, CostTable, float | None, float]:
+    def best(self, backend: Backend, stopwatch: Stopwatch | None, kept: Checkpoint) -> _Chosen:
         """Choose, measure, correct the table by what was measured, and choose again."""
-        table, tries = self.state.table, list[tuple[float, Architecture, CostTable, float | None]]()
+        table, tries = self.state.table, list[_Chosen]()
         turns = _CHOICES if stopwatch else 1
         for turn in range(turns):
             self.told(Progress("choose", turn, turns, 0.0))
             architecture, measured = self._choose(table), None
+            predicted = table.total(architecture)
             if stopwatch is not None:
                 table, measured = self._measured(architecture, table, backend, stopwatch)
-            off = abs((measured or 0.0) / self.target - 1)
-            tries.append((off, architecture, table, measured))
-            if measured is None or off <= _NEAR:
+            tries.append(_Chosen(architecture, table, predicted, measured))
+            if tries[-1].off(self.target) <= _NEAR:
                 break
         self.told(Progress("choose", turns, turns, 0.0))
-        _, architecture, table, measured = min(tries, key=lambda row: row[0])
+        chosen = min(tries, key=lambda each: each.off(self.target))
         row = {
-            "architecture": architecture.to_json(), "table": table.to_json(), "measured": measured,
-            "spent": self.readout.spent,
-            "losses": [(a.to_json(), loss) for a, loss in self.readout.losses.items()],
+            "architecture": chosen.architecture.to_json(), "table": chosen.table.to_json(),
+            "predicted": chosen.predicted, "measured": chosen.measured, "spent": self.readout.spent,
+            "losses": [(each.to_json(), loss) for each, loss in self.readout.losses.items()],
         }  # fmt: skip
         kept.keep("found", row)
-        return architecture, table, measured, self.readout.spent
+        return chosen
 
     def _measured(
         self, architecture: Architecture, table: CostTable, backend: Backend, stopwatch: Stopwatch
