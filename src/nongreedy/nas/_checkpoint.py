@@ -74,12 +74,11 @@ def _read(file: Path) -> dict[str, Any]:
         content = torch.load(file, weights_only=True)
         if content["format"] == FORMAT and content["version"] == VERSION:
             return content
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0][:80]
+        reason = "it is of another version"
     except pickle.UnpicklingError:
         reason = "it is no file of tensors"
-    else:
-        reason = "it is of another version"
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, IndexError) as error:
+        reason = (str(error).splitlines() or ["it ends too early"])[0][:80]
     raise ValueError(
         f"Cannot read the checkpoint {str(file)!r}: {reason}. Delete it to begin again."
     )
