@@ -24,7 +24,7 @@ from ._stopwatch import Stopwatch
 from ._superkernel import effective_kernel
 from ._supernet import SuperNet
 from ._table import CostTable
-from ._training import Recipe, judge, train
+from ._training import Recipe, judge, redraw, train
 
 __all__ = [
     "Architecture", "Averages", "Backend", "Choice", "CostTable", "DualPrice", "Eager",
@@ -32,7 +32,7 @@ __all__ = [
     "OnnxRuntime", "PaperGate", "Progress", "Readout", "Recipe", "Rival", "ScaleFreeGate",
     "Space", "Stopwatch", "SuperNet", "Validated", "Watch", "check_onnx", "effective_kernel",
     "flops", "judge", "knapsack", "measure", "memory", "parameters", "prediction_error",
-    "printed", "profile", "random_at", "rivals", "save", "search", "search_space", "searchable",
+    "printed", "profile", "random_at", "redraw", "rivals", "save", "search", "search_space", "searchable",
     "straight_through", "tenths", "to_onnx", "train",
 ]  # fmt: skip
 

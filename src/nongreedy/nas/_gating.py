@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ._architecture import Architecture
+from ._architecture import Architecture, LayerOptions
 from ._gates import Gate, rms, straight_through
+from ._plain import SqueezeExcite
 from ._superkernel import nested_kernel
 
-if TYPE_CHECKING:
-    from ._block import MBConv
+
+class Searched(Protocol):
+    """What the bits of a layer are computed from."""
+
+    options: LayerOptions
+    widths: list[int]
+    depthwise: nn.Conv2d
+    squeeze: SqueezeExcite | None
+    masks: Tensor
+    thresholds: nn.Parameter
 
 
 class Gating:
@@ -37,7 +46,7 @@ class Gating:
     def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "bits": []}  # the last forward pass is of no use to a copy
 
-    def refresh(self, blocks: Sequence[MBConv]) -> list[Tensor]:
+    def refresh(self, blocks: Sequence[Searched]) -> list[Tensor]:
         """Compute the bits of all layers."""
         if self.fixed is not None:
             pairs = zip(blocks, self.fixed.choices, strict=True)
@@ -47,7 +56,7 @@ class Gating:
                 self.bits = self._live(blocks)
         return self.bits
 
-    def _live(self, blocks: Sequence[MBConv]) -> list[Tensor]:
+    def _live(self, blocks: Sequence[Searched]) -> list[Tensor]:
         drops = self.drop or [torch.ones_like(block.thresholds) for block in blocks]
         rings = [self._rings(*pair) for pair in zip(blocks, drops, strict=True)]
         kernels = [
@@ -60,7 +69,7 @@ class Gating:
         rows = zip(blocks, drops, rings, kernels, halves, strict=True)
         return [self._rest(*row, across) for row in rows]
 
-    def _rings(self, block: MBConv, drop: Tensor) -> list[Tensor]:
+    def _rings(self, block: Searched, drop: Tensor) -> list[Tensor]:
         thresholds, *_ = block.options.split(block.thresholds)
         weight, masks = block.depthwise.weight[:, 0], block.masks.bool()
         pairs = enumerate(thresholds, 1)
@@ -69,7 +78,7 @@ class Gating:
 
     def _rest(
         self,
-        block: MBConv,
+        block: Searched,
         drop: Tensor,
         rings: list[Tensor],
         kernel: Tensor,

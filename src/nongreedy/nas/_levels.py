@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -14,10 +14,8 @@ from ..protocols import generator
 from ..task._streams import JUDGE
 from ._control import DualPrice, FixedPrice
 from ._data import augmented
+from ._state import State
 from ._training import batch_statistics, check_finite
-
-if TYPE_CHECKING:
-    from ._state import State
 
 # Streams of draws, beside those of training.
 DROPPED, EXPLORED = 64, 65

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..errors import check_whole
 from ..protocols import mix
-from ._architecture import Architecture
 from ._backends import Backend, Eager
 from ._checkpoint import Checkpoint
+from ._choosing import Choosing
 from ._control import Averages
 from ._data import Data, seed_step
 from ._found import Found
 from ._levels import Level, Validated
 from ._machine import machine
-from ._profile import measure, profile
+from ._profile import profile
 from ._progress import Clock, Progress, Watch, tenths
-from ._readout import Readout
 from ._state import State
 from ._stopwatch import Stopwatch
 from ._supernet import SuperNet
 from ._table import CostTable
-from ._training import Recipe, judge, recalibrated, train
+from ._training import Recipe, judge, recalibrated, redraw, train
 
-_NEAR = 0.03  # of the target: a measured time that is closer needs no second choice
-_CHOICES = 4  # at most, each measured and the table corrected by it
 _RECOUNTED = 20  # batches from which BatchNorm's statistics of the chosen network are counted
 
 
@@ -126,13 +121,13 @@ def search(
     told = watch or (lambda row: None)
     state = _searched(network, table, learn, held, recipe, level, seed, target, kept, final, told)
     here = table.unit == "ms" and table.made_with.get("machine") == machine()
-    choose = _Choice(state, target, room, held.first(judges, mix(seed, 1)), told)
+    choose = Choosing(state, target, room, held.first(judges, mix(seed, 1)), told)
     chosen = choose.kept(kept) or choose.best(backend, stopwatch if here else None, kept)
     plain = network.plain(chosen.architecture)
     if inherit:
         recalibrated(plain, learn, recipe.batch_size, _RECOUNTED, mix(seed, 2))
     else:
-        _redraw(plain, mix(seed, 3))
+        redraw(plain, mix(seed, 3))
     clock = Clock(0, final.steps, 0)
 
     def on_step(step: int, content: Any) -> None:
@@ -211,8 +206,8 @@ def _searched(
     searching = max(1, round((1 - level.warm_up) * recipe.steps))
     decay = 1 - min(0.5, 5 / searching)
     state = State(
-        network, table, learn, held, recipe, level, level.price(target, searching), seed, recipe.steps,
-        Averages(decay),
+        network, table, learn, held, recipe, level.warm_up, level.price(target, searching), seed,
+        recipe.steps, Averages(decay),
     )  # fmt: skip
     network.train()
     state.optimizers = level.optimizers(state)
@@ -232,92 +227,3 @@ def _searched(
             left = clock.left(step + 1)
             told(Progress("search", step + 1, recipe.steps, left, loss, cost, state.price.value))
     return state
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """An architecture, the table after it was measured, and what was predicted before."""
-
-    architecture: Architecture
-    table: CostTable
-    predicted: float
-    measured: float | None
-
-    def off(self, target: float) -> float:
-        """How far the measured time is from the target, as a share; 0 where nothing is measured."""
-        return 0.0 if self.measured is None else abs(self.measured / target - 1)
-
-
-class _Choice:
-    """The architecture: by the averages, by flips, and by the stopwatch."""
-
-    def __init__(self, state: State, target: float, room: float, judges: Data, told: Watch):
-        self.state, self.target, self.room, self.told = state, target, room, told
-        averages = state.averages.values
-        if not averages:  # a search without a step after its warm-up knows nothing of its gates
-            averages = [torch.ones_like(b.thresholds).detach() for b in state.network.blocks]
-        self.readout = Readout(
-            state.network, averages, judges, state.recipe.loss, state.recipe.batch_size
-        )
-
-    def kept(self, kept: Checkpoint) -> _Chosen | None:
-        """What a checkpoint knows already."""
-        if (row := kept.stages.get("found")) is None:
-            return None
-        self.readout.losses = {Architecture.from_json(a): loss for a, loss in row["losses"]}
-        self.readout.spent = row["spent"]
-        architecture = Architecture.from_json(row["architecture"])
-        table = CostTable.from_json(row["table"])
-        return _Chosen(architecture, table, row["predicted"], row["measured"])
-
-    def best(self, backend: Backend, stopwatch: Stopwatch | None, kept: Checkpoint) -> _Chosen:
-        """Choose, measure, correct the table by what was measured, and choose again."""
-        table, tries = self.state.table, list[_Chosen]()
-        turns = _CHOICES if stopwatch else 1
-        for turn in range(turns):
-            self.told(Progress("choose", turn, turns, 0.0))
-            architecture, measured = self._choose(table), None
-            predicted = table.total(architecture)
-            if stopwatch is not None:
-                table, measured = self._measured(architecture, table, backend, stopwatch)
-            tries.append(_Chosen(architecture, table, predicted, measured))
-            if tries[-1].off(self.target) <= _NEAR:
-                break
-        self.told(Progress("choose", turns, turns, 0.0))
-        chosen = min(tries, key=lambda each: each.off(self.target))
-        row = {
-            "architecture": chosen.architecture.to_json(), "table": chosen.table.to_json(),
-            "predicted": chosen.predicted, "measured": chosen.measured, "spent": self.readout.spent,
-            "losses": [(each.to_json(), loss) for each, loss in self.readout.losses.items()],
-        }  # fmt: skip
-        kept.keep("found", row)
-        return chosen
-
-    def _measured(
-        self, architecture: Architecture, table: CostTable, backend: Backend, stopwatch: Stopwatch
-    ) -> tuple[CostTable, float]:
-        """The time of a network, and the table as the machine is now: the cheapest network and the most
-        expensive one are measured in the same rounds, and around this one the table is right."""
-        network, chosen = self.state.network, [architecture, *table.extremes()]
-        plain = [network.plain(each) for each in chosen]
-        times = measure(plain, network.input_shape, backend, stopwatch=stopwatch)
-        table = table.calibrated(list(zip(chosen, times, strict=True)))
-        return replace(table, fixed=table.fixed + times[0] - table.total(architecture)), times[0]
-
-    def _choose(self, table: CostTable) -> Architecture:
-        most, least = self.target, self.target * (1 - self.room)
-        start = self.readout.ranked(table, least, most)
-        if start is None:  # none costs so much, or the corrected table has none so cheap
-            least = -float("inf")
-            start = self.readout.ranked(table, least, most) or table.extremes()[0]
-        self.state.network.gating.progress = 1.0
-        return self.readout.improved(start, table, least, most)
-
-
-def _redraw(network: nn.Module, seed: int) -> None:
-    """Fresh weights for every layer that can draw them."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in network.modules():
-            if callable(reset := getattr(module, "reset_parameters", None)):
-                reset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -15,15 +15,13 @@ from ._supernet import SuperNet
 from ._table import CostTable
 from ._training import Recipe
 
-if TYPE_CHECKING:
-    from ._levels import Level
-
 
 @dataclass
 class State:
     """A search in progress.
 
     Attributes:
+        warm_up: Share of the steps before thresholds move.
         spent: Gradient steps of the whole super-network.
         history: A row per step after the warm-up: cost by the bits, its average, price.
     """
@@ -33,7 +31,7 @@ class State:
     train: Data
     validation: Data
     recipe: Recipe
-    level: Level
+    warm_up: float
     price: DualPrice | FixedPrice
     seed: int
     steps: int
@@ -45,7 +43,7 @@ class State:
 
     def progress(self, step: int) -> float:
         """Of what follows the warm-up, from 0 to 1."""
-        begin = self.level.warm_up * self.steps
+        begin = self.warm_up * self.steps
         return min(1.0, max(0.0, (step - begin) / max(1.0, self.steps - begin)))
 
     def cost_of(self, bits: Sequence[Tensor]) -> Tensor:

@@ -205,3 +205,12 @@ def recalibrated(network: nn.Module, data: Data, batch: int, count: int, seed: i
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
     return network.eval()
+
+
+def redraw(network: nn.Module, seed: int) -> None:
+    """Fresh weights for every layer that can draw them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in network.modules():
+            if callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
