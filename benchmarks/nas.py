@@ -99,10 +99,19 @@ def targets(small: bool) -> dict[str, Piece]:
             net, (x, y), (x, y), target=target, table=costs, backend=backend, stopwatch=WATCH,
             recipe=nas.Recipe(8 if small else 24, 32), final=nas.Recipe(1), judges=32, seed=seed,
         )  # fmt: skip
-        (again,) = nas.measure([found.network], net.input_shape, backend, stopwatch=WATCH)
+        # Beside the extremes, in the same rounds: on a busy machine the pace changes, ratios do not.
+        ends = found.table.extremes()
+        again, *yard = nas.measure(
+            [found.network, *(net.plain(each) for each in ends)],
+            net.input_shape,
+            backend,
+            stopwatch=WATCH,
+        )
+        pace = sum(yard) / sum(found.table.total(each) for each in ends)
         return {
             "target": target, "predicted": found.predicted, "measured": found.measured,
-            "measured_again": again, "off": again / target - 1, "range": [low, high],
+            "measured_again": again, "pace": pace, "off": again / target - 1,
+            "off_at_its_pace": again / pace / target - 1, "range": [low, high],
             "load": os.getloadavg()[0],
         }  # fmt: skip
 
@@ -145,9 +154,10 @@ def decoded(small: bool) -> dict[str, Piece]:
 
 def planted_row(small: bool) -> dict[str, Piece]:
     """Row 5: the recommended gates, and the paper's beside them."""
+    search = planted.planted_search
     seeds, steps = (range(1), 60) if small else (range(10), 200)
     return {
-        f"{kind}-{name}-{seed}": lambda k=kind, g=gate, l=level, s=seed: planted.planted_search(k, g, l, s, steps)
+        f"{kind}-{name}-{seed}": lambda k=kind, g=gate, v=level, s=seed: search(k, g, v, s, steps)
         for kind in planted.KINDS
         for name, (gate, level) in GATES.items()
         for seed in seeds
@@ -163,7 +173,7 @@ def cifar(small: bool) -> dict[str, Piece]:
     file = os.environ.get("NONGREEDY_CIFAR10", "")
     if not Path(file).exists():
         raise SystemExit("Name CIFAR-10 (a folder or zip of images) in NONGREEDY_CIFAR10.")
-    seeds, steps, width = (range(1), 10, 0.25) if small else (range(3), 400, 0.25)
+    seeds, steps, width = (range(1), 10, 0.25) if small else (range(3), 250, 0.25)
     caps = (200, 100, 200) if small else (5000, 1500, 5000)
 
     def one(seed: int) -> dict[str, Any]:
@@ -182,15 +192,13 @@ def cifar(small: bool) -> dict[str, Piece]:
         seconds = time.process_time() - begin
         trainings = (found.search_cost + found.final_cost) / steps
         most = max(target, found.table.total(found.architecture))
-        randoms = [
-            nas.random_at(found.table, 0.95 * most, most, mix(seed, 5, k))
-            for k in range(round(trainings))
-        ]
+        rounds = range(round(trainings))
+        randoms = [nas.random_at(found.table, 0.95 * most, most, mix(seed, 5, k)) for k in rounds]
         uniform = [each for each in net.space.uniform() if found.table.total(each) <= most]
         uniform = uniform or [found.table.extremes()[0]]
         others = {
             "random": [each for each in randoms if each is not None],
-            "uniform": (uniform * round(trainings))[: round(trainings)],
+            "uniform": (uniform * len(rounds))[: len(rounds)],
         }
         rows = {"found": [_scores(found.network, splits)]}
         for name, chosen in others.items():
@@ -253,8 +261,13 @@ def summary(row: str, pieces: dict[str, dict[str, Any]]) -> str:
             for name, rows in groups.items()
         )
     if row == "targets":
-        off = {name: abs(piece["off"]) for name, piece in pieces.items()}
-        return f"{sum(o <= 0.05 for o in off.values())} of {len(off)} within 5 %; largest {max(off.values()):.3f}"
+        lines = []
+        for name in ("off", "off_at_its_pace"):
+            off = [abs(piece[name]) for piece in pieces.values()]
+            lines.append(
+                f"{name}: {sum(o <= 0.05 for o in off)} of {len(off)} within 5 %, {max(off):.3f}"
+            )
+        return "\n".join(lines)
     if row == "cifar":
         lines = []
         for name in ("found", "random", "uniform"):

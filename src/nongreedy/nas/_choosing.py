@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +18,7 @@ from ._state import State
 from ._stopwatch import Stopwatch
 from ._table import CostTable
 
+_PACE = 1.2  # a machine that has become so much slower or faster is worth a word
 _NEAR = 0.03  # of the target: a measured time that is closer needs no second choice
 _CHOICES = 4  # at most, each measured and the table corrected by it
 
@@ -40,6 +42,7 @@ class Choosing:
 
     def __init__(self, state: State, target: float, room: float, judges: Data, told: Watch):
         self.state, self.target, self.room, self.told = state, target, room, told
+        self.warned = False
         averages = state.averages.values
         if not averages:  # a search without a step after its warm-up knows nothing of its gates
             averages = [torch.ones_like(b.thresholds).detach() for b in state.network.blocks]
@@ -88,8 +91,18 @@ class Choosing:
         network, chosen = self.state.network, [architecture, *table.extremes()]
         plain = [network.plain(each) for each in chosen]
         times = measure(plain, network.input_shape, backend, stopwatch=stopwatch)
+        self._warn_of_pace(sum(times[1:]) / sum(table.total(each) for each in chosen[1:]))
         table = table.calibrated(list(zip(chosen, times, strict=True)))
         return replace(table, fixed=table.fixed + times[0] - table.total(architecture)), times[0]
+
+    def _warn_of_pace(self, pace: float) -> None:
+        if not 1 / _PACE <= pace <= _PACE and not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"This machine takes {pace:.2f} times as long as when the table was measured. The target is "
+                "compared with what networks take now: end other work, or measure again by nas.profile.",
+                stacklevel=5,
+            )
 
     def _choose(self, table: CostTable) -> Architecture:
         most, least = self.target, self.target * (1 - self.room)

@@ -11,14 +11,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..protocols import generator
-from ..task._streams import JUDGE
+from ..task._streams import DROPPED, EXPLORED, JUDGE
 from ._control import DualPrice, FixedPrice
 from ._data import augmented
 from ._state import State
 from ._training import batch_statistics, check_finite
-
-# Streams of draws, beside those of training.
-DROPPED, EXPLORED = 64, 65
 
 
 class Level(abc.ABC):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..protocols import generator, mix
+from ..task._streams import RIVALS
 from ._architecture import Architecture
 from ._data import Data
 from ._found import Found
@@ -91,10 +92,10 @@ def rivals(
         on_rival: Called with each.
     """
     learn, held = Data.of(train_data, "train_data"), Data.of(validation_data, "validation_data")
-    draw, table = generator(seed, 70), found.table
+    draw, table = generator(seed, RIVALS), found.table
     least = min(found.target, found.predicted) * (1 - room)
     near = [
-        random_at(table, least, max(found.target, found.predicted), mix(seed, 71, k))
+        random_at(table, least, max(found.target, found.predicted), mix(seed, RIVALS, 0, k))
         for k in range(trained)
     ]
     rows = [("uniform", each) for each in network.space.uniform()]
@@ -109,7 +110,7 @@ def rivals(
         if row is best or row.kind == "random, as slow":
             plain = network.plain(row.architecture)
             recalibrated(plain, learn, recipe.batch_size, _RECOUNTED, mix(seed, 2))
-            train(plain, learn, recipe, seed=mix(seed, 72, k))
+            train(plain, learn, recipe, seed=mix(seed, RIVALS, 1, k))
             row = replace(row, trained=judge(plain, held)[1])
         done.append(row)
         if on_rival is not None:

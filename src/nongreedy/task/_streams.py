@@ -7,6 +7,8 @@ _MASK = (1 << 64) - 1
 # Independent streams of one seed. JUDGE is that of the data that judge, which no seed of a run moves.
 ORDER, AUGMENT, DROPOUT, INITIAL, REESTIMATE, DIRECTIONS, LOOKS, READ, JUDGE = range(1, 10)
 COPIES, COLUMNS = 32, 33
+# Of architecture search: bits that are dropped, architectures that are drawn, rivals.
+DROPPED, EXPLORED, RIVALS = 64, 65, 66
 
 
 def mix(*numbers: int) -> int:
