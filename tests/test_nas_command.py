@@ -1,20 +1,18 @@
 """``nongreedy nas``: files, messages, going on."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from nongreedy import nas
+from nongreedy.cli import app
 
 
-def run(environment, folder, *words, expect=0):
-    command = [sys.executable, "-m", "nongreedy", "nas", "--out", str(folder), *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == expect, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+def run(folder, *words, expect=0):
+    done = CliRunner().invoke(app, ["nas", "--out", str(folder), *words])
+    assert done.exit_code == expect, done.output
     return done.stdout, done.stderr
 
 
@@ -32,10 +30,10 @@ def table(tmp_path_factory):
     return file
 
 
-def test_the_command_writes_a_network_and_a_page_and_goes_on(environment, tmp_path, table):
+def test_the_command_writes_a_network_and_a_page_and_goes_on(tmp_path, table):
     out = tmp_path / "nas"
     target = ("--latency-ms", "13000", "--table", str(table))
-    said, _ = run(environment, out, *QUICK, *target)
+    said, _ = run(out, *QUICK, *target)
     assert "target 1.3e+04" in said and "validation accuracy" in said
     names = {"nas.html", "nas.json", "nas.png", "model.pt", "model.py", "nas.ckpt"}
     assert names <= {file.name for file in out.iterdir()}
@@ -46,7 +44,7 @@ def test_the_command_writes_a_network_and_a_page_and_goes_on(environment, tmp_pa
     room = {}
     exec((out / "model.py").read_text(), room)
     room["build"]().load_state_dict(torch.load(out / "model.pt", weights_only=True))
-    again, _ = run(environment, out, *QUICK, *target)
+    again, _ = run(out, *QUICK, *target)
     assert "search 1/8" not in again and "train 8/8" not in again
 
 
@@ -60,7 +58,7 @@ def test_the_command_writes_a_network_and_a_page_and_goes_on(environment, tmp_pa
         (("--table", "missing.json"), "error: Cannot read a table"),
     ],
 )
-def test_mistakes_are_one_line(environment, tmp_path, table, words, message):
+def test_mistakes_are_one_line(tmp_path, table, words, message):
     known = () if "--table" in words else ("--table", str(table))
-    _, said = run(environment, tmp_path / "out", *QUICK[:6], *known, *words, expect=2)
+    _, said = run(tmp_path / "out", *QUICK[:6], *known, *words, expect=2)
     assert message in said and said.strip().count("\n") == 0
