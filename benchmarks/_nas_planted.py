@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nongreedy import nas
+from nongreedy.nas._data import Data
 from nongreedy.protocols import generator
 
 SIDE, EXAMPLES, HELD = 12, 1024, 512
@@ -115,7 +116,8 @@ def planted_search(
     ]
     opened = [sum(row) for row in found.averages]
     # Without the flips that validation losses judge: by the averages of the gates alone.
-    readout = nas.Readout(net, [torch.tensor(row) for row in found.averages], None, None, 1)  # type: ignore
+    averages = [torch.tensor(row) for row in found.averages]
+    readout = nas.Readout(net, averages, Data.of(held, "held"), nas.Recipe().loss, 64)
     ranked = readout.ranked(table, 3.0, 3.0)
     by_gates = [net.space.layers[k].choices().index(c) for k, c in enumerate(ranked.choices)]
     wanted = [int(place == needy) for place in range(2)]

@@ -32,7 +32,8 @@ def data(count=64, seed=0):
 
 def small(gate=None, **more):
     settings = {"classes": 3, "in_channels": 1, "resolution": 8, "width": 0.25, "head": 8}
-    return nas.search_space(**settings, depth=(2, 1, 0, 0, 0), gate=gate, **more)
+    settings |= {"depth": (2, 1, 0, 0, 0), **more}
+    return nas.search_space(**settings, gate=gate)
 
 
 def middle(table, share=0.5):
@@ -164,6 +165,8 @@ def test_bad_data_is_named():
     ):
         with pytest.raises(DataError, match=message):
             nas.search(net, bad, (x, y), target=middle(table), table=table, recipe=RECIPE)
+    with pytest.raises(ValueError, match="nothing to search"):
+        searched(small(kernels=(3,), expansions=(3,), depth=(1, 0, 0, 0, 0)))
     with pytest.raises(ValueError, match="room"):
         searched(net, room=2.0)
     with pytest.raises(ValueError, match="batch_size"):
@@ -302,3 +305,24 @@ def test_a_measured_search_reports_prediction_and_measurement():
     assert found.measured > 0 and found.predicted > 0
     assert found.table.total(found.architecture) == pytest.approx(found.measured)
     assert "measured" in str(found) and found.to_json()["unit"] == "ms"
+
+
+def test_the_settings_of_a_search_are_an_objective_for_optuna():
+    import optuna
+
+    table, recipe = nas.parameters(small()), nas.Recipe(6, 16)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    objective = nas.optuna_objective(
+        small, data(), data(seed=1), target=middle(table), table=table, recipe=recipe
+    )
+    study.optimize(objective, n_trials=2)
+    first, second = study.trials
+    assert first.values != second.values and first.user_attrs["predicted"] <= middle(table)
+    again = optuna.trial.FixedTrial(first.params)
+    assert objective(again) == first.value
+    bad = nas.Recipe(6, 16, loss=lambda out, y: (out * math.nan).sum())
+    diverges = nas.optuna_objective(
+        small, data(), data(), target=middle(table), table=table, recipe=bad
+    )
+    with pytest.raises(optuna.TrialPruned, match="step 0 of 6"):
+        diverges(optuna.trial.FixedTrial(first.params))

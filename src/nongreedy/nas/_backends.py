@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ class Eager(Backend):
         check_whole("threads", self.threads)
 
     def prepared(self, network: nn.Module, x: Tensor) -> Callable[[], Any]:
-        network, x = network.eval().to(self.device), x.to(self.device)
+        # A copy: the caller's network stays where it is, and in its mode.
+        network, x = copy.deepcopy(network).eval().to(self.device), x.to(self.device)
         wait = torch.cuda.synchronize if x.is_cuda else lambda: None
 
         def once() -> None:

@@ -77,13 +77,12 @@ def _head(found: Found, rows: Sequence[Rival]) -> str:
 def _verdict(rows: Sequence[Rival]) -> str:
     own = best_of(rows, "found")
     others = [best_of(rows, kind) for kind in ("uniform", "random, as slow")]
-    said = [f"{row.kind}: {100 * (row.trained or 0):.1f} %" for row in others if row is not None]
+    said = [f"the best {row.kind}: {100 * (row.trained or 0):.1f} %" for row in others if row]
     if own is None or not said:
         return ""
-    return (
-        f"<p>{text(f'Trained alike, the one that was found: {100 * (own.trained or 0):.1f} %; the best ')}"
-        f"{text('; the best '.join(said))}. One training each: differences of a point are noise.</p>"
-    )
+    lead = f"Trained alike, the one that was found: {100 * (own.trained or 0):.1f} %; "
+    end = ". One training each: differences of a point are noise."
+    return f"<p>{text(lead + '; '.join(said) + end)}</p>"
 
 
 def _legend(found: Found) -> str:

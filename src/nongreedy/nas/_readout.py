@@ -41,7 +41,7 @@ class Readout:
     ):
         self.network, self.data, self.loss = network, data, loss
         self.losses: dict[Architecture, float] = {}
-        self.spent, self._each = 0.0, FORWARD * (len(data) if data else 0) / batch_size
+        self.spent, self._each = 0.0, FORWARD * len(data) / batch_size
         self._options = [options.choices() for options in network.space.layers]
         self._open = opened(network.space, averages)
 

@@ -93,19 +93,18 @@ def rivals(
     """
     learn, held = Data.of(train_data, "train_data"), Data.of(validation_data, "validation_data")
     draw, table = generator(seed, RIVALS), found.table
-    least = min(found.target, found.predicted) * (1 - room)
-    near = [
-        random_at(table, least, max(found.target, found.predicted), mix(seed, RIVALS, 0, k))
-        for k in range(trained)
-    ]
+    own = table.total(found.architecture)
+    most = max(found.target, own)
+    least = min(found.target, own) * (1 - room)
+    near = [random_at(table, least, most, mix(seed, RIVALS, 0, k)) for k in range(trained)]
     rows = [("uniform", each) for each in network.space.uniform()]
     rows += [("random, as slow", each) for each in near if each is not None]
     rows += [("random", network.space.random(draw)) for _ in range(scattered)]
     judged = [_judged(network, table, held, *row) for row in rows]
-    fits = [r for r in judged if r.kind == "uniform" and r.predicted <= max(found.target, least)]
+    fits = [r for r in judged if r.kind == "uniform" and r.predicted <= most]
     best = max(fits, key=lambda row: row.shared, default=None)
-    own = _judged(network, table, held, "found", found.architecture)
-    done = [replace(own, trained=found.validation_accuracy)]
+    first = _judged(network, table, held, "found", found.architecture)
+    done = [replace(first, trained=found.validation_accuracy)]
     for k, row in enumerate(judged):
         if row is best or row.kind == "random, as slow":
             plain = network.plain(row.architecture)

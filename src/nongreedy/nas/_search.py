@@ -108,6 +108,11 @@ def search(
     check_whole("judges", judges)
     if not 0 < room < 1:
         raise ValueError(f"`room` must be between 0 and 1, but got {room!r}.")
+    if network.space.size == 1:
+        raise ValueError(
+            "There is nothing to search: each layer has a single choice. Give kernels, expansions or "
+            "squeezes of two or more, or layers that are skippable."
+        )
     settings = {
         "network": network.fingerprint(), "input_shape": network.input_shape, "target": target,
         "seed": seed, "level": level.to_json(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -118,16 +119,26 @@ def _watched(
     seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in matches}
     modules = dict(network.named_modules())
 
-    def watch(name: str):
-        # Copies: activations may work in place.
-        return lambda module, args, out: seen[name].append((inputs[name], out.clone()))
-
     inputs: dict[str, Tensor] = {}
+
+    def before(name: str) -> Any:
+        def note(module: nn.Module, args: tuple) -> None:
+            if args:  # one that is called by names alone is no block in a row
+                inputs[name] = args[0].clone()  # activations may work in place
+
+        return note
+
+    def after(name: str) -> Any:
+        def note(module: nn.Module, args: tuple, out: Any) -> None:
+            if name in inputs and isinstance(out, Tensor):
+                seen[name].append((inputs[name], out.clone()))
+
+        return note
+
     hooks = []
     for name in matches:
-        keep = lambda module, args, name=name: inputs.update({name: args[0].clone()})  # noqa: E731
-        hooks.append(modules[name].register_forward_pre_hook(keep))
-        hooks.append(modules[name].register_forward_hook(watch(name)))
+        hooks.append(modules[name].register_forward_pre_hook(before(name)))
+        hooks.append(modules[name].register_forward_hook(after(name)))
     modes = [(module, module.training) for module in network.modules()]
     like = next(network.parameters())
     draw = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))

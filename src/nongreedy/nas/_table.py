@@ -38,7 +38,7 @@ class CostTable:
         made_with: Machine, backend, threads, versions, numbers of measurements.
 
     Raises:
-        ValueError: Costs that do not belong to the options, or are negative or not finite.
+        ValueError: Costs that do not belong to the options, or are not finite.
 
     Source: arXiv:1904.02877, whose table was measured on a Pixel 1.
 
