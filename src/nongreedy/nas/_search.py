@@ -97,7 +97,7 @@ def search(
         >>> x = torch.randn(64, 1, 8, 8); y = (x.mean((1, 2, 3)) > 0).long()
         >>> net = nas.search_space(classes=2, in_channels=1, resolution=8, width=0.25, head=8,
         ...                        depth=(2, 0, 0, 0, 0))
-        >>> found = nas.search(net, (x, y), (x, y), target=2e4, table=nas.parameters(net),
+        >>> found = nas.search(net, (x, y), (x, y), target=8e3, table=nas.parameters(net),
         ...                    recipe=nas.Recipe(steps=8, batch_size=16))
         >>> sum(p.numel() for p in found.network.parameters()) == found.predicted
         True

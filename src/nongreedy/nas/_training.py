@@ -108,7 +108,7 @@ def train(
 
     Example:
         >>> x = torch.randn(32, 4)
-        >>> net = train(nn.Linear(4, 2), (x, (x[:, 0] > 0).long()), Recipe(steps=50))
+        >>> net = train(nn.Linear(4, 2), (x, (x[:, 0] > 0).long()), Recipe(steps=300))
         >>> judge(net, (x, (x[:, 0] > 0).long()))[1] > 0.8
         True
     """
