@@ -171,7 +171,7 @@ def cifar(small: bool) -> dict[str, Piece]:
     trainings of random architectures, or of uniform ones, of which the best on validation examples counts.
     """
     file = os.environ.get("NONGREEDY_CIFAR10", "")
-    if not Path(file).exists():
+    if not (file and Path(file).exists()):
         raise SystemExit("Name CIFAR-10 (a folder or zip of images) in NONGREEDY_CIFAR10.")
     seeds, steps, width = (range(1), 10, 0.25) if small else (range(3), 250, 0.25)
     caps = (200, 100, 200) if small else (5000, 1500, 5000)
