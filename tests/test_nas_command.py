@@ -1,6 +1,7 @@
 """``nongreedy nas``: files, messages, going on."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -62,3 +63,9 @@ def test_mistakes_are_one_line(tmp_path, table, words, message):
     known = () if "--table" in words else ("--table", str(table))
     _, said = run(tmp_path / "out", *QUICK[:6], *known, *words, expect=2)
     assert message in said and said.strip().count("\n") == 0
+
+
+def test_a_backend_that_is_not_installed_is_a_mistake(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    _, said = run(tmp_path / "out", *QUICK[:6], "--backend", "onnx", expect=2)
+    assert "pip install 'nongreedy[onnx]'" in said

@@ -83,6 +83,10 @@ def nas_command(
         network = _network(splits, width, depth, squeeze, seed)
         screen, started = Screen(), time.perf_counter()
         where = BACKENDS[backend](threads)
+        try:
+            where.versions()
+        except ModuleNotFoundError as error:
+            raise Mistake(str(error)) from error
         costs = _costs(network, where, table, out, screen)
         low, high = (costs.total(each) for each in costs.extremes())
         target = latency_ms if latency_ms is not None else (low + high) / 2

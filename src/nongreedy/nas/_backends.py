@@ -86,7 +86,7 @@ class OnnxRuntime(Backend):
         threads: Of the CPU.
 
     Raises:
-        ModuleNotFoundError: It is not installed, with the way to install it.
+        ModuleNotFoundError: Where it is used, if it is not installed; with the way to install it.
     """
 
     threads: int = 1
