@@ -154,14 +154,13 @@ def _watch(screen: Screen) -> nas.Watch:
 
 
 def _write(found: nas.Found, rows: list, asked: dict[str, Any], out: Path) -> list[Path]:
-    from nongreedy.nas._page import page, trade_off
-    from nongreedy.reports._matplotlib import single
+    from nongreedy.nas._page import image, page
 
     files = found.save(out)
     content = {**found.to_json(), "rivals": [row.to_json() for row in rows], "command": asked}
     text = json.dumps(plain(content), indent=1, allow_nan=False, default=str)
     replace_file(out / "nas.json", text + "\n")
-    single(trade_off(found, rows)).savefig(out / "nas.png", dpi=140)
+    image(found, rows).savefig(out / "nas.png", dpi=140)
     replace_file(out / "nas.html", page(found, rows, asked))
     return [*files, out / "nas.png", out / "nas.html"]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..reports._chart import Axis, Chart, Line, Points
 from ..reports._document import document, facts, places, settings
 from ..reports._markup import section, table, text
-from ..reports._palette import BAD, FAINT, HYPERGRADIENTS, RETURNED, RUNS
+from ..reports._palette import BAD, FAINT, HYPERGRADIENTS, PAPER, RETURNED, RUNS
 from ._found import Found
 from ._picture import picture
 from ._rivals import Rival, best_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _KINDS = {
     "random": (RUNS, "ring", 6), "random, as slow": (RUNS, "dot", 9),
@@ -119,6 +122,27 @@ def trade_off(found: Found, rows: Sequence[Rival]) -> Chart:
         "tradeoff", "trade-off", caption, Axis(f"predicted {unit}"), Axis("accuracy (%)", ends), marks,
         legend=True, tall=True,
     )  # fmt: skip
+
+
+def image(found: Found, rows: Sequence[Rival]) -> Figure:
+    """The trade-off for those who read no page, its points named."""
+    from matplotlib.lines import Line2D
+
+    from ..reports._matplotlib import single
+
+    chart = trade_off(found, rows)
+    figure = single(chart)
+    named = [
+        Line2D(
+            [], [], linestyle="none", color=mark.colour, markersize=mark.size, label=mark.label,
+            marker="x" if mark.symbol == "cross" else "o",
+            markerfacecolor=PAPER if mark.symbol == "ring" else mark.colour,
+        )
+        for mark in chart.marks
+        if isinstance(mark, Points)
+    ]  # fmt: skip
+    figure.legend(handles=named, loc="outside right lower", frameon=False, fontsize=9)
+    return figure
 
 
 def course(found: Found) -> Chart:
