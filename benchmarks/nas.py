@@ -97,7 +97,7 @@ def targets(small: bool) -> dict[str, Piece]:
         target = low + share * (high - low)
         found = nas.search(
             net, (x, y), (x, y), target=target, table=costs, backend=backend, stopwatch=WATCH,
-            recipe=nas.Recipe(8 if small else 24, 32), final=nas.Recipe(1), judges=32, seed=seed,
+            recipe=nas.Recipe(8, 16), final=nas.Recipe(1), judges=16, seed=seed,
         )  # fmt: skip
         # Beside the extremes, in the same rounds: on a busy machine the pace changes, ratios do not.
         ends = found.table.extremes()

@@ -326,3 +326,28 @@ def test_the_settings_of_a_search_are_an_objective_for_optuna():
     )
     with pytest.raises(optuna.TrialPruned, match="step 0 of 6"):
         diverges(optuna.trial.FixedTrial(first.params))
+
+
+def test_what_is_measured_is_corrected_in_small_steps(monkeypatch):
+    """Where the table is wrong by a factor and an offset, the measured time comes near the target."""
+    from nongreedy.nas import _choosing
+    from nongreedy.nas._machine import machine
+
+    net = small(depth=(3, 3, 0, 0, 0))
+    truth = nas.parameters(net)
+    wrong = nas.CostTable.from_json(
+        {
+            **truth.to_json(), "unit": "ms", "made_with": {"machine": machine()},
+            "fixed": 1.15 * truth.fixed,
+        }
+    )  # fmt: skip
+    count = lambda plain: sum(p.numel() for p in plain.parameters())  # noqa: E731
+    monkeypatch.setattr(_choosing, "measure", lambda each, *a, **k: [count(p) for p in each])
+    target = middle(truth)
+    found = searched(net, table=wrong, target=target)
+    assert abs(found.measured / target - 1) <= 0.03
+    assert (
+        found.measured
+        == count(found.network)
+        == pytest.approx(found.table.total(found.architecture))
+    )

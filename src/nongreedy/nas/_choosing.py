@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,7 +21,7 @@ from ._table import CostTable
 
 _PACE = 1.2  # a machine that has become so much slower or faster is worth a word
 _NEAR = 0.03  # of the target: a measured time that is closer needs no second choice
-_CHOICES = 4  # at most, each measured and the table corrected by it
+_CHOICES = 5  # at most, each measured and the table corrected by it
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,11 @@ class Choosing:
         turns = _CHOICES if stopwatch else 1
         for turn in range(turns):
             self.told(Progress("choose", turn, turns, 0.0))
-            architecture, measured = self._choose(table), None
+            architecture, measured = self._choose(table, tries), None
+            if architecture is None:
+                break
+            if tries:
+                table = min(tries, key=lambda each: each.off(self.target)).table
             predicted = table.total(architecture)
             if stopwatch is not None:
                 table, measured = self._measured(architecture, table, backend, stopwatch)
@@ -104,7 +109,14 @@ class Choosing:
                 stacklevel=5,
             )
 
-    def _choose(self, table: CostTable) -> Architecture:
+    def _choose(self, table: CostTable, tries: Sequence[Chosen]) -> Architecture | None:
+        """At first the best; then one that differs little from what came nearest, for which alone the
+        correction of the table is right. None where that is as near as can be."""
+        if tries:
+            nearest = min(tries, key=lambda each: each.off(self.target))
+            aim = (1 - _NEAR) * self.target, self.target
+            found = self.readout.near(nearest.architecture, nearest.table, *aim)
+            return None if found == nearest.architecture else found
         most, least = self.target, self.target * (1 - self.room)
         start = self.readout.ranked(table, least, most)
         if start is None:  # none costs so much, or the corrected table has none so cheap

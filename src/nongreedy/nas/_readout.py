@@ -83,6 +83,21 @@ class Readout:
                 return best
         return best
 
+    def near(
+        self, around: Architecture, table: CostTable, least: float, most: float
+    ) -> Architecture | None:
+        """The best by single flips that differs in as few layers as the costs allow; None if none does."""
+        gains = self._gains(around)
+        entries = [row.index(c) for row, c in zip(self._options, around.choices, strict=True)]
+        for moves in range(len(entries) + 1):
+            chosen = knapsack(
+                gains, table.costs, most - table.fixed, least - table.fixed,
+                near=entries, moves=moves,
+            )  # fmt: skip
+            if chosen is not None:
+                return self._named(chosen)
+        return None
+
     def _gains(self, around: Architecture) -> list[list[float]]:
         """How much lower the loss is with each other choice of a layer."""
         base = self.judged(around)
