@@ -10,6 +10,7 @@ import nongreedy as ng
 
 from ._check import check
 from ._compare import compare
+from ._nas import nas_command
 from ._plan import plan
 from ._prefer import prefer
 from ._study import report
@@ -34,6 +35,7 @@ def datasets() -> None:
 
 for command in (tune, resume, report, plan, compare, prefer, check, datasets):
     app.command()(command)
+app.command("nas")(nas_command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -9,6 +9,8 @@ ORDER, AUGMENT, DROPOUT, INITIAL, REESTIMATE, DIRECTIONS, LOOKS, READ, JUDGE = r
 COPIES, COLUMNS = 32, 33
 # Of nongreedy.preference.
 PRIOR, FRESH, REJUVENATION, QUESTIONS = range(60, 64)
+# Of architecture search: bits that are dropped, architectures that are drawn, rivals.
+DROPPED, EXPLORED, RIVALS = 64, 65, 66
 
 
 def mix(*numbers: int) -> int:
