@@ -7,6 +7,8 @@ _MASK = (1 << 64) - 1
 # Independent streams of one seed. JUDGE is that of the data that judge, which no seed of a run moves.
 ORDER, AUGMENT, DROPOUT, INITIAL, REESTIMATE, DIRECTIONS, LOOKS, READ, JUDGE = range(1, 10)
 COPIES, COLUMNS = 32, 33
+# Of bandits: what a policy draws, the noise of rewards, planted problems, and estimates of gradients.
+ACTIONS, REWARDS, PLANTED, ZEROTH = 64, 65, 66, 67
 
 
 def mix(*numbers: int) -> int:
