@@ -6,6 +6,8 @@ from ._batch import Batch
 from ._kept import PlayerError
 from ._play import Played, play
 from ._player import Player, UnknownActionError, WaitingError
+from ._rates import Slope, slope
+from ._study import Course, race
 from .policies import AlternatingSlots as AlternatingSlots
 from .policies import Doubling as Doubling
 from .policies import EluderUCB as EluderUCB
@@ -31,6 +33,9 @@ from .problems import QuadraticBandit as QuadraticBandit
 from .problems import SymmetricTensorBandit as SymmetricTensorBandit
 from .problems import TensorBandit as TensorBandit
 
-__all__ = ["Batch", "Played", "Player", "PlayerError", "UnknownActionError", "WaitingError", "play"]
+__all__ = [
+    "Batch", "Course", "Played", "Player", "PlayerError", "Slope", "UnknownActionError", "WaitingError",
+    "play", "race", "slope",
+]  # fmt: skip
 
 export(globals())

@@ -67,15 +67,11 @@ class SubspaceIteration(Doubling):
         self, ball: Ball, state: _Space | None, plays: int, draw: torch.Generator
     ) -> Plan[Found]:
         plays = max(plays, self.estimator.least(ball.size))
-        width = min(2 * self.rank, ball.size)
+        width = self.width(ball)
         space, positive = state or _Space(basis(ball.size, width, draw)), False
         for _ in range(steps_of_search(ball.size)):
             x, before = space.columns, space
-            told = []
-            for column in x.T:
-                told.append((yield from self.estimator.plan(column, plays, draw)))
-            y = torch.stack([each.gradient / 2 for each in told], 1)
-            noise = sum(float(each.standard_error.square().sum()) / 4 for each in told)
+            y, noise = yield from self._image(x, plays, draw)
             symmetric = (y @ x.T + x @ y.T) / 2
             values, vectors = torch.linalg.eigh(symmetric)
             positive = bool(values[-1] > 0)
@@ -86,6 +82,33 @@ class SubspaceIteration(Doubling):
                 break
         found = positive and space.error < 0.5
         return Found(space, space.result if found else None, space.error)
+
+    def width(self, ball: Ball) -> int:
+        """Columns of the subspace."""
+        return min(2 * self.rank, ball.size)
+
+    def matrix(self, ball: Ball, plays: int, steps: int, draw: torch.Generator) -> Plan[Tensor]:
+        """M itself, of its rank, from so many steps of `plays` for each column: shape (d, d)."""
+        x = basis(ball.size, self.width(ball), draw)
+        y = x
+        for _ in range(steps):
+            x = torch.linalg.qr(y).Q
+            y, _ = yield from self._image(x, plays, draw)
+        # Within the subspace M is seen twice, across it once from its own side.
+        seen = x @ ((x.T @ y + y.T @ x) / 2) @ x.T
+        across = (y - x @ (x.T @ y)) @ x.T
+        values, vectors = torch.linalg.eigh(seen + across + across.T)
+        kept = values.abs().argsort(descending=True)[: self.rank]
+        return (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
+
+    def _image(self, x: Tensor, plays: int, draw: torch.Generator) -> Plan[tuple[Tensor, float]]:
+        """M times each column, and the sum of the squared standard errors."""
+        images, noise = [], 0.0
+        for column in x.T:
+            told = yield from self.estimator.plan(column, plays, draw)
+            images.append(told.gradient / 2)
+            noise += float(told.standard_error.square().sum()) / 4
+        return torch.stack(images, 1), noise
 
 
 def _reward_gap(before: _Space, symmetric: Tensor, best: float) -> float:
