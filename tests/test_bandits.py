@@ -8,6 +8,7 @@ import torch
 
 from nongreedy import bandits
 from nongreedy.bandits import zeroth
+from nongreedy.bandits.policies._identify import identify
 from nongreedy.errors import SolveError
 from nongreedy.protocols import FeasibleSet, generator
 
@@ -186,6 +187,10 @@ def test_bd7_networks_are_recovered_from_few_plays(dimension, units, degree, lif
         assert played.final > 1 - 1e-9
         bound = samples * (problem.optimum + float(problem.values.abs().sum()))
         assert float(played.regret[-1]) < bound
+        actions = problem.ball.sphere(samples, generator(seed, 1))
+        network = identify(actions, problem.mean(actions), degrees, generator(seed, 2))
+        fresh = problem.ball.sphere(50, generator(seed, 3))
+        torch.testing.assert_close(network.mean(fresh), problem.mean(fresh), rtol=0, atol=1e-6)
     # What linear regression on all monomials of this degree would need.
     assert math.comb(dimension + degree - 1, degree) == lifted
 

@@ -39,8 +39,15 @@ class Played:
 
     @property
     def final(self) -> float:
-        """Mean reward of the last choice, as a share of the best."""
-        return float(self.chosen[-1]) / self.optimum if len(self.chosen) else 0.0
+        """Mean reward of the last choice, as a share of the best; 0 where there is no choice.
+
+        Where the best is 0 there are no shares: 1 if the choice is as good, else 0.
+        """
+        if not len(self.chosen):
+            return 0.0
+        if self.optimum == 0:
+            return float(self.chosen[-1] >= 0)
+        return float(self.chosen[-1]) / self.optimum
 
     def reward_after(self, plays: Tensor) -> Tensor:
         """Mean reward of what would have been chosen after so many plays, 0 before any choice."""

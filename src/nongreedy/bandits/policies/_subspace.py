@@ -88,12 +88,14 @@ class SubspaceIteration(Doubling):
         return min(2 * self.rank, ball.size)
 
     def matrix(self, ball: Ball, plays: int, steps: int, draw: torch.Generator) -> Plan[Tensor]:
-        """M itself, of its rank, from so many steps of `plays` for each column: shape (d, d)."""
+        """M itself, of its rank, shape (d, d), from so many steps: the last has `plays` for each column,
+        and each before it half as many as the next."""
         x = basis(ball.size, self.width(ball), draw)
         y = x
-        for _ in range(steps):
+        for left in reversed(range(steps)):
             x = torch.linalg.qr(y).Q
-            y, _ = yield from self._image(x, plays, draw)
+            count = max(plays // 2**left, self.estimator.least(ball.size))
+            y, _ = yield from self._image(x, count, draw)
         # Within the subspace M is seen twice, across it once from its own side.
         seen = x @ ((x.T @ y + y.T @ x) / 2) @ x.T
         across = (y - x @ (x.T @ y)) @ x.T

@@ -32,7 +32,7 @@ class Regression(Value, abc.ABC):
 
 @dataclass(frozen=True)
 class LowRank(Regression):
-    """Subspace iteration: steps of equal size, and the last one's image.
+    """Subspace iteration: steps of doubling size, and the last one's image.
 
     Args:
         rank: k, an upper bound of the rank of all action values.
@@ -55,7 +55,9 @@ class LowRank(Regression):
     def matrix(self, ball: Ball, answer: Answer, samples: int, draw: torch.Generator) -> Tensor:
         policy = SubspaceIteration(rank=self.rank)
         width = policy.width(ball)
-        plays = max(policy.estimator.least(ball.size), samples // (width * self.steps))
+        plays = max(
+            policy.estimator.least(ball.size), int(samples / width / (2 - 0.5 ** (self.steps - 1)))
+        )
         return drive(policy.matrix(ball, plays, self.steps, draw), answer)
 
 

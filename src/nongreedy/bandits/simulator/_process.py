@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -127,7 +126,8 @@ class QuadraticProcess(Value):
         matrices = torch.zeros(self.horizon, *self.reward.shape, dtype=torch.float64)
         for h in reversed(range(self.horizon)):
             matrices[h] = self.backed_up(values[h + 1])
-            values[h] = torch.tensor([self.best_value(matrices[h], s)[0] for s in range(count)])
+            best = [self.best_value(matrices[h], s)[0] for s in range(count)]
+            values[h] = torch.tensor(best, dtype=torch.float64)
         return values, matrices
 
     def gap(self, estimates: Tensor) -> float:
