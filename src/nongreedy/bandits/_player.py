@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
+from collections import defaultdict, deque
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,9 +68,8 @@ class Player:
         self._plan = policy.plan(ball, generator(seed, ACTIONS))
         self._digest = hashlib.sha256()
         self._past = list[np.ndarray]()  # rewards of batches that are done
-        self._late = defaultdict[bytes, int](
-            int
-        )  # of batches that are over: action -> how many are out
+        # Of batches that are over: action -> how many are out.
+        self._late = defaultdict[bytes, int](int)
         self._choice: Tensor | None = None
         self.told = 0
         self._open(next(self._plan))
@@ -224,7 +223,7 @@ class Player:
         self._digest.update(f"{batch.repeats} {batch.heard}".encode())
         self._rewards, self._missing = np.zeros(batch.plays), batch.plays
         self._status = np.zeros(batch.plays, np.int8)
-        self._places = defaultdict[bytes, list[int]](list)
+        self._places = defaultdict[bytes, deque[int]](deque)
         if batch.choice is not None:
             self._choice = batch.choice
 
@@ -259,7 +258,7 @@ class Player:
         if from_before:
             self._late[key] -= 1
         else:
-            self._places[key].pop(0)
+            self._places[key].popleft()
 
 
 def _bits(action: Tensor) -> bytes:

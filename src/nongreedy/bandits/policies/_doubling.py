@@ -15,6 +15,7 @@ from .._batch import Batch, Plan
 from ..problems import Ball
 from ._policy import Policy
 
+KNOWN = 1 / 16  # squared relative error of the best, below which starts that are noise are given up
 _LONGEST = 100.0  # times what was explored: no estimate of an error is trusted beyond
 
 

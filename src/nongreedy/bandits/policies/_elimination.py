@@ -13,12 +13,8 @@ from ...protocols import Estimate
 from .._batch import Batch, Plan
 from ..problems import Ball
 from ..zeroth import Estimator, TangentSphere
-from ._doubling import Doubling, Found
+from ._doubling import KNOWN, Doubling, Found
 from ._policy import need_vector
-
-_KNOWN = (
-    1 / 16
-)  # squared relative error of the best, below which starts that are noise are given up
 
 
 @dataclass(frozen=True)
@@ -98,15 +94,14 @@ class PhasedElimination(Doubling):
         best: _Candidate | None,
     ) -> Plan[_Candidate]:
         """After the phase's steps, with its reward measured anew."""
-        choice, error, value = best and best.action, 1.0, each.value
-        action = each.action
+        choice, error, action = best and best.action, 1.0, each.action
         # Once it has settled one step is as good as many.
         steps = 1 if each.error < 0.25 else math.ceil(2 * math.log(2 * ball.size))
         for _ in range(steps):
-            gradient = yield from _rechosen(estimator.plan(action, plays, draw), choice)
-            size = float(gradient.gradient.square().sum())
-            error = float(gradient.standard_error.square().sum()) / max(size, 1e-300)
-            action = ball.normalised(gradient.gradient)
+            told = yield from _rechosen(estimator.plan(action, plays, draw), choice)
+            size = float(told.gradient.square().sum())
+            error = float(told.standard_error.square().sum()) / max(size, 1e-300)
+            action = ball.normalised(told.gradient)
         heard = (yield Batch(action[None], max(2, plays), choice=choice))[0]
         value, deviation = float(heard.mean()), float(heard.std()) / len(heard) ** 0.5
         return _Candidate(action, value, deviation, error)
@@ -118,7 +113,7 @@ class PhasedElimination(Doubling):
         for each in sorted(told, key=lambda each: -each.value):
             near = each.value + 2 * (each.deviation + best.deviation) >= threshold
             # What is still noise may be on its way to better, until the best is known well.
-            near = near or (each.error >= 0.5 and best.error > _KNOWN)
+            near = near or (each.error >= 0.5 and best.error > KNOWN)
             same = each.error < 0.5 and any(
                 float((each.action - other.action).square().sum()) < 4 * (each.error + other.error)
                 for other in kept

@@ -12,8 +12,7 @@ from .._batch import Batch, Plan
 from ..problems import Ball
 from ..zeroth import GaussianDirections, Sphere
 from ..zeroth._linear import coefficients
-from ._doubling import Doubling, Found
-from ._elimination import _KNOWN
+from ._doubling import KNOWN, Doubling, Found
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class AlternatingSlots(Doubling):
             start
             for start in improved
             if start.value + 2 * (start.deviation + best.deviation) >= best.value
-            or (start.error >= 0.5 and best.error > _KNOWN)
+            or (start.error >= 0.5 and best.error > KNOWN)
         ]
         return Found(kept, best.action, min(1.0, best.error))
 
