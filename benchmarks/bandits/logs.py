@@ -19,21 +19,28 @@ from nongreedy.bandits import logged
 
 from ._cells import Cells, show
 
-CAMPAIGNS, FOLDS = ("all", "men", "women"), 5
+CAMPAIGNS = ("all", "men", "women")
+
+
+FEATURES = ("position", *(f"user_feature_{k}" for k in range(4)))
+
+
+def table(folder: Path, behaviour: str, campaign: str, file: str) -> list[dict[str, str]]:
+    """Rows of one of the wheel's files."""
+    place = folder / "obp" / "dataset" / "obd" / behaviour / campaign / f"{file}.csv"
+    with place.open(newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def read(folder: Path, behaviour: str, campaign: str) -> logged.Log:
-    """One log of the wheel: user features as ones and zeros, positions and a constant for contexts."""
-    place = folder / "obp" / "dataset" / "obd" / behaviour / campaign
-    with (place / f"{campaign}.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    with (place / "item_context.csv").open(newline="") as stream:
-        items = sum(1 for _ in csv.DictReader(stream))
+    """One log of the wheel: a constant, positions and user features as ones and zeros for contexts."""
+    rows = table(folder, behaviour, campaign, campaign)
+    items = len(table(folder, behaviour, campaign, "item_context"))
+    both = [*table(folder, "bts", campaign, campaign), *table(folder, "random", campaign, campaign)]
     columns = [torch.ones(len(rows), 1)]
-    for name in ["position", *(f"user_feature_{k}" for k in range(4))]:
-        values = [row[name] for row in rows]
-        kinds = sorted(set(values))
-        numbers = torch.tensor([kinds.index(value) for value in values])
+    for name in FEATURES:
+        kinds = {kind: k for k, kind in enumerate(sorted({row[name] for row in both}))}
+        numbers = torch.tensor([kinds[row[name]] for row in rows])
         # One of the kinds is left out: the constant stands for it.
         columns.append(torch.nn.functional.one_hot(numbers, len(kinds))[:, 1:])
     number = lambda name: torch.tensor([float(row[name]) for row in rows])  # noqa: E731
@@ -67,20 +74,16 @@ def scored(log: logged.Log, contexts: Tensor, kind: str) -> Tensor:
 
 
 POLICIES = {"greedy": greedy, "softmax": soft}
-KINDS = ("low rank 1", "low rank 2", "LinUCB", "linear")
+KINDS = ("low rank 2", "LinUCB", "linear")
 
 
-def evaluated(log: logged.Log, kind: str, choose: str) -> list[list[float]]:
-    """Value and error by the three estimators, each round judged by a model that has not seen it."""
-    fold = torch.arange(len(log)) % FOLDS
-    chances, predicted = (torch.zeros(len(log), log.count, dtype=torch.float64) for _ in range(2))
-    for k in range(FOLDS):
-        seen, held = log.part(fold != k), fold == k
-        chances[held] = POLICIES[choose](scored(seen, log.contexts[held], kind))
-        predicted[held] = scored(seen, log.contexts[held], "linear")
+def evaluated(learned: logged.Log, judged: logged.Log, kind: str, choose: str) -> list[list[float]]:
+    """Value and error by the three estimators: one log learned from, the other one judges."""
+    chances = POLICIES[choose](scored(learned, judged.contexts, kind))
+    predicted = scored(learned, judged.contexts, "linear")
     told = [
-        logged.inverse_propensity(log, chances), logged.self_normalised(log, chances),
-        logged.doubly_robust(log, chances, predicted),
+        logged.inverse_propensity(judged, chances), logged.self_normalised(judged, chances),
+        logged.doubly_robust(judged, chances, predicted),
     ]  # fmt: skip
     return [[each.value, each.standard_error, each.effective] for each in told]
 
@@ -93,20 +96,23 @@ def main(cells: Cells, folder: Path | None) -> None:
         return
     for campaign in CAMPAIGNS:
         rows: list[list[object]] = []
-        for behaviour, name in (
-            ("bts", "logged Thompson, own log"),
-            ("random", "logged random, own log"),
+        learned, judged = (read(folder, kind, campaign) for kind in ("bts", "random"))
+        for log, name in (
+            (learned, "logged Thompson, own log"),
+            (judged, "logged random, own log"),
         ):
-            log = read(folder, behaviour, campaign)
             mean, error = float(log.rewards.mean()), float(log.rewards.std()) / len(log) ** 0.5
-            rows.append([name, f"{100 * mean:.3f} ± {100 * error:.3f}", "", "", len(log)])
-        log = read(folder, "random", campaign)
+            rows.append([name, f"{100 * mean:.2f} ± {100 * error:.2f}", "", "", len(log)])
         for choose in POLICIES:
             for kind in KINDS:
-                told = cells.get(f"logs/{campaign}/{kind}/{choose}",
-                                 lambda k=kind, c=choose, lg=log: evaluated(lg, k, c))  # fmt: skip
-                shown = [f"{100 * value:.3f} ± {100 * error:.3f}" for value, error, _ in told]
+                told = cells.get(
+                    f"logs/{campaign}/{kind}/{choose}",
+                    lambda a=learned, b=judged, k=kind, c=choose: evaluated(a, b, k, c),
+                )
+                shown = [f"{100 * value:.2f} ± {100 * error:.2f}" for value, error, _ in told]
                 rows.append([f"{kind}, {choose}", *shown, f"{told[0][2]:.0f}"])
-        print(f"Campaign {campaign!r}: {len(log)} random rounds, {int(log.rewards.sum())} clicks, "
-              f"{log.count} items. Clicks per hundred rounds ± standard error.")  # fmt: skip
+        print(f"Campaign {campaign!r}: learned from {len(learned)} rounds of the logged Thompson policy, "
+              f"{int(learned.rewards.sum())} clicks; judged on {len(judged)} random rounds, "
+              f"{int(judged.rewards.sum())} clicks; {judged.count} items. Clicks per hundred rounds ± "
+              "standard error.")  # fmt: skip
         show(["policy", "IPW", "SNIPS", "DR", "rounds' worth"], rows)
