@@ -101,7 +101,7 @@ def test_a_crossing_is_where_the_median_reaches_the_level():
 
 
 def test_bd2_adaptive_plays_grow_more_slowly_with_the_dimension(capsys, monkeypatch):
-    monkeypatch.setattr(dimension, "SIZES", (2, 5.7))
+    monkeypatch.setattr(dimension, "SIZES", dict.fromkeys(dimension.METHODS, (2, 5.7)))
     dimension.main(_cells.Cells(None), dimensions=(6, 12), seeds=7)
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
     slopes = {row.split("|")[1].strip(): float(row.split("|")[-2].split("[")[0]) for row in rows}

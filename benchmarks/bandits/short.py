@@ -46,7 +46,7 @@ def curve(make, policy: bandits.Policy, seeds: int) -> list[list[float]]:
     return rows
 
 
-def main(cells: Cells, seeds: int = 5) -> None:
+def main(cells: Cells, seeds: int = 3) -> None:
     for case, (make, rank) in CASES.items():
         rows: list[list[object]] = []
         for name, policy in methods(make(0).ball.size == 8, rank).items():
