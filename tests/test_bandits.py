@@ -71,7 +71,7 @@ Q, S = bandits.QuadraticBandit.planted, bandits.SymmetricTensorBandit.planted
 REACHED = [
     ("power", Q(8, [1.0], 0), bandits.NoisyPower(), 60_000, 0.95),
     ("power, kappa 2", Q(8, [1.0, 0.5], 1), bandits.NoisyPower(), 60_000, 0.93),
-    ("power, little noise", Q(8, [1.0, 0.5], 1, 0.01), bandits.NoisyPower(), 5000, 0.98),
+    ("power, little noise", Q(8, [1.0, 0.5], 1, 0.01), bandits.NoisyPower(), 5000, 0.96),
     ("power, orthonormal", Q(6, [1.0], 2, 0.1),
      bandits.NoisyPower(estimator=zeroth.Orthonormal()), 5000, 0.98),
     ("power, printed estimator", Q(6, [1.0], 2),

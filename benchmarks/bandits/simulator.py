@@ -13,9 +13,8 @@ GAP, STATES, HORIZON = 0.05, 2, 3
 METHODS = {
     "low rank, 2": simulator.LowRank(rank=2, steps=3),
     "all products, least squares": simulator.Lifted(),
-    "all products, cut to rank 2": simulator.Lifted(rank=2),
 }
-DIMENSIONS = (8, 12, 16, 24)
+DIMENSIONS = (8, 12, 16, 20)
 
 
 def sizes(name: str, d: int) -> list[int]:

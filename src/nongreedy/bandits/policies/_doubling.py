@@ -15,6 +15,9 @@ from .._batch import Batch, Plan
 from ..problems import Ball
 from ._policy import Policy
 
+# Of an exploration at most: while noise hides the signal, the next one with more plays is worth more.
+# Chosen among 2, 3, 4, 6 and 2 log2(2d) on planted quadratics of 8 to 32 dimensions.
+STEPS = 3
 KNOWN = 1 / 16  # squared relative error of the best, below which starts that are noise are given up
 _LONGEST = 100.0  # times what was explored: no estimate of an error is trusted beyond
 

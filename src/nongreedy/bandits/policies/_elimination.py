@@ -13,7 +13,7 @@ from ...protocols import Estimate
 from .._batch import Batch, Plan
 from ..problems import Ball
 from ..zeroth import Estimator, TangentSphere
-from ._doubling import KNOWN, Doubling, Found
+from ._doubling import KNOWN, STEPS, Doubling, Found
 from ._policy import need_vector
 
 
@@ -29,10 +29,10 @@ class _Candidate:
 class PhasedElimination(Doubling):
     r"""Power steps from several starts for rewards of degree p >= 3, and UCB1 among those that stay.
 
-    In phase s, of accuracy :math:`\varepsilon_s = 2^{-s}`, each candidate takes
-    :math:`\lceil 2\log 2d\rceil` steps, its reward is estimated, and it leaves if that lies below
-    :math:`\hat\lambda\,(1 - p\,\varepsilon_s^2)` by more than the noise, :math:`\hat\lambda` being the
-    best candidate's. Candidates that came to the same action are one.
+    In each phase a candidate takes a few steps, its reward is estimated, and it leaves if that lies below
+    :math:`\hat\lambda\,(1 - p\,\hat\varepsilon^2/4)` by more than the noise, :math:`\hat\lambda` and
+    :math:`\hat\varepsilon^2` being reward and squared relative error of the best. Candidates that came to
+    the same action are one. The next phase has steps of twice as many plays.
 
     Args:
         order: p.
@@ -42,8 +42,8 @@ class PhasedElimination(Doubling):
         estimator: Of the gradient; None: :class:`TangentSphere` of this degree. The printed one is
             ``TwoPoint(order)``.
 
-    Source: arXiv:2107.04518, algorithm for SYM. There n_s and the threshold take the largest value as
-    known; here both come from what was heard.
+    Source: arXiv:2107.04518, algorithm for SYM. There the plays, 2 log(2d) steps of them and the threshold
+    take the largest value as known; here all come from what was heard.
 
     Cannot: tell the components of a tensor that is not orthogonal.
 
@@ -96,7 +96,7 @@ class PhasedElimination(Doubling):
         """After the phase's steps, with its reward measured anew."""
         choice, error, action = best and best.action, 1.0, each.action
         # Once it has settled one step is as good as many.
-        steps = 1 if each.error < 0.25 else math.ceil(2 * math.log(2 * ball.size))
+        steps = 1 if each.error < 0.25 else STEPS
         for _ in range(steps):
             told = yield from _rechosen(estimator.plan(action, plays, draw), choice)
             size = float(told.gradient.square().sum())

@@ -11,7 +11,7 @@ from torch import Tensor
 from .._batch import Plan
 from ..problems import Ball
 from ..zeroth import Estimator, TangentSphere
-from ._doubling import Doubling, Found
+from ._doubling import STEPS, Doubling, Found
 from ._policy import need_vector
 
 _AGREE = (
@@ -56,8 +56,9 @@ class NoisyPower(Doubling):
     .. math:: a \leftarrow \widehat{Ma} / \|\widehat{Ma}\|
 
     Each step replaces the action, so that the more of the best direction it has, the stronger the signal.
-    Steps end when successive directions agree within their standard error; then what was found is
-    exploited, and the next exploration has twice as many plays for each step. Neither the noise nor the
+    An exploration ends when successive directions agree within their standard error, or after three
+    steps; what stands out of the noise is exploited, and the next exploration goes on from there with
+    twice as many plays for each step. Neither the noise nor the
     gap nor the horizon has to be known.
 
     A negative eigenvalue of large magnitude attracts the method, too: its sign tells. Its vector is left
@@ -96,7 +97,7 @@ class NoisyPower(Doubling):
     ) -> Plan[Found]:
         plays = max(plays, self.estimator.least(ball.size))
         held, error = state or _Direction(ball.sphere(1, draw)[0]), 1.0
-        for _ in range(steps_of_search(ball.size)):
+        for _ in range(STEPS):
             told = yield from self.estimator.plan(held.vector, plays, draw)
             image, noise = told.gradient / 2, float(told.standard_error.square().sum()) / 4
             before, held = held, _moved(held, image, noise, ball, draw)
@@ -148,8 +149,3 @@ def _joined(old: _Direction, new: _Direction) -> _Direction:
     weight = 1 / max(old.error, new.error)
     vector = new.vector / new.error + old.vector * weight
     return replace(new, vector=vector / vector.norm(), error=1 / (1 / new.error + weight))
-
-
-def steps_of_search(size: int) -> int:
-    """After which a start with the usual share of the best direction has found it."""
-    return math.ceil(2 * math.log2(2 * size))

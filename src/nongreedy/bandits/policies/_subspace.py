@@ -12,9 +12,8 @@ from .._batch import Plan
 from ..problems import Ball
 from ..zeroth import Estimator, GaussianDirections, Sphere, TangentSphere
 from ..zeroth._linear import coefficients
-from ._doubling import Doubling, Found
+from ._doubling import STEPS, Doubling, Found
 from ._policy import need_vector
-from ._power import steps_of_search
 
 _SETTLED = 3.0  # times the standard error that two successive results may differ by
 
@@ -69,7 +68,7 @@ class SubspaceIteration(Doubling):
         plays = max(plays, self.estimator.least(ball.size))
         width = self.width(ball)
         space, positive = state or _Space(basis(ball.size, width, draw)), False
-        for _ in range(steps_of_search(ball.size)):
+        for _ in range(STEPS):
             x, before = space.columns, space
             y, noise = yield from self._image(x, plays, draw)
             symmetric = (y @ x.T + x @ y.T) / 2
@@ -167,7 +166,7 @@ class LowRankPower(Doubling):
         rows, columns = ball.shape
         width = min(2 * self.rank, rows, columns)
         space = state or _Space(basis(columns, width, draw))
-        for _ in range(steps_of_search(max(ball.shape))):
+        for _ in range(STEPS):
             before = space
             y, _ = yield from self._image(space, rows, plays, draw, transposed=False)
             u = torch.linalg.qr(y).Q

@@ -82,7 +82,7 @@ class _Tangent(Estimator):
 class TangentSphere(_Tangent):
     r"""Random directions on the unit sphere orthogonal to the point, one reward for each.
 
-    .. math:: (d-1)\,\frac1n \sum_i p\,\mathrm{sign}(w_i)\, r_i g_i + p \bar r(a)\, a,\quad
+    .. math:: (d-1)\,\frac1{n-1} \sum_i p\,\mathrm{sign}(w_i)\, (r_i - \bar r) g_i + p \bar r(a)\, a,\quad
         r_i \text{ at } \cos t_i\, a + \sin t_i\, g_i
 
     The angles :math:`t_i` are drawn from :func:`riesz` with probability :math:`|w_i|/p`. Unbiased for the
@@ -115,6 +115,9 @@ class TangentSphere(_Tangent):
             angle, sign = angles[chosen][:, None], weights[chosen].sign()
             actions = angle.cos() * point + angle.sin() * directions
             heard = (yield Batch(actions, choice=point))[:, 0]
+            # What all rewards have in common is noise to the slope. Each reward is in the mean, too.
+            if count > 1:
+                heard = (heard - heard.mean()) * (count / (count - 1))
             slopes.add((sign * heard)[:, None] * directions)
         radial = (yield Batch(point[None], own, choice=point))[0]
         scale = self.degree * (size - 1)
