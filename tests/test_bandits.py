@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from nongreedy import bandits
 from nongreedy.bandits import zeroth
 from nongreedy.bandits.policies._identify import identify
 from nongreedy.errors import SolveError
-from nongreedy.protocols import FeasibleSet, generator
+from nongreedy.protocols import Estimate, FeasibleSet, generator
 
 PROBLEMS = {
     "quadratic": bandits.QuadraticBandit.planted(5, [1.0, -0.7], seed=1),
@@ -278,3 +279,73 @@ def test_noise_in_rewards_that_should_have_none_is_an_error_and_not_an_answer():
     problem = bandits.PolynomialBandit.planted(4, [2], seed=0, noise=0.01)
     with pytest.raises(SolveError, match="must have no noise"):
         bandits.play(problem, bandits.PolynomialIdentification((2,)), 100)
+
+
+# ---- strangers, by public names alone ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Corner(bandits.Bandit):
+    """Rewards of the first coordinate alone."""
+
+    dimension: int = 3
+    noise: float = 0.1
+
+    @property
+    def ball(self):
+        return bandits.Ball((self.dimension,))
+
+    def mean(self, actions):
+        return actions[:, 0]
+
+    def best(self):
+        return 1.0, torch.eye(self.dimension, dtype=torch.float64)[0]
+
+
+@dataclass(frozen=True)
+class Stranger(bandits.Policy):
+    """Tries a few random actions and stays with the one that was best."""
+
+    tried: int = 20
+
+    def plan(self, ball, draw):
+        actions = ball.sphere(self.tried, draw)
+        heard = yield bandits.Batch(actions, repeats=5)
+        best = actions[heard.mean(1).argmax()]
+        while True:
+            yield bandits.Batch(best[None], heard=False, choice=best)
+
+
+@dataclass(frozen=True)
+class Coordinates(zeroth.Estimator):
+    """Central differences along the axes; its standard error is a guess."""
+
+    def least(self, size):
+        return 2 * size
+
+    def plan(self, point, plays, draw):
+        size = len(point)
+        repeats = plays // (2 * size)
+        steps = 0.3 * torch.eye(size, dtype=torch.float64)
+        heard = yield bandits.Batch(0.7 * point + torch.cat([steps, -steps]), repeats)
+        up, down = heard.mean(1).split(size)
+        error = heard.std(1).split(size)[0] / repeats**0.5 / 0.42
+        return Estimate(heard.mean(), (up - down) / 0.42, error, float(2 * size * repeats))
+
+
+def test_strangers_join_by_subclassing(tmp_path):
+    played = bandits.play(Corner(), Stranger(), 300, seed=0)
+    assert played.final > 0.5 and float(played.regret[-1]) < 300
+    player = bandits.Player(Stranger(tried=2), Corner().ball)
+    for _ in range(12):
+        action = player.ask()
+        player.tell(action, float(action[0]))
+    player.save(tmp_path)
+    assert torch.equal(
+        bandits.Player.load(tmp_path, Stranger(tried=2), Corner().ball).ask(), action
+    )
+    problem = Q(5, [1.0], 0, noise=0.1)
+    policy = bandits.NoisyPower(estimator=Coordinates())
+    assert bandits.play(problem, policy, 20_000).final > 0.9
+    told = zeroth.FromRewards(problem.rewards, Coordinates()).estimate(problem.best()[1], 0, 1000)
+    torch.testing.assert_close(told.gradient, 2 * problem.best()[1], rtol=0, atol=0.1)
