@@ -32,7 +32,8 @@ def environment():
 
 # Whole searches, command lines, kills and other processes: one test in twelve of these files.
 LONG = {
-    "test_automatic_windows", "test_bandits", "test_cli", "test_cli_bandit", "test_cli_check", "test_cli_compare", "test_cli_study",
+    "test_automatic_windows", "test_bandits", "test_cli", "test_cli_bandit", "test_cli_check",
+    "test_cli_compare", "test_cli_study",
     "test_closed_forms", "test_comparison", "test_dashboard", "test_evograd_studies",
     "test_experiments", "test_explosion", "test_long_horizon", "test_peers", "test_planner",
     "test_report_browser",

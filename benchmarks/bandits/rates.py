@@ -51,7 +51,7 @@ CLASSES = {
         ("0.50", "1.50"), ("0.50", "1.50"),
     ),
 }  # fmt: skip
-DIMENSIONS = (6, 8, 12)
+DIMENSIONS = (6, 8, 12, 16)
 
 
 def regrets(make, policy: bandits.Policy, d: int, rounds: int, seeds: int) -> dict[str, object]:
@@ -64,7 +64,7 @@ def regrets(make, policy: bandits.Policy, d: int, rounds: int, seeds: int) -> di
             "final": [each.final for each in played]}  # fmt: skip
 
 
-def main(cells: Cells, rounds: int = 3_000_000, seeds: int = 8) -> None:
+def main(cells: Cells, rounds: int = 10_000_000, seeds: int = 8) -> None:
     rows: list[list[object]] = []
     for name, each in CLASSES.items():
         for kind, policy in (("default", each.default), ("printed", each.printed)):
