@@ -50,8 +50,8 @@ def seconds(task, steps, settings, team):
 
 
 def speed(models, steps, turns):
-    """In turns: a search by the first rank alone, while the others wait; one on each rank, which shows what the
-    cores allow; and one by all of them."""
+    """In turns: a search by the first rank alone, while the others wait; one on each rank, which shows what
+    the cores allow; and one by all of them."""
     with ranks(patience=600) as team:
         for model, (search, settings) in itertools.product(models, SEARCHES.items()):
             task, rows = make_task(CASES[model]), []

@@ -8,6 +8,7 @@ import typer
 
 import nongreedy as ng
 
+from ._bandit import bandit
 from ._check import check
 from ._compare import compare
 from ._nas import nas_command
@@ -33,7 +34,7 @@ def datasets() -> None:
         print(textwrap.fill(recognised_by, 76, initial_indent="    ", subsequent_indent="    "))
 
 
-for command in (tune, resume, report, plan, compare, prefer, check, datasets):
+for command in (tune, resume, report, plan, compare, prefer, check, bandit, datasets):
     app.command()(command)
 app.command("nas")(nas_command)
 

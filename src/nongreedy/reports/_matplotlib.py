@@ -78,7 +78,13 @@ def draw(axis: Axes, chart: Chart) -> None:
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(FixedLocator(chart.y.ticks()[0]))
         axis.yaxis.set_minor_formatter(NullFormatter())
-    axis.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    if chart.x.logarithmic:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(FixedLocator(chart.x.ticks()[0]))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, digits=3)))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     dress(axis, chart.title, chart.x.label)
     if chart.y.label != chart.title:
         axis.set_ylabel(chart.y.label, color=FAINT, fontsize=10, parse_math=False)

@@ -10,7 +10,9 @@ COPIES, COLUMNS = 32, 33
 # Of nongreedy.preference.
 PRIOR, FRESH, REJUVENATION, QUESTIONS = range(60, 64)
 # Of architecture search: bits that are dropped, architectures that are drawn, rivals.
-DROPPED, EXPLORED, RIVALS = 64, 65, 66
+DROPPED, EXPLORED, RIVALS = 68, 69, 70
+# Of bandits: what a policy draws, the noise of rewards, planted problems, and estimates of gradients.
+ACTIONS, REWARDS, PLANTED, ZEROTH = 64, 65, 66, 67
 
 
 def mix(*numbers: int) -> int:

@@ -1,0 +1,1 @@
+"""What the wing `bandits` must show: python -m benchmarks.bandits ROW."""
