@@ -26,7 +26,7 @@ from ._cost_cases import CASES, make_task
 
 SCRIPT = Path(__file__).parents[1] / "tests" / "ranks_search.py"
 SEARCHES = {
-    "paper, 4 seeds": {"outer": "paper", "seeds": 4, "outer_steps": 2},
+    "paper, 4 seeds": {"outer": "paper", "seeds": 4, "outer_steps": 6},
     "default, 2 seeds": {"outer": "auto", "seeds": 2, "budget": 40},
     "default, 1 seed": {"outer": "auto", "budget": 40},
 }
@@ -49,11 +49,12 @@ def seconds(task, steps, settings, team):
     return time.perf_counter() - begin
 
 
-def speed(models, steps, turns):
+def speed(models, searches, steps, turns):
     """In turns: a search by the first rank alone, while the others wait; one on each rank, which shows what
     the cores allow; and one by all of them."""
     with ranks(patience=600) as team:
-        for model, (search, settings) in itertools.product(models, SEARCHES.items()):
+        for model, search in itertools.product(models, searches):
+            settings = SEARCHES[search]
             task, rows = make_task(CASES[model]), []
             for _ in range(turns + 1):  # the first warms up
                 alone = seconds(task, steps, settings, Ranks()) if team.first else 0.0
@@ -120,10 +121,11 @@ def main():
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--searches", default=";".join(SEARCHES), help="joined by semicolons")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if not options.deaths:
-        speed(options.models.split(","), options.steps, options.turns)
+        speed(options.models.split(","), options.searches.split(";"), options.steps, options.turns)
         return
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, SCRIPT, folder, "auto"], check=True)
