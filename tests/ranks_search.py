@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import nongreedy as ng
-from nongreedy.parallel import ranks
+from nongreedy.parallel import ranks, sharded
 
 RULES = {
     "auto": {"outer": "auto", "seeds": 2, "budget": 40},
@@ -52,9 +52,12 @@ class Loss:
 
 
 def searched(rule, team, study, loss):
+    task = problem(loss)
+    if rule == "spread":  # every run by all ranks
+        task, rule = sharded(task, team), "paper"
     optimizer = ng.SGD(learning_rate=ng.Windows(3), momentum=ng.Windows(1))
     result = ng.tune(
-        problem(loss), optimizer, steps=24, study=study, dtype=torch.float64, progress=False,
+        task, optimizer, steps=24, study=study, dtype=torch.float64, progress=False,
         ranks=team, **RULES[rule],
     )  # fmt: skip
     return {

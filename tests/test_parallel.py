@@ -70,6 +70,12 @@ def test_a_lost_rank_ends_the_others_by_name_and_the_study_goes_on(
     assert said(tmp_path, size_then) == [{"auto": alone["auto"]}] * size_then
 
 
+def test_a_rank_that_hangs_in_the_middle_of_a_step_is_named(tmp_path, environment):
+    lost = launched(tmp_path, 2, ["spread"], environment, TROUBLE="1 hangs 200", PATIENCE="5")
+    assert lost.returncode != 0 and "Rank 1 (process" in lost.stderr, lost.stderr
+    assert (tmp_path / "trouble").read_text() == "hangs"
+
+
 def test_a_study_that_cannot_be_opened_is_told_by_all_ranks(tmp_path, environment):
     (tmp_path / "no.db").write_text("not a database")
     done = launched(tmp_path, 2, ["paper"], environment, str(tmp_path / "no.db"))

@@ -72,7 +72,7 @@ class Ranks:
         if self.size == 1:
             return [value]
         sent, heard = (time.monotonic(), value), [None] * self.size
-        with self._waiting():
+        with self.waiting():
             distributed.all_gather_object(heard, sent)
         times, values = zip(*cast(list[tuple[float, Value]], heard), strict=True)
         self._clock = times[0]
@@ -100,8 +100,15 @@ class Ranks:
         return [self._watch.callback] if self._watch else []
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        assert self._watch is not None
+    def waiting(self) -> Iterator[None]:
+        """A place to which all ranks come: whoever does not is named.
+
+        Raises:
+            RankError: A connection has broken.
+        """
+        if self._watch is None:
+            yield
+            return
         try:
             with self._watch.waiting():
                 yield

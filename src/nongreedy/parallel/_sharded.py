@@ -21,26 +21,28 @@ class _Spread(torch.autograd.Function):
     """What all ranks have, for each: its transpose is the sum, whose transpose it is in turn."""
 
     @staticmethod
-    def forward(ctx: Any, shared: Tensor) -> Tensor:
+    def forward(ctx: Any, shared: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
         return shared.view_as(shared)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _Total.apply(grads[0])  # pyright: ignore[reportReturnType]
+    def backward(ctx: Any, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Total.apply(grads[0], ctx.ranks), None
 
 
 class _Total(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
+    def forward(ctx: Any, own: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
         # Not under a mode that takes what is computed without gradient for a stopped value.
-        with torch._C.DisableTorchFunction():
+        with torch._C.DisableTorchFunction(), ranks.waiting():
             summed = own.contiguous().clone()
             distributed.all_reduce(summed)
         return summed
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _Spread.apply(grads[0])  # pyright: ignore[reportReturnType]
+    def backward(ctx: Any, *grads: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Spread.apply(grads[0], ctx.ranks), None
 
 
 @final
@@ -53,11 +55,11 @@ class RankShards(Shards):
         self._ranks, self._summed, self._count, self._own = ranks, summed, 0, 0
 
     def spread(self, shared: Tensor) -> Tensor:
-        out: Any = _Spread.apply(shared)
+        out: Any = _Spread.apply(shared, self._ranks)
         return out
 
     def total(self, own: Tensor) -> Tensor:
-        out: Any = _Total.apply(own)
+        out: Any = _Total.apply(own, self._ranks)
         return out
 
     def least(self, number: int) -> int:
