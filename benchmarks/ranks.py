@@ -10,7 +10,6 @@ import json
 import os
 import random
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,9 +35,9 @@ MODELS = ("mlp", "lenet")
 
 
 def seconds(task, steps, settings, team):
-    """Of one search."""
+    """Of one search, and of its outer steps alone, without what comes before and the final."""
     begin = time.perf_counter()
-    ng.tune(
+    result = ng.tune(
         task,
         ng.SGD(ng.Windows(3), ng.Windows(1)),
         steps=steps,
@@ -46,7 +45,7 @@ def seconds(task, steps, settings, team):
         ranks=team,
         **settings,
     )
-    return time.perf_counter() - begin
+    return torch.tensor([time.perf_counter() - begin, sum(row.seconds for row in result.history)])
 
 
 def speed(models, searches, steps, turns):
@@ -54,28 +53,28 @@ def speed(models, searches, steps, turns):
     the cores allow; and one by all of them."""
     with ranks(patience=600) as team:
         for model, search in itertools.product(models, searches):
-            settings = SEARCHES[search]
-            task, rows = make_task(CASES[model]), []
+            task, settings, rows = make_task(CASES[model]), SEARCHES[search], []
             for _ in range(turns + 1):  # the first warms up
-                alone = seconds(task, steps, settings, Ranks()) if team.first else 0.0
+                alone = seconds(task, steps, settings, Ranks()) if team.first else torch.ones(2)
                 team.gather(None)
                 apart = seconds(task, steps, settings, Ranks())
                 team.gather(None)
-                rows.append((alone, apart, seconds(task, steps, settings, team)))
+                rows.append(torch.stack([alone, apart, seconds(task, steps, settings, team)]))
             if team.first:
-                alone, *_ = (statistics.median(column) for column in zip(*rows[1:], strict=True))
-                most = spread([team.size * one / apart for one, apart, _ in rows[1:]])
-                gained = spread([one / many for one, _, many in rows[1:]])
+                alone, apart, together = torch.stack(rows[1:], 1)  # each (turns, 2)
+                faster, most = alone / together, team.size * alone / apart
                 print(
-                    f"{model}, {search}: {alone:.2f} s alone; {gained} times as fast by {team.size} ranks;"
-                    f" so many searches apart: {most}",
+                    f"{model}, {search}: {float(alone[:, 0].median()):.2f} s alone; by {team.size} ranks "
+                    f"{spread(faster, 0)} times as fast, its outer steps {spread(faster, 1)}; so many "
+                    f"searches apart {spread(most, 0)}",
                     flush=True,
                 )
 
 
-def spread(ratios):
+def spread(ratios, column):
     """Median and range."""
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    row = ratios[:, column]
+    return f"{float(row.median()):.2f} ({float(row.min()):.2f} to {float(row.max()):.2f})"
 
 
 def death(index, size, expected):

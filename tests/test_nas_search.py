@@ -15,6 +15,8 @@ from nongreedy import nas
 from nongreedy.errors import DataError, DivergedError
 from nongreedy.protocols import generator
 
+from .extras import needs
+
 RECIPE = nas.Recipe(steps=12, batch_size=16)  # in the validated level half of them warm up
 LEVELS = {
     "validated": (nas.Validated(), nas.ScaleFreeGate()),
@@ -238,7 +240,7 @@ def loaded(folder, network):
 
 
 def test_a_strangers_network_comes_back_as_their_own_module(tmp_path):
-    pytest.importorskip("onnxruntime")
+    needs("onnx", "onnxruntime")
     model = Mobile(3, channels=1)
     net = nas.searchable(model, (1, 8, 8))
     table = nas.flops(net)
