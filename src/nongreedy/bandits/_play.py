@@ -97,8 +97,8 @@ def play(problem: Bandit, policy: Policy, rounds: int, seed: int = 0) -> Played:
         >>> from nongreedy import bandits
         >>> problem = bandits.QuadraticBandit.planted(4, [1.0], seed=0)
         >>> played = play(problem, bandits.Uniform(), rounds=1000)
-        >>> round(float(played.regret[-1]) / 1000, 1)
-        0.7
+        >>> round(float(played.regret[-1]) / 1000, 2)  # random actions have a quarter of the best reward
+        0.75
     """
     check_whole("rounds", rounds)
     policy.check(problem.ball)

@@ -20,7 +20,7 @@ class Budget:
         final: What a final comparison would like to have; at most a quarter of the budget is kept for
             it. None of it where there is no limit.
         seconds: Most time to take, of which the last quarter is kept for the end; None is no limit.
-        clock: Tells the time, in seconds.
+        clock: Tells the time, in seconds; None is this process's own.
 
     Attributes:
         spent: So far.
@@ -35,7 +35,7 @@ class Budget:
         limit: float | None = None,
         final: float = 0.0,
         seconds: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ):
         limit, seconds = _number("budget", limit), _number("timeout", seconds)
         if limit is not None and not limit >= 1:
@@ -45,8 +45,11 @@ class Budget:
             raise ValueError(
                 f"`timeout` must be a positive number of seconds, but got {seconds!r}."
             )
-        self._seconds, self._clock = math.inf if seconds is None else seconds, clock
-        self._began = clock()
+        self._seconds, self._clock = (
+            math.inf if seconds is None else seconds,
+            clock or time.monotonic,
+        )
+        self._began = self._clock()
         self._share = 0.75
         self._reserve = 0.0 if limit is None else min(final, (limit - 1) / 4)
 
