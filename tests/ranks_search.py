@@ -14,6 +14,7 @@ from nongreedy.parallel import ranks, sharded
 
 RULES = {
     "auto": {"outer": "auto", "seeds": 2, "budget": 40},
+    "late": {"outer": "paper", "seeds": 2, "outer_steps": 1000, "timeout": 4.0},
     "paper": {"outer": "paper", "seeds": 3, "outer_steps": 3},
     "agreement": {"outer": "agreement", "seeds": 2, "budget": 40},
 }
@@ -53,6 +54,8 @@ class Loss:
 
 def searched(rule, team, study, loss):
     task = problem(loss)
+    if rule == "late":  # a rank that comes later has no other time
+        time.sleep(2.0 * team.rank)
     if rule == "spread":  # every run by all ranks
         task, rule = sharded(task, team), "paper"
     optimizer = ng.SGD(learning_rate=ng.Windows(3), momentum=ng.Windows(1))

@@ -70,6 +70,13 @@ def test_a_lost_rank_ends_the_others_by_name_and_the_study_goes_on(
     assert said(tmp_path, size_then) == [{"auto": alone["auto"]}] * size_then
 
 
+def test_a_limit_of_time_ends_all_ranks_at_the_same_place(tmp_path, environment):
+    done = launched(tmp_path, 2, ["late"], environment)
+    assert done.returncode == 0, done.stderr
+    first, second = said(tmp_path, 2)
+    assert first == second and 1 < len(first["late"]["history"]) < 1000
+
+
 def test_a_rank_that_hangs_in_the_middle_of_a_step_is_named(tmp_path, environment):
     lost = launched(tmp_path, 2, ["spread"], environment, TROUBLE="1 hangs 200", PATIENCE="5")
     assert lost.returncode != 0 and "Rank 1 (process" in lost.stderr, lost.stderr

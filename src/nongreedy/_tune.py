@@ -142,6 +142,7 @@ def tune(
     rule = rule.suited(problem)
     problem = started(problem, rule.start if start is None else start)
     ranks = ranks or Ranks()
+    ranks.gather(None)  # from here all count the time of the first one's clock
     purse, history = Budget(budget, rule.final, timeout, ranks.clock), list[OuterStep]()
     settings = settings_of(problem, engine, rule, outer_steps, seed, budget, threads)
     seen = [*shown(progress), *callbacks] if ranks.first else []
