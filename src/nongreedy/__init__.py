@@ -55,6 +55,7 @@ from .planning import Plan as Plan
 from .planning import plan as plan
 from .reports import report as report
 from .schedules import Constant as Constant
+from .schedules import GradientFree as GradientFree
 from .schedules import Linear as Linear
 from .schedules import PerStep as PerStep
 from .schedules import Schedule as Schedule

@@ -10,7 +10,7 @@ from .errors import DivergedError, check_whole
 from .optimizers import Optimizer
 from .parallel import Ranks
 from .recipe import extend
-from .schedules import Schedule, identity
+from .schedules import GradientFree, Schedule, identity
 from .search import (
     Budget,
     BudgetSpentError,
@@ -26,7 +26,7 @@ from .search._finalists import select
 from .search._settings import LIMITS, most_outer_steps, outlook_of, settings_of, settled, verified
 from .search._threads import check_threads, threaded
 from .search.progress import shown
-from .search.rules import OuterRule, outer_from, started
+from .search.rules import OuterRule, outer_from, searchable, started
 from .studies import Study, remembering
 from .task import Task
 from .task._task import checked_task
@@ -36,7 +36,7 @@ def tune(
     task: Task,
     optimizer: Optimizer,
     *,
-    epochs: float | None = None,
+    epochs: float | GradientFree | None = None,
     steps: int | None = None,
     outer_steps: int | None = None,
     engine: str | Engine = "auto",
@@ -61,7 +61,7 @@ def tune(
     Args:
         task: Model, loss and data.
         optimizer: Which hyperparameters are learned (bases) and which are fixed (numbers).
-        epochs: Length of one training run, or
+        epochs: Length of one training run, searched where it is a :class:`GradientFree`, or
         steps: its length in steps.
         outer_steps: Most improvements to make. None is 10, or as many as `budget` or `timeout` pay for.
         engine: How hypergradients are computed: an engine or its name. ``"auto"`` is the planner's
@@ -134,13 +134,15 @@ def tune(
         raise ValueError("What is spread over ranks needs them in a search, too: pass ranks=.")
     rule = outer_from(outer).with_seeds(seeds)
     if learn is not None:
-        length = task.steps_for(epochs, steps)
+        first = epochs.value if isinstance(epochs, GradientFree) else epochs
+        length = task.steps_for(first, steps)
         task, optimizer = extend(task, optimizer, learn, steps=length)
     problem = Problem.of(
         task, optimizer, epochs=epochs, steps=steps, dtype=dtype, defaults=rule.defaults, engine=engine
     )  # fmt: skip
     rule = rule.suited(problem)
     problem = started(problem, rule.start if start is None else start)
+    problem = searchable(problem, rule)
     ranks = ranks or Ranks()
     ranks.gather(None)  # from here all count the time of the first one's clock
     purse, history = Budget(budget, rule.final, timeout, ranks.clock), list[OuterStep]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,9 +14,18 @@ import torch
 from ..errors import nearest_name
 from ..optimizers import Optimizer
 from ..optimizers._mistakes import checked_optimizer
-from ..schedules import Curve, Default, Hyperparameter, Schedule, TimeBasis, identity
-from ..schedules._hyperparameter import learned
+from ..schedules import (
+    Curve,
+    Default,
+    GradientFree,
+    Hyperparameter,
+    Schedule,
+    TimeBasis,
+    identity,
+)
+from ..schedules._hyperparameter import free, learned
 from ..task import Task
+from ..task._choices import BATCH_SIZE, EPOCHS
 from ..task._data_plan import checksum
 from ..task._looks import evaluation_parts
 from ..task._task import checked_task
@@ -47,6 +57,7 @@ class Problem:
         defaults: Where a search begins and in which coordinate it moves, by hyperparameter name: an
             outer rule's, which go before the optimizer's own.
         start: A schedule to begin at instead, as far as it has what is learned.
+        epochs: The length in epochs, where it shall stay so while the batch size is searched.
 
     Raises:
         TypeError: Something else than a task and an optimizer of this library.
@@ -71,6 +82,7 @@ class Problem:
     dtype: torch.dtype = torch.float32
     defaults: Mapping[str, Default] = field(default_factory=dict, repr=False)
     start: Schedule | None = field(default=None, repr=False)
+    epochs: float | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         checked_task(self.task)
@@ -82,6 +94,12 @@ class Problem:
             )
         self.task.steps_for(None, self.steps)  # checks them
         refuse_clash(self.task, self.optimizer)
+        for name, setting in self.optimizer.given().items():
+            if isinstance(setting, GradientFree):
+                raise ValueError(
+                    f"{name} of {type(self.optimizer).__name__} has a derivative: give it a basis, such as "
+                    f"Constant(), in place of {setting!r}."
+                )
 
     @classmethod
     def of(
@@ -89,7 +107,7 @@ class Problem:
         task: Task,
         optimizer: Optimizer,
         *,
-        epochs: float | None = None,
+        epochs: float | GradientFree | None = None,
         steps: int | None = None,
         dtype: torch.dtype = torch.float32,
         defaults: Mapping[str, Default] | None = None,
@@ -104,8 +122,11 @@ class Problem:
             ValueError: Also where nothing is learned.
             VerificationError: The task does not train as in plain PyTorch, or its derivatives are wrong.
         """
+        if isinstance(epochs, GradientFree):
+            task = checked_task(task).searching(**{EPOCHS: epochs})
+            epochs = epochs.value
         length = checked_task(task).steps_for(epochs, steps)
-        problem = cls(task, optimizer, length, dtype, defaults or {})
+        problem = cls(task, optimizer, length, dtype, defaults or {}, epochs=epochs)
         if not problem.learned:
             raise ValueError(
                 f"Nothing to learn: every setting of {optimizer} is a fixed number. Give one of them a "
@@ -113,7 +134,30 @@ class Problem:
             )
         asked = None if engine is None or engine == "auto" else engine_from(engine)
         problem.verified(engine is not None and (asked is None or asked.differentiates))
+        problem._check_lengths()
         return problem
+
+    def _check_lengths(self) -> None:
+        """Every length that a search may come to must fit what is learned.
+
+        Raises:
+            ValueError: One does not; the message names the values that lead to it.
+        """
+        ends = {n: c.bounds for n, c in self.task.choices.items() if n in (BATCH_SIZE, EPOCHS)}
+        for corner in itertools.product(*ends.values()) if ends else ():
+            values = dict(zip(ends, corner, strict=True))
+            steps = self._chosen(values).steps
+            words = ", ".join(f"{name}={value:g}" for name, value in values.items())
+            for name, hyper in self.learned.items():
+                try:
+                    hyper.basis.check(steps, name)
+                except ValueError as error:
+                    raise ValueError(f"With {words}, within their bounds: {error}") from error
+                if hyper.basis.size(steps) != len(hyper.initial):
+                    raise ValueError(
+                        f"{name} has {len(hyper.initial)} values, one per step, but runs with {words} "
+                        f"take {steps} steps: give it another basis, such as Windows(7)."
+                    )
 
     def verified(self, derivatives: bool = True) -> Verification:
         """What verification found, once per task, optimizer and device.
@@ -149,6 +193,27 @@ class Problem:
     def learned(self) -> dict[str, Hyperparameter]:
         """Those that move."""
         return learned(self.hyperparameters)
+
+    @cached_property
+    def moving(self) -> dict[str, Hyperparameter]:
+        """Those that move, with derivatives or without."""
+        return {**self.learned, **free(self.hyperparameters)}
+
+    def chosen(self, schedule: Schedule) -> Problem:
+        """The same at a schedule's values of what no gradient reaches, with the length that these give."""
+        values = {n: float(schedule[n]) for n in free(self.hyperparameters) if n in schedule.curves}
+        same = all(values[name] == self.task.choices[name].value for name in values)
+        return self if same else self._chosen(values)
+
+    def _chosen(self, values: Mapping[str, float]) -> Problem:
+        task, epochs = self.task.with_values(**values), values.get(EPOCHS, self.epochs)
+        steps = self.steps if epochs is None else task.steps_for(epochs, None)
+        return replace(self, task=task, steps=steps, epochs=epochs)
+
+    @property
+    def examples(self) -> int:
+        """That a run computes gradients of, those of one that comes again counted again."""
+        return self.steps * self.task.batch_size
 
     @property
     def initial(self) -> Schedule:
@@ -208,7 +273,7 @@ class Problem:
 
 def _begun(hyper: Hyperparameter, curve: Curve | None, steps: int) -> Hyperparameter:
     """Beginning at a curve, on the hyperparameter's own basis and within its bounds."""
-    if curve is None or not hyper.learned:
+    if curve is None or not hyper.learned:  # what no gradient reaches stands where the task is
         return hyper
     basis, values = hyper.basis, curve.coefficients
     if isinstance(basis, TimeBasis) and isinstance(curve.basis, TimeBasis):

@@ -99,7 +99,18 @@ class TrainingLoss:
         """
         step = torch.arange(1, self.steps + 1).to(self.task.device, self.dtype)
         counted = {"step": step, "steps": step[-1:].expand(self.steps)}
+        self._check_choices(schedule)
         return {**schedule.tensors(self.steps, self.task.device, self.dtype), **counted}
+
+    def _check_choices(self, schedule: Schedule) -> None:
+        """What no gradient reaches is part of the task: a schedule for another value is of another run."""
+        for name, choice in self.task.choices.items():
+            if name in schedule.curves and float(schedule[name]) != choice.value:
+                wanted = float(schedule[name])
+                raise ValueError(
+                    f"The schedule is for {name}={wanted:g}, but the task has {choice.value:g}. Take "
+                    f"task.with_values({name}={wanted:g}), or the task of the result."
+                )
 
     def _own(self, values: Values) -> Values:
         """The task's hyperparameters among the values of a step."""

@@ -4,6 +4,7 @@ from ._basis import Basis, Constant, Linear, TimeBasis
 from ._cosine import cosine_schedule
 from ._curve import Curve
 from ._export import export
+from ._gradient_free import GradientFree
 from ._hyperparameter import Default, Hyperparameter
 from ._schedule import Schedule
 from ._scheduler import ScheduleLR
@@ -13,8 +14,8 @@ from ._variable import Variable
 from ._windows import PerStep, Windows
 
 __all__ = [
-    "Basis", "Constant", "Curve", "Default", "Hyperparameter", "Linear", "PerStep", "Schedule",
-    "ScheduleLR", "Setting", "TimeBasis", "Value", "Variable", "Windows", "cosine_schedule",
+    "Basis", "Constant", "Curve", "Default", "GradientFree", "Hyperparameter", "Linear", "PerStep",
+    "Schedule", "ScheduleLR", "Setting", "TimeBasis", "Value", "Variable", "Windows", "cosine_schedule",
     "identity", "spelled",
 ]  # fmt: skip
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import ScheduleFileError
 from ._basis import Basis, Constant, Linear, TimeBasis
+from ._gradient_free import GradientFree
 from ._ranges import out_of_range
 from ._value import Value
 from ._variable import Variable
@@ -68,6 +69,8 @@ class Curve(Value):
         row: dict[str, Any] = {"basis": basis.kind, "coefficients": self.coefficients.tolist()}
         if isinstance(basis, Variable):
             row["shape"] = list(basis.shape)
+        if isinstance(basis, GradientFree):
+            row["integer"] = basis.integer
         if self.edges:
             # A name of its own: a release that does not know of edges must not take them for equal.
             row |= {"basis": _UNEQUAL, "edges": list(self.edges)}
@@ -92,7 +95,7 @@ def as_row(like: Curve, values: Sequence[float], edges: Sequence[float] | None) 
         edges: Of windows of unequal length.
     """
     coefficients, count = torch.tensor(values, dtype=torch.float64), len(values)
-    if isinstance(like.basis, Variable):
+    if isinstance(like.basis, (Variable, GradientFree)):
         basis: Basis = like.basis
     elif isinstance(like.basis, Linear) and count > 1:
         basis = Linear(count)
@@ -104,7 +107,8 @@ def as_row(like: Curve, values: Sequence[float], edges: Sequence[float] | None) 
 
 
 _BASES = {"windows": Windows, "linear": Linear, "constant": lambda count: Constant()}
-_KINDS = sorted([*_BASES, _UNEQUAL, Variable.kind])
+_SINGLE = ("constant", GradientFree.kind)  # with one coefficient
+_KINDS = sorted([*_BASES, _UNEQUAL, Variable.kind, GradientFree.kind])
 
 
 def read_curve(name: str, row: Any, source: str) -> Curve:
@@ -115,7 +119,7 @@ def read_curve(name: str, row: Any, source: str) -> Curve:
         isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) <= _LARGEST
         for v in numbers
     )
-    if kind not in _KINDS or not valid or not numbers or (kind == "constant" and len(numbers) != 1):
+    if kind not in _KINDS or not valid or not numbers or (kind in _SINGLE and len(numbers) != 1):
         raise ScheduleFileError(
             f"{source!r}: {name} has basis {kind!r} and coefficients {numbers!r}; expected one of "
             f"{_KINDS} and a list of finite numbers."
@@ -124,6 +128,8 @@ def read_curve(name: str, row: Any, source: str) -> Curve:
     try:
         if kind == Variable.kind:
             basis: Basis = Variable(initial=values.view(row.get("shape")))
+        elif kind == GradientFree.kind:
+            basis = GradientFree(numbers[0], (numbers[0],) * 2, bool(row.get("integer")))
         elif kind == _UNEQUAL:
             basis = Windows(edges=row.get("edges") or ())
             if basis.size(1) != len(numbers):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import nearest_name
 from ._basis import Basis, Constant
+from ._gradient_free import GradientFree
 from ._value import Value
 
 
@@ -67,7 +68,8 @@ class Hyperparameter(Value):
     """One learned or fixed hyperparameter, every field settled.
 
     `initial` holds one float64 per coefficient, in the hyperparameter's own units; `outer_step` is
-    in units of the coordinate `transform`; `owner` is ``"optimizer"`` or ``"task"``.
+    in units of the coordinate `transform`; `owner` is ``"optimizer"`` or ``"task"``. It is `learned` where
+    hypergradients move it, and `free` where it moves without.
     """
 
     name: str
@@ -78,6 +80,10 @@ class Hyperparameter(Value):
     outer_step: float
     learned: bool = True
     owner: str = "optimizer"
+
+    @property
+    def free(self) -> bool:
+        return isinstance(self.basis, GradientFree)
 
     def to_coordinate(self, values: Tensor) -> Tensor:
         """Values in their own units -> coordinates of the outer rule."""
@@ -97,8 +103,9 @@ class Hyperparameter(Value):
         return ((values <= low) & (gradient > 0)) | ((values >= high) & (gradient < 0))
 
     def clip(self, values: Tensor) -> Tensor:
-        """The nearest values within the bounds."""
-        return values.clamp(*self.bounds)
+        """The nearest values within the bounds, whole where they must be."""
+        whole = isinstance(self.basis, GradientFree) and self.basis.integer
+        return (values.round() if whole else values).clamp(*self.bounds)
 
 
 def resolve(
@@ -127,7 +134,8 @@ def resolve(
     initial = default.initial if basis.initial is None else basis.initial
     values = _initial_values(name, initial, basis, steps)
     _check_within(name, values, bounds, transform)
-    return Hyperparameter(name, basis, values, bounds, transform, step)
+    hypergradients = not isinstance(basis, GradientFree)
+    return Hyperparameter(name, basis, values, bounds, transform, step, hypergradients)
 
 
 def _fixed(name: str, value: float, default: Default) -> Hyperparameter:
@@ -221,6 +229,11 @@ def resolve_all(
     """Settle a table of hyperparameters; `overrides` (an outer rule's) go before `defaults`."""
     table = {**defaults, **{k: v for k, v in (overrides or {}).items() if k in defaults}}
     return {name: resolve(name, value, table[name], steps) for name, value in given.items()}
+
+
+def free(hyperparameters: Mapping[str, Hyperparameter]) -> dict[str, Hyperparameter]:
+    """Those that are searched without derivatives."""
+    return {name: h for name, h in hyperparameters.items() if h.free}
 
 
 def learned(hyperparameters: Mapping[str, Hyperparameter]) -> dict[str, Hyperparameter]:

@@ -50,7 +50,8 @@ def _against(
     standing, start = [Evaluated(s) for s in contenders[:places]], Evaluated(fallback)
     hopeless = 0  # seeds on which everything diverged, which say nothing of who is better
     for index in range(_MOST):
-        if not standing or not objective.budget.affords(len(standing) + 1):
+        field = sum(objective.price(entry.schedule) for entry in (start, *standing))
+        if not standing or not objective.budget.affords(field):
             break
         seed = objective.seeds(_FINAL, index + 1)[index:]
         objective.ahead(Ask(entry.schedule, seed[0]) for entry in (start, *standing))

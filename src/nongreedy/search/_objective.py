@@ -97,6 +97,7 @@ class Objective:
         self.evaluated: dict[tuple[object, ...], Evaluated] = {}
         self.runs, self.finished = 0, 0
         self._rows, self._clock = 0, time.perf_counter()
+        self._chosen = dict[tuple[object, ...], Problem]()
 
     @property
     def steps(self) -> int:
@@ -116,15 +117,31 @@ class Objective:
         """Which way of training a schedule is of: that whose hyperparameters it sets."""
         for problem in self.problems:
             if problem.hyperparameters.keys() == schedule.curves.keys():
-                return problem
+                return self._at(problem, schedule)
         return self.problem
+
+    def _at(self, problem: Problem, schedule: Schedule) -> Problem:
+        """At the schedule's values of what no gradient reaches, verified there."""
+        if not problem.task.choices:
+            return problem
+        values = (float(schedule[name]) for name in problem.task.choices)
+        key = (self.problems.index(problem), *values)
+        if key not in self._chosen:
+            self._chosen[key] = chosen = problem.chosen(schedule)
+            chosen.verified(isinstance(self.runner, Engine) and self.runner.differentiates)
+        return self._chosen[key]
+
+    def price(self, schedule: Schedule) -> float:
+        """What a run of the schedule costs, in plain runs of the problem: other batches and epochs are
+        another number of gradients."""
+        return self.problem_of(schedule).examples / self.problem.examples
 
     def untrained(self, schedule: Schedule, seed: int) -> float:
         """The validation loss of the first weights, for which nothing is paid; infinite if it is not
         finite."""
         run = self.problem_of(schedule).run(seed)
         with run.isolated():
-            state = run.initial(at(schedule.values(self.steps), 0))
+            state = run.initial(at(schedule.values(run.steps), 0))
             try:
                 return run.outer_loss(run.optimizer.answer(state)).loss
             except DivergedError:
@@ -133,7 +150,8 @@ class Objective:
     def sweep_price(self, schedule: Schedule) -> float:
         """What a hypergradient costs, in plain runs."""
         problem = self.problem_of(schedule)
-        return self._engine().sweep_cost(problem.run(self.seed), schedule, list(problem.learned))
+        cost = self._engine().sweep_cost(problem.run(self.seed), schedule, list(problem.learned))
+        return cost * self.price(schedule)
 
     def _engine(self) -> Engine:
         if not isinstance(self.runner, Engine):
@@ -155,7 +173,8 @@ class Objective:
         repeats it then, unless the sweep is remembered, too. It costs the same, so that a search
         that goes on after a kill spends what an undisturbed one spends.
         """
-        self.budget.check(1.0)
+        price = self.price(schedule)
+        self.budget.check(price)
         self.runs += 1
         request, run = self._run_request(schedule, seed), self.problem_of(schedule).run(seed)
         trained: list[Rollout] = []
@@ -170,10 +189,10 @@ class Objective:
         try:
             ran = self._answered(request, Ran, train)
         except DivergedError as error:
-            self.budget.spend(error.share)
+            self.budget.spend(price * error.share)
             raise
         self.finished += 1
-        self.budget.spend(1.0)
+        self.budget.spend(price)
         self.evaluated.setdefault(schedule.identity, Evaluated(schedule)).add(seed, ran.outcome)
         return trained[0] if trained else Rollout(run, schedule, {}, ran.outcome, list(ran.losses))
 
@@ -181,7 +200,7 @@ class Objective:
         """The hypergradient at a kept rollout; raises DivergedError or BudgetSpentError."""
         engine, run, schedule = self._engine(), rollout.run, rollout.schedule
         request = self._sweep_request(schedule, run.seed)
-        price = engine.sweep_cost(run, schedule, list(request.learn))
+        price = engine.sweep_cost(run, schedule, list(request.learn)) * self.price(schedule)
         self.budget.check(price)
 
         def sweep() -> Hypergradient:
@@ -215,11 +234,11 @@ class Objective:
         return answer
 
     def _run_request(self, schedule: Schedule, seed: int) -> Request:
-        return Request("run", schedule, seed, self.steps)
+        return Request("run", schedule, seed, self.problem_of(schedule).steps)
 
     def _sweep_request(self, schedule: Schedule, seed: int) -> Request:
-        learn = tuple(self.problem_of(schedule).learned)
-        return Request("sweep", schedule, seed, self.steps, learn)
+        problem = self.problem_of(schedule)
+        return Request("sweep", schedule, seed, problem.steps, tuple(problem.learned))
 
     def _job(self, asked: Ask) -> Job:
         """The same run, and its sweep, uncounted."""
@@ -248,7 +267,8 @@ class Objective:
     def _repeated(self, engine: Engine, rollout: Rollout) -> Rollout:
         """A remembered run once more, for its states; another outcome would make all that follows
         another search."""
-        progress = self._progress("plain run, for its states")
+        request = self._run_request(rollout.schedule, rollout.run.seed)
+        progress = self._shown("plain run, for its states", request.steps)
         again = engine.rollout(rollout.run, rollout.schedule, keep=True, on_step=progress)
         if again.outcome.loss != rollout.outcome.loss:  # metrics may be NaN, or new
             raise ReplayError(
@@ -261,7 +281,7 @@ class Objective:
     def settle(self, outcome: StepOutcome) -> OuterStep:
         """The row of an outer step that is finished, remembered."""
         seconds, self._clock = time.perf_counter() - self._clock, time.perf_counter()
-        learn = self.problem_of(outcome.schedule).learned
+        learn = self.problem_of(outcome.schedule).moving
         row = outcome.row(self._rows, seconds, self.cost, learn)
         self._rows += 1
         return self.memory.settle(row, outcome.schedule)
@@ -276,7 +296,9 @@ class Objective:
         unmoved: Mapping[str, str] | None = None,
     ) -> Result:
         """What the search returns."""
-        optimizer = self.problem_of(best.schedule).optimizer
+        problem = self.problem_of(best.schedule)
+        optimizer, length = problem.optimizer, {"steps": problem.steps}
+        settings = {**settings, **length, "batch_size": problem.task.batch_size}
         settings = {**settings, "cost": round(self.cost, 3), "status": status.name}
         settings["optimizer"] = identity(optimizer)  # with the average that was chosen, if any
         if gain is not None:
@@ -285,11 +307,13 @@ class Objective:
             best.schedule.with_settings(settings), best.loss, best.accuracy, history, status,
             self.cost, settings, runs=self.runs, unfinished=self.runs - self.finished,
             validation_metrics=best.metrics, gain=gain,
-            unmoved=unmoved or {}, task=self.problem.task, optimizer=optimizer,
+            unmoved=unmoved or {}, task=problem.task, optimizer=optimizer,
         )  # fmt: skip
 
-    def _progress(self, label: str, request: Request | None = None) -> Progress:
-        self.callback.on_run_start(label, self.steps)
-        count, steps = itertools.count(), self.steps
-        progress = Progress(lambda _: self.callback.on_inner_step(next(count) % steps, steps))
-        return self.memory.follow(request, progress) if request else progress
+    def _progress(self, label: str, request: Request) -> Progress:
+        return self.memory.follow(request, self._shown(label, request.steps))
+
+    def _shown(self, label: str, steps: int) -> Progress:
+        self.callback.on_run_start(label, steps)
+        count = itertools.count()
+        return Progress(lambda _: self.callback.on_inner_step(next(count) % steps, steps))

@@ -65,7 +65,7 @@ class DataPlan:
             )
         self.examples, self.batch_size, self.augment = examples, batch_size, augment
         self.steps_per_epoch = order.length // batch_size
-        self._reader = None
+        self._reader, self.workers = None, workers
         if workers and not examples.is_tensors:
             self._reader = Reader(examples, lambda *at: self.index(*at).tolist(), workers)
         self._drawn_order = lru_cache(maxsize=4)(self._epoch)

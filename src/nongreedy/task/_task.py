@@ -11,9 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError, check_whole, is_whole, nearest_name
-from ..schedules import Basis, Default, Hyperparameter
+from ..schedules import Basis, Default, GradientFree, Hyperparameter
 from ..schedules._hyperparameter import resolve_all
 from ._advice import Case, advising
+from ._choices import (
+    BATCH_SIZE,
+    EPOCHS,
+    choices_of,
+    default_of,
+    moved,
+    received,
+    receiving,
+    settled_batch_size,
+)  # fmt: skip
 from ._data_plan import DataPlan, generator
 from ._examples import Examples
 from ._first_look import check_classes, refusing_broadcasts, warn_of
@@ -49,7 +59,8 @@ class Task:
             of a longer tuple the last.
         validation: The same; or a fraction of `train` to hold out, fixed by `split_seed`.
         test: The same, or None. Never used while tuning.
-        batch_size: Training examples per step; None is the loader's, or 128. Equal to the data: one
+        batch_size: Training examples per step; None is the loader's, or 128; a :class:`GradientFree` is
+            searched. Equal to the data: one
             full batch per step. What is left of an epoch is dropped.
         augment: ``(inputs, generator) -> inputs`` on training batches, such as
             ``nongreedy.data.RandomCrop()``. It may also draw from the default generators of PyTorch,
@@ -120,8 +131,8 @@ class Task:
         validation: Any,
         test: Any = None,
         *,
-        batch_size: int | None = None,
-        augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+        batch_size: int | GradientFree | None = None,
+        augment: Callable[..., Tensor] | None = None,
         hyperparameters: Mapping[str, Basis | float] | None = None,
         prepare: Callable[..., tuple[Any, Any]] | None = None,
         forward: Callable[..., Any] | None = None,
@@ -142,7 +153,8 @@ class Task:
         for name, function in {"loss": loss, "validation_loss": validation_loss}.items():
             check_loss(function, name)
         model = unwrapped(model) if isinstance(model, nn.Module) else model
-        self.model, self.augment = model, augment
+        self.model = self._made_by = model
+        self.augment = augment
         self.device, self.constant_buffers = checked_device(device), tuple(constant_buffers)
 
         def examples(loading: Loading, name: str) -> Examples:
@@ -159,7 +171,9 @@ class Task:
             self.validation = examples(judged(validation, "validation"), "validation")
         warn_of(self.train, self.validation, train is validation or _same(train, validation))
         self.test = None if test is None else examples(judged(test, "test"), "test")
-        self.batch_size = (loading.batch_size or 128) if batch_size is None else batch_size
+        table = dict(hyperparameters or {})
+        size = settled_batch_size(batch_size, table)
+        self.batch_size = (loading.batch_size or 128) if size is None else size
         workers = loading.workers if num_workers is None else num_workers
         self.plan = DataPlan(self.train, self.batch_size, augment, order, workers)
         for judges in (self.validation, self.test):
@@ -170,7 +184,10 @@ class Task:
         check_whole("evaluation_batch_size", evaluation_batch_size)
         self.evaluation_batch_size, self.metrics = evaluation_batch_size, named_metrics(metric)
         self._outer_loss: OuterLoss | None = None
-        self._train_by(hyperparameters or {}, loss, prepare, forward, initialize)
+        self._train_by(table, loss, prepare, forward, initialize)
+        if BATCH_SIZE in self.choices:  # whose bounds must fit the data
+            for size in self.choices[BATCH_SIZE].bounds:
+                self.with_values(batch_size=size)
 
     def _train_by(
         self,
@@ -191,6 +208,42 @@ class Task:
         self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
         self._check_functions()
         self.hyperparameters()
+        if self.choices:
+            self._make_anew()
+
+    @property
+    def choices(self) -> dict[str, GradientFree]:
+        """What no gradient reaches, by name, each at the value that it has now."""
+        return choices_of(self.learnable)
+
+    def with_values(self, **values: float) -> "Task":
+        """The same task at other values of what no gradient reaches (:class:`GradientFree`).
+
+        Raises:
+            ValueError: A name that is none of these, or a value outside its bounds.
+            DataError: A batch larger than the data.
+        """
+        task = copy.copy(self)
+        task.learnable, task.verified = moved(self.learnable, values), {}
+        task._looked, task.idle = False, None
+        task._make_anew()
+        return task
+
+    def searching(self, **choices: GradientFree) -> "Task":
+        """The same task with something more that no gradient reaches."""
+        task = copy.copy(self)
+        task.learnable = {**self.learnable, **choices}
+        return task
+
+    def _make_anew(self) -> None:
+        """What depends on values that no gradient reaches."""
+        choices, plan = self.choices, self.plan
+        self.model = receiving(self._made_by, choices)
+        self.__dict__.pop("_shared", None)
+        if BATCH_SIZE in choices:
+            self.batch_size = int(choices[BATCH_SIZE].value)
+        augment = None if self.augment is None else receiving(self.augment, choices)
+        self.plan = DataPlan(self.train, self.batch_size, augment, plan.order, plan.workers)
 
     def training_by(
         self,
@@ -229,7 +282,8 @@ class Task:
 
     def hyperparameters(self, steps: int | None = None) -> dict[str, Hyperparameter]:
         """The task's own hyperparameters with all their fields settled and checked."""
-        table = resolve_all(self.learnable, {n: _OWN for n in self.learnable}, steps)
+        defaults = {name: default_of(basis, _OWN) for name, basis in self.learnable.items()}
+        table = resolve_all(self.learnable, defaults, steps)
         return {name: replace(hyper, owner="task") for name, hyper in table.items()}
 
     def training_loss(
@@ -266,9 +320,13 @@ class Task:
     def _check_functions(self) -> None:
         names = ("loss", "prepare", "forward", "initialize")
         functions = {name: getattr(self, name) for name in names}
-        if self.learnable and not any(takes_hypers(f) for f in functions.values()):
+        placed = {BATCH_SIZE, EPOCHS} & set(self.choices)
+        for function in (self._made_by, self.augment):
+            placed.update(received(function, self.choices))
+        others = set(self.learnable) - placed
+        if others and not any(takes_hypers(f) for f in functions.values()):
             raise ValueError(
-                f"The task has hyperparameters {sorted(self.learnable)}, but none of its functions "
+                f"The task has hyperparameters {sorted(others)}, but none of its functions "
                 f"({', '.join(functions)}) has an argument `hypers` to receive them."
             )
         if takes_hypers(self.validation_loss):

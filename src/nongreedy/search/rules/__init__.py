@@ -2,7 +2,7 @@
 
 from ...schedules._export import export
 from ._agreement import AgreementSearch
-from ._begin import started
+from ._begin import searchable, started
 from ._model_search import ModelSearch
 from ._named import outer_from
 from ._rule import OuterRule, OuterState
@@ -10,7 +10,7 @@ from ._sign_descent import SignDescent
 
 __all__ = [
     "AgreementSearch", "ModelSearch", "OuterRule", "OuterState", "SignDescent", "outer_from",
-    "started",
+    "searchable", "started",
 ]  # fmt: skip
 
 export(globals())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ...engines import Problem
 from ...optimizers import ExponentialAverage, Optimizer, TailAverage
@@ -12,6 +13,7 @@ from ...schedules._settings import base
 from .._result import Result
 from ._averaged import around, schedule_free
 from ._practice import innermost, practised
+from ._rule import OuterRule
 
 _KINDS = {kind.name: kind for kind in (TailAverage, ExponentialAverage)}
 
@@ -32,7 +34,7 @@ def started(problem: Problem, start: str | Schedule | Result) -> Problem:
         if missing:
             optimizer = _averaging(problem.optimizer, missing[0])
             problem = replace(problem, optimizer=optimizer, start=None)
-        return replace(problem, start=start)
+        return replace(problem, start=start).chosen(start)
     if start == "zero":
         return problem
     if start == "practice":
@@ -41,6 +43,21 @@ def started(problem: Problem, start: str | Schedule | Result) -> Problem:
     if isinstance(start, str):
         raise ValueError(words + " Read a file by ng.Schedule.load(path).")
     raise TypeError(words)
+
+
+def searchable(problem: Problem, rule: OuterRule[Any]) -> Problem:
+    """The problem, whose values that no gradient reaches the rule moves.
+
+    Raises:
+        ValueError: It moves only what is differentiated.
+    """
+    if problem.task.choices and not rule.gradient_free:
+        names = ", ".join(problem.task.choices)
+        raise ValueError(
+            f"{type(rule).__name__} moves by derivatives alone, and {names} has none. Take outer='auto', "
+            "with bases other than Windows('auto'); or fix it by a number."
+        )
+    return problem
 
 
 def _averaging(optimizer: Optimizer, name: str) -> Optimizer:

@@ -18,6 +18,7 @@ from ._agreement import AgreementSearch
 from ._averaged import averaged
 from ._model_state import ModelState
 from ._model_steps import differentiated, outcome, retreated, seen, tried, worthwhile
+from ._pairs import paired
 from ._practice import warm
 from ._proposal import proposed
 from ._rule import OuterRule, StepOutcome
@@ -49,6 +50,10 @@ class ModelSearch(OuterRule[ModelState]):
     shrinks; where both kinds moved, the modelled ones are tried alone. The search ends early, and
     leaves the rest of its budget, where nothing is expected to be gained.
 
+    What no gradient reaches (:class:`GradientFree`) is part of the model, by values alone: plain runs to
+    both sides of it, on the seed of the last run, each at its own price; learning rates go along with the
+    batch size.
+
     Args:
         seeds: Runs per outer step.
         averaging: Whether averaged weights are tried.
@@ -79,6 +84,7 @@ class ModelSearch(OuterRule[ModelState]):
     finalists: int = 4
     finalist_seeds: int = 2
     start: ClassVar[str] = "practice"
+    gradient_free: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.seeds is not None:
@@ -137,7 +143,7 @@ class ModelSearch(OuterRule[ModelState]):
             if not worthwhile(move, state):
                 notes.append("nothing better is expected")
                 break
-            if not budget.affords(len(state.seeds)):
+            if not budget.affords(len(state.seeds) * objective.price(move.schedule)):
                 state = replace(state, status=Status.budget_spent)
                 break
             state = tried(state, move, objective, notes)
@@ -154,7 +160,7 @@ class ModelSearch(OuterRule[ModelState]):
         way, ways = best_way(objective, first, other)
         assert way.schedule is not None
         state = ModelState(
-            way.schedule, 1, hyperparameters=way.problem.learned,
+            way.schedule, 1, hyperparameters=way.problem.moving,
             observations=tuple(way.observations), seeds=(first,), losses=(way.loss,), drawn=2,
             contenders=(way.schedule,),
         )  # fmt: skip
@@ -164,10 +170,16 @@ class ModelSearch(OuterRule[ModelState]):
         others = tuple(s for s in other_starts if s is not None and s not in begun)
         state = replace(state, others=others, begun=begun)
         signs, notes = dict[str, str](), list[str]()
-        again = 1 if way.rollout is None else 0  # its states were given up for those of another way
-        if objective.budget.affords(again + objective.sweep_price(way.schedule) + _TRIES):
-            rollout = way.rollout or objective.rollout(way.schedule, first, keep=True)
-            state, signs = differentiated(state, objective, [rollout], notes)
+        price = objective.price(way.schedule) * _TRIES + objective.sweep_price(way.schedule)
+        state, rollouts = paired(state, objective, notes, price)
+        if not rollouts and way.rollout is not None:
+            rollouts = [way.rollout]
+        again = 0 if rollouts else 1  # its states were given up for those of another way
+        price = objective.price(state.schedule)
+        sweep = objective.sweep_price(state.schedule)
+        if objective.budget.affords((again + _TRIES) * price + sweep):
+            rollouts = rollouts or [objective.rollout(state.schedule, first, keep=True)]
+            state, signs = differentiated(state, objective, rollouts, notes)
         tried = sum(one.runs for one in ways)
         peak = "" if math.isnan(way.peak) else f", peak {way.peak:.3g}"
         note = f"the best of {count(tried, 'start')}{peak}"
@@ -182,9 +194,9 @@ class ModelSearch(OuterRule[ModelState]):
         count = self.seeds or 1
         if state.looked:
             return state, {}
-        if not objective.budget.affords(
-            count * (1 + _TRIES + objective.sweep_price(state.schedule))
-        ):
+        runs = (1 + _TRIES) * objective.price(state.schedule)
+        dear = count * (runs + objective.sweep_price(state.schedule))
+        if not objective.budget.affords(dear):
             notes.append("too dear to differentiate again")
             return replace(state, status=None if state.failures == 0 else Status.budget_spent), {}
         seeds = tuple(objective.seeds(0, state.drawn + count)[-count:])
@@ -197,4 +209,6 @@ class ModelSearch(OuterRule[ModelState]):
             return retreated(state, objective), {}
         losses = tuple(rollout.outcome.loss for rollout in rollouts)
         state = seen(replace(state, seeds=seeds, losses=losses), state.schedule, seeds, losses)
+        state, better = paired(state, objective, notes, dear)
+        rollouts = better or rollouts
         return differentiated(state, objective, rollouts, notes)

@@ -25,7 +25,7 @@ class ModelState(OuterState):
     """Where the search stands.
 
     Attributes:
-        hyperparameters: Those that are learned, of the way of training that was chosen.
+        hyperparameters: Those that move, of the way of training that was chosen.
         observations: All runs and sweeps of that way of training.
         seeds, losses: Of the last runs of the schedule.
         reach: Radii of the trust regions of the modelled coefficients and of the long ones.
@@ -36,6 +36,7 @@ class ModelState(OuterState):
         contenders: Schedules that were kept, the fallback first.
         begun: What the user began with, where another scale of it was better on the first seed.
         others: Starts that were nearly as good as that.
+        paired: Where runs to both sides were made of what no gradient reaches, by name, in outer steps.
     """
 
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class ModelState(OuterState):
     contenders: tuple[Schedule, ...] = ()
     begun: tuple[Schedule, ...] = ()
     others: tuple[Schedule, ...] = ()
+    paired: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:

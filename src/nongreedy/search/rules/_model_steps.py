@@ -112,7 +112,8 @@ def differentiated(
     if not slopes:
         return state, {}
     mean = torch.stack(list(slopes.values())).mean(0)
-    signs = {name: sign_text(mean[part]) for name, part in state.space.slices.items()}
+    known = {n: part for n, part in state.space.slices.items() if not mean[part].isnan().any()}
+    signs = {name: sign_text(mean[part]) for name, part in known.items()}
     return replace(state, observations=tuple(told)), signs
 
 

@@ -34,7 +34,7 @@ class Observation:
     Attributes:
         place: Where, a vector of a :class:`Space`.
         loss: Validation loss; infinite where it diverged.
-        slope: Derivatives by the vector, or None.
+        slope: Derivatives by the vector, NaN of what no gradient reaches; or None.
     """
 
     place: Tensor
@@ -135,13 +135,15 @@ class Quadratic:
             own[self._seeds[o.seed]] = 1.0
             rows.append(torch.cat([self.features(e), own])[None])
             told.append(torch.tensor([o.loss / self.scale], dtype=torch.float64))
+            count = 0
             if o.slope is not None:
-                none = torch.zeros(self.size, len(self._seeds), dtype=torch.float64)
-                rows.append(torch.cat([self._slopes(e), none], 1))
-                told.append((o.slope / self.scale).clamp(-_STEEPEST, _STEEPEST))
-            count = 1 + (self.size if o.slope is not None else 0)
-            far += [self._far(o.place)] * count
-            sloped += [False, *[True] * (count - 1)]
+                known = ~o.slope.isnan()
+                count = int(known.sum())
+                none = torch.zeros(count, len(self._seeds), dtype=torch.float64)
+                rows.append(torch.cat([self._slopes(e)[known], none], 1))
+                told.append((o.slope[known] / self.scale).clamp(-_STEEPEST, _STEEPEST))
+            far += [self._far(o.place)] * (1 + count)
+            sloped += [False, *[True] * count]
         distances = torch.tensor(far, dtype=torch.float64)
         return torch.cat(rows), torch.cat(told), distances, torch.tensor(sloped)
 

@@ -46,9 +46,11 @@ class OuterRule(Value, abc.ABC, Generic[S]):
             rounds after which the worse half leaves.
         finalist_seeds: Seeds per round.
         start: Where a search begins that is not told: ``"practice"`` or ``"zero"``.
+        gradient_free: Whether it moves what no gradient reaches (:class:`GradientFree`).
     """
 
     start: ClassVar[str] = "zero"
+    gradient_free: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Default]] = {}
     finalists: int = 3
     finalist_seeds: int = 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +27,7 @@ class Space:
     so that a step of 1 is one that its hyperparameter is said to bear: a decade of a learning rate.
 
     Args:
-        hyperparameters: Those that are learned.
+        hyperparameters: Those that move.
         like: A schedule with the bases, and with all that is fixed.
     """
 
@@ -44,9 +45,11 @@ class Space:
 
     @cached_property
     def families(self) -> dict[str, list[str]]:
-        """Hyperparameters of one kind, such as the factors of all groups: the optimizer's first."""
+        """Hyperparameters of one kind, such as the factors of all groups: those that only a model can move
+        first, then the optimizer's."""
         found = dict[str, list[str]]()
-        for name in sorted(self.slices, key=lambda name: self.hyperparameters[name].owner):
+        order = sorted(self.slices, key=lambda name: self.hyperparameters[name].owner)
+        for name in sorted(order, key=lambda name: not self.hyperparameters[name].free):
             found.setdefault(name.partition("[")[0], []).append(name)
         return found
 
@@ -92,9 +95,11 @@ class Space:
         return self.like.with_coefficients(values)
 
     def gradient(self, schedule: Schedule, gradients: Mapping[str, Tensor]) -> Tensor:
-        """Derivatives of the loss by the vector: its change per outer step."""
+        """Derivatives of the loss by the vector: its change per outer step; NaN where there are none."""
 
         def squared(name: str, hyper: Hyperparameter) -> Tensor:
+            if name not in gradients:
+                return torch.full_like(schedule[name], math.nan)
             slope = hyper.gradient_in_coordinate(schedule[name], gradients[name].double().cpu())
             return slope * hyper.outer_step**2  # one of them is divided out again
 

@@ -52,7 +52,7 @@ class Way:
     _error: DivergedError | None = None
 
     def __post_init__(self) -> None:
-        self.space = Space(self.problem.learned, self.problem.initial)
+        self.space = Space(self.problem.moving, self.problem.initial)
         self._known = dict[tuple[object, ...], float]()
         self._rates = [n for n in self.problem.learned if n.partition("[")[0] == RATE]
         bracket = Bracket(

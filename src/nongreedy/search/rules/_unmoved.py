@@ -27,6 +27,8 @@ def unmoved(state: ModelState, start: Schedule, chosen: Schedule) -> dict[str, s
 
 def _reason(slopes: Iterable[Tensor], hyper: Hyperparameter, values: Tensor) -> str:
     rows = list(slopes)
+    if hyper.free:
+        return "runs to both sides of it were no better, or none was affordable"
     if not rows:
         return "it was not differentiated: the budget is too small"
     told = torch.stack(rows)
