@@ -145,6 +145,11 @@ def compare(
             "A comparison shares whole searches, not the steps of a run: give the task as it was before "
             "parallel.sharded, and shared=True."
         )
+    if task.choices:
+        raise ValueError(
+            f"A comparison is one of schedules, and {', '.join(task.choices)} of the task is searched "
+            "without derivatives: fix it by a number."
+        )
     whole = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype)
     problem = whole.without_test()
     _check(problem, seeds=seeds, retrain_seeds=retrain_seeds, curve_seeds=curve_seeds, seed=seed)

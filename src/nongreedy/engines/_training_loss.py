@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..errors import DataError, DivergedError, ReplayError
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
+from ..task._choices import refuse_others
 from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix
 from ..task._default_generator import seed_default, seed_everything
 from ..task._double_backward import Recording, grad, recording, valued
@@ -99,18 +100,8 @@ class TrainingLoss:
         """
         step = torch.arange(1, self.steps + 1).to(self.task.device, self.dtype)
         counted = {"step": step, "steps": step[-1:].expand(self.steps)}
-        self._check_choices(schedule)
+        refuse_others(self.task.choices, schedule)
         return {**schedule.tensors(self.steps, self.task.device, self.dtype), **counted}
-
-    def _check_choices(self, schedule: Schedule) -> None:
-        """What no gradient reaches is part of the task: a schedule for another value is of another run."""
-        for name, choice in self.task.choices.items():
-            if name in schedule.curves and float(schedule[name]) != choice.value:
-                wanted = float(schedule[name])
-                raise ValueError(
-                    f"The schedule is for {name}={wanted:g}, but the task has {choice.value:g}. Take "
-                    f"task.with_values({name}={wanted:g}), or the task of the result."
-                )
 
     def _own(self, values: Values) -> Values:
         """The task's hyperparameters among the values of a step."""

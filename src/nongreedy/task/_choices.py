@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from ..errors import nearest_name
-from ..schedules import Basis, Default, GradientFree
+from ..schedules import Basis, Default, GradientFree, Schedule
 
 BATCH_SIZE, EPOCHS = "batch_size", "epochs"  # which no function need receive
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,3 +78,18 @@ def settled_batch_size(
         )
     table[BATCH_SIZE] = given
     return int(given.value)
+
+
+def refuse_others(choices: Mapping[str, GradientFree], schedule: Schedule) -> None:
+    """What no gradient reaches is part of the task: a schedule for another value is one of another run.
+
+    Raises:
+        ValueError: It is.
+    """
+    for name, choice in choices.items():
+        if name in schedule.curves and float(schedule[name]) != choice.value:
+            wanted = float(schedule[name])
+            raise ValueError(
+                f"The schedule is for {name}={wanted:g}, but the task has {choice.value:g}. Take the task of "
+                f"the result, or task.with_values({name}={wanted:g})."
+            )

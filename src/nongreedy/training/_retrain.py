@@ -14,6 +14,7 @@ from ..schedules import Schedule
 from ..schedules._average import is_average
 from ..schedules._scheduler import ScheduleLR
 from ..task import Examples, Task
+from ..task._choices import refuse_others
 from ..task._data_plan import REESTIMATE, mix
 from ..task._judgement import Judged
 from ..task._looks import Look
@@ -81,6 +82,7 @@ def retrain(
     rule = checked_optimizer(SGD() if optimizer is None else optimizer, Optimizer)
 
     _refuse_foreign(task, schedule)
+    refuse_others(task.choices, schedule)
     schedule = with_average(schedule, rule)
 
     def begin(named: Named) -> Begun:
