@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -88,7 +87,7 @@ def _exponent(problem: Problem) -> float:
 
 def _tried(
     state: ModelState, objective: Objective, schedule: Schedule
-) -> tuple[ModelState, Sequence[Rollout] | list[Rollout]]:
+) -> tuple[ModelState, list[Rollout]]:
     """Run on the seeds of the last runs; kept where it is better, and then with its states."""
     objective.ahead(Ask(schedule, seed) for seed in state.seeds)
     losses, rollouts = list[float](), list[Rollout]()
