@@ -2,7 +2,7 @@
 # into .venv, once, at the versions in constraints.txt.
 
 PYTHON ?= python3
-# `make test EXTRAS=all` also installs and tests what integrations need.
+# `make test EXTRAS=ci` also installs and tests what integrations need.
 EXTRAS ?= dev
 BIN := .venv/bin
 READY := .venv/.ready-$(EXTRAS)
