@@ -15,7 +15,7 @@ from nongreedy._extras import EXTRAS, package
 from nongreedy.cli import _bandit, _names, app
 from nongreedy.comparison import METHODS
 
-ROOT = Path(ng.__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 # What the product uses itself; torch brings filelock, and without it is no torch.
 PRODUCT = ("cli", "study", "report", "data", "wings")
 HIDDEN = [module for extra in PRODUCT for module in EXTRAS[extra] if module != "filelock"]
@@ -127,17 +127,32 @@ def test_the_command_without_its_extra_says_so_in_one_line(module, environment):
     assert done.stderr == told + "pip install 'nongreedy[cli]'\n"
 
 
-def test_the_extras_are_those_of_the_distribution():
+def requirements():
+    """Extra, "" being none -> distribution -> its lower bound, as the project says."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    offered = project["optional-dependencies"]
+    listed = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {
+        extra: {name: bound for name, _, bound in (each.partition(">=") for each in lines)}
+        for extra, lines in listed.items()
+    }
+
+
+def test_the_extras_are_those_of_the_distribution():
+    offered = requirements()
     for extra, modules in EXTRAS.items():
-        names = {requirement.split(">=")[0].split("[")[0] for requirement in offered[extra]}
-        assert names & {package(module).split(".")[0] for module in modules}, extra
+        assert {package(module).split(".")[0] for module in modules} & {*offered[extra]}, extra
     for extra in PRODUCT:
-        names = {requirement.split(">=")[0] for requirement in offered[extra]}
-        assert names == {package(module) for module in EXTRAS[extra]}
-    assert offered["all"] == [f"nongreedy[{','.join(PRODUCT)}]"]
-    assert [name.split(">=")[0] for name in project["dependencies"]] == ["torch", "numpy"]
+        assert [*offered[extra]] == [package(module) for module in EXTRAS[extra]]
+    assert [*offered["all"]] == [f"nongreedy[{','.join(PRODUCT)}]"]
+    assert [*offered[""]] == ["torch", "numpy"]
+
+
+def test_the_lower_bounds_are_the_versions_that_are_tested():
+    lines = (ROOT / "constraints-lowest.txt").read_text("utf-8").splitlines()
+    tested = dict(line.partition("#")[0].strip().split("==") for line in lines if line[0] != "#")
+    bounds = {name: at for extra in ("", *PRODUCT) for name, at in requirements()[extra].items()}
+    assert bounds.pop("torch") == "2.11"  # no older CPU build can be had
+    assert bounds.items() <= tested.items()
 
 
 # ---- the command line ---------------------------------------------------------------------------
