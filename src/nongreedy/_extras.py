@@ -2,11 +2,12 @@
 
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 from .errors import MissingExtraError
 
-# Extra -> the modules that it brings, in the order of `pip install`'s list in pyproject.toml.
+# Extra -> the modules that it brings, as the list in pyproject.toml has them.
 EXTRAS = {
     "cli": ("typer", "rich"),
     "study": ("optuna", "filelock"),
@@ -30,9 +31,9 @@ def package(module: str) -> str:
 
 
 def missing(*modules: str) -> str:
-    """`` optuna and filelock, which are not installed. Run: pip install ...``; nothing where all are."""
+    """``optuna and filelock, which are not installed. Run: pip install ...``; nothing where all are."""
     absent = [module for module in modules if importlib.util.find_spec(module) is None]
-    return _told(absent, " and ") if absent else ""
+    return _told(absent, "and") if absent else ""
 
 
 def needed(what: str, *modules: str) -> None:
@@ -45,7 +46,7 @@ def needed(what: str, *modules: str) -> None:
         MissingExtraError: Some are not installed.
     """
     if told := missing(*modules):
-        raise MissingExtraError(f"{what} needs {told}", name=modules[0])
+        raise MissingExtraError(f"{what} needs {told}")
 
 
 def optional(what: str, *modules: str) -> Any:
@@ -63,11 +64,12 @@ def optional(what: str, *modules: str) -> Any:
             # A module that is missing inside an installed package is another story: let it be told.
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise
-    raise MissingExtraError(f"{what} needs {_told(modules, ' or ')}", name=modules[0])
+    raise MissingExtraError(f"{what} needs {_told(modules, 'or')}", name=modules[0])
 
 
-def _told(modules: tuple[str, ...] | list[str], between: str) -> str:
-    names = between.join(map(package, modules))
-    verb = "are" if len(modules) > 1 and between == " and " else "is"
-    brought = {extra for extra, brings in EXTRAS.items() if set(modules) & set(brings)}
-    return f"{names}, which {verb} not installed. Run: pip install 'nongreedy[{','.join(sorted(brought))}]'"
+def _told(modules: Sequence[str], between: str) -> str:
+    *first, last = map(package, modules)
+    names = f"{', '.join(first)} {between} {last}" if first else last
+    verb = "are" if first and between == "and" else "is"
+    extras = sorted(extra for extra, brings in EXTRAS.items() if set(modules) & set(brings))
+    return f"{names}, which {verb} not installed. Run: pip install 'nongreedy[{','.join(extras)}]'"
