@@ -33,7 +33,7 @@ test-lowest: pyproject.toml constraints-lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt -e '.[all]' pytest
 	$(LOWEST)/bin/python -m pytest -q -W default::DeprecationWarning -W default::PendingDeprecationWarning \
 	    $(addprefix tests/test_,$(addsuffix .py,install layers cli_check cli_bandit report figure \
-	    data_sources automatic_windows study nas_decoding preference_sets))
+	    data_sources automatic_windows nas_decoding optuna_objective preference_sets))
 
 # In less than a minute: a sample, which tests/conftest.py draws, and no types.
 quick: $(READY)
