@@ -2,7 +2,7 @@
 # into .venv, once, at the versions in constraints.txt.
 
 PYTHON ?= python3
-# `make test EXTRAS=all` also installs and tests what integrations need.
+# `make test EXTRAS=ci` also installs and tests what integrations need.
 EXTRAS ?= dev
 BIN := .venv/bin
 READY := .venv/.ready-$(EXTRAS)
@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Files are not kept together: a few of them take minutes.
 PYTEST := $(BIN)/pytest -q -n logical --dist worksteal
 
-.PHONY: demo test quick format clean
+.PHONY: demo test test-lowest quick format clean
 
 demo: $(READY)
 	$(BIN)/nongreedy tune --outer-steps 3 --out demo/default
@@ -23,6 +23,17 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(PYTEST)
+
+# A sample at the lowest versions, in an environment of its own. Where old packages meet new ones that
+# they bring, these say what is deprecated.
+LOWEST := .venv/lowest
+test-lowest: pyproject.toml constraints-lowest.txt
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet torch==2.13.0
+	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt -e '.[all]' pytest
+	$(LOWEST)/bin/python -m pytest -q -W default::DeprecationWarning -W default::PendingDeprecationWarning \
+	    $(addprefix tests/test_,$(addsuffix .py,install layers cli_check cli_bandit report figure \
+	    data_sources automatic_windows nas_decoding optuna_objective preference_sets))
 
 # In less than a minute: a sample, which tests/conftest.py draws, and no types.
 quick: $(READY)

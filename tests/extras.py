@@ -18,7 +18,7 @@ def needs(*packages):
     """Skip what uses them where they are absent; where all extras were installed, that fails."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            reason = f"{package} is not installed: pip install -c constraints.txt -e '.[all]'"
+            reason = f"{package} is not installed: pip install -c constraints.txt -e '.[ci]'"
             if REQUIRED:
                 pytest.fail(reason)
             pytest.skip(reason, allow_module_level=True)

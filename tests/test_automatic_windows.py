@@ -5,6 +5,7 @@ import statistics
 
 import pytest
 import torch
+from scipy import stats
 
 import nongreedy as ng
 from benchmarks import trust as study
@@ -12,6 +13,7 @@ from benchmarks._noisy import NoisyQuadratic, Walk
 from nongreedy.reports import schedule_figure
 from nongreedy.search.rules._rungs import cut
 from nongreedy.statistics import LEVEL, cuts
+from nongreedy.statistics._splitting import _student
 from nongreedy.testing import tiny_task
 
 from .test_agreement import Analytic, WithoutSteps, search
@@ -154,3 +156,10 @@ def test_it_goes_along_with_bases_of_other_hyperparameters():
     assert set(result.schedule.curves) == {"learning_rate", "momentum", "weight_decay"}
     h = ng.hypergradient(tiny_task(), optimizer, steps=8)
     assert h.gradients["learning_rate"].shape == (1,)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 40])
+def test_chances_are_those_of_students_t(freedom):
+    for score in (0.0, 0.01, 0.3, 1.0, 2.5, 10.0, 1e3, 1e300):
+        expected = 2 * stats.t.sf(score, freedom)
+        assert _student(score, freedom) == pytest.approx(expected, rel=0, abs=1e-14)

@@ -52,7 +52,7 @@ def fields(text):
 def public(*bases):
     return [
         value
-        for value in vars(ng).values()
+        for value in (getattr(ng, name) for name in ng.__all__)
         if inspect.isclass(value) and issubclass(value, bases) and not inspect.isabstract(value)
     ]
 

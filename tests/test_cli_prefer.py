@@ -6,7 +6,7 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
-from nongreedy.cli import _prefer, app
+from nongreedy.cli import app
 from nongreedy.preference import _digits
 
 from .browser import Browser, needs_browser
@@ -73,7 +73,7 @@ def test_ctrl_c_keeps_what_was_answered(table, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return 0
 
-    monkeypatch.setattr(_prefer, "asked_in_terminal", interrupted)
+    monkeypatch.setattr("nongreedy.preference._elicit.asked_in_terminal", interrupted)
     stopped = run(table, *WAYS, "--out", tmp_path)
     assert stopped.exit_code == 130 and "the same command goes on from here" in stopped.output
     assert "Going on after 1 answers" in run(table, *WAYS, "--out", tmp_path, typed="q\n").output

@@ -215,12 +215,12 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(name, hidden, words, 
 
 
 def test_a_module_missing_within_an_installed_package_is_not_called_missing(tmp_path, monkeypatch):
-    from nongreedy.integrations._optional import optional
+    from nongreedy._extras import optional
 
     (tmp_path / "halfbroken.py").write_text("import some_other_package_that_is_not_there")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="some_other_package_that_is_not_there"):
-        optional("halfbroken", extra="lightning")
+        optional("It", "halfbroken")
 
 
 # ---- on_end -------------------------------------------------------------------------------------

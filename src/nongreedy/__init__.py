@@ -1,81 +1,45 @@
 """nongreedy: gradient-based hyperparameter optimization over whole training runs."""
 
-from . import data as data
-from . import models as models
-from . import recipe as recipe
-from . import testing as testing
-from ._hypergradient import hypergradient as hypergradient
-from ._tune import tune as tune
-from .citations import cite as cite
-from .comparison import Comparison as Comparison
-from .comparison import compare as compare
-from .engines import Engine as Engine
-from .engines import EvoGrad as EvoGrad
-from .engines import FiniteDifference as FiniteDifference
-from .engines import Forward as Forward
-from .engines import Greedy as Greedy
-from .engines import Hypergradient as Hypergradient
-from .engines import Implicit as Implicit
-from .engines import Problem as Problem
-from .engines import RandomDirections as RandomDirections
-from .engines import Reverse as Reverse
-from .engines import Reversible as Reversible
-from .engines import Run as Run
-from .errors import DataError as DataError
-from .errors import DivergedError as DivergedError
-from .errors import NongreedyError as NongreedyError
-from .errors import ReplayError as ReplayError
-from .errors import ScheduleFileError as ScheduleFileError
-from .errors import SolveError as SolveError
-from .errors import StudyError as StudyError
-from .errors import VerificationError as VerificationError
-from .integrations.optuna import optuna_objective as optuna_objective
-from .optimizers import SGD as SGD
-from .optimizers import Adagrad as Adagrad
-from .optimizers import Adam as Adam
-from .optimizers import AdamW as AdamW
-from .optimizers import ExponentialAverage as ExponentialAverage
-from .optimizers import Grouped as Grouped
-from .optimizers import Lion as Lion
-from .optimizers import Muon as Muon
-from .optimizers import NAdam as NAdam
-from .optimizers import Optimizer as Optimizer
-from .optimizers import RMSprop as RMSprop
-from .optimizers import Scaled as Scaled
-from .optimizers import ScheduleFreeAdamW as ScheduleFreeAdamW
-from .optimizers import ScheduleFreeAverage as ScheduleFreeAverage
-from .optimizers import ScheduleFreeSGD as ScheduleFreeSGD
-from .optimizers import TailAverage as TailAverage
-from .optimizers import TorchLion as TorchLion
-from .optimizers import TorchMuon as TorchMuon
-from .optimizers import TorchScheduleFreeAdamW as TorchScheduleFreeAdamW
-from .optimizers import TorchScheduleFreeSGD as TorchScheduleFreeSGD
-from .planning import Forecast as Forecast
-from .planning import Plan as Plan
-from .planning import plan as plan
-from .reports import report as report
-from .schedules import Constant as Constant
-from .schedules import GradientFree as GradientFree
-from .schedules import Linear as Linear
-from .schedules import PerStep as PerStep
-from .schedules import Schedule as Schedule
-from .schedules import Variable as Variable
-from .schedules import Windows as Windows
-from .schedules import cosine_schedule as cosine_schedule
-from .schedules._version import __version__ as __version__
-from .search import Callback as Callback
-from .search import OuterStep as OuterStep
-from .search import Result as Result
-from .search import Status as Status
-from .search.rules import AgreementSearch as AgreementSearch
-from .search.rules import ModelSearch as ModelSearch
-from .search.rules import SignDescent as SignDescent
-from .studies import Study as Study
-from .task import Hypers as Hypers
-from .task import Task as Task
-from .training import Retrained as Retrained
-from .training import retrain as retrain
-from .training import train_online as train_online
-from .trust import Trust as Trust
-from .trust import Verdict as Verdict
-from .trust import trust as trust
+import ast
+import importlib
+import pkgutil
+import sys
+from types import ModuleType
+from typing import Any
+
+
+def _homes() -> dict[str, str]:
+    """Public name -> the room that it comes from, or "" of a room itself: what the stub imports.
+
+    The stub, `__init__.pyi`, is the one list of public names; type checkers and editors read it, too.
+    """
+    stub = ast.parse(pkgutil.get_data(__name__, "__init__.pyi") or b"")
+    lines = [line for line in stub.body if isinstance(line, ast.ImportFrom)]
+    return {name.name: line.module or "" for line in lines for name in line.names}
+
+
+class _Face(ModuleType):
+    """This module. A room is imported when one of its names is first asked for: importing torch takes
+    seconds, and `nongreedy --help` needs none of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if not _HOMES[name]:
+            return importlib.import_module(f"{__name__}.{name}")
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        setattr(self, name, value)
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing the room `trust` would put it in the place of the function `trust`.
+        if not (isinstance(value, ModuleType) and _HOMES.get(name)):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_HOMES})
+
+
+_HOMES = _homes()
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+sys.modules[__name__].__class__ = _Face

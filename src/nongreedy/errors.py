@@ -124,6 +124,10 @@ class NoStudyError(StudyError):
     """There is no such study yet."""
 
 
+class MissingExtraError(NongreedyError, ModuleNotFoundError):
+    """What was asked for needs a package that is not installed; the message says how to install it."""
+
+
 def nearest_name(value: str, options: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` and the list of valid names, to end an error message with."""
     options = sorted(options)

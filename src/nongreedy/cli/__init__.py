@@ -1,5 +1,7 @@
 """The command ``nongreedy``: tune a training run, and judge what was found."""
 
+from __future__ import annotations
+
 import io
 import sys
 import textwrap
@@ -11,6 +13,7 @@ import nongreedy as ng
 from ._bandit import bandit
 from ._check import check
 from ._compare import compare
+from ._exit import reported
 from ._nas import nas_command
 from ._plan import plan
 from ._prefer import prefer
@@ -29,9 +32,10 @@ app = typer.Typer(
 
 def datasets() -> None:
     """List the data that --data takes, by name or by path."""
-    for name, recognised_by in ng.data.describe():
-        print(name)
-        print(textwrap.fill(recognised_by, 76, initial_indent="    ", subsequent_indent="    "))
+    with reported():
+        for name, recognised_by in ng.data.describe():
+            print(name)
+            print(textwrap.fill(recognised_by, 76, initial_indent="    ", subsequent_indent="    "))
 
 
 for command in (tune, resume, report, plan, compare, prefer, check, bandit, datasets):

@@ -1,41 +1,29 @@
 """``nongreedy bandit``: policies on a planted bandit, regret against theory's line."""
 
+from __future__ import annotations
+
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
-from rich.table import Table
 
-from nongreedy import bandits
 from nongreedy.errors import check_name
-from nongreedy.schedules._files import plain, replace_file
-from nongreedy.search._words import duration
-from nongreedy.search.progress._screen import Screen, make_console
 
-from . import _output
 from ._exit import Mistake, reported
+from ._names import POLICIES
 
-_LEARNERS = {
-    "power": (bandits.NoisyPower(), "noisy power method, tangent sphere"),
-    "printed": (
-        bandits.NoisyPower(estimator=bandits.zeroth.OnePoint()),
-        "the same with the paper's estimator",
-    ),
-    "subspace": (bandits.SubspaceIteration(rank=1), "subspace iteration, no gap needed"),
-    "moments": (bandits.Moments(), "random actions, nothing adapted"),
-    "random": (bandits.Uniform(), "random actions, nothing learned"),
-    "thompson": (bandits.LowRankThompson(), "Thompson sampling, low rank; slow: 1 ms a play"),
-    "linucb": (bandits.LinearUCB(), "LinUCB on lifted features; slow: 0.5 ms a play"),
-}
+if TYPE_CHECKING:
+    from nongreedy import bandits
+    from nongreedy.search.progress._screen import Screen
+
 _DEFAULT = "power,printed,moments,random"
 
 
 def bandit(
     policies: Annotated[
-        str, typer.Option(help=f"Names joined by commas: {', '.join(_LEARNERS)}.")
+        str, typer.Option(help=f"Names joined by commas: {', '.join(POLICIES)}.")
     ] = _DEFAULT,
     dimension: Annotated[int, typer.Option(min=2, help="Of the action.")] = 8,
     eigenvalues: Annotated[
@@ -56,6 +44,14 @@ def bandit(
     """
     asked = {**locals(), "out": str(out)}
     with reported():
+        import torch
+
+        from nongreedy import bandits
+        from nongreedy.search._words import duration
+        from nongreedy.search.progress._screen import Screen
+
+        from . import _output
+
         chosen = _chosen(policies)
         values = _eigenvalues(eigenvalues, dimension)
         bandits.QuadraticBandit.planted(dimension, values, seed, noise)
@@ -72,11 +68,27 @@ def bandit(
         screen.say(f"It took {duration(time.perf_counter() - started)}.")
 
 
+def learners() -> dict[str, bandits.Policy]:
+    """What each name plays."""
+    from nongreedy import bandits
+
+    return {
+        "power": bandits.NoisyPower(),
+        "printed": bandits.NoisyPower(estimator=bandits.zeroth.OnePoint()),  # as in the paper
+        "subspace": bandits.SubspaceIteration(rank=1),  # no gap needed
+        "moments": bandits.Moments(),  # random actions, nothing adapted
+        "random": bandits.Uniform(),  # random actions, nothing learned
+        "thompson": bandits.LowRankThompson(),  # slow: 1 ms a play
+        "linucb": bandits.LinearUCB(),  # on lifted features; slow: 0.5 ms a play
+    }
+
+
 def _chosen(names: str) -> dict[str, bandits.Policy]:
     wanted = list(dict.fromkeys(name.strip() for name in names.split(",")))
     for name in wanted:
-        check_name("policies", name, _LEARNERS)
-    return {name: _LEARNERS[name][0] for name in wanted}
+        check_name("policies", name, POLICIES)
+    known = learners()
+    return {name: known[name] for name in wanted}
 
 
 def _eigenvalues(words: str, dimension: int) -> list[float]:
@@ -113,8 +125,12 @@ def _theory(values: list[float], dimension: int) -> str:
 def _write(
     courses: list[bandits.Course], asked: dict[str, Any], out: Path, theory: str, screen: Screen
 ) -> None:
+    from rich.table import Table
+
     from nongreedy.bandits._page import HEAD, chart, page, rows  # draws, as does what follows
     from nongreedy.reports._matplotlib import single
+    from nongreedy.schedules._files import plain, replace_file
+    from nongreedy.search.progress._screen import make_console
 
     content = {"format": "nongreedy.bandit", "version": 1, "settings": asked,
                "courses": [course.to_json() for course in courses]}  # fmt: skip

@@ -1,32 +1,24 @@
 """``nongreedy check``: is every hypergradient the derivative that it claims to be?"""
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
-from rich.progress import track
 
 import nongreedy as ng
-from nongreedy import testing
 from nongreedy.errors import nearest_name
-from nongreedy.search._words import duration
-from nongreedy.search.progress._screen import in_terminal, make_console
-from nongreedy.testing import Cell, Finding, Grade, Table
 
 from . import _load
-from ._check_report import print_report
 from ._exit import FAILED, INTERRUPTED, Mistake, reported
 
-KNOWN = {
-    "engine": testing.ENGINES,
-    "optimizer": testing.OPTIMIZERS,
-    "model": {**testing.MODELS, **testing.EDGE_MODELS},
-}
-# What is checked where nothing else is asked for; --quick has each kind of state, data and dropout once.
-WHOLE = {**KNOWN, "model": testing.MODELS}
+if TYPE_CHECKING:
+    from nongreedy.testing import Cell, Finding, Table
+
+# What --quick checks: each kind of state, data and dropout once.
 QUICK = {
     "engine": ["forward", "reverse", "reverse:checkpoint", "greedy", "random_directions"],
     "optimizer": ["sgd", "adamw"],
@@ -60,6 +52,14 @@ def check(
         if own is not None and isinstance(own[1], _load.Target):
             _verify(own[1], [name for name, given in only.items() if given])
             return
+        import torch
+        from rich.progress import track
+
+        from nongreedy.search._words import duration
+        from nongreedy.search.progress._screen import in_terminal, make_console
+
+        from ._check_report import print_report
+
         table = _table(target, own, only, quick)
         console = make_console(width=110)
         planned = table.cells()
@@ -68,7 +68,8 @@ def check(
             f"optimizers x {len(table.models)} models x their hyperparameters."
         )
         torch.set_num_threads(1)  # the runs are tiny
-        started, findings = time.perf_counter(), list[Finding]()
+        started = time.perf_counter()
+        findings: list[Finding] = []
         shown = {"console": console, "transient": True, "disable": not in_terminal()}
         try:
             for cell in track(planned, "", **shown):
@@ -84,6 +85,8 @@ def check(
 
 def _verify(target: _load.Target, given: list[str]) -> None:
     """Print what verification finds of a task."""
+    from nongreedy.search._words import duration
+
     for option in given:
         raise Mistake(f"--{option} does not apply to {target.name!r}, which is a task.")
     optimizer, started = target.optimizer or ng.SGD(), time.perf_counter()
@@ -101,24 +104,30 @@ def _table(
     target: str | None, own: tuple[str, Any] | None, only: Mapping[str, Names], quick: bool
 ) -> Table:
     """The table of these names, each checked before anything is computed."""
+    from nongreedy import testing
+
+    whole = {"engine": testing.ENGINES, "optimizer": testing.OPTIMIZERS, "model": testing.MODELS}
+    known = {**whole, "model": {**testing.MODELS, **testing.EDGE_MODELS}}
     parts = dict[str, dict[str, Any]]()
     for kind, names in only.items():
-        chosen = list(names or (QUICK if quick else WHOLE)[kind])
+        chosen = list(names or (QUICK if quick else whole)[kind])
         for name in chosen:
-            if name not in KNOWN[kind]:
-                raise Mistake(f"No {kind} is called {name!r}.{nearest_name(name, KNOWN[kind])}")
-        parts[kind] = {name: KNOWN[kind][name] for name in chosen}
+            if name not in known[kind]:
+                raise Mistake(f"No {kind} is called {name!r}.{nearest_name(name, known[kind])}")
+        parts[kind] = {name: known[kind][name] for name in chosen}
     if own is not None:
         name, part = own
         kind = "engine" if isinstance(part, ng.Engine) else "optimizer"
         if only[kind]:
             raise Mistake(f"--{kind} does not apply to {target!r}, which is the {kind} itself.")
         parts[kind] = {name: part}
-    return Table(parts["engine"], parts["optimizer"], list(parts["model"]))
+    return testing.Table(parts["engine"], parts["optimizer"], list(parts["model"]))
 
 
 def _checked(table: Table, cell: Cell) -> Finding:
     """One cell; what a stranger's code raises is a finding, not the end of the table."""
+    from nongreedy.testing import Finding, Grade
+
     try:
         return table.check(cell)
     except Exception as error:

@@ -1,24 +1,23 @@
 """``nongreedy compare``: many methods, one task, equal budgets."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
-from rich.table import Table
 
 import nongreedy as ng
-from nongreedy.comparison import METHODS, Piece
-from nongreedy.comparison._table import shown
-from nongreedy.search._words import duration
-from nongreedy.search.progress._screen import Screen, make_console
 
-from . import _output
 from . import _target as options
 from ._exit import INTERRUPTED, reported, uninterrupted
-from ._judge import worded
+from ._names import METHODS
+
+if TYPE_CHECKING:
+    from nongreedy.comparison import Piece
+    from nongreedy.search.progress._screen import Screen
 
 STUDY = "compare.db"
 
@@ -70,6 +69,13 @@ def compare(
     """
     settings = dict(locals())
     with reported():
+        import torch
+
+        from nongreedy.search._words import duration
+        from nongreedy.search.progress._screen import Screen
+
+        from . import _output
+
         _output.prepare(out)
         chosen, optimizer, steps = options.settled(settings)
         screen = Screen()
@@ -105,6 +111,11 @@ def _run(
 
 def _line(piece: Piece) -> str:
     """One search in a line, as it is finished."""
+    from nongreedy.comparison._table import shown
+    from nongreedy.search._words import duration
+
+    from ._judge import worded
+
     score = "nothing found"
     if measure := next(iter(piece.fresh), ""):
         score = worded(shown(piece.score(measure), measure.endswith("accuracy")), measure)
@@ -114,6 +125,10 @@ def _line(piece: Piece) -> str:
 
 def _write(comparison: ng.Comparison, out: Path, screen: Screen, study: str | None) -> None:
     """The table on the screen, the methods best first; the files in the directory."""
+    from rich.table import Table
+
+    from nongreedy.search.progress._screen import make_console
+
     if not comparison.pieces:
         screen.say("No search was finished.")
         return

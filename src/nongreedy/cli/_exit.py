@@ -1,10 +1,13 @@
 """What stops the command: one line for the user, and an exit code."""
 
+import importlib
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 
@@ -22,9 +25,13 @@ def reported() -> Iterator[None]:
     """Turn what may go wrong into one line on standard error and an exit code.
 
     2: what was asked cannot be done (a name, a file, a value). 1: the run failed. 130: Ctrl-C.
-    Anything else is a defect of ours and keeps its traceback.
+    Anything else is a defect of ours and keeps its traceback. A command imports what takes seconds
+    within this block, torch first.
     """
     try:
+        # A Ctrl-C within the import of a C extension may come out as any error.
+        with _on_interrupt(lambda *_: os._exit(INTERRUPTED)):
+            importlib.import_module("torch")
         yield
     except KeyboardInterrupt:
         _leave("Interrupted before the first run was evaluated: nothing to write.", INTERRUPTED)
@@ -41,10 +48,16 @@ def reported() -> Iterator[None]:
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let a second Ctrl-C wait until what was found is written: a second or two."""
+    with _on_interrupt(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _on_interrupt(handler: Any) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is interrupted
         return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:

@@ -13,8 +13,9 @@ from nongreedy.comparison._table import spread
 from nongreedy.search import Request
 from nongreedy.search.progress._screen import Screen
 
+from ._names import PEAKS
+
 FOUND = "the schedule found"
-PEAKS = (0.03, 0.1, 0.3)  # one of these is usually close to the best hand-tuned cosine
 SCHEDULES = 1 + len(PEAKS)  # that are trained on each seed
 _KEPT = "fresh trainings"  # the note of a study
 Train = Callable[..., ng.Retrained]

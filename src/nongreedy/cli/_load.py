@@ -1,5 +1,7 @@
 """From what was typed to a task, an engine or an optimizer of the user's own: ``my_task.py:task``."""
 
+from __future__ import annotations
+
 import ast
 import importlib
 import importlib.util

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
 import nongreedy as ng
-from nongreedy import nas
-from nongreedy.schedules._files import plain, replace_file
-from nongreedy.search._words import duration
-from nongreedy.search.progress._screen import Screen
 
-from . import _output
 from ._exit import INTERRUPTED, Mistake, reported, uninterrupted
 
+if TYPE_CHECKING:
+    from nongreedy import nas
+    from nongreedy.search.progress._screen import Screen
+
 DATA, CHECKPOINT = "digits", "nas.ckpt"
-BACKENDS = {"eager": nas.Eager, "onnx": nas.OnnxRuntime}
 # Of networks for images so large at least: factor on channels, layers per group, channels of the head.
 SIZES = (
     (128, 1.0, (4, 4, 4, 4, 4), 1280),
@@ -75,14 +72,22 @@ def nas_command(
     """
     asked = {k: str(v) if isinstance(v, Path) else v for k, v in locals().items() if v is not None}
     with reported():
+        import torch
+
+        from nongreedy import nas
+        from nongreedy.search.progress._screen import Screen
+
+        from . import _output
+
         _output.prepare(out)
-        if backend not in BACKENDS:
-            raise Mistake(f"--backend takes {' or '.join(BACKENDS)}, but got {backend!r}.")
+        backends = {"eager": nas.Eager, "onnx": nas.OnnxRuntime}
+        if backend not in backends:
+            raise Mistake(f"--backend takes {' or '.join(backends)}, but got {backend!r}.")
         torch.set_num_threads(1 if data in (None, DATA) else torch.get_num_threads())
         splits = ng.data.load(data or DATA, train_examples=train_examples)
         network = _network(splits, width, depth, squeeze, seed)
         screen, started = Screen(), time.perf_counter()
-        where = BACKENDS[backend](threads)
+        where = backends[backend](threads)
         try:
             where.versions()
         except ModuleNotFoundError as error:
@@ -115,6 +120,8 @@ def nas_command(
 def _network(
     splits: Any, width: float | None, depth: str | None, squeeze: bool, seed: int
 ) -> nas.SuperNet:
+    from nongreedy import nas
+
     channels, height, across = splits.train[0].shape[1:]
     if height != across:
         raise Mistake(f"Images must be square, but these are {height}x{across} pixels.")
@@ -135,6 +142,8 @@ def _costs(
     network: nas.SuperNet, backend: nas.Backend, table: Path | None, out: Path, screen: Screen
 ) -> nas.CostTable:
     """The table that is named, or the one of an earlier run here, or a new one."""
+    from nongreedy import nas
+
     mine = out / "table.json"
     if table is not None:
         return nas.CostTable.load(table)
@@ -150,11 +159,14 @@ def _costs(
 
 
 def _watch(screen: Screen) -> nas.Watch:
+    from nongreedy import nas
+
     return nas.tenths(lambda row: screen.say(f"  {row}"))
 
 
 def _write(found: nas.Found, rows: list, asked: dict[str, Any], out: Path) -> list[Path]:
     from nongreedy.nas._page import image, page
+    from nongreedy.schedules._files import plain, replace_file
 
     files = found.save(out)
     content = {**found.to_json(), "rivals": [row.to_json() for row in rows], "command": asked}
@@ -166,6 +178,9 @@ def _write(found: nas.Found, rows: list, asked: dict[str, Any], out: Path) -> li
 
 
 def _summary(found: nas.Found, splits: Any, files: list[Path], seconds: float) -> str:
+    from nongreedy import nas
+    from nongreedy.search._words import duration
+
     test = ""
     if splits.test is not None:
         test = f", test accuracy {100 * nas.judge(found.network, splits.test)[1]:.2f} %"

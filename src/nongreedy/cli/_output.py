@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import nongreedy as ng
+from nongreedy._extras import needed
 from nongreedy.schedules._files import make_writable, plain, replace_file
 
 from ._exit import Mistake
@@ -17,7 +18,8 @@ SCHEDULE, HISTORY, FIGURE = "schedule.json", "history.json", "schedule.png"
 
 
 def prepare(directory: Path) -> None:
-    """Create the directory and write in it before anything is computed."""
+    """Create the directory and write in it before anything is computed, with what is installed."""
+    needed("What is written to --out", "optuna", "filelock", "plotly", "matplotlib")
     try:
         make_writable(directory, "to --out")
     except OSError as error:

@@ -1,16 +1,18 @@
 """``nongreedy plan``: what one hypergradient will take, before anything is spent."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import nongreedy as ng
-from nongreedy.engines._store import STORES
-from nongreedy.planning import Plan
-from nongreedy.search._words import duration
 
 from . import _target as options
 from ._exit import reported
+
+if TYPE_CHECKING:
+    from nongreedy.planning import Plan
 
 
 def plan(
@@ -29,6 +31,8 @@ def plan(
     """Predict time and memory of one hypergradient for every engine, from two short runs."""
     settings = dict(locals())
     with reported():
+        from nongreedy.search._words import duration
+
         chosen, optimizer, steps = options.settled(settings)
         forecast = ng.plan(chosen.task, optimizer, steps=steps, sample=sample)
         print(
@@ -57,6 +61,8 @@ def _print_table(forecast: Plan) -> None:
 
 def _label(engine: ng.Engine) -> str:
     """As ``--engine`` takes it."""
+    from nongreedy.engines._store import STORES
+
     for store in STORES:
         if engine == ng.Reverse(store):
             return f"reverse:{store}"

@@ -1,22 +1,23 @@
 """``nongreedy prefer``: a few questions, and one of many results is recommended."""
 
+from __future__ import annotations
+
 import csv
 import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
-from nongreedy.preference import Attribute, Dialogue, Items, Question, larger, smaller
-from nongreedy.preference._elicit import asked_in_terminal, slot
-from nongreedy.preference._files import save
-from nongreedy.search.progress._screen import Screen
+from nongreedy._extras import needed
 
-from . import _output
 from ._exit import INTERRUPTED, Mistake, reported, uninterrupted
+
+if TYPE_CHECKING:
+    from nongreedy.preference import Attribute, Dialogue, Items, Question
+    from nongreedy.search.progress._screen import Screen
 
 EXAMPLE, DIALOGUE = "digits.json", "dialogue.json"
 
@@ -62,6 +63,14 @@ def prefer(
     Example: nongreedy prefer results.csv --smaller loss,ms --log ms
     """
     with reported():
+        import torch
+
+        from nongreedy.preference import Dialogue
+        from nongreedy.preference._files import save
+        from nongreedy.search.progress._screen import Screen
+
+        from . import _output
+
         torch.set_num_threads(1)
         _output.prepare(out)
         screen = Screen()
@@ -89,6 +98,8 @@ def prefer(
 
 
 def _ask(dialogue: Dialogue, answers: str | None, screen: Screen) -> None:
+    from nongreedy.preference._elicit import asked_in_terminal
+
     given = None if answers is None else iter(answers.replace(",", " ").split())
     while (question := dialogue.ask()) is not None:
         choice = asked_in_terminal(question) if given is None else _read(given, question, screen)
@@ -104,6 +115,8 @@ def _ask(dialogue: Dialogue, answers: str | None, screen: Screen) -> None:
 
 def _read(given: Iterator[str], question: Question, screen: Screen) -> int | None:
     """The next of the letters of a script; none is the end."""
+    from nongreedy.preference._elicit import slot
+
     letter = next(given, "q")
     try:
         choice = slot(letter, question)
@@ -116,6 +129,8 @@ def _read(given: Iterator[str], question: Question, screen: Screen) -> int | Non
 
 def _attributes(small: str, large: str, log: str) -> list[Attribute]:
     """In the order in which they were named."""
+    from nongreedy.preference import larger, smaller
+
     split = lambda text: [part.strip() for part in text.split(",") if part.strip()]  # noqa: E731
     ratios = split(log)
     named = [(smaller, each) for each in split(small)] + [(larger, each) for each in split(large)]
@@ -138,6 +153,7 @@ def _items(
 
 def _example(out: Path, screen: Screen) -> Items:
     """Trained once; what a dialogue began with is what it goes on with."""
+    from nongreedy.preference import Items
     from nongreedy.preference._digits import ATTRIBUTES, EPOCHS, WIDTHS, configurations
     from nongreedy.schedules._files import replace_file
 
@@ -153,6 +169,8 @@ def _example(out: Path, screen: Screen) -> Items:
 
 
 def _of_csv(file: Path, attributes: list[Attribute], name: str | None) -> Items:
+    from nongreedy.preference import Items
+
     if not attributes:
         raise Mistake(
             "A CSV file needs --smaller and --larger, to say which way columns are better."
@@ -169,8 +187,10 @@ def _of_csv(file: Path, attributes: list[Attribute], name: str | None) -> Items:
 
 
 def _of_study(source: str, attributes: list[Attribute], name: str | None) -> Items:
+    needed("A study", "optuna")
     import optuna
 
+    from nongreedy.preference import Items
     from nongreedy.studies._address import Address
     from nongreedy.studies._storage import explained, names
 

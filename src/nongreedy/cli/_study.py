@@ -1,5 +1,7 @@
 """Studies on the command line: one for each search, named in turn, with the command that began it."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from pathlib import Path

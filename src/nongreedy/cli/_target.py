@@ -1,17 +1,20 @@
 """What a command works on: the user's own task, or data and a model by name."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
 import nongreedy as ng
-from nongreedy.optimizers import Optimizer
-from nongreedy.schedules import Basis
 
 from . import _load
 from ._exit import Mistake
+
+if TYPE_CHECKING:
+    from nongreedy.optimizers import Optimizer
+    from nongreedy.schedules import Basis
 
 DATA, MODEL, BATCH_SIZE = "digits", "convnet", 128
 KNOTS, WINDOWS = 5, 4  # by our rule straight pieces, by the paper's constant ones
@@ -54,6 +57,8 @@ Threads = Annotated[
 
 def settled(settings: Mapping[str, Any]) -> tuple[_load.Target, Optimizer, int]:
     """The task, the optimizer and the number of steps that a command's options ask for."""
+    import torch
+
     # Tiny images gain nothing from a second thread, and lose much where a core is shared.
     small = not settings["target"] and settings["data"] in (None, DATA)
     if settings["threads"] is not None or small:
@@ -93,6 +98,8 @@ def _own_target(settings: Mapping[str, Any]) -> _load.Target:
 
 def _named_target(settings: Mapping[str, Any]) -> _load.Target:
     """One of our data sets, or a folder or file of data, and one of our models."""
+    import torch
+
     name = settings["model"] or MODEL
     ng.models.build(name, (3, 32, 32), 10)  # a misspelt name shows before large data are read
     splits = ng.data.load(settings["data"] or DATA, train_examples=settings["train_examples"])

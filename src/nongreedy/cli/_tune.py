@@ -1,5 +1,7 @@
 """``nongreedy tune`` and ``resume``: search for a schedule, judge it, write it down."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,13 +10,11 @@ from typing import Annotated, Any
 import typer
 
 import nongreedy as ng
-from nongreedy.parallel import ranks
-from nongreedy.search._settings import LIMITS
 
-from . import _judge, _output, _study
+from . import _study
 from . import _target as options
 from ._exit import Mistake, reported
-from ._search import Search, located
+from ._names import PEAKS
 
 # Options that studies of earlier releases lack, and what these searches did.
 _LATER = {"timeout": None, "start": None}
@@ -75,8 +75,8 @@ def tune(
     compare: Annotated[
         bool,
         typer.Option(
-            help=f"Compare with {_judge.SCHEDULES - 1} hand-tuned schedules at the end: "
-            f"{_judge.SCHEDULES} x --compare-seeds plain runs, outside --budget and --timeout."
+            help=f"Compare with {len(PEAKS)} hand-tuned schedules at the end: "
+            f"{1 + len(PEAKS)} x --compare-seeds plain runs, outside --budget and --timeout."
         ),
     ] = True,
     compare_seeds: Annotated[int, typer.Option(min=1, help="Fresh trainings for each.")] = 5,
@@ -93,10 +93,16 @@ def tune(
     By several processes: `torchrun --standalone --nproc-per-node 2 -m nongreedy tune`.
     """
     settings = dict(locals())
-    with reported(), ranks() as team:
-        settings["start"] = located(start)
-        _output.prepare(out)
-        Search(settings, _study.begun(study or out / _study.FILE), team).conduct()
+    with reported():
+        from nongreedy.parallel import ranks
+
+        from . import _output
+        from ._search import Search, located
+
+        with ranks() as team:
+            settings["start"] = located(start)
+            _output.prepare(out)
+            Search(settings, _study.begun(study or out / _study.FILE), team).conduct()
 
 
 def resume(
@@ -123,17 +129,25 @@ def resume(
     A search of your own task names no code by itself: give the task again, as in
     `nongreedy resume runs/latest/study.db my_task.py:task`.
     """
-    with reported(), ranks() as team:
-        unfinished = _study.unfinished(study, name)
-        settings = _same(unfinished, target)
-        settings |= _raised(settings, outer_steps=outer_steps, budget=budget)
-        settings |= {} if timeout is None else {"timeout": timeout}
-        _output.prepare(settings["out"])
-        Search(settings, unfinished, team).conduct()
+    with reported():
+        from nongreedy.parallel import ranks
+
+        from . import _output
+        from ._search import Search
+
+        with ranks() as team:
+            unfinished = _study.unfinished(study, name)
+            settings = _same(unfinished, target)
+            settings |= _raised(settings, outer_steps=outer_steps, budget=budget)
+            settings |= {} if timeout is None else {"timeout": timeout}
+            _output.prepare(settings["out"])
+            Search(settings, unfinished, team).conduct()
 
 
 def _same(study: ng.Study, target: str | None) -> dict[str, Any]:
     """The options of the first command. A study is data: the code to run is named by who resumes."""
+    from nongreedy.search._settings import LIMITS
+
     begun, known = _study.command(study), tune.__annotations__.keys() - {"return"}
     settings = {**_LATER, **begun}
     if unknown := sorted(set(settings) ^ known):
@@ -152,6 +166,8 @@ def _same(study: ng.Study, target: str | None) -> dict[str, Any]:
 
 def _raised(settings: Mapping[str, Any], **limits: float | None) -> dict[str, Any]:
     """Larger limits than before; infinity is none."""
+    from nongreedy.search._settings import LIMITS
+
     raised = {name: limit for name, limit in limits.items() if limit is not None}
     for name, limit in raised.items():
         before = LIMITS[name]({**settings, "timeout": None})

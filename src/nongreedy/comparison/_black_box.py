@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .._extras import missing
 from ..engines import Problem
 from ..errors import DivergedError
 from ..schedules import Schedule
@@ -88,7 +89,8 @@ class BlackBox(Method):
     fidelity: Fidelity
 
     def refused(self, problem: Problem) -> str | None:
-        return self.ranges.refused(problem)
+        told = missing("optuna", *(["scipy"] if self.sampler == GAUSSIAN else []))
+        return f"it needs {told}" if told else self.ranges.refused(problem)
 
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
         space, first = self.space(problem, meter)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .._extras import needed
 from ..schedules._files import plain, replace_file
 from ..studies import Study
 from ._piece import Piece
@@ -51,6 +52,7 @@ class Comparison(Table):
     def save(self, directory: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
         """Write ``compare.json``, ``compare.png`` and ``compare.html``, a page that works offline."""
         # Drawing is imported when something is drawn: it takes as long as torch's import.
+        needed("The page of a comparison", "plotly", "matplotlib")
         from ..reports._matplotlib import single
         from ._page import page
         from ._regret_chart import regret_chart

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
+from .._extras import missing
 from ..engines import Greedy, Problem
 from ..errors import DivergedError
 from ..schedules import Schedule
@@ -39,6 +40,8 @@ class HypergradientDescent(Method):
     def refused(self, problem: Problem) -> str | None:
         if problem.task.initialize is not None and problem.task.learnable:
             return "an online run cannot change its own initialization"
+        if told := missing("optuna"):
+            return f"it needs {told}"
         return grouped(problem) or over_time(problem) or Ranges().refused(problem)
 
     def least(self, problem: Problem) -> float:

@@ -1,13 +1,13 @@
 """Runs by an optimizer in plain PyTorch, such as that of a package: nothing but its peak is tuned."""
 
 import abc
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 from torch import nn
 
+from .._extras import missing
 from ..engines import Problem, Rollout, Run, Runner
 from ..engines._progress import OnState, OnStep, ignore
 from ..engines._run import at
@@ -93,9 +93,8 @@ class PlainPeak(Method):
         return self.runs
 
     def refused(self, problem: Problem) -> str | None:
-        package = self.runs.package
-        if package is not None and importlib.util.find_spec(package) is None:
-            return f"the package {package} is not installed: pip install 'nongreedy[compare]'"
+        if self.runs.package is not None and (told := missing(self.runs.package)):
+            return f"it needs {told}"
         return self.runs.refused(problem)
 
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._extras import needed
 from ..errors import DataError
 from ._source import reading
 
@@ -39,6 +40,7 @@ class ImageFiles:
         Raises:
             DataError: If the file is unreadable, or has more than eight bits per channel.
         """
+        needed("An image file", "PIL")
         from PIL import Image
 
         with (

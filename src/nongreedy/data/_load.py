@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._extras import needed
 from ..errors import DataError, nearest_name
 from ._cifar import is_cifar_folder, read_cifar_folder
 from ._idx import is_idx_folder, read_idx_folder
@@ -50,6 +51,7 @@ class Format:
 
 def _digits() -> Parts:
     """1,797 images of shape ``(1, 8, 8)``, values 0 to 16; the source makes no split of its own."""
+    needed("The data set 'digits'", "sklearn")
     # Here, not at the top: scikit-learn takes a second to import, and other formats do without.
     from sklearn.datasets import load_digits
 

@@ -9,14 +9,16 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .._extras import optional
 from ..schedules import Schedule, ScheduleLR
-from ._optional import optional
 from ._schedule import schedule_from
 
 # A Trainer of either package takes callbacks of the other: they have the same hooks.
 _TRAINED = "trained_state_dict"  # in a checkpoint whose "state_dict" has averaged weights
 
-_Callback: Any = optional("lightning.pytorch", "pytorch_lightning", extra="lightning").Callback
+_Callback: Any = optional(
+    "nongreedy.integrations.lightning", "lightning.pytorch", "pytorch_lightning"
+).Callback
 
 
 class ScheduleCallback(_Callback):

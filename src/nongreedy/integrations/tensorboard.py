@@ -3,13 +3,13 @@
 import os
 from typing import Any
 
+from .._extras import optional
 from ..engines import Engine
 from ..search import Callback, OuterStep
-from ._optional import optional
 from ._row import numbers, texts
 
-optional("tensorboard", extra="tensorboard")
-_writers = optional("torch.utils.tensorboard", extra="tensorboard")
+optional(__name__, "tensorboard")
+_writers = optional(__name__, "torch.utils.tensorboard")
 
 
 class TensorBoardCallback(Callback):

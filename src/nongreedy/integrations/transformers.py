@@ -7,12 +7,12 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from .._extras import optional
 from ..schedules import Schedule, ScheduleLR
 from ..schedules._rates import initial_weight_decays
-from ._optional import optional
 from ._schedule import schedule_from
 
-_Callback: Any = optional("transformers", extra="transformers").TrainerCallback
+_Callback: Any = optional(__name__, "transformers").TrainerCallback
 
 _AVERAGES = "nongreedy_averages"  # kept in Trainer's own scheduler, whose state Trainer saves
 _PLAIN = ("linear", "constant")  # what TrainingArguments say where nobody asked for more

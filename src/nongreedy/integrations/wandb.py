@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from .._extras import optional
 from ..engines import Engine
 from ..search import Callback, OuterStep
-from ._optional import optional
 from ._row import numbers, texts
 
-_wandb = optional("wandb", extra="wandb")
+_wandb = optional(__name__, "wandb")
 
 
 class WandbCallback(Callback):

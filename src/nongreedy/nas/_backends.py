@@ -12,8 +12,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from .._extras import optional
 from ..errors import check_whole
-from ._onnx import needed, session, to_onnx
+from ._onnx import session, to_onnx
 
 
 class Backend(abc.ABC):
@@ -100,4 +101,7 @@ class OnnxRuntime(Backend):
         return lambda: running.run(None, feed)
 
     def versions(self) -> dict[str, str]:
-        return {"torch": torch.__version__, "onnxruntime": needed("onnxruntime").__version__}
+        return {
+            "torch": torch.__version__,
+            "onnxruntime": optional("ONNX", "onnxruntime").__version__,
+        }

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .._extras import needed
+
 Rows = Sequence[Sequence[float]]
 
 
@@ -43,6 +45,7 @@ def knapsack(
         >>> knapsack([[0, 3]], [[1, 4]], most=0.5) is None
         True
     """
+    needed("The choice of an architecture", "scipy")
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     value = np.concatenate([np.asarray(row, float) for row in values])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import logging
 import warnings
@@ -12,23 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-
-def needed(name: str) -> Any:
-    """The package, or the way to install it."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise ModuleNotFoundError(
-            f"ONNX needs {name}, which is not installed. Run: pip install 'nongreedy[onnx]'",
-            name=name,
-        ) from error
+from .._extras import needed, optional
 
 
 def to_onnx(network: nn.Module, input_shape: Sequence[int]) -> bytes:
     """A network in evaluation mode as an ONNX model, for batches of any size."""
-    needed("onnx")
+    needed("ONNX", "onnx")
     like = next(network.parameters(), torch.zeros(()))
     x, buffer, training = torch.zeros(1, *input_shape).to(like), io.BytesIO(), network.training
     before = logging.root.manager.disable
@@ -50,7 +38,7 @@ def to_onnx(network: nn.Module, input_shape: Sequence[int]) -> bytes:
 
 def session(model: bytes, threads: int = 1) -> Any:
     """An ONNX Runtime session on the CPU."""
-    runtime = needed("onnxruntime")
+    runtime = optional("ONNX", "onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
     options.log_severity_level = 3

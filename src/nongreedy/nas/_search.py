@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .._extras import needed
 from ..errors import check_whole
 from ..protocols import mix
 from ._backends import Backend, Eager
@@ -86,6 +87,7 @@ def search(
         ValueError: A target below the fastest network, a table of other options, a checkpoint of another
             search.
         DivergedError: A loss became non-finite, with its step.
+        MissingExtraError: The extra ``wings`` is not installed.
 
     Source: arXiv:1904.02877; the price, the averages and the readout are this library's.
 
@@ -102,6 +104,7 @@ def search(
         >>> sum(p.numel() for p in found.network.parameters()) == found.predicted
         True
     """
+    needed("A search of architectures", "scipy")
     recipe, level, backend = recipe or Recipe(), level or Validated(), backend or Eager()
     final, stopwatch = final or recipe, stopwatch or Stopwatch()
     learn, held = Data.of(train_data, "train_data"), Data.of(validation_data, "validation_data")

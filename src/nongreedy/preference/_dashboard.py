@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
+from .._extras import needed
 from ..errors import StudyError
 from ._attribute import Attribute
 from ._dialogue import Dialogue, Question
@@ -145,13 +146,9 @@ class DashboardDialogue:
 
 
 def _opened(storage: Any, name: str, fingerprint: str) -> Any:
-    try:
-        from optuna_dashboard import preferential
-    except ImportError as error:
-        raise StudyError(
-            "Asking there needs optuna-dashboard: pip install optuna-dashboard."
-        ) from error
+    needed("Asking in Optuna's dashboard", "optuna", "optuna_dashboard")
     import optuna
+    from optuna_dashboard import preferential
 
     sampler = optuna.samplers.RandomSampler(seed=0)  # never asked for a value: items have theirs
     try:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._extras import needed
 from ..errors import check_number
 from ._numbers import tensor
 
@@ -162,6 +163,7 @@ class Hull:
     """
 
     def __init__(self, catalogue: Catalogue):
+        needed("Projection on a hull", "scipy")
         self.catalogue = catalogue
 
     def support(self, direction: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from plotly.offline import get_plotlyjs
 
+from .._extras import missing
 from ..schedules._version import __version__
 from ..search._words import spaced
 from ._chart import Chart
@@ -98,7 +99,8 @@ def facts(rows: Mapping[str, tuple[object, object]]) -> str:
 
 def settings(rows: Mapping[str, object], *more: str) -> str:
     """What was asked for, and with which versions the page was made."""
-    others = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
+    used = [name for name in ("torch", "optuna", "plotly") if not missing(name)]
+    others = {name: metadata.version(name) for name in used}
     versions = {"nongreedy": __version__, **others, "python": platform.python_version()}
     made = "<h3>Versions that made this page</h3>" + pairs(versions)
     return section("Settings", pairs({spaced(k): v for k, v in rows.items()}), *more, made)

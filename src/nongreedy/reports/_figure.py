@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .._extras import needed
 from ..schedules import Schedule
 from ..search import OuterStep
 from ._losses import losses
@@ -36,6 +37,7 @@ def schedule_figure(schedule: Schedule, history: Sequence[OuterStep], steps: int
         >>> [axis.get_title("left") for axis in figure.axes]
         ['learning rate', 'validation loss']
     """
+    needed("A figure", "matplotlib")
     from ._matplotlib import panels  # imported when something is drawn: it takes as long as torch
 
     charts = schedules(schedule, list(schedule.curves), history, steps, "returned")

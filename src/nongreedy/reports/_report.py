@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from .._extras import needed
 from ..schedules._files import make_writable, replace_file
 from ..studies import Study
 
@@ -42,6 +43,7 @@ def report(
         ...
         nongreedy.errors.NoStudyError: No study file 'nowhere.db'.
     """
+    needed("A report", "optuna", "plotly", "matplotlib")
     # Drawing is imported when something is drawn: it takes as long as torch's import.
     from ._matplotlib import panels
     from ._page import page

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .._extras import needed
 from ..engines import Problem
 from ..errors import NoStudyError, StudyError, check_whole
 from ..schedules import Hyperparameter
@@ -54,6 +55,7 @@ class Study:
     Raises:
         StudyError: It cannot be opened, read or written, is held by another process, or was made with
             other settings.
+        MissingExtraError: The extra ``study`` is not installed.
 
     Source: storage by Optuna.
 
@@ -74,6 +76,7 @@ class Study:
     heartbeat: int = 10
 
     def __post_init__(self) -> None:
+        _check_installed()
         if not isinstance(self.name, str) or not self.name:
             raise StudyError(f"A study needs a name, but got {self.name!r}.")
         for what in ("savepoint_seconds", "wait"):
@@ -96,6 +99,7 @@ class Study:
     @classmethod
     def names(cls, storage: str | os.PathLike[str]) -> list[str]:
         """The names of all studies that a storage holds, oldest first; none where there is no file."""
+        _check_installed()
         from ._storage import names
 
         address = Address.of(storage, None)
@@ -195,6 +199,10 @@ class Study:
             # The lock is of this machine; a server has users on others.
             with leased(storage.holder, storage.hold, self.name, wait) as alive:
                 yield alive
+
+
+def _check_installed() -> None:
+    needed("A study", "optuna", "filelock")
 
 
 def remembering(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..._extras import needed
 from ...errors import SolveError, check_whole
 from .._batch import Batch, Plan
 from ..problems import Ball, PolynomialBandit
@@ -54,6 +55,7 @@ class PolynomialIdentification(Policy):
     samples: int | None = None
 
     def __post_init__(self) -> None:
+        needed("Identifying a polynomial", "scipy")
         object.__setattr__(self, "degrees", tuple(self.degrees))
         for degree in self.degrees:
             check_whole("degrees", degree)

@@ -1,0 +1,11 @@
+"""What `--help` tells of the rooms below. Help imports none of them, since torch takes seconds to import;
+a test holds these names to the truth."""
+
+METHODS = (
+    "default", "agreement", "paper", "random", "tpe", "tpe-hyperband", "bohb", "gp",
+    "random-paper-ranges", "tpe-paper-ranges", "tpe-hyperband-paper-ranges", "bohb-paper-ranges",
+    "tpe-practice", "gp-practice", "bohb-practice", "hypergradient-descent", "cosine", "linear",
+    "constant", "one-cycle", "constant-average", "schedule-free", "prodigy",
+)  # fmt: skip
+POLICIES = ("power", "printed", "subspace", "moments", "random", "thompson", "linucb")
+PEAKS = (0.03, 0.1, 0.3)  # one of these is usually close to the best hand-tuned cosine
