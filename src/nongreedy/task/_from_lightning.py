@@ -35,13 +35,7 @@ def from_lightning(
     """The arguments of a task that trains by `training_step` and is judged by `validation_step`."""
     only_ours(settings, "from_lightning")
     _check(module, datamodule)
-    loaders = [
-        _loader(given, name, datamodule, module)
-        for given, name in (
-            (train_dataloaders, "train_dataloader"),
-            (val_dataloaders, "val_dataloader"),
-        )
-    ]
+    loaders = _loaders(module, datamodule, train_dataloaders, val_dataloaders)
     train, validation = map(whole, loaders, ("train_dataloader", "val_dataloader"))
     given = dict(settings)
     if given.get("test") is not None:
@@ -96,20 +90,24 @@ def _overrides(given: Any, name: str) -> bool:
     return hook is not None and not (getattr(hook, "__module__", "") or "").startswith(framework)
 
 
-def _loader(given: Any, name: str, datamodule: Any, module: Any) -> Any:
-    """The loader that is given, or that of the data module, or of the module itself."""
-    if given is not None:
-        return given
-    holder = module if datamodule is None else datamodule
-    if not _overrides(holder, name):
-        raise DataError(
-            f"{type(holder).__name__} has no `{name}`. Give the loader: "
-            f"Task.from_lightning(module, {name}s=loader)."
-        )
-    if name == "train_dataloader":
+def _loaders(module: Any, datamodule: Any, *given: Any) -> list[Any]:
+    """Those that are given, or those of the data module, or of the module itself."""
+    holder, names = (
+        module if datamodule is None else datamodule,
+        ("train_dataloader", "val_dataloader"),
+    )
+    missing = [name for name, loader in zip(names, given, strict=True) if loader is None]
+    for name in missing:
+        if not _overrides(holder, name):
+            raise DataError(
+                f"{type(holder).__name__} has no `{name}`. Give the loader: "
+                f"Task.from_lightning(module, {name}s=loader)."
+            )
+    if missing:
         holder.prepare_data()
         holder.setup("fit")
-    return getattr(holder, name)()
+    rows = zip(names, given, strict=True)
+    return [getattr(holder, name)() if loader is None else loader for name, loader in rows]
 
 
 def _step(epoch: int, monitor: str | None, network: Any, whole: Whole) -> dict[str, Any]:
@@ -216,7 +214,7 @@ class _Attached:
         if name.startswith("__"):
             raise AttributeError(name)
         when = "training_step" if self.training else "validation_step"
-        raise RuntimeError(
+        raise ValueError(
             f"`{when}` asks the trainer for {name!r}, which a search does not know: runs have any length, "
             "and are judged at their end. Keep what it needs on the module, or leave it out."
         )

@@ -40,12 +40,12 @@ def from_trainer(trainer: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     train = _loading(trainer.get_train_dataloader(), "train_dataset", several)
     given = dict(settings)
     if given.get("test") is not None:
-        given["test"] = _loading(trainer.get_test_dataloader(given["test"]), "test", _one)
+        given["test"] = _loading(trainer.get_test_dataloader(given["test"]), "test")
     return {
         "model": _model(trainer),
         "loss": OwnLoss(),
         "train": replace(train, batch_size=size * accumulated),
-        "validation": _loading(trainer.get_eval_dataloader(), "eval_dataset", _one),
+        "validation": _loading(trainer.get_eval_dataloader(), "eval_dataset"),
         "evaluation_batch_size": arguments.eval_batch_size,
         "device": arguments.device,
         **given,
@@ -82,21 +82,17 @@ def _model(trainer: Any) -> Any:
     return stepping(copy.deepcopy(trainer.accelerator.unwrap_model(trainer.model)), step)
 
 
-def _loading(loader: Any, name: str, made: Callable[..., Any]) -> Loading:
+def _loading(loader: Any, name: str, made: Callable[..., Any] | None = None) -> Loading:
     loading = whole(loader, name, made)
     # Accelerate's own permutation, seeded otherwise.
     shuffled = isinstance(loading.sampler, RandomSampler) and not loading.sampler.replacement
     return replace(loading, sampler=None) if shuffled else loading
 
 
-def _one(collate: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda items: (collate(items),)
-
-
 def _step(trainer: Any, network: Any, whole: Whole) -> dict[str, Any]:
     """The loss of a step: of one batch as it is, of those of several accumulated as Trainer adds them."""
     if not network.training:
-        return _loss(trainer, network, whole.batch[0], None)
+        return _loss(trainer, network, whole.batch, None)
     count = len(whole.batch)
     batches, items = trainer.get_batch_samples(iter(whole.batch), count, trainer.args.device)
     scaled = getattr(trainer, "loss_is_scaled_for_ga", None)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
 from ..errors import DataError, nearest_name
-from ._examples import pair_of
+from ._examples import counted_items, pair_of
 from ._loader import Loading, taken_apart
 
 # Settings of a task that are not another trainer's.
@@ -51,7 +51,7 @@ def whole(
         made: The loader's collation -> one whose batches a step is given.
 
     Raises:
-        DataError: What is no ``DataLoader``, or one that cannot be taken apart.
+        DataError: What is no ``DataLoader``, or one of a stream, or that cannot be taken apart.
     """
     if not isinstance(loader, DataLoader):
         raise DataError(
@@ -59,6 +59,7 @@ def whole(
             "is meant, or a DataLoader of your data set."
         )
     loading = taken_apart(loader, name)
+    counted_items(loading.data, name)
     collate = loading.collate or default_collate
     collate = collate if made is None else made(collate)
 
