@@ -72,6 +72,15 @@ def test_own_losses_read_tensors_in_memory_and_dictionaries():
     assert found.accuracy == expected.accuracy
 
 
+def test_a_loss_that_takes_no_output_of_several_parts_says_what_it_may_be():
+    settings = {"batch_size": BATCH, "collate_fn": padded}
+    task = ng.Task(bert(), functional.cross_entropy, *KINDS["sentences"][1], **settings)
+    with pytest.raises(
+        ng.DataError, match=r"SequenceClassifierOutput.*output\['logits'\].*loss=None"
+    ):
+        hypergradient(task, ng.SGD())
+
+
 # ---- Frozen parts and adapters -----------------------------------------------------------------
 
 

@@ -213,12 +213,14 @@ def _weights(case: Case, words: re.Match[str]) -> str | None:
 def _nested(case: Case, words: re.Match[str]) -> str | None:
     if not isinstance(case.output, (tuple, list, Mapping)):
         return None
-    kind, first = type(case.output).__name__, "output[0]"
+    kind, first, own = type(case.output).__name__, "output[0]", ""
     if isinstance(case.output, Mapping):
-        first = f"output[{next(iter(case.output), 'name')!r}]"
+        name = "logits" if "logits" in case.output else next(iter(case.output), "name")
+        first = f"output[{name!r}]"
+        own = "; or loss=None, where the model computes its loss from `labels`"
     return (
         f"The model returns a {kind}, but the loss takes a tensor: {words[0]}. Pass what compares a part of "
-        f"it, such as loss=lambda output, target: loss({first}, target)."
+        f"it, such as loss=lambda output, target: loss({first}, target){own}."
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from ..errors import DataError, check_whole, is_whole, nearest_name
 from ..schedules import Basis, Default, Hyperparameter
@@ -18,23 +17,22 @@ from ._advice import Case, advising
 from ._data_plan import DataPlan, generator
 from ._examples import Examples
 from ._first_look import check_classes, refusing_broadcasts, warn_of
-from ._from_lightning import from_lightning
-from ._from_trainer import from_trainer
 from ._hypers import Hypers, accepting, takes_hypers
 from ._judgement import OUTER_BATCH, OuterLoss
-from ._loader import Loading, from_loaders, judged, taken_apart
+from ._loader import Loading, judged, taken_apart
 from ._loss_calls import checked_loss
 from ._metrics import Metric, named_metrics
 from ._module import build, gives_out_its_own, to_precision
 from ._order import Order
 from ._own_loss import OwnLoss, with_labels
 from ._refusals import check_loss, placed, plain, unwrapped
+from ._roads import Roads
 from ._shards import Shards
 
 _OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
 
 
-class Task:
+class Task(Roads):
     r"""A model, a loss, training and validation data: everything but the optimizer.
 
     .. math:: L_\mathrm{train}(\theta; \text{batch}_t), \qquad
@@ -180,101 +178,6 @@ class Task:
         self.evaluation_batch_size, self.metrics = evaluation_batch_size, named_metrics(metric)
         self._outer_loss: OuterLoss | None = None
         self._train_by(hyperparameters or {}, loss, prepare, forward, initialize)
-
-    @classmethod
-    def from_loader(
-        cls,
-        model: nn.Module | Callable[[], nn.Module],
-        loss: Callable[..., Tensor] | None,
-        train_loader: DataLoader[Any],
-        validation_loader: DataLoader[Any],
-        test_loader: DataLoader[Any] | None = None,
-        **settings: Any,
-    ) -> "Task":
-        """A task from the loaders of a training loop.
-
-        They are taken apart: data set, batch size, ``collate_fn``, sampler and workers are theirs, and the
-        order of examples is drawn from (seed, step). A smaller last batch is dropped.
-
-        Args:
-            settings: Of :class:`Task`. Examples are judged by so many as a batch of `validation_loader`
-                has, unless ``evaluation_batch_size`` says otherwise.
-
-        Raises:
-            DataError: A loader whose batches could not be drawn again (a stream, a sampler or
-                ``batch_sampler`` of one's own), or something else than a loader.
-
-        Example:
-            >>> import torch
-            >>> data = torch.utils.data.TensorDataset(torch.randn(32, 4), torch.randint(2, (32,)))
-            >>> loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True)
-            >>> task = Task.from_loader(lambda: nn.Linear(4, 2), nn.functional.cross_entropy, loader,
-            ...                         torch.utils.data.DataLoader(data, batch_size=16))
-            >>> task.batch_size, task.evaluation_batch_size
-            (8, 16)
-        """
-        loaders = {"train": train_loader, "validation": validation_loader, "test": test_loader}
-        return cls(model, loss, **{**from_loaders(loaders), **settings})
-
-    @classmethod
-    def from_lightning(
-        cls,
-        module: Any,
-        datamodule: Any = None,
-        *,
-        train_dataloaders: Any = None,
-        val_dataloaders: Any = None,
-        monitor: str | None = None,
-        **settings: Any,
-    ) -> "Task":
-        """A task from a ``LightningModule`` and its data, given as to Lightning's ``Trainer.fit``.
-
-        Every run begins with the module's present weights. A step's loss is what ``training_step`` says.
-        Runs are judged by what ``validation_step`` returns, or logs with "loss" in its name; by
-        ``training_step``, in evaluation mode, where there is none. ``self.log`` does nothing else, and
-        ``self.trainer`` knows step and epoch. What ``configure_optimizers`` makes is not used.
-
-        Args:
-            monitor: The logged loss to judge by, where there are several.
-            settings: Of :class:`Task`: ``batch_size``, ``device``, ``test`` (a loader) and the like.
-
-        Raises:
-            ValueError: Manual optimization, hooks that change a batch or an update, or a step that
-                returns no loss.
-            DataError: Loaders that are missing, or several, or cannot be replayed.
-
-        Cannot: follow callbacks, accumulation, clipping or precision of Lightning's ``Trainer``, which it
-            does not see: give ``batch_size`` and the optimizer's ``clip_norm``.
-
-        Example:
-            >>> task = ng.Task.from_lightning(module, datamodule)  # doctest: +SKIP
-        """
-        parts = module, datamodule, train_dataloaders, val_dataloaders, monitor
-        return cls(**from_lightning(*parts, settings))
-
-    @classmethod
-    def from_trainer(cls, trainer: Any, **settings: Any) -> "Task":
-        """A task from a Hugging Face ``transformers.Trainer``.
-
-        Every run begins with the model's present weights, or with ``model_init`` under the run's seed. The
-        loss is what the trainer's ``compute_loss`` says, with its label smoothing, ``compute_loss_func``
-        and ``num_items_in_batch``; of a step that accumulates, as the trainer adds it up. Runs are judged by
-        that of the whole ``eval_dataset``, and the accuracy is of the targets that count.
-
-        Args:
-            settings: Of :class:`Task`: ``batch_size``, ``device``, ``test`` (a data set) and the like.
-
-        Raises:
-            ValueError: Half precision, several devices, or what else a run cannot follow.
-            DataError: No ``eval_dataset`` or several, or an order of its own, such as by length.
-
-        Cannot: see the trainer's optimizer. Its clipping (``max_grad_norm=1.0`` by default) and its groups
-            without decay are ``ng.Grouped(ng.AdamW(..., clip_norm=1.0), {"vectors": {"weight_decay": 0}})``.
-
-        Example:
-            >>> task = ng.Task.from_trainer(trainer)  # doctest: +SKIP
-        """
-        return cls(**from_trainer(trainer, settings))
 
     def _train_by(
         self,
