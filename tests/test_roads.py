@@ -21,6 +21,7 @@ from .road_cases import (
     model_of,
     padded,
     trainer_of,
+    transformers,
 )
 
 # Trainers pin memory without an accelerator, advise on workers, and use deprecated parts of neighbours.
@@ -292,6 +293,39 @@ def test_what_is_refused_of_a_trainer(case, tmp_path):
     settings, given, kind, words = TRAINER[case]
     with pytest.raises(kind, match=words):
         ng.Task.from_trainer(trainer_of(tmp_path, **settings, **given))
+
+
+def computing(compute_loss):
+    return type("Mine", (transformers.Trainer,), {"compute_loss": compute_loss})
+
+
+def test_a_trainer_of_ones_own_computes_the_loss(tmp_path):
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs.pop("labels")
+        return 2 * functional.cross_entropy(model(**inputs).logits, labels)
+
+    task = ng.Task.from_trainer(trainer_of(tmp_path, kind=computing(compute_loss)))
+    plain = ng.Task.from_trainer(trainer_of(tmp_path))
+    found, expected = (
+        ng.retrain(each, ng.Schedule.of(learning_rate=0.0), steps=1) for each in (task, plain)
+    )
+    assert found.validation_loss == pytest.approx(2 * expected.validation_loss)
+    assert found.validation_accuracy == expected.validation_accuracy
+
+
+@pytest.mark.parametrize(
+    ("compute_loss", "kind", "words"),
+    [
+        (lambda self, model, inputs, **_: self.model(**inputs).loss, ValueError,
+         "does not depend on any parameter.*`self.model` of a trainer"),
+        (lambda self, model, inputs, return_outputs: model(**inputs).loss, TypeError,
+         "unexpected keyword argument 'num_items_in_batch'"),
+    ],
+)  # fmt: skip
+def test_trainers_that_compute_something_else_are_told(compute_loss, kind, words, tmp_path):
+    task = ng.Task.from_trainer(trainer_of(tmp_path, kind=computing(compute_loss)))
+    with pytest.raises(kind, match=words):
+        hypergradient(task)
 
 
 def test_other_things_than_trainers_and_foreign_settings_are_refused(tmp_path):

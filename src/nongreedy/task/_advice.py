@@ -12,6 +12,7 @@ from ..errors import DataError
 from ._examples import Examples
 from ._hypers import Hypers
 from ._nest import tensors
+from ._steps import Whole
 
 IGNORED = -100  # what cross-entropy leaves out where nobody says otherwise
 
@@ -171,8 +172,10 @@ def _width(case: Case, words: re.Match[str]) -> str | None:
 
 
 def _arguments(case: Case, words: re.Match[str]) -> str | None:
-    if case.output is not None:
-        return None
+    if case.output is not None or (
+        isinstance(case.inputs, tuple) and isinstance(case.inputs[0], Whole)
+    ):
+        return None  # the words are those of a trainer's step
     if isinstance(case.inputs, Mapping):
         how = f"by name, with {', '.join(map(str, case.inputs))}"
     elif isinstance(case.inputs, (tuple, list)):

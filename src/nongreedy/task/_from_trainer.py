@@ -105,7 +105,8 @@ def _step(trainer: Any, network: Any, whole: Whole) -> dict[str, Any]:
 
 def _loss(trainer: Any, network: Any, batch: Mapping[str, Any], items: Any) -> dict[str, Any]:
     # A copy of the batch, out of which Trainer takes the labels.
-    loss, output = trainer.compute_loss(
+    found = trainer.compute_loss(
         network, dict(batch), return_outputs=True, num_items_in_batch=items
     )
+    loss, output = found if isinstance(found, tuple) else (found, None)
     return {"loss": loss, "logits": part_of(output, "logits")}
