@@ -103,8 +103,8 @@ class Roads:
             ValueError: Half precision, several devices, or what else a run cannot follow.
             DataError: No ``eval_dataset`` or several, or an order of its own, such as by length.
 
-        Cannot: see the trainer's optimizer. Its clipping (``max_grad_norm=1.0`` by default) and its groups
-            without decay are ``ng.Grouped(ng.AdamW(..., clip_norm=1.0), {"vectors": {"weight_decay": 0}})``.
+        Cannot: take over the trainer's optimizer, which is ``ng.optimizer_of(trainer.create_optimizer(),
+            trainer.model, clip_norm=trainer.args.max_grad_norm)``: Trainer clips, at 1 by default.
 
         Example:
             >>> task = ng.Task.from_trainer(trainer)  # doctest: +SKIP
