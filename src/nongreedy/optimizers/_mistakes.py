@@ -82,11 +82,13 @@ def _of_torch(given: Any, ours: Mapping[str, type]) -> str:
     spelled = ", ".join(f"{key}={value!r}" for key, value in settings.items())
     close = "Pass" if name == kind.__name__ else "There is none of this name; the nearest is"
     several = not isinstance(given, type) and len(given.param_groups) > 1
-    own = " Groups of parameters become an ng.Grouped by ng.optimizer_of(optimizer, model)."
+    groups = (
+        " Groups of parameters become an ng.Grouped by ng.optimizer_of(optimizer, model)." * several
+    )
     return (
         f"`optimizer` is torch.optim.{kind.__name__}, which cannot be differentiated. {close} "
         f"ng.{name}({spelled}), where a schedule in place of a number is learned, such as "
-        f"learning_rate=ng.Windows(7, initial={settings.get('learning_rate', 0.1)!r}).{own if several else ''}"
+        f"learning_rate=ng.Windows(7, initial={settings.get('learning_rate', 0.1)!r}).{groups}"
     )
 
 

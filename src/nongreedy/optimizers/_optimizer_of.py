@@ -40,8 +40,8 @@ def optimizer_of(
         >>> groups = [{"params": [layer.weight]}, {"params": [layer.bias], "weight_decay": 0.0}]
         >>> made = ng.optimizer_of(torch.optim.AdamW(groups, lr=0.1), layer,
         ...                        learning_rate=ng.Linear(5, initial=0.1), clip_norm=1.0)
-        >>> list(made.hyperparameters())
-        ['learning_rate', 'beta1', 'beta2', 'weight_decay', 'weight_decay[vectors]']
+        >>> made.groups
+        {'vectors': {'weight_decay': 0.0}}
     """
     optimizer = getattr(optimizer, "optimizer", optimizer)  # of accelerate's wrapper
     kind = counterpart(optimizer, Optimizer)

@@ -56,7 +56,7 @@ def _check(trainer: Any) -> None:
     for name in ("model", "args", "compute_loss", "get_train_dataloader", "get_batch_samples"):
         if not hasattr(trainer, name):
             raise TypeError(
-                f"Task.from_trainer takes a transformers.Trainer (4.48 or newer), but got "
+                f"Task.from_trainer takes a transformers.Trainer, but got "
                 f"{type(trainer).__name__}, which has no `{name}`. For other data and models there is "
                 "ng.Task(model, loss, train, validation)."
             )
