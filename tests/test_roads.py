@@ -259,6 +259,11 @@ def test_data_modules_without_validation_data_are_refused():
         ng.Task.from_lightning(Classifier(), Lacking())
 
 
+def test_hooks_that_are_not_called_are_told():
+    with pytest.warns(UserWarning, match="`on_train_epoch_start` of Module is not called"):
+        ng.Task.from_lightning(module_with(on_train_epoch_start=lambda self: None), Data())
+
+
 def test_without_a_validation_step_the_training_step_judges(by_hand):
     module = module_with(
         training_step=lambda self, batch: self._loss(batch)[0],

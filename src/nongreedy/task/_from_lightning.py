@@ -4,6 +4,7 @@ import copy
 import functools
 import inspect
 import types
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,10 +19,16 @@ _BATCH = "Do it in training_step or in the data set."
 _UPDATE = "Give the optimizer of the search what it does, such as clip_norm=; or leave it out."
 _REFUSED = {
     "on_before_batch_transfer": _BATCH, "transfer_batch_to_device": _BATCH,
-    "on_after_batch_transfer": _BATCH, "on_train_batch_start": _BATCH,
+    "on_after_batch_transfer": _BATCH,
     "backward": _UPDATE, "on_after_backward": _UPDATE, "on_before_optimizer_step": _UPDATE,
     "optimizer_step": _UPDATE, "configure_gradient_clipping": _UPDATE,
 }  # fmt: skip
+
+# Hooks that most have for what they log, and some for what they train.
+_SILENT = (
+    "on_fit_start", "on_train_start", "on_train_epoch_start", "on_train_batch_start",
+    "on_train_batch_end", "on_train_epoch_end",
+)  # fmt: skip
 
 
 def from_lightning(
@@ -81,6 +88,12 @@ def _check(module: Any, datamodule: Any) -> None:
         for name, way in _REFUSED.items():
             if _overrides(whose, name):
                 raise ValueError(f"{type(whose).__name__} has a `{name}` of its own. {way}")
+    if silent := [name for name in _SILENT if _overrides(module, name)]:
+        warnings.warn(
+            f"`{silent[0]}` of {type(module).__name__} is not called here. If it does more than to log, do "
+            "that in training_step, by self.current_epoch or self.global_step.",
+            stacklevel=4,
+        )
 
 
 def _overrides(given: Any, name: str) -> bool:

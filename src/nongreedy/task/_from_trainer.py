@@ -14,7 +14,7 @@ from ._own_loss import OwnLoss, part_of
 from ._steps import Whole, only_ours, stepping, whole
 
 _PRECISION = "Set it to False: runs are in float32, and exact second derivatives need that."
-_ALONE = "Train on one device for the search; schedules then hold for the same batch on several."
+_ALONE = "Search on one device, as by CUDA_VISIBLE_DEVICES=0; schedules hold for the same batch on several."
 
 # What it is asked for, by name in its arguments, that a run cannot follow -> the way out.
 _REFUSED = {

@@ -72,6 +72,9 @@ class Roads:
             monitor: The logged loss to judge by, where there are several.
             settings: Of :class:`Task`: ``batch_size``, ``device``, ``test`` (a loader) and the like.
 
+        Warns:
+            UserWarning: Hooks of the module that are not called, such as ``on_train_epoch_start``.
+
         Raises:
             ValueError: Manual optimization, hooks that change a batch or an update, or a step that
                 returns no loss.
@@ -105,6 +108,7 @@ class Roads:
 
         Cannot: take over the trainer's optimizer, which is ``ng.optimizer_of(trainer.create_optimizer(),
             trainer.model, clip_norm=trainer.args.max_grad_norm)``: Trainer clips, at 1 by default.
+            Its callbacks are not called.
 
         Example:
             >>> task = ng.Task.from_trainer(trainer)  # doctest: +SKIP
