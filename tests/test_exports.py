@@ -163,6 +163,7 @@ REFUSED = {
     "suffix": (PLAIN, {"path": "lr.py"}, ValueError, "'lr.py' does not say which format.*'torch' or 'optax'"),
     "format": (PLAIN, {"format": "opta"}, ValueError, "no format 'opta'.*'optax'"),
     "steps": (PLAIN, {"total_steps": 2.5}, ValueError, "total_steps.*2.5"),
+    "long": (PLAIN, {"total_steps": 10**9}, ValueError, "total_steps=1000000000 are more than"),
     "average": ({**PLAIN, "average_share": 0.5}, {"format": "optax"}, ValueError, "'average_share'.*'csv'"),
     "group": ({**PLAIN, "weight_decay[*bias]": 0.0}, {"format": "torch"}, ValueError,
               r"'weight_decay\[\*bias\]'.*attach"),

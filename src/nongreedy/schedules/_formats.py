@@ -16,6 +16,7 @@ from ._tables import Scheduled, tables
 from ._variable import Variable
 
 _EXACT = 1e-12  # of a row's largest value
+_LONGEST = 10**7  # steps whose values are written out
 
 _HEAD = '''"""A schedule for {total} optimizer steps, exported by nongreedy: straight lines between knots.
 
@@ -109,6 +110,11 @@ def written(schedule: Scheduled, total: int, kind: str | None, path: Path) -> st
             )
     if kind not in FORMATS:
         raise ValueError(f"There is no format {kind!r}." + nearest_name(kind, FORMATS))
+    if total > _LONGEST:
+        raise ValueError(
+            f"total_steps={total} are more than the {_LONGEST} that are written out. Export a shorter run, of "
+            "which the schedule is the same, and stretch its steps."
+        )
     return FORMATS[kind](schedule, total)
 
 
