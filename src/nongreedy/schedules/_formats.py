@@ -112,8 +112,8 @@ def written(schedule: Scheduled, total: int, kind: str | None, path: Path) -> st
         raise ValueError(f"There is no format {kind!r}." + nearest_name(kind, FORMATS))
     if total > _LONGEST:
         raise ValueError(
-            f"total_steps={total} are more than the {_LONGEST} that are written out. Export a shorter run, of "
-            "which the schedule is the same, and stretch its steps."
+            f"total_steps={total} are more than the {_LONGEST} that are written out. Export a shorter run, "
+            "of which the schedule is the same, and stretch its steps."
         )
     return FORMATS[kind](schedule, total)
 
