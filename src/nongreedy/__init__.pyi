@@ -50,6 +50,7 @@ from .optimizers import TorchLion as TorchLion
 from .optimizers import TorchMuon as TorchMuon
 from .optimizers import TorchScheduleFreeAdamW as TorchScheduleFreeAdamW
 from .optimizers import TorchScheduleFreeSGD as TorchScheduleFreeSGD
+from .optimizers import optimizer_of as optimizer_of
 from .planning import Forecast as Forecast
 from .planning import Plan as Plan
 from .planning import plan as plan

@@ -9,6 +9,7 @@ from ._lion import Lion, TorchLion
 from ._muon import Muon, TorchMuon
 from ._nadam import NAdam
 from ._optimizer import Layout, Optimizer
+from ._optimizer_of import optimizer_of
 from ._plain import PlainOptimizer
 from ._schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from ._sgd import SGD
@@ -38,6 +39,7 @@ __all__ = [
     "TorchMuon",
     "TorchScheduleFreeAdamW",
     "TorchScheduleFreeSGD",
+    "optimizer_of",
     "safe_sqrt",
 ]  # fmt: skip
 

@@ -76,11 +76,15 @@ def _of_torch(given: Any, ours: Mapping[str, type]) -> str:
     """The optimizer of this library that a ``torch.optim`` one has for its counterpart, spelled."""
     kind = given if isinstance(given, type) else type(given)
     name = kind.__name__ if kind.__name__ in ours else _NAMES.get(kind.__name__, "SGD")
-    settings = {} if isinstance(given, type) else _settings(given.defaults, ours[name])
+    found = {} if isinstance(given, type) else settings_of(given.defaults, ours[name])
+    rows: Any = getattr(ours[name], "__dataclass_fields__", {})
+    settings = {key: value for key, value in found.items() if value != rows[key].default}
     spelled = ", ".join(f"{key}={value!r}" for key, value in settings.items())
     close = "Pass" if name == kind.__name__ else "There is none of this name; the nearest is"
     several = not isinstance(given, type) and len(given.param_groups) > 1
-    groups = " Groups of parameters have settings of their own by ng.Grouped." if several else ""
+    groups = (
+        " Groups of parameters become an ng.Grouped by ng.optimizer_of(optimizer, model)." * several
+    )
     return (
         f"`optimizer` is torch.optim.{kind.__name__}, which cannot be differentiated. {close} "
         f"ng.{name}({spelled}), where a schedule in place of a number is learned, such as "
@@ -88,20 +92,28 @@ def _of_torch(given: Any, ours: Mapping[str, type]) -> str:
     )
 
 
-def _settings(defaults: Mapping[str, Any], ours: type) -> dict[str, Any]:
-    """Those that differ from the defaults of our own, and the learning rate."""
-    betas = defaults.get("betas", ())
-    given = {"learning_rate": defaults.get("lr"), "epsilon": defaults.get("eps"), **defaults}
+def settings_of(group: Mapping[str, Any], ours: type) -> dict[str, Any]:
+    """What a group of ``torch.optim``, or its defaults, has of the settings of one of ours."""
+    betas = group.get("betas", ())
+    given = {"learning_rate": group.get("lr"), "epsilon": group.get("eps"), **group}
     given |= {
-        "smoothing": defaults.get("alpha"),
+        "smoothing": group.get("alpha"),
+        "decoupled": group.get("decoupled_weight_decay"),
         **dict(zip(("beta1", "beta2"), betas, strict=False)),
     }
-    rows = getattr(ours, "__dataclass_fields__", {})
     return {
         name: float(f"{float(value):.6g}") if isinstance(value, torch.Tensor) else value
         for name, value in given.items()
-        if name in rows and value is not None and value != rows[name].default
+        if name in getattr(ours, "__dataclass_fields__", {}) and value is not None
     }
+
+
+def counterpart(given: Any, kind: type) -> type:
+    """The optimizer of this library that makes the updates of one of ``torch.optim``, or a TypeError."""
+    ours, name = _made_here(kind), type(given).__name__
+    if not isinstance(given, torch.optim.Optimizer) or name not in ours or name == "Muon":
+        raise TypeError(_meant(given, kind, ours))  # torch's Muon takes matrices alone
+    return ours[name]
 
 
 def _made_here(kind: type) -> dict[str, type]:

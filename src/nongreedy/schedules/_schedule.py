@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import ScheduleFileError
 from ._curve import Curve, read_curve
 from ._files import replace_file
+from ._formats import written
 from ._free import fall_unlike
 from ._hyperparameter import Hyperparameter
 from ._origin import foreign
@@ -192,16 +193,38 @@ class Schedule(Value):
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the schedule as JSON, all or nothing: a reader never sees half a file."""
+        return _write(Path(path), json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n")
+
+    def export(
+        self, path: str | os.PathLike[str], total_steps: int, format: str | None = None
+    ) -> Path:
+        """Write the values of a run of `total_steps` steps for people and frameworks without this library.
+
+        - ``"csv"``: a row for each step, from 0, and a column for each hyperparameter (of groups too, such
+          as ``weight_decay[*bias]``); ``pandas.read_csv`` gives back every bit.
+        - ``"torch"``: Python with a ``LambdaLR`` of the learning rate and a function that sets the rest.
+        - ``"optax"``: Python with an optax schedule, a function of the count, for each hyperparameter.
+
+        Tensors that hold throughout a run (:class:`Variable`) are not written: take them from ``self[name]``.
+
+        Args:
+            total_steps: Length of the run in optimizer steps.
+            format: As above; None is by the suffix, which only ``.csv`` tells.
+
+        Raises:
+            ValueError: A format that is none, steps that are no whole number, values that an optimizer
+                cannot have; averages of weights, and as ``"torch"`` values of single groups.
+            OSError: The file cannot be written.
+
+        Example:
+            >>> import tempfile, os
+            >>> path = os.path.join(tempfile.mkdtemp(), "lr.csv")
+            >>> written = Schedule.of(learning_rate=[0.1, 0.01]).export(path, total_steps=2)
+            >>> written.read_text()
+            'step,learning_rate\\n0,0.1\\n1,0.01\\n'
+        """
         path = Path(path)
-        text = json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
-        try:
-            replace_file(path, text)
-        except OSError as error:
-            raise OSError(
-                f"Cannot write the schedule to {str(path)!r}: {error.strerror or error}. "
-                "Choose a path in an existing directory that you may write to."
-            ) from error
-        return path
+        return _write(path, written(self, whole("total_steps", total_steps), format, path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Schedule:
@@ -240,6 +263,17 @@ class Schedule(Value):
         curves = {str(name): read_curve(str(name), row, source) for name, row in table.items()}
         settings = content.get("settings", {})
         return cls(curves, settings if isinstance(settings, dict) else {})
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        replace_file(path, text)
+    except OSError as error:
+        raise OSError(
+            f"Cannot write the schedule to {str(path)!r}: {error.strerror or error}. "
+            "Choose a path in an existing directory that you may write to."
+        ) from error
+    return path
 
 
 def moved(

@@ -91,6 +91,14 @@ def _classes(output: Tensor, targets: Tensor, counted: Tensor | None) -> Tally:
     return Tally((right & counted).sum(), counted.sum(), inside.all())
 
 
+def of_scores(output: Tensor, targets: Any) -> Tally | None:
+    """Of a row of scores for each example, whose target is the number of a class."""
+    scores = output.dim() == 2 and output.shape[1] > 1 and output.is_floating_point()
+    if not scores or not _may_be_classes(output, targets):
+        return None
+    return _classes(output, targets, targets != IGNORED)
+
+
 def _binary(output: Tensor, targets: Tensor, threshold: float) -> Tally | None:
     """One number per example; several would be labels that an example may have at once."""
     one = output.dim() == 1 or (output.dim() >= 2 and output.shape[1] == 1)

@@ -12,6 +12,7 @@ from ..errors import DataError
 from ._examples import Examples
 from ._hypers import Hypers
 from ._nest import tensors
+from ._steps import Whole
 
 IGNORED = -100  # what cross-entropy leaves out where nobody says otherwise
 
@@ -171,8 +172,10 @@ def _width(case: Case, words: re.Match[str]) -> str | None:
 
 
 def _arguments(case: Case, words: re.Match[str]) -> str | None:
-    if case.output is not None:
-        return None
+    if case.output is not None or (
+        isinstance(case.inputs, tuple) and isinstance(case.inputs[0], Whole)
+    ):
+        return None  # the words are those of a trainer's step
     if isinstance(case.inputs, Mapping):
         how = f"by name, with {', '.join(map(str, case.inputs))}"
     elif isinstance(case.inputs, (tuple, list)):
@@ -213,12 +216,14 @@ def _weights(case: Case, words: re.Match[str]) -> str | None:
 def _nested(case: Case, words: re.Match[str]) -> str | None:
     if not isinstance(case.output, (tuple, list, Mapping)):
         return None
-    kind, first = type(case.output).__name__, "output[0]"
+    kind, first, own = type(case.output).__name__, "output[0]", ""
     if isinstance(case.output, Mapping):
-        first = f"output[{next(iter(case.output), 'name')!r}]"
+        name = "logits" if "logits" in case.output else next(iter(case.output), "name")
+        first = f"output[{name!r}]"
+        own = "; or loss=None, where the model computes its loss from `labels`"
     return (
         f"The model returns a {kind}, but the loss takes a tensor: {words[0]}. Pass what compares a part of "
-        f"it, such as loss=lambda output, target: loss({first}, target)."
+        f"it, such as loss=lambda output, target: loss({first}, target){own}."
     )
 
 

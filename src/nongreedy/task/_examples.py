@@ -51,7 +51,7 @@ class Examples:
         self._kept: Kept | None = None
         stored = _in_memory(source, name)
         self.is_tensors = stored is not None and collate is None
-        self.count = _counted_items(source, name) if stored is None else _counted_rows(stored, name)
+        self.count = counted_items(source, name) if stored is None else _counted_rows(stored, name)
         if self.count == 0:
             raise DataError(f"`{name}` is empty. Give it at least one example.")
         self.source = source if stored is None else stored if self.is_tensors else _Rows(source)
@@ -204,7 +204,7 @@ def _counted_rows(stored: tuple[Any, Any], name: str) -> int:
     return targets[0]
 
 
-def _counted_items(source: Any, name: str) -> int:
+def counted_items(source: Any, name: str) -> int:
     if isinstance(source, IterableDataset):
         raise DataError(
             f"`{name}` is a stream ({type(source).__name__}), whose examples have no numbers, so that "

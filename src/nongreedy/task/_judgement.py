@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from ._first_look import refusing_broadcasts
 from ._looks import Look, detached, numbers_in, taken
 from ._loss_calls import SHARES, SUM, WEIGHTS, Call, Watch, checked_loss, is_plain, watched
 from ._metrics import Metric, measured
+from ._own_loss import OwnAnswers, OwnLoss
 from ._reduction import reduction_of, weight_of
 from ._total import Total
 
@@ -67,7 +69,9 @@ class OuterLoss:
 
     def __init__(self, loss: Callable[..., Tensor], size: int, metrics: Mapping[str, Metric]):
         self.loss, self.size, self.metrics = loss, size, dict(metrics)
-        self.answers, self.known = Answers(loss), dict[tuple[str, str], Any]()
+        self.own = isinstance(loss, OwnLoss)
+        self.answers = OwnAnswers(loss) if self.own else Answers(loss)
+        self.known = dict[tuple[str, str], Any]()
 
     def __call__(self, look: Look, metrics: bool = True) -> Judged:
         """Judge, and differentiate where the look has a leaf; random states are left as they were.
@@ -90,19 +94,21 @@ class _Judging:
         self.slices = range(len(look.parts))
 
     def judged(self) -> Judged:
-        self.look.answer(0, self._begin)()
+        with Watch() if self.outer.own else nullcontext() as watch:
+            go_on = self.look.answer(0, functools.partial(self._begin, watch and watch.calls))
+        go_on()
         loss, accuracy = self.total.read()
         found = dict.fromkeys(self.metrics, math.nan)
         if self.metrics and math.isfinite(loss):
             found = measured(self.metrics, *self.look.in_order(self.kept))
         return Judged(loss, accuracy, found, self.total.gradient)
 
-    def _begin(self, output: Any, targets: Any) -> Callable[[], None]:
+    def _begin(self, seen: Sequence[Call] | None, output: Any, targets: Any) -> Callable[[], None]:
         """Judge the first slice, and say how to go on."""
         loss = self.outer.loss
         value, calls = self._valued(loss, output, targets)
         if len(self.slices) == 1:
-            self._add(0, value, calls, (output, targets))
+            self._add(0, value, seen or calls, (output, targets))
             return lambda: None
         plain = is_plain(loss) and len(calls) == 1 and calls[0].is_of(output, targets, value)
         if plain and (by := calls[0].adds_up):
@@ -166,7 +172,7 @@ class _Judging:
                 self._keep((output, targets))
                 return
             value = value * divisor
-        self._add(index, value, calls, (output, targets), by, divisor)
+        self._add(index, value, seen if self.outer.own else calls, (output, targets), by, divisor)
 
     def _add(
         self,

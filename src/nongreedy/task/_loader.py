@@ -1,5 +1,6 @@
 """A ``DataLoader`` taken apart into what a data plan is made of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,13 +32,13 @@ class Loading:
 
 
 def taken_apart(source: Any, name: str) -> Loading:
-    """What a ``DataLoader`` is made of; anything else is the data themselves.
+    """What a ``DataLoader`` is made of, if it is not yet; anything else is the data themselves.
 
     Raises:
         DataError: A loader of a stream, or of batches that it does not make itself.
     """
     if not isinstance(source, DataLoader):
-        return Loading(source)
+        return source if isinstance(source, Loading) else Loading(source)
     data: Dataset[Any] = source.dataset
     if isinstance(data, IterableDataset):
         return Loading(data)  # which says itself why it cannot be
@@ -70,3 +71,19 @@ def judged(source: Any, name: str) -> Loading:
             "of these data judge, each example once. Pass its data set, or a Subset of it."
         )
     return loading
+
+
+def from_loaders(loaders: Mapping[str, DataLoader[Any] | None]) -> dict[str, Any]:
+    """Arguments of a task from loaders by name, of which the validation's says how many are judged at once.
+
+    Raises:
+        DataError: Something else than a loader.
+    """
+    for name, loader in loaders.items():
+        if not isinstance(loader, DataLoader) and not (name == "test" and loader is None):
+            raise DataError(
+                f"`{name}_loader` must be a DataLoader, but got {type(loader).__name__}. Data sets and "
+                "tensors are given to ng.Task(model, loss, train, validation)."
+            )
+    size = taken_apart(loaders["validation"], "validation").batch_size
+    return {**loaders, **({} if size is None else {"evaluation_batch_size": size})}

@@ -158,6 +158,12 @@ class FlatModule:
         self.module = module
         trainable = dict(trained_by(module))
         self.idle = {name: trainable.pop(name) for name in idle}
+        if not trainable:
+            raise ValueError(
+                "The training loss does not depend on any parameter of the model: nothing can be trained. "
+                "Look whether it is computed by another copy, such as `self.model` of a trainer, instead "
+                "of by the model that it is given."
+            )
         self._complex = {name for name, p in trainable.items() if p.is_complex()}
         rows = [_real(p.detach()) for p in trainable.values()]
         self.names = list(trainable)

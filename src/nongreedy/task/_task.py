@@ -34,13 +34,15 @@ from ._loss_calls import checked_loss
 from ._metrics import Metric, named_metrics
 from ._module import build, gives_out_its_own, to_precision
 from ._order import Order
+from ._own_loss import OwnLoss, with_labels
 from ._refusals import check_loss, placed, plain, unwrapped
+from ._roads import Roads
 from ._shards import Shards
 
 _OWN = Default(0.0, (-math.inf, math.inf), None, 0.1)  # of a hyperparameter that the user made up
 
 
-class Task:
+class Task(Roads):
     r"""A model, a loss, training and validation data: everything but the optimizer.
 
     .. math:: L_\mathrm{train}(\theta; \text{batch}_t), \qquad
@@ -51,7 +53,9 @@ class Task:
             seed), or an ``nn.Module`` (every run starts from its weights). Of ``DataParallel``,
             ``DistributedDataParallel`` and ``torch.compile`` the network within is used.
         loss: ``(output, target) -> scalar``, or ``(output, target, hypers) -> scalar``. Of a module a
-            copy is moved to the run's device and precision, with its class weights.
+            copy is moved to the run's device and precision, with its class weights. None is what the
+            model computes itself, as Hugging Face's do: it is called by name, with ``labels`` too, and
+            its output's ``loss`` is taken.
         train: ``(inputs, targets)`` tensors, or a map-style ``Dataset`` of such pairs, or a
             ``DataLoader``, which is taken apart. Inputs may be nests of tensors: the model is called
             with tuples as positional arguments, with dictionaries by name. Of a dictionary, of a data
@@ -126,7 +130,7 @@ class Task:
     def __init__(
         self,
         model: nn.Module | Callable[[], nn.Module],
-        loss: Callable[..., Tensor],
+        loss: Callable[..., Tensor] | None,
         train: Any,
         validation: Any,
         test: Any = None,
@@ -148,6 +152,7 @@ class Task:
         collate_fn: Callable[[list[Any]], Any] | None = None,
         num_workers: int | None = None,
     ):
+        own, loss = loss is None, OwnLoss() if loss is None else loss
         if not callable(model) or not callable(loss):
             raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
         for name, function in {"loss": loss, "validation_loss": validation_loss}.items():
@@ -158,7 +163,9 @@ class Task:
         self.device, self.constant_buffers = checked_device(device), tuple(constant_buffers)
 
         def examples(loading: Loading, name: str) -> Examples:
-            return Examples(loading.data, name, loading.collate or collate_fn, self.device)
+            loading = replace(loading, collate=loading.collate or collate_fn)
+            loading = with_labels(loading, name) if own else loading
+            return Examples(loading.data, name, loading.collate, self.device)
 
         loading = taken_apart(train, "train")
         self.train = examples(loading, "train")
