@@ -114,6 +114,7 @@ def _write(
     courses: list[bandits.Course], asked: dict[str, Any], out: Path, theory: str, screen: Screen
 ) -> None:
     from nongreedy.bandits._page import HEAD, chart, page, rows  # draws, as does what follows
+    from nongreedy.reports._figure import write_figure
     from nongreedy.reports._matplotlib import single
 
     content = {"format": "nongreedy.bandit", "version": 1, "settings": asked,
@@ -121,7 +122,7 @@ def _write(
     files = [out / f"bandit.{kind}" for kind in ("html", "json", "png")]
     replace_file(files[0], page(courses, asked, theory))
     replace_file(files[1], json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
-    single(chart(courses)).savefig(files[2], dpi=160)
+    write_figure(single(chart(courses)), files[2], 160)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, title in enumerate(HEAD):
         table.add_column(title, justify="right" if place else "left")

@@ -96,7 +96,9 @@ def tune(
     with reported(), ranks() as team:
         settings["start"] = located(start)
         _output.prepare(out)
-        Search(settings, _study.begun(study or out / _study.FILE), team).conduct()
+        search = Search(settings, team)  # what cannot be is refused before there is a study
+        with _study.begun(study or out / _study.FILE, team.first) as begun:
+            search.conduct(begun)
 
 
 def resume(
@@ -129,7 +131,7 @@ def resume(
         settings |= _raised(settings, outer_steps=outer_steps, budget=budget)
         settings |= {} if timeout is None else {"timeout": timeout}
         _output.prepare(settings["out"])
-        Search(settings, unfinished, team).conduct()
+        Search(settings, team).conduct(unfinished)
 
 
 def _same(study: ng.Study, target: str | None) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Comparison(Table):
     def save(self, directory: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
         """Write ``compare.json``, ``compare.png`` and ``compare.html``, a page that works offline."""
         # Drawing is imported when something is drawn: it takes as long as torch's import.
+        from ..reports._figure import write_figure
         from ..reports._matplotlib import single
         from ._page import page
         from ._regret_chart import regret_chart
@@ -60,7 +61,7 @@ class Comparison(Table):
         numbers, whole = directory / "compare.json", directory / "compare.html"
         replace_file(numbers, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
         chart, picture = regret_chart(self.regret()), directory / "compare.png"
-        single(chart).savefig(picture, dpi=160)
+        write_figure(single(chart), picture, 160)
         replace_file(whole, page(self, chart))
         return numbers, picture, whole
 

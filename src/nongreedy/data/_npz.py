@@ -1,5 +1,6 @@
 """NumPy archives: ``x_train, y_train[, x_val, y_val][, x_test, y_test]``, or ``x, y``."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ def read_npz(path: Path) -> Parts:
     # The file is opened here because np.load leaves it open when the archive is broken.
     with reading(path, advice), path.open("rb") as file:
         # Without pickle: a data file must not be able to run code.
+        if not zipfile.is_zipfile(file):  # of which NumPy says to load it unsafely
+            raise ValueError("it is no archive of arrays")
+        file.seek(0)
         archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array, as np.save writes")

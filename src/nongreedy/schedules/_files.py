@@ -16,6 +16,9 @@ def replace_file(file: Path, content: bytes | str, beside: Path | None = None) -
     Args:
         beside: Where it is written first, for a file that only one process writes: what a kill leaves
             there is overwritten. None is a new name each time, which a kill leaves behind.
+
+    Raises:
+        OSError: It cannot be written; its `filename` is the file's.
     """
     raw = content.encode() if isinstance(content, str) else content
     if beside is None:
@@ -29,8 +32,10 @@ def replace_file(file: Path, content: bytes | str, beside: Path | None = None) -
             os.fsync(stream.fileno())
         beside.chmod(0o644)  # mkstemp's is for its owner alone
         os.replace(beside, file)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # which names the file beside it, or none on a full disk
+            raise OSError(error.errno, error.strerror, str(file)) from error
         raise
     if os.name == "posix":  # Windows opens no directories
         folder = os.open(file.parent, os.O_RDONLY)

@@ -165,6 +165,12 @@ class Storage:
         with explained("write to", self.address), self._optuna.engine.begin() as connection:
             connection.execute(written.values(value_json=json.dumps(value)))
 
+    def discard_unused(self) -> None:
+        """Delete the study, unless it has a trial or an answer."""
+        if not self.names("answer:") and not self.trials():
+            with explained("write to", self.address):
+                self._optuna.delete_study(self._id)
+
     def close(self) -> None:
         """Let go of the database."""
         self._optuna.remove_session()
