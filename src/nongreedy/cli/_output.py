@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import nongreedy as ng
-from nongreedy.schedules._files import make_writable, plain, replace_file
+from nongreedy.schedules._files import make_writable, plain, read_json, replace_file
 
 from ._exit import Mistake
 
@@ -30,7 +30,7 @@ def set_aside(directory: Path, study: ng.Study) -> Path | None:
     none, or they are of this study's search, which goes on."""
     files = [file for name in (SCHEDULE, HISTORY, FIGURE) if (file := directory / name).exists()]
     try:
-        earlier = json.loads((directory / HISTORY).read_text("utf-8"))["study"]
+        earlier = read_json(directory / HISTORY)["study"]
     except (OSError, ValueError, KeyError, TypeError):
         earlier = {}  # of an earlier release
     if not files or earlier == _said(study):

@@ -105,7 +105,7 @@ class Search:
         try:
             yield
         except OSError as error:
-            again = self.study.address.resume_command(self.study.name, self.settings["target"])
+            again = _study.resume_command(self.study)
             raise OSError(
                 f"{error}. All that was found is kept in {self.study.address.shown}. Make room, or the "
                 f"directory writable; then this writes the files and computes nothing again: {again}"

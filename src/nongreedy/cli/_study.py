@@ -110,4 +110,11 @@ def command(study: ng.Study) -> dict[str, Any]:
 
 def how_to_resume(study: ng.Study) -> str:
     """What to type."""
-    return f"To go on:\n\n    {study.address.resume_command(study.name)}"
+    return f"To go on:\n\n    {resume_command(study)}"
+
+
+def resume_command(study: ng.Study) -> str:
+    """It alone."""
+    begun = study.read(f"note:{_COMMAND}")
+    begun = begun if isinstance(begun, dict) else {}
+    return study.address.resume_command(study.name, begun.get("target"), begun.get("out"))

@@ -1,5 +1,6 @@
 """Files that are written all or nothing, and directories that can be written to."""
 
+import json
 import math
 import os
 import tempfile
@@ -60,6 +61,19 @@ def make_writable(folder: Path, what: str) -> None:
             f"Cannot write {what} {str(folder)!r}: {error.strerror or error}. "
             "Name a directory that you may create or write to."
         ) from error
+
+
+def read_json(file: Path) -> Any:
+    """What a file of JSON holds.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is none, or nested so deeply that only an attack is.
+    """
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def plain(value: Any) -> Any:

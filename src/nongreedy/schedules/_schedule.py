@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import ScheduleFileError
 from ._curve import Curve, read_curve
-from ._files import replace_file
+from ._files import read_json, replace_file
 from ._free import fall_unlike
 from ._hyperparameter import Hyperparameter
 from ._origin import check_kind
@@ -220,8 +220,8 @@ class Schedule(Value):
         """
         path = Path(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            content = read_json(path)
+        except ValueError as error:
             raise ScheduleFileError(
                 f"{str(path)!r} is not JSON ({error}). Give a file that Schedule.save wrote."
             ) from error

@@ -108,7 +108,7 @@ class Storage:
             if _digest(text) != head["sha256"]:
                 raise ValueError("its checksum does not fit")
             return json.loads(text)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             warnings.warn(
                 f"Record {name!r} of study {self.name!r} cannot be used ({error}) and is computed "
                 "again.",

@@ -19,18 +19,12 @@ _ENTROPIES = (nn.CrossEntropyLoss, nn.NLLLoss)
 _LOOK_UP = ("__getitem__", "index_select")
 
 
-def warn_of(train: Examples, validation: Examples, test: Examples | None) -> None:
-    """Warn of data that no learning can come of, or no judgement."""
+def warn_of(train: Examples, validation: Examples) -> None:
+    """Warn of data that no learning can come of."""
     if _same(train, validation):
         warnings.warn(
             "`train` and `validation` are the same data: what is learned is how to fit them, not how to "
             "generalise. Hold a part out, as by validation=0.2.",
-            stacklevel=3,
-        )
-    if test is not None and (_same(train, test) or _same(validation, test)):
-        warnings.warn(
-            f"`test` and `{'train' if _same(train, test) else 'validation'}` are the same data: the test "
-            "tells nothing that was not learned. Give other data, or test=None.",
             stacklevel=3,
         )
     for examples in (train, validation):

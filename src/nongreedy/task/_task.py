@@ -157,8 +157,8 @@ class Task:
             self.train, order = self.train.part(kept, "train"), order.part(kept)
         else:
             self.validation = examples(judged(validation, "validation"), "validation")
+        warn_of(self.train, self.validation)
         self.test = None if test is None else examples(judged(test, "test"), "test")
-        warn_of(self.train, self.validation, self.test)
         self.batch_size = (loading.batch_size or 128) if batch_size is None else batch_size
         workers = loading.workers if num_workers is None else num_workers
         self.plan = DataPlan(self.train, self.batch_size, augment, order, workers)
