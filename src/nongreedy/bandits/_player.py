@@ -175,14 +175,27 @@ class Player:
             ReplayError: The policy asks for other actions than it did: the library or the machine changed.
         """
         state, arrays = read(Path(folder))
-        player = cls(policy, ball, seed)
+        try:
+            return cls._gone_on(state, arrays, cls(policy, ball, seed), str(folder))
+        except NongreedyError:
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise PlayerError(
+                f"The player in {str(folder)!r} is damaged ({type(error).__name__}: {error}). Load a copy, "
+                "or begin in another directory."
+            ) from error
+
+    @staticmethod
+    def _gone_on(
+        state: dict[str, Any], arrays: dict[str, np.ndarray], player: Self, folder: str
+    ) -> Self:
         for name, value in player._settings().items():
             if state[name] != value:
                 raise PlayerError(
-                    f"The player in {str(folder)!r} was saved with another {name}: {state[name]}, not "
+                    f"The player in {folder!r} was saved with another {name}: {state[name]}, not "
                     f"{value}. Load it with that, or begin in another directory."
                 )
-        player._replay(arrays, state, str(folder))
+        player._replay(arrays, state, folder)
         return player
 
     def _settings(self) -> dict[str, Any]:
