@@ -80,7 +80,15 @@ def _read(file: Path) -> dict[str, Any]:
             reason = "it is damaged"
     except pickle.UnpicklingError:
         reason = "it is no file of tensors"
-    except (OSError, RuntimeError, EOFError, LookupError, AttributeError, TypeError, ValueError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = (str(error).splitlines() or ["it ends too early"])[0][:80]
     raise ValueError(
         f"Cannot read the checkpoint {str(file)!r}: {reason}. Delete it to begin again."
