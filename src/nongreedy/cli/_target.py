@@ -97,9 +97,10 @@ def _named_target(settings: Mapping[str, Any]) -> _load.Target:
     ng.models.build(name, (3, 32, 32), 10)  # a misspelt name shows before large data are read
     splits = ng.data.load(settings["data"] or DATA, train_examples=settings["train_examples"])
     if len(splits.classes) < 2:
+        only = ", ".join(map(repr, splits.classes))
         raise Mistake(
-            f"{splits.name} has examples of one class alone, {splits.classes[0]!r}, so that there is nothing "
-            "to tell apart. Give data of at least two classes: a folder of images has one folder for each."
+            f"{splits.name} has examples of one class alone, {only}: there is nothing to tell apart. Give "
+            "data of at least two classes: a folder of images has one folder for each."
         )
     inputs, _ = splits.train
     channels, height, width = inputs.shape[1:]

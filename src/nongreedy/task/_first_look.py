@@ -100,7 +100,7 @@ class _Refusing(TorchFunctionMode):
         given = [x for x in (*args, *(kwargs or {}).values()) if isinstance(x, Tensor)]
         if isinstance(result, Tensor):
             if len(given) == 2:
-                self._check(*given, result)
+                self._check(given[0], given[1], result)
             for followed in (self.of_outputs, self.of_targets):
                 if any(id(x) in followed for x in given):
                     followed[id(result)] = result
