@@ -509,13 +509,20 @@ class MyAdamW(torch.optim.AdamW):
         (ng.Adam().to_json(), torch.optim.AdamW, ["Adam", "AdamW"]),
     ],
 )
-def test_a_schedule_of_another_kind_of_optimizer_is_told(learned, attached, names):
+def test_a_schedule_of_another_kind_of_optimizer_is_refused_unless_one_insists(
+    learned, attached, names
+):
     optimizer = attached(layer().parameters(), lr=0.1)
-    with pytest.warns(UserWarning, match=f"learned with {names[0]} .*attached to {names[1]},") as w:
+    before = [dict(group) for group in optimizer.param_groups]
+    with pytest.raises(
+        ValueError, match=f"made for {names[0]} .*optimizer is {names[1]},"
+    ) as caught:
         learned_with(learned).attach(optimizer, 8)
-    assert w[0].filename == __file__
-    assert f"torch.optim.{names[0]}" in str(w[0].message)
-    assert f"nongreedy.tune(task, nongreedy.{names[1]}())" in str(w[0].message)
+    assert f"torch.optim.{names[0]}" in str(caught.value)
+    assert f"nongreedy.tune(task, nongreedy.{names[1]}())" in str(caught.value)
+    assert str(caught.value).endswith("To insist, pass strict=False.")
+    assert [dict(group) for group in optimizer.param_groups] == before  # untouched
+    learned_with(learned).attach(optimizer, 8, strict=False)
 
 
 class Stranger(torch.optim.Optimizer):
@@ -546,5 +553,5 @@ def test_what_a_search_writes_tells_with_which_optimizer(tmp_path):
     task = ng.Task(nn.Linear(3, 2), functional.cross_entropy, data, data, batch_size=8)
     result = ng.tune(task, ng.SGD(), steps=4, outer_steps=1)
     schedule = ng.Schedule.load(result.schedule.save(tmp_path / "schedule.json"))
-    with pytest.warns(UserWarning, match="learned with SGD"):
+    with pytest.raises(ValueError, match="made for SGD"):
         schedule.attach(torch.optim.Adam(layer().parameters()), 8)

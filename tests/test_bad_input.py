@@ -348,7 +348,7 @@ def test_nan_is_never_saved(tmp_path):
     [
         (
             torch.optim.Adagrad,
-            ng.cosine_schedule(0.1),
+            ng.Schedule.of(momentum=0.9),
             ["'momentum'", "Adagrad", "torch.optim.SGD"],
         ),
         (torch.optim.Rprop, ng.Schedule.of(weight_decay=0.1), ["'weight_decay'", "Rprop"]),

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import NongreedyError
-from ..schedules._files import make_writable, replace_file
+from ..schedules._files import make_writable, read_json, replace_file
 
+_ARRAYS = re.compile("player-[0-9a-f]{16}[.]npz")
 _STATE, _FORMAT = "player.json", ("nongreedy.player", 1)
 
 
@@ -50,9 +52,11 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not file.is_file():
         raise FileNotFoundError(f"No {_STATE} in {str(folder)!r}: nothing was saved there.")
     try:
-        state = json.loads(file.read_text("utf-8"))
+        state = read_json(file)
         if (state["format"], state["version"]) != _FORMAT:
             raise ValueError(f"its format is {state['format']}, version {state['version']}")
+        if not _ARRAYS.fullmatch(state["arrays"]):  # a path that leads elsewhere is not even opened
+            raise ValueError(f"it names {state['arrays']!r:.60} for its arrays")
         content = (folder / state["arrays"]).read_bytes()
         if state["arrays"] != f"player-{_digest(content)}.npz":
             raise ValueError(f"{state['arrays']} is damaged")

@@ -176,14 +176,25 @@ class Player:
         """
         state, arrays = read(Path(folder))
         player = cls(policy, ball, seed)
-        for name, value in player._settings().items():
+        try:
+            player._go_on(state, arrays, str(folder))
+        except NongreedyError:
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise PlayerError(
+                f"The player in {str(folder)!r} is damaged ({type(error).__name__}: {error}). Load a copy, "
+                "or begin in another directory."
+            ) from error
+        return player
+
+    def _go_on(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: str) -> None:
+        for name, value in self._settings().items():
             if state[name] != value:
                 raise PlayerError(
-                    f"The player in {str(folder)!r} was saved with another {name}: {state[name]}, not "
+                    f"The player in {folder!r} was saved with another {name}: {state[name]}, not "
                     f"{value}. Load it with that, or begin in another directory."
                 )
-        player._replay(arrays, state, str(folder))
-        return player
+        self._replay(arrays, state, folder)
 
     def _settings(self) -> dict[str, Any]:
         policy, ball = identity(self.policy), identity(self.ball)

@@ -128,6 +128,7 @@ def _write(
     from rich.table import Table
 
     from nongreedy.bandits._page import HEAD, chart, page, rows  # draws, as does what follows
+    from nongreedy.reports._figure import write_figure
     from nongreedy.reports._matplotlib import single
     from nongreedy.schedules._files import plain, replace_file
     from nongreedy.search.progress._screen import make_console
@@ -137,7 +138,7 @@ def _write(
     files = [out / f"bandit.{kind}" for kind in ("html", "json", "png")]
     replace_file(files[0], page(courses, asked, theory))
     replace_file(files[1], json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
-    single(chart(courses)).savefig(files[2], dpi=160)
+    write_figure(single(chart(courses)), files[2], 160)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, title in enumerate(HEAD):
         table.add_column(title, justify="right" if place else "left")

@@ -41,6 +41,8 @@ def reported() -> Iterator[None]:
         _leave(f"error: {error}", USAGE)
     except BrokenPipeError:
         raise  # `nongreedy ... | head`: Typer ends quietly
+    except MemoryError as error:
+        _leave(f"error: not enough memory: {error or 'none is left'}. Use fewer examples.", FAILED)
     except OSError as error:
         _leave(f"error: {error}", FAILED)
 

@@ -166,13 +166,14 @@ def _watch(screen: Screen) -> nas.Watch:
 
 def _write(found: nas.Found, rows: list, asked: dict[str, Any], out: Path) -> list[Path]:
     from nongreedy.nas._page import image, page
+    from nongreedy.reports._figure import write_figure
     from nongreedy.schedules._files import plain, replace_file
 
     files = found.save(out)
     content = {**found.to_json(), "rivals": [row.to_json() for row in rows], "command": asked}
     text = json.dumps(plain(content), indent=1, allow_nan=False, default=str)
     replace_file(out / "nas.json", text + "\n")
-    image(found, rows).savefig(out / "nas.png", dpi=140)
+    write_figure(image(found, rows), out / "nas.png", 140)
     replace_file(out / "nas.html", page(found, rows, asked))
     return [*files, out / "nas.png", out / "nas.html"]
 

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 import nongreedy as ng
 from nongreedy._extras import needed
-from nongreedy.schedules._files import make_writable, plain, replace_file
+from nongreedy.schedules._files import make_writable, plain, read_json, replace_file
 
 from ._exit import Mistake
 
@@ -26,8 +27,34 @@ def prepare(directory: Path) -> None:
         raise Mistake(str(error)) from error
 
 
+def set_aside(directory: Path, study: ng.Study) -> Path | None:
+    """Move the files of another search into a folder beside them, named after it; None where there are
+    none, or they are of this study's search, which goes on."""
+    files = [file for name in (SCHEDULE, HISTORY, FIGURE) if (file := directory / name).exists()]
+    try:
+        earlier = read_json(directory / HISTORY)["study"]
+    except (OSError, ValueError, KeyError, TypeError):
+        earlier = {}  # of an earlier release
+    if not files or earlier == _said(study):
+        return None
+    stem = re.sub(r"\W+", "-", str(earlier.get("name", "earlier"))) if earlier else "earlier"
+    number, folder = 1, directory / stem
+    while folder.exists():
+        number += 1
+        folder = directory / f"{stem}-{number}"
+    folder.mkdir()
+    for file in files:
+        file.rename(folder / file.name)
+    return folder
+
+
+def _said(study: ng.Study) -> dict[str, str]:
+    return {"storage": study.address.shown, "name": study.name}
+
+
 def write_history(
     directory: Path,
+    study: ng.Study,
     result: ng.Result,
     steps: int,
     settings: Mapping[str, Any],
@@ -38,6 +65,7 @@ def write_history(
     content = {
         "format": "nongreedy.history",
         "version": 1,
+        "study": _said(study),
         "settings": dict(settings),
         "versions": {**versions, "python": platform.python_version()},
         "steps": steps,

@@ -155,11 +155,11 @@ def _example(out: Path, screen: Screen) -> Items:
     """Trained once; what a dialogue began with is what it goes on with."""
     from nongreedy.preference import Items
     from nongreedy.preference._digits import ATTRIBUTES, EPOCHS, WIDTHS, configurations
-    from nongreedy.schedules._files import replace_file
+    from nongreedy.schedules._files import read_json, replace_file
 
     file = out / EXAMPLE
     if file.exists():
-        rows = json.loads(file.read_text("utf-8"))
+        rows = read_json(file)
     else:
         screen.say("Training networks for handwritten digits to choose from.")
         with screen.bar(len(WIDTHS) * len(EPOCHS)) as started:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from nongreedy.comparison import Piece
 from nongreedy.engines import engine_from
 from nongreedy.parallel import Ranks
 from nongreedy.reports import schedule_figure
+from nongreedy.reports._figure import write_figure
 from nongreedy.schedules import Basis
 from nongreedy.search._settings import most_outer_steps
 from nongreedy.search._words import count, duration, number, spaced
@@ -40,30 +42,30 @@ def located(start: str | None) -> str | None:
 
 
 class Search:
-    """A search in a study that is new or goes on; its `out` is known to be writable.
+    """A search that is new or goes on; its `out` is known to be writable.
 
     Args:
         settings: The options of `nongreedy tune`.
-        study: Where it is kept.
         ranks: The processes that share the work, of which the first one shows and writes.
 
     Raises:
         ValueError: A bad name, before anything is loaded or computed.
     """
 
-    def __init__(self, settings: Mapping[str, Any], study: ng.Study, ranks: Ranks):
+    def __init__(self, settings: Mapping[str, Any], ranks: Ranks):
         engine_from(settings["engine"])
         self.outer, start = outer_from(settings["outer"]), located(settings["start"])
         self.start = start if start is None or start in _NAMED else ng.Schedule.load(start)
         self.target, self.optimizer, self.steps = options.settled(settings)
-        self.settings, self.study, self.out = settings, study, settings["out"]
+        self.settings, self.out = settings, settings["out"]
         self.ranks = ranks
         self.seeds = _judge.fresh_seeds(settings["seed"], settings["compare_seeds"])
         self.screen = Screen()
         self.say = self.screen.say
 
-    def conduct(self) -> None:
-        """Search, judge and write."""
+    def conduct(self, study: ng.Study) -> None:
+        """Search, judge and write; kept in this study."""
+        self.study = study
         if not self.ranks.first:
             self._tune()
             return
@@ -88,12 +90,26 @@ class Search:
         """Search under a display, and write the outcome at once."""
         self._say_what_comes()
         result = self._tune()
-        with uninterrupted():
+        with uninterrupted(), self._saying_what_is_kept():
+            if aside := _output.set_aside(self.out, self.study):
+                self.say(f"The files of an earlier search are now in {aside.as_posix()}.")
             result.schedule.save(self.out / _output.SCHEDULE)
             self._write_history(result)
             figure = schedule_figure(result.schedule, result.history, self.steps)
-            figure.savefig(self.out / _output.FIGURE, dpi=200)
+            write_figure(figure, self.out / _output.FIGURE)
         return result
+
+    @contextmanager
+    def _saying_what_is_kept(self) -> Iterator[None]:
+        """Hours of computing do not end in a full disk: the study has them."""
+        try:
+            yield
+        except OSError as error:
+            again = _study.resume_command(self.study)
+            raise OSError(
+                f"{error}. All that was found is kept in {self.study.address.shown}. Make room, or the "
+                f"directory writable; then this writes the files and computes nothing again: {again}"
+            ) from error
 
     def _tune(self) -> ng.Result:
         forwarded = ("outer_steps", "engine", "seed", "budget", "timeout")
@@ -134,7 +150,7 @@ class Search:
     ) -> None:
         threads, optimizer = torch.get_num_threads(), self.optimizer.to_json()
         settings = {**self.settings, "threads": threads, "optimizer": optimizer}
-        _output.write_history(self.out, result, self.steps, settings, comparison)
+        _output.write_history(self.out, self.study, result, self.steps, settings, comparison)
 
     def _announce(self, result: ng.Result, seconds: float) -> None:
         self.say(f"\n{spaced(result.status.name).capitalize()}. {result.status.value}")
@@ -163,6 +179,6 @@ class Search:
             _judge.judge(result.schedule, train, rival, self.seeds, self.screen, pieces, kept)
         finally:
             rows = _judge.records(pieces)
-            with uninterrupted():
+            with uninterrupted(), self._saying_what_is_kept():
                 self._write_history(result, rows)
                 self.study.note("judged", rows)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import nongreedy as ng
+from nongreedy.errors import NongreedyError
 
 from ._exit import Mistake, reported
 
@@ -43,8 +45,16 @@ def report(
         print(f"Written: {page.as_posix()} (report.png and report.svg beside it)")
 
 
-def begun(storage: str | Path) -> ng.Study:
-    """A study for a new search, beside those of earlier ones; if the last is unfinished, it says so."""
+@contextmanager
+def begun(storage: str | Path, keeping: bool) -> Iterator[ng.Study]:
+    """A study for a new search, beside those of earlier ones; if the last is unfinished, it says so.
+
+    Where the search is refused before anything was computed, it leaves no study that could be gone on
+    with, only to be refused again.
+
+    Args:
+        keeping: Whether this process is the one that writes.
+    """
     names = ng.Study.names(storage)
     earlier = _searches(names)
     if earlier and not (last := ng.Study(storage, earlier[-1])).finished:
@@ -52,7 +62,13 @@ def begun(storage: str | Path) -> ng.Study:
     number = len(names) + 1
     while f"{_STEM}{number}" in names:
         number += 1
-    return ng.Study(storage, f"{_STEM}{number}")
+    study = ng.Study(storage, f"{_STEM}{number}")
+    try:
+        yield study
+    except (Mistake, NongreedyError, ValueError):
+        if keeping:
+            study.discard_unused()
+        raise
 
 
 def _searches(names: list[str]) -> list[str]:
@@ -96,4 +112,11 @@ def command(study: ng.Study) -> dict[str, Any]:
 
 def how_to_resume(study: ng.Study) -> str:
     """What to type."""
-    return f"To go on:\n\n    {study.address.resume_command(study.name)}"
+    return f"To go on:\n\n    {resume_command(study)}"
+
+
+def resume_command(study: ng.Study) -> str:
+    """It alone."""
+    begun = study.read(f"note:{_COMMAND}")
+    begun = begun if isinstance(begun, dict) else {}
+    return study.address.resume_command(study.name, begun.get("target"), begun.get("out"))

@@ -103,13 +103,19 @@ def _named_target(settings: Mapping[str, Any]) -> _load.Target:
     name = settings["model"] or MODEL
     ng.models.build(name, (3, 32, 32), 10)  # a misspelt name shows before large data are read
     splits = ng.data.load(settings["data"] or DATA, train_examples=settings["train_examples"])
+    if len(splits.classes) < 2:
+        only = ", ".join(map(repr, splits.classes))
+        raise Mistake(
+            f"{splits.name} has examples of one class alone, {only}: there is nothing to tell apart. Give "
+            "data of at least two classes: a folder of images has one folder for each."
+        )
     inputs, _ = splits.train
     channels, height, width = inputs.shape[1:]
     task = ng.Task(
         ng.models.build(name, (channels, height, width), len(splits.classes)),
         torch.nn.functional.cross_entropy,
         splits.train, splits.validation, splits.test,
-        batch_size=min(settings["batch_size"] or BATCH_SIZE, len(inputs)),
+        batch_size=settings["batch_size"] or min(BATCH_SIZE, len(inputs)),
         device=settings["device"] or "cpu",
     )  # fmt: skip
     return _load.Target(f"{splits.name}, {name}", task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -102,7 +102,9 @@ def tune(
         with ranks() as team:
             settings["start"] = located(start)
             _output.prepare(out)
-            Search(settings, _study.begun(study or out / _study.FILE), team).conduct()
+            search = Search(settings, team)  # what cannot be is refused before there is a study
+            with _study.begun(study or out / _study.FILE, team.first) as begun:
+                search.conduct(begun)
 
 
 def resume(
@@ -121,6 +123,10 @@ def resume(
     timeout: Annotated[
         float | None, typer.Option(help="Seconds, from now on.", show_default="as before")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory for what is found.", show_default="that of the study's file"),
+    ] = None,
 ) -> None:
     """Go on with a search where it was interrupted or killed, to the same result; or extend it.
 
@@ -138,10 +144,11 @@ def resume(
         with ranks() as team:
             unfinished = _study.unfinished(study, name)
             settings = _same(unfinished, target)
+            settings["out"] = _place(unfinished, settings["out"], out)
             settings |= _raised(settings, outer_steps=outer_steps, budget=budget)
             settings |= {} if timeout is None else {"timeout": timeout}
             _output.prepare(settings["out"])
-            Search(settings, unfinished, team).conduct()
+            Search(settings, team).conduct(unfinished)
 
 
 def _same(study: ng.Study, target: str | None) -> dict[str, Any]:
@@ -156,12 +163,35 @@ def _same(study: ng.Study, target: str | None) -> dict[str, Any]:
             f"The study was begun with other options of `nongreedy tune` ({', '.join(unknown)}) than "
             f"release {ng.__version__} has. Install release {release}."
         )
+    _check_kinds(begun)
     if (of := settings["target"]) != target:
         again = f"it again: nongreedy resume STUDY {of}" if of else "none"
         raise Mistake(f"The study is of target {of!r}, not {target!r}. Give {again}.")
     kept = study.read("settings") or {}  # which may have been extended by `ng.tune` meanwhile
     limits = {name: kept[name] for name in LIMITS if name in kept}
     return {**settings, **limits, "out": Path(settings["out"])}
+
+
+def _place(study: ng.Study, kept: Path, out: Path | None) -> Path:
+    """Where to write. A study is data, maybe a stranger's: it does not choose a directory elsewhere."""
+    if out is None and not study.address.is_beside(kept):
+        raise Mistake(
+            f"The study was begun with --out {str(kept)!r}, which is not where its file is. Say where to "
+            f"write: {study.address.resume_command(study.name, out=kept)}"
+        )
+    return kept if out is None else out
+
+
+def _check_kinds(begun: Mapping[str, Any]) -> None:
+    """Raise Mistake unless options have the types that `tune` gives them."""
+    for name, kind in get_type_hints(tune).items():
+        value, kinds = begun.get(name), get_args(kind) or (kind,)
+        real = isinstance(value, int) and float in kinds and not isinstance(value, bool)
+        text = isinstance(value, str) and Path in kinds
+        if name in begun and not (real or text or type(value) in kinds):
+            raise Mistake(
+                f"The study is damaged: it was begun with {name}={value!r:.60}. Name another."
+            )
 
 
 def _raised(settings: Mapping[str, Any], **limits: float | None) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Comparison(Table):
         """Write ``compare.json``, ``compare.png`` and ``compare.html``, a page that works offline."""
         # Drawing is imported when something is drawn: it takes as long as torch's import.
         needed("The page of a comparison", "plotly", "matplotlib")
+        from ..reports._figure import write_figure
         from ..reports._matplotlib import single
         from ._page import page
         from ._regret_chart import regret_chart
@@ -62,7 +63,7 @@ class Comparison(Table):
         numbers, whole = directory / "compare.json", directory / "compare.html"
         replace_file(numbers, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
         chart, picture = regret_chart(self.regret()), directory / "compare.png"
-        single(chart).savefig(picture, dpi=160)
+        write_figure(single(chart), picture, 160)
         replace_file(whole, page(self, chart))
         return numbers, picture, whole
 

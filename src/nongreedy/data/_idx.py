@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ._source import Parts, Source, counted_classes, reading, stored
+from ._source import Parts, Source, check_unpacked, counted_classes, reading, stored, unpacked_limit
 
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _IMAGES = re.compile(r"(?P<prefix>.+)-images[-.]idx3-ubyte(\.gz)?")
@@ -61,8 +61,13 @@ def read_idx(path: Path) -> Tensor:
         tensor([7, 2, 1], dtype=torch.uint8)
     """
     with reading(path, "Download it again."):
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        size = path.stat().st_size
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                content = stream.read(unpacked_limit(size) + 1)
+            check_unpacked(path, size, len(content))
+        else:
+            content = path.read_bytes()
     dtype, shape, start = _header(path, content)
     expected = math.prod(shape) * dtype.itemsize
     if len(content) - start != expected:

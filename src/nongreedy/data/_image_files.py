@@ -11,7 +11,7 @@ import numpy as np
 
 from .._extras import needed
 from ..errors import DataError
-from ._source import reading
+from ._source import check_unpacked, reading
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 _DECODERS = ("PNG", "JPEG", "BMP")  # no others: fewer parsers are exposed to untrusted bytes
@@ -93,6 +93,7 @@ def _in_archive(root: Path) -> tuple[Iterable[str], Callable[[str], bytes]]:
                 f"{root} has a member with the unsafe path {name!r} (absolute, with a backslash, or "
                 f"with '..'). Build the archive again from within its directory."
             )
+    check_unpacked(root, root.stat().st_size, sum(m.file_size for m in archive.infolist()))
     return archive.namelist(), archive.read
 
 

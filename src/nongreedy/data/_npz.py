@@ -1,12 +1,13 @@
 """NumPy archives: ``x_train, y_train[, x_val, y_val][, x_test, y_test]``, or ``x, y``."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..errors import DataError
-from ._source import Parts, Source, counted_classes, reading, stored
+from ._source import Parts, Source, check_unpacked, counted_classes, reading, stored
 
 _TRAIN_KEYS = (("x_train", "y_train"), ("x", "y"), ("inputs", "targets"))
 
@@ -28,6 +29,12 @@ def read_npz(path: Path) -> Parts:
     # The file is opened here because np.load leaves it open when the archive is broken.
     with reading(path, advice), path.open("rb") as file:
         # Without pickle: a data file must not be able to run code.
+        if not zipfile.is_zipfile(file):  # of which NumPy says to load it unsafely
+            raise ValueError("it is no archive of arrays")
+        with zipfile.ZipFile(file) as members:
+            unpacked = sum(member.file_size for member in members.infolist())
+        check_unpacked(path, path.stat().st_size, unpacked)
+        file.seek(0)
         archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array, as np.save writes")

@@ -74,6 +74,23 @@ def reading(what: Any, advice: str) -> Iterator[None]:
         raise DataError(f"Cannot read {what}: {error}. {advice}") from error
 
 
+_HARMLESS, _RATIO = 2**30, 200  # bytes; times as many as packed: of pictures usual are 1 to 10
+
+
+def unpacked_limit(packed: int) -> int:
+    """How many bytes an archive of so many may hold."""
+    return max(_HARMLESS, _RATIO * packed)
+
+
+def check_unpacked(what: Any, packed: int, unpacked: int) -> None:
+    """Raise DataError where a small archive would fill the memory."""
+    if unpacked > unpacked_limit(packed):
+        raise DataError(
+            f"{what} has {packed} bytes and would unpack to {unpacked / 2**30:.1f} GiB or more, as only an "
+            "archive does that is to fill a machine. If it is yours, unpack it by hand and give that."
+        )
+
+
 def stored(name: str, images: Tensor, targets: Tensor) -> Source:
     """Return a source whose images lie in memory already.
 

@@ -44,12 +44,12 @@ class ScheduleCallback(_Callback):
         schedule: A schedule or the path of its file.
         total_steps: Length of the whole run in steps of that optimizer; None is what the trainer says.
         optimizer_index: Which of several optimizers, in the order of ``configure_optimizers``.
-        groups: As in :meth:`Schedule.attach`.
+        groups, strict: As in :meth:`Schedule.attach`.
 
     Raises:
         ValueError: When training begins: several optimizers and none named, no end in sight and no
             `total_steps`, a learning rate scheduler of the module's own, or an optimizer that lacks a
-            hyperparameter.
+            hyperparameter or is of another kind than the schedule's.
 
     Cannot: put averages into checkpoints that are saved with ``save_weights_only=True``, which callbacks
     do not see; follow optimizers that DeepSpeed steps itself; count the past steps of one optimizer among
@@ -68,8 +68,9 @@ class ScheduleCallback(_Callback):
         total_steps: int | None = None,
         optimizer_index: int | None = None,
         groups: str = "scale",
+        strict: bool = True,
     ):
-        self.schedule, self.groups = schedule_from(schedule), groups
+        self.schedule, self.groups, self.strict = schedule_from(schedule), groups, strict
         self.total_steps, self.optimizer_index = total_steps, optimizer_index
         self._saved: dict[str, Any] = {}
         self._scheduler: ScheduleLR | None = None
@@ -107,7 +108,9 @@ class ScheduleCallback(_Callback):
         total = self._total(trainer, pl_module)
         alone = len(trainer.optimizers) == 1
         step = self._saved.get("step", trainer.global_step if alone else 0)
-        scheduler = self.schedule.attach(optimizer, total_steps=total, groups=self.groups)
+        scheduler = self.schedule.attach(
+            optimizer, total_steps=total, groups=self.groups, strict=self.strict
+        )
         scheduler.move_to(step, self._saved.get("averages"))
         self._scheduler = scheduler
         self._hooks = [

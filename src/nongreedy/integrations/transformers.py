@@ -39,10 +39,11 @@ class ScheduleCallback(_Callback):
 
     Args:
         schedule: A schedule or the path of its file.
-        groups: As in :meth:`Schedule.attach`.
+        groups, strict: As in :meth:`Schedule.attach`.
 
     Raises:
-        ValueError: When training begins: the optimizer lacks a hyperparameter, warm-up or another
+        ValueError: When training begins: the optimizer lacks a hyperparameter or is of another kind
+            than the schedule's, warm-up or another
             scheduler is asked for as well, zero weight decay, as above, or ``load_best_model_at_end`` with
             an average, which the checkpoints of models lack.
 
@@ -55,8 +56,14 @@ class ScheduleCallback(_Callback):
         ...     callbacks=[ScheduleCallback("schedule.json")])
     """
 
-    def __init__(self, schedule: Schedule | str | os.PathLike[str], *, groups: str = "scale"):
-        self.schedule, self.groups = schedule_from(schedule), groups
+    def __init__(
+        self,
+        schedule: Schedule | str | os.PathLike[str],
+        *,
+        groups: str = "scale",
+        strict: bool = True,
+    ):
+        self.schedule, self.groups, self.strict = schedule_from(schedule), groups, strict
         self._scheduler: ScheduleLR | None = None
         self._shown, self._hook = contextlib.ExitStack(), contextlib.ExitStack()
 
@@ -67,7 +74,7 @@ class ScheduleCallback(_Callback):
         _refuse_other_scheduler(args, state.max_steps, lr_scheduler)
         _refuse_unknown_groups(self.schedule, optimizer)
         self._scheduler = self.schedule.attach(
-            optimizer, total_steps=state.max_steps, groups=self.groups
+            optimizer, total_steps=state.max_steps, groups=self.groups, strict=self.strict
         )
         if self._scheduler.averages:
             _refuse_best_model(args)

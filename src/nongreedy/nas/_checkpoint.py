@@ -72,12 +72,23 @@ class Checkpoint:
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = torch.load(file, weights_only=True)
-        if content["format"] == FORMAT and content["version"] == VERSION:
+        if content["format"] != FORMAT or content["version"] != VERSION:
+            reason = "it is of another version"
+        elif isinstance(content.get("settings"), dict) and isinstance(content.get("stages"), dict):
             return content
-        reason = "it is of another version"
+        else:
+            reason = "it is damaged"
     except pickle.UnpicklingError:
         reason = "it is no file of tensors"
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = (str(error).splitlines() or ["it ends too early"])[0][:80]
     raise ValueError(
         f"Cannot read the checkpoint {str(file)!r}: {reason}. Delete it to begin again."

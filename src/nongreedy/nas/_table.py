@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..schedules._files import replace_file
+from ..schedules._files import read_json, replace_file
 from ._architecture import Architecture, Choice, LayerOptions
 from ._machine import machine
 from ._space import Space
@@ -216,8 +216,8 @@ class CostTable:
             ValueError: A file that is unreadable or something else.
         """
         try:
-            return cls.from_json(json.loads(Path(file).read_text("utf-8")))
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            return cls.from_json(read_json(Path(file)))
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"Cannot read a table of costs from {str(file)!r}: {error}."
             ) from error

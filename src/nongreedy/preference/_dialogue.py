@@ -10,7 +10,7 @@ from typing import Any, final
 
 import torch
 
-from ..errors import check_whole
+from ..errors import DataError, check_whole
 from ..protocols import mix
 from . import _file
 from ._belief import SAMPLES, Belief
@@ -104,10 +104,16 @@ class Dialogue:
         if self.file is None:
             return
         kept = _file.read(self.file, self.items.fingerprint())
-        for said in kept["answers"]:
-            self._learn(Answer.from_json(said))
-        if kept["asked"] is not None:
-            self.asked = Query.from_json(kept["asked"])
+        try:
+            for said in kept["answers"]:
+                self._learn(Answer.from_json(said))
+            if kept["asked"] is not None:
+                self.asked = Query.from_json(kept["asked"])
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{str(self.file)!r} holds an answer that is none ({error}). Move it away, or name another "
+                "file."
+            ) from error
 
     @property
     def answers(self) -> tuple[Answer, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..schedules._files import replace_file
+from ..schedules._files import read_json, replace_file
 
 _FORMAT, _VERSION = "nongreedy.dialogue", 1
 
@@ -22,7 +22,7 @@ def read(path: Path, fingerprint: str) -> dict[str, Any]:
     if not path.exists():
         return {"answers": [], "asked": None}
     try:
-        kept = json.loads(path.read_text("utf-8"))
+        kept = read_json(path)
         if kept["format"] != _FORMAT or kept["version"] != _VERSION:
             raise ValueError(f"its format is {kept['format']!r}, version {kept['version']!r}")
         if not isinstance(kept["answers"], list) or "asked" not in kept:

@@ -78,7 +78,7 @@ def places(charts: Sequence[Chart]) -> str:
     """Where charts are drawn, side by side where there is room."""
     parts = [
         f"<figure>\n<h3>{text(chart.title)}</h3>\n"
-        f'<div class="plot{" tall" if chart.tall else ""}" id="{chart.key}" role="img" '
+        f'<div class="plot{" tall" if chart.tall else ""}" id="{text(chart.key)}" role="img" '
         f'aria-label="{text(chart.caption)}"></div>\n'
         f"<figcaption>{text(chart.caption)}</figcaption>\n</figure>\n"
         for chart in charts

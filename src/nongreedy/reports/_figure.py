@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._extras import needed
 from ..schedules import Schedule
+from ..schedules._files import replace_file
 from ..search import OuterStep
 from ._losses import losses
 from ._schedules import origin, schedules
@@ -43,3 +46,14 @@ def schedule_figure(schedule: Schedule, history: Sequence[OuterStep], steps: int
     charts = schedules(schedule, list(schedule.curves), history, steps, "returned")
     charts.append(losses(history, origin(schedule, history, steps)))
     return panels(charts, "returned schedule")
+
+
+def write_figure(figure: Figure, file: Path, dpi: int = 200) -> None:
+    """Write a figure, of the kind that the file's name ends in, all or nothing.
+
+    Raises:
+        OSError: The file cannot be written; it is named.
+    """
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=file.suffix.removeprefix("."), dpi=dpi)
+    replace_file(file, drawn.getvalue())

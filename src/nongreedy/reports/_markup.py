@@ -35,7 +35,7 @@ def choice(keys: Sequence[str], labels: Sequence[str], chosen: str) -> str:
         for label in labels
     )
     return (
-        f'<p class="choose"><label>Show <select data-plots="{" ".join(keys)}">'
+        f'<p class="choose"><label>Show <select data-plots="{text(" ".join(keys))}">'
         f"{options}</select></label></p>"
     )
 

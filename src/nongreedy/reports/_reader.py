@@ -46,8 +46,8 @@ class _Reader:
         rows = sorted(index for index in self.trials if isinstance(index, int))
         resume, again = None, "; of a comparison, name one of its searches."
         if self.command:
-            target = str(self.command.get("target") or "") or None
-            resume = self.storage.address.resume_command(self.storage.name, target)
+            said = self.command.get("target"), self.command.get("out")
+            resume = self.storage.address.resume_command(self.storage.name, *said)
             again = f": {resume}"
         if not rows or not isinstance(self.settings, dict):
             raise StudyError(

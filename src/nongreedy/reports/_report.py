@@ -6,6 +6,7 @@ from pathlib import Path
 from .._extras import needed
 from ..schedules._files import make_writable, replace_file
 from ..studies import Study
+from ._figure import write_figure
 
 
 def report(
@@ -21,7 +22,8 @@ def report(
     units. An unfinished study is reported as far as it is.
 
     Args:
-        study: A :class:`Study`, or the path or URL of the study named ``nongreedy``.
+        study: A :class:`Study`; or the path or URL of a database, of which it is the study named
+            ``nongreedy``, as :func:`tune` names it, or else the newest.
         out: Directory for the files, made if need be; by default that of the study's file, or the
             current one for databases on servers.
 
@@ -49,7 +51,7 @@ def report(
     from ._page import page
     from ._reader import read
 
-    study = Study.of(study)
+    study = _found(study)
     record = read(study)
     folder = Path(out) if out is not None else (study.address.path or Path("study.db")).parent
     make_writable(folder, "the report to")
@@ -57,7 +59,16 @@ def report(
     main = [chart.still() for chart in charts if chart.main]
     figure = panels(main, f"{record.what} schedule")
     for name in ("report.png", "report.svg"):
-        figure.savefig(folder / name, dpi=200)
+        write_figure(figure, folder / name)
     target = folder / "report.html"
     replace_file(target, content)
     return target
+
+
+def _found(given: str | os.PathLike[str] | Study) -> Study:
+    """The study itself, or that of a database: the command line gives its own other names."""
+    study = Study.of(given)
+    if isinstance(given, Study):
+        return study
+    names = Study.names(given)
+    return study if study.name in names or not names else Study(given, names[-1])

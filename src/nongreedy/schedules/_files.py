@@ -1,5 +1,6 @@
 """Files that are written all or nothing, and directories that can be written to."""
 
+import json
 import math
 import os
 import tempfile
@@ -16,6 +17,9 @@ def replace_file(file: Path, content: bytes | str, beside: Path | None = None) -
     Args:
         beside: Where it is written first, for a file that only one process writes: what a kill leaves
             there is overwritten. None is a new name each time, which a kill leaves behind.
+
+    Raises:
+        OSError: It cannot be written; its `filename` is the file's.
     """
     raw = content.encode() if isinstance(content, str) else content
     if beside is None:
@@ -29,8 +33,10 @@ def replace_file(file: Path, content: bytes | str, beside: Path | None = None) -
             os.fsync(stream.fileno())
         beside.chmod(0o644)  # mkstemp's is for its owner alone
         os.replace(beside, file)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # which names the file beside it, or none on a full disk
+            raise OSError(error.errno, error.strerror, str(file)) from error
         raise
     if os.name == "posix":  # Windows opens no directories
         folder = os.open(file.parent, os.O_RDONLY)
@@ -55,6 +61,19 @@ def make_writable(folder: Path, what: str) -> None:
             f"Cannot write {what} {str(folder)!r}: {error.strerror or error}. "
             "Name a directory that you may create or write to."
         ) from error
+
+
+def read_json(file: Path) -> Any:
+    """What a file of JSON holds.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is none, or nested so deeply that only an attack is.
+    """
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def plain(value: Any) -> Any:

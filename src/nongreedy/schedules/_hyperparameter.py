@@ -1,6 +1,7 @@
 """A hyperparameter: its name, its basis, its first values, its bounds and its coordinate."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,8 @@ class Transform:
     slope: Callable[[Tensor], Tensor]
     domain: tuple[float, float] = (-math.inf, math.inf)
 
+
+_FAR = 1e4  # times the upper bound of a search, a fixed value is told of
 
 _LN10 = math.log(10.0)
 
@@ -158,6 +161,13 @@ def _check_meaning(name: str, value: float, default: Default) -> None:
     if not least <= value < most:
         where = f"in [{least:g}, {most:g})" if most < math.inf else f"at least {least:g}"
         raise ValueError(f"{name} must be {where}, but got {value:g}.")
+    highest = default.bounds[1]
+    if most == math.inf and value > _FAR * highest:
+        warnings.warn(
+            f"{name} is fixed at {value:g}, {value / highest:g} times the highest that a search tries "
+            f"({highest:g}). Is it meant?",
+            stacklevel=2,
+        )
 
 
 def _checked_bounds(

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch.optim import Optimizer
-
 # Ours that are called as torch's, or as everybody calls them. Of strangers' nothing is known: their
 # twins have names of their own.
 _OURS = {"Lion", "Muon", "ScheduleFreeAdamW", "ScheduleFreeSGD"}
@@ -13,23 +11,32 @@ _KINDS = {"Adagrad", "Adam", "AdamW", "NAdam", "RMSprop", "SGD", *_OURS}
 _CALLED = {"AdamWScheduleFree": "ScheduleFreeAdamW", "SGDScheduleFree": "ScheduleFreeSGD"}
 
 
-def foreign(settings: Mapping[str, Any], optimizer: Optimizer) -> str | None:
-    """What to say where a schedule meets another kind of optimizer than its settings tell of.
+def check_kind(settings: Mapping[str, Any], optimizer: Any, strict: bool) -> None:
+    """Refuse what is no optimizer and, if `strict`, another kind than a schedule's settings tell of.
 
-    None where they tell of none, or where one of the two is not known.
+    Where they tell of none, or where one of the two is not known, nothing is refused.
+
+    Raises:
+        TypeError: A model, a list of optimizers, or one of this library.
+        ValueError: Another kind of optimizer.
     """
+    if not hasattr(optimizer, "param_groups"):
+        raise TypeError(
+            f"A schedule is attached to an optimizer of torch.optim, one at a time, but got "
+            f"{type(optimizer).__name__}. Make one, such as torch.optim.SGD(model.parameters(), lr=0.1)."
+        )
     learned, here = _learned_with(settings.get("optimizer")), _kind(type(optimizer))
-    if learned is None or here is None or learned == here:
-        return None
+    if not strict or learned is None or here is None or learned == here:
+        return
     twin = (
         f"nongreedy.{learned}().torch_optimizer(...)"
         if learned in _OURS
         else f"torch.optim.{learned}"
     )
-    return (
-        f"The schedule was learned with {learned} (its settings say so) and is attached to {here}, "
-        f"for which rates and decays of {learned} mean something else. Attach it to {twin}, or learn "
-        f"a schedule of {here}: nongreedy.tune(task, nongreedy.{here}())."
+    raise ValueError(
+        f"The schedule was made for {learned} (its settings say so), but this optimizer is {here}, for "
+        f"which rates and decays of {learned} mean something else. Attach it to {twin}, or learn a "
+        f"schedule of {here}: nongreedy.tune(task, nongreedy.{here}()). To insist, pass strict=False."
     )
 
 

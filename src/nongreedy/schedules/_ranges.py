@@ -24,9 +24,13 @@ _RANGES = {
 }
 
 
+def _range(name: str) -> tuple[float, float]:
+    return _RANGES.get(scaled_by(name, _RANGES) or base(name)[0], (-math.inf, math.inf))
+
+
 def out_of_range(name: str, values: Tensor, place: str) -> str | None:
     """What to say of the first value that cannot be, each of them one for a `place`."""
-    low, high = _RANGES.get(scaled_by(name, _RANGES) or base(name)[0], (-math.inf, math.inf))
+    low, high = _range(name)
     wrong = (~values.isfinite() | (values < low) | (values >= high)).reshape(-1)
     if not wrong.any():
         return None
@@ -36,6 +40,17 @@ def out_of_range(name: str, values: Tensor, place: str) -> str | None:
     return (
         f"{name} is {values.reshape(-1)[first].item():g} at {place} {first} of {len(values)}, but must "
         f"be a finite number{bound}: give such a number."
+    )
+
+
+def beyond(name: str, bounds: tuple[float, float]) -> str | None:
+    """What to say of bounds within which a search may come to a value that cannot be."""
+    low, high = _range(name)
+    if bounds[0] >= low and bounds[1] <= high:
+        return None
+    return (
+        f"{name} may move within {bounds}, but no optimizer takes it outside [{low:g}, {high:g}"
+        f"{']' if high == _SHARE[1] else ')'}: narrow `bounds` of its schedule."
     )
 
 

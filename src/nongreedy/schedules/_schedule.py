@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ..errors import ScheduleFileError
 from ._curve import Curve, read_curve
-from ._files import replace_file
+from ._files import read_json, replace_file
 from ._formats import written
 from ._free import fall_unlike
 from ._hyperparameter import Hyperparameter
-from ._origin import foreign
+from ._origin import check_kind
 from ._ranges import out_of_range, whole
 from ._scheduler import SCALE, ScheduleLR
 from ._settings import Setting
@@ -57,14 +57,16 @@ class Schedule(Value):
 
         Raises:
             ValueError: A learning rate, decay or the like that is negative, a momentum outside
-                [0, 1), or anything that is not finite.
+                [0, 1), or anything that is not a finite number; no values at all.
         """
         curves = {}
         for name, value in values.items():
-            row = torch.as_tensor(value, dtype=torch.float64).reshape(-1)
+            row = _row(name, value)
             if words := out_of_range(name, row, "window"):
                 raise ValueError(words)
             curves[name] = Curve(Windows(len(row)), row)
+        if not curves:
+            raise ValueError("A schedule needs values: Schedule.of(learning_rate=[0.1, 0.01]).")
         return cls(curves)
 
     @classmethod
@@ -127,6 +129,7 @@ class Schedule(Value):
         groups: str = SCALE,
         from_step: int = 0,
         remaining: int | None = None,
+        strict: bool = True,
     ) -> ScheduleLR:
         """A ``torch.optim.lr_scheduler.LRScheduler`` that sets this schedule's values each step.
 
@@ -161,15 +164,18 @@ class Schedule(Value):
                 values hold.
             remaining: What is left of the schedule from `from_step` on, all of it by default, is
                 stretched over this number of steps: its end is that of a longer or shorter run.
+            strict: Whether to refuse another kind of optimizer than the one that the schedule was made
+                for, as its settings tell.
 
         Raises:
             ValueError: Averages of two kinds, or what a schedule-free optimizer cannot follow; steps that
                 are no whole numbers, nothing left to be stretched, values that
-                cannot be (a negative learning rate), or an optimizer that lacks a hyperparameter.
+                cannot be (a negative learning rate), an optimizer that lacks a hyperparameter or is of
+                another kind.
+            TypeError: No optimizer.
 
         Warns:
-            UserWarning: `settings` of the schedule tell of another kind of optimizer; later, once,
-                if anything else sets the learning rate between two steps.
+            UserWarning: Once, if anything else sets the learning rate between two steps.
 
         Example:
             >>> import torch
@@ -179,9 +185,9 @@ class Schedule(Value):
             >>> sgd.step(); scheduler.step(); sgd.param_groups[0]["lr"]
             0.01
         """
-        for words in (foreign(self.settings, optimizer), fall_unlike(self.curves, optimizer)):
-            if words:
-                warnings.warn(words, stacklevel=2)
+        check_kind(self.settings, optimizer, strict)
+        if words := fall_unlike(self.curves, optimizer):
+            warnings.warn(words, stacklevel=2)
         before = whole("from_step", from_step, least=0) - 1
         return ScheduleLR(optimizer, self, total_steps, before, settings, groups, remaining)
 
@@ -237,8 +243,8 @@ class Schedule(Value):
         """
         path = Path(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            content = read_json(path)
+        except ValueError as error:
             raise ScheduleFileError(
                 f"{str(path)!r} is not JSON ({error}). Give a file that Schedule.save wrote."
             ) from error
@@ -274,6 +280,17 @@ def _write(path: Path, text: str) -> Path:
             "Choose a path in an existing directory that you may write to."
         ) from error
     return path
+
+
+def _row(name: str, value: Any) -> Tensor:
+    """Numbers as a row of float64."""
+    try:
+        row = torch.as_tensor(value, dtype=torch.float64).reshape(-1)
+    except (TypeError, ValueError, RuntimeError):
+        row = torch.empty(0)
+    if not len(row):
+        raise ValueError(f"{name} must be a number or a list of numbers, but got {value!r}.")
+    return row
 
 
 def moved(

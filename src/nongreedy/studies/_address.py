@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from ..errors import StudyError
@@ -62,7 +63,25 @@ class Address:
         """The folder of a study's lock and savepoints; percent signs for all that could leave it."""
         return self.folder / f"study-{quote(name, safe='')}"
 
-    def resume_command(self, name: str, target: str | None = None) -> str:
-        """What to type to go on with a study of this database that `nongreedy tune` began."""
-        words = ["nongreedy", "resume", self.shown, *([target] if target else []), "--name", name]
+    def is_beside(self, folder: str | os.PathLike[str]) -> bool:
+        """Whether the database lies in this folder."""
+        return self.path is not None and Path(folder).resolve() == self.path.resolve().parent
+
+    def resume_command(self, name: str, target: Any = None, out: Any = None) -> str:
+        """What to type to go on with a study of this database that `nongreedy tune` began.
+
+        Args:
+            target: The user's own task, if it was one.
+            out: Where it writes.
+        """
+        words = [
+            "nongreedy",
+            "resume",
+            self.shown,
+            *([str(target)] if target else []),
+            "--name",
+            name,
+        ]
+        if out is not None and not self.is_beside(str(out)):
+            words += ["--out", str(out)]
         return shlex.join(words)

@@ -108,7 +108,7 @@ class Storage:
             if _digest(text) != head["sha256"]:
                 raise ValueError("its checksum does not fit")
             return json.loads(text)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             warnings.warn(
                 f"Record {name!r} of study {self.name!r} cannot be used ({error}) and is computed "
                 "again.",
@@ -164,6 +164,12 @@ class Storage:
         written = update(attributes).where(attributes.c.key == key, attributes.c.trial_id.in_(ids))
         with explained("write to", self.address), self._optuna.engine.begin() as connection:
             connection.execute(written.values(value_json=json.dumps(value)))
+
+    def discard_unused(self) -> None:
+        """Delete the study, unless it has a trial or an answer."""
+        if not self.names("answer:") and not self.trials():
+            with explained("write to", self.address):
+                self._optuna.delete_study(self._id)
 
     def close(self) -> None:
         """Let go of the database."""

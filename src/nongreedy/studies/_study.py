@@ -129,6 +129,14 @@ class Study:
             return {}
         return {k.removeprefix(_NOTE): value for k, value in records.items() if value is not None}
 
+    def discard_unused(self) -> None:
+        """Delete it, where nothing was computed for it."""
+        try:
+            with closing(self.open()) as storage:
+                storage.discard_unused()
+        except StudyError:  # there is none, or none that could be opened
+            return
+
     @property
     def finished(self) -> bool:
         """Whether its search came to its end, and was not extended since."""

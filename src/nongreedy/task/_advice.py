@@ -14,6 +14,7 @@ from ._hypers import Hypers
 from ._nest import tensors
 from ._steps import Whole
 
+BROADCAST = "each output with each target"  # what a loss of shapes (N, 1) and (N,) does
 IGNORED = -100  # what cross-entropy leaves out where nobody says otherwise
 
 
@@ -205,11 +206,15 @@ def _weights(case: Case, words: re.Match[str]) -> str | None:
     size = int(words[1])
     rows = case.hypers or {}
     named = [name for name in rows if rows[name].dim() and len(rows[name]) == size]
-    if not named:
-        return None
+    return wrong_weights(case, named[0]) if named else None
+
+
+def wrong_weights(case: Case, name: str) -> str:
+    """What to say of weights of examples, a hyperparameter, that are more or fewer than there are."""
+    assert case.hypers is not None
     return (
-        f"The hyperparameter {named[0]!r} has {size} entries, but `{case.examples.name}` has "
-        f"{case.examples.count} examples. Give Variable(initial=) one for each."
+        f"The hyperparameter {name!r} has {len(case.hypers[name])} entries, but `{case.examples.name}` "
+        f"has {case.examples.count} examples. Give Variable(initial=) one for each."
     )
 
 
@@ -237,6 +242,7 @@ _TABLE: list[tuple[str, Callable[[Case, re.Match[str]], str | None]]] = [
     (r"Expected target size \[[^\n]*\], got \[[^\n]*\]", _shapes),
     (r"Target size \([^\n]*\) must be the same as input size", _shapes),
     (r"Using a target size \([^\n]*\) that is different to the input size \([^\n]*?\)\)", _shapes),
+    (rf"it would compare {BROADCAST}[^\n]*", _shapes),
     (r"The size of tensor a \(\d+\) must match the size of tensor b \(\d+\)", _shapes),
     (r"result type \w+ can't be cast to the desired output type Long", _whole_targets),
     (r"must have the same dtype, but got (?:Long|Int|Byte|Short|Char) and", _whole_inputs),

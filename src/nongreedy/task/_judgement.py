@@ -15,7 +15,7 @@ from ._accuracy import Answers, Loss
 from ._advice import Case, advising
 from ._default_generator import default_generator
 from ._double_backward import grad
-from ._first_look import refusing_broadcasts
+from ._first_look import refusing
 from ._looks import Look, detached, numbers_in, taken
 from ._loss_calls import SHARES, SUM, WEIGHTS, Call, Watch, checked_loss, is_plain, watched
 from ._metrics import Metric, measured
@@ -194,8 +194,11 @@ class _Judging:
 
     def _valued(self, loss: Loss, output: Any, targets: Any) -> tuple[Tensor, list[Call]]:
         """The loss of some examples, and PyTorch's own that it called."""
-        with self.look.mode(), refusing_broadcasts():
+        key = "compared", self.look.examples.name
+        first = nullcontext() if key in self.outer.known else refusing(output, targets)
+        with self.look.mode(), first:
             value, calls = watched(lambda: loss(output, targets))
+        self.outer.known[key] = True
         return checked_loss(value), calls
 
     def _slopes(

@@ -26,7 +26,7 @@ from ._choices import (
 )  # fmt: skip
 from ._data_plan import DataPlan, generator
 from ._examples import Examples
-from ._first_look import check_classes, refusing_broadcasts, warn_of
+from ._first_look import check_classes, refusing, warn_of
 from ._hypers import Hypers, accepting, takes_hypers
 from ._judgement import OUTER_BATCH, OuterLoss
 from ._loader import Loading, judged, taken_apart
@@ -176,7 +176,7 @@ class Task(Roads):
             self.train, order = self.train.part(kept, "train"), order.part(kept)
         else:
             self.validation = examples(judged(validation, "validation"), "validation")
-        warn_of(self.train, self.validation, train is validation or _same(train, validation))
+        warn_of(self.train, self.validation)
         self.test = None if test is None else examples(judged(test, "test"), "test")
         table = dict(hyperparameters or {})
         size = settled_batch_size(batch_size, table)
@@ -304,7 +304,7 @@ class Task(Roads):
                 return checked_loss(self._loss(case.output, targets, hypers=hypers))
             judged = [self.validation] if self.validation_loss is self.loss else []
             check_classes(self.loss, case.output, [self.train, *judged], case)
-            with refusing_broadcasts():
+            with refusing(case.output, targets, case):
                 loss = checked_loss(self._loss(case.output, targets, hypers=hypers))
         self._looked = True
         return loss
@@ -357,6 +357,8 @@ class Task(Roads):
         """Settle the length of a run from either `epochs` or `steps`."""
         if (epochs is None) == (steps is None):
             raise ValueError(f"Give either `epochs` or `steps`, but got {epochs=}, {steps=}.")
+        if epochs is not None and not math.isfinite(epochs):
+            raise ValueError(f"`epochs` must be a finite number, but got {epochs!r}.")
         total = steps if steps is not None else round(float(epochs or 0) * self.steps_per_epoch)
         if not is_whole(total):
             if steps is not None:
@@ -392,12 +394,6 @@ def checked_device(device: str | torch.device) -> torch.device:
             "'cuda:0' on."
         )
     return chosen
-
-
-def _same(train: Any, validation: Any) -> bool:
-    """Whether two pairs are of the same tensors."""
-    pairs = isinstance(train, tuple) and isinstance(validation, tuple)
-    return pairs and list(map(id, train)) == list(map(id, validation))
 
 
 def _split(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Plain PyTorch training under a schedule: how a schedule is judged, and how a user will use it."""
 
 import math
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from ..schedules._scheduler import ScheduleLR
 from ..task import Examples, Task
 from ..task._choices import refuse_others
 from ..task._data_plan import REESTIMATE, mix
+from ..task._finite import first_not_finite
 from ..task._judgement import Judged
 from ..task._looks import Look
 from ..task._module import call, constant, frozen_parts
@@ -145,6 +147,11 @@ def retrain_with(
         with constant(model):
             found = _judge(model, task, task.validation)
             test = None if task.test is None else _judge(model, task, task.test)
+    for examples, judged in ((task.validation, found), (task.test, test)):
+        if examples is None or judged is None or math.isfinite(judged.loss):
+            continue
+        if (words := first_not_finite(examples)) is not None:
+            warnings.warn(words, stacklevel=3)  # no error: the network is trained, and returned
     if test is None:
         return Retrained(model, _loss(found), found.accuracy, None, None, found.metrics)
     return Retrained(

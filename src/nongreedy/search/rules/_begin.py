@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,16 @@ from ...engines import Problem
 from ...optimizers import ExponentialAverage, Optimizer, TailAverage
 from ...schedules import Constant, Schedule
 from ...schedules._average import INTERPOLATED, is_average
+from ...schedules._ranges import beyond
 from ...schedules._settings import base
+from ...task import Task
 from .._result import Result
+from .._words import count
 from ._averaged import around, schedule_free
 from ._practice import innermost, practised
 from ._rule import OuterRule
 
+_FEW = 8  # examples: of fewer a search finds what fits these
 _KINDS = {kind.name: kind for kind in (TailAverage, ExponentialAverage)}
 
 
@@ -24,8 +29,14 @@ def started(problem: Problem, start: str | Schedule | Result) -> Problem:
     A schedule for averaged weights brings its average along: without it, it is another one.
 
     Raises:
-        TypeError, ValueError: Anything else; an average that the optimizer cannot have.
+        TypeError, ValueError: Anything else; an average that the optimizer cannot have; bounds within
+            which a search could come to what no file of a schedule may hold.
+
+    Warns:
+        UserWarning: Hardly any examples.
     """
+    _check_bounds(problem)
+    _warn_of_few(problem.task)
     if isinstance(start, Result):
         start = start.schedule
     if isinstance(start, Schedule):
@@ -58,6 +69,24 @@ def searchable(problem: Problem, rule: OuterRule[Any]) -> Problem:
             "with bases other than Windows('auto'); or fix it by a number."
         )
     return problem
+
+
+def _check_bounds(problem: Problem) -> None:
+    """Raise ValueError where a search could end in a schedule that no optimizer takes."""
+    for name, hyper in problem.learned.items():
+        words = beyond(name, hyper.bounds) if hyper.owner == "optimizer" else None
+        if words:
+            raise ValueError(words)
+
+
+def _warn_of_few(task: Task) -> None:
+    for examples in (task.train, task.validation):
+        if examples.count < _FEW:
+            warnings.warn(
+                f"`{examples.name}` has {count(examples.count, 'example')}: a schedule that is learned on "
+                "so few fits them and tells nothing of others. Give more, or do not tune.",
+                stacklevel=4,
+            )
 
 
 def _averaging(optimizer: Optimizer, name: str) -> Optimizer:

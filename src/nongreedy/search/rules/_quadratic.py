@@ -21,6 +21,9 @@ _VALUE, _SEED = 1.5, 0.01  # standard deviations of the level, and of a seed's o
 _LEAST_REACH = 1.2  # how far away runs still say something, in outer steps
 _WORST = 0.5  # losses that are higher by this say nothing of the shape of a valley
 _STEEPEST = 2.0
+_MOST = (
+    200  # observations, the latest: with all of thousands, memory and time would grow without end
+)
 _BENT = 0.3  # relative error of a slope, of curvature that changes
 _VALUE_NOISE, _SLOPE_NOISE = 0.004, 0.03
 _WEIGHTS = 4.0, 2.0  # how many values, and slopes per coefficient, the noise above counts as
@@ -74,7 +77,7 @@ class Quadratic:
     :math:`1 + (|e|_\infty / r)^2`, and with noise that is estimated from what they leave over.
 
     Args:
-        observations: At least one of them finite.
+        observations: At least one of them finite, in the order of their making.
         centre: c, shape (d,).
         radius: r, of the trust region.
         scale: What losses are relative to.
@@ -105,7 +108,7 @@ class Quadratic:
         near = [o for o in observations
                 if math.isfinite(o.loss) and self._distance(o.place) <= reach]  # fmt: skip
         least = min(o.loss for o in near)
-        return [o for o in near if o.loss < least + _WORST * self.scale]
+        return [o for o in near if o.loss < least + _WORST * self.scale][-_MOST:]
 
     def _distance(self, place: Tensor) -> float:
         return float((place - self.centre).abs().max()) if self.size else 0.0
