@@ -114,7 +114,7 @@ def _write(
     courses: list[bandits.Course], asked: dict[str, Any], out: Path, theory: str, screen: Screen
 ) -> None:
     from nongreedy.bandits._page import HEAD, chart, page, rows  # draws, as does what follows
-    from nongreedy.reports._matplotlib import single
+    from nongreedy.schedules._drawing._matplotlib import single
 
     content = {"format": "nongreedy.bandit", "version": 1, "settings": asked,
                "courses": [course.to_json() for course in courses]}  # fmt: skip

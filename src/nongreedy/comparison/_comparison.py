@@ -51,7 +51,7 @@ class Comparison(Table):
     def save(self, directory: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
         """Write ``compare.json``, ``compare.png`` and ``compare.html``, a page that works offline."""
         # Drawing is imported when something is drawn: it takes as long as torch's import.
-        from ..reports._matplotlib import single
+        from ..schedules._drawing._matplotlib import single
         from ._page import page
         from ._regret_chart import regret_chart
 

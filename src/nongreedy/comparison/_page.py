@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from ..reports._chart import Chart, Line
 from ..reports._document import document, facts, places, settings
 from ..reports._markup import Html, pairs, section, swatch, table, text
 from ..reports._ranking import Place, ranking
+from ..schedules._drawing._chart import Chart, Line
 from ..search._words import duration, spaced
 from ._table import ALIKE, Row, Table, alike
 

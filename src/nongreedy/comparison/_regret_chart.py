@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..reports._chart import Axis, Chart, Line, Text
-from ..reports._palette import FAINT, RETURNED
+from ..schedules._drawing._chart import Axis, Chart, Line, Text
+from ..schedules._drawing._palette import FAINT, RETURNED
 from ._regret import Course
 
 OURS = ("default", "agreement", "paper")

@@ -1,10 +1,10 @@
 """Hypergradients over training, one outer step at a time."""
 
+from ..schedules._drawing._chart import Axis, Band, Chart, Line, Mark
+from ..schedules._drawing._palette import RUNS, ZERO
+from ..schedules._drawing._series import SHOWN, band, blocks, evenly
 from ..search._words import count, number, spaced
-from ._chart import Axis, Band, Chart, Line, Mark
-from ._palette import RUNS, ZERO
 from ._record import Record
-from ._series import SHOWN, band, blocks, evenly
 
 
 def derivatives(record: Record) -> list[Chart]:

@@ -7,11 +7,11 @@ from importlib.resources import files
 
 from plotly.offline import get_plotlyjs
 
+from ..schedules._drawing._chart import Chart
+from ..schedules._drawing._palette import twin
 from ..schedules._version import __version__
 from ..search._words import spaced
-from ._chart import Chart
 from ._markup import choice, json_for_script, pairs, section, text
-from ._palette import twin
 from ._plotly import figure
 
 # Nothing is fetched: not even a page that was tampered with could.

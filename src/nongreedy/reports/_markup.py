@@ -8,7 +8,7 @@ from typing import Any
 from plotly.utils import PlotlyJSONEncoder
 
 from ..schedules import spelled
-from ._palette import twin
+from ..schedules._drawing._palette import twin
 
 
 class Html(str):

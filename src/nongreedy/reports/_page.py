@@ -4,17 +4,18 @@ import math
 from collections.abc import Sequence
 
 from ..schedules import Linear
+from ..schedules._drawing._chart import Chart
+from ..schedules._drawing._schedules import origin, schedules
 from ..search import OuterStep
+from ..search._losses import accuracies, came_to, losses
 from ..search._words import count, duration, number, spaced
-from ._chart import Chart
 from ._cost import Cost, costs
 from ._derivatives import derivatives
 from ._document import document, facts, places
-from ._losses import accuracies, came_to, losses, training
 from ._markup import pairs, section, table, text
 from ._ranking import ranking
 from ._record import Record
-from ._schedules import origin, schedules
+from ._training import training
 from ._trust import trust_section
 from ._use import settings_section, use
 
@@ -93,7 +94,9 @@ def _state(record: Record) -> str:
 
 
 def _schedules(record: Record) -> Part:
-    charts = schedules(record.schedule, record.curves, record.rows, record.horizon, record.what)
+    charts = schedules(
+        record.schedule.curves, record.curves, record.rows, record.horizon, record.what
+    )
     key = (
         '<p class="key"><span><i class="steps"></i>outer steps, first to last</span>'
         f'<span><i class="returned"></i>{record.what} schedule</span></p>'
@@ -108,7 +111,7 @@ def _schedules(record: Record) -> Part:
 def _progress(record: Record) -> Part:
     begun = None
     if record.curves == record.learned:
-        begun = origin(record.schedule, record.rows, record.horizon)
+        begun = origin(record.schedule.curves, record.rows, record.horizon)
     final = record.loss if record.status else None
     maybe = [losses(record.rows, begun, final), accuracies(record.rows), training(record)]
     charts = [chart for chart in maybe if chart is not None]

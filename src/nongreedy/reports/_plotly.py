@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._chart import Axis, Band, Bars, Chart, Line, Mark, Points, Text, Values
+from ..schedules._drawing._chart import Axis, Band, Bars, Chart, Line, Mark, Points, Text, Values
 
 _SYMBOLS = {"dot": ("circle", 0), "ring": ("circle-open", 2), "cross": ("x", 0)}  # and their edges
 

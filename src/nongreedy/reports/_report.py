@@ -43,7 +43,7 @@ def report(
         nongreedy.errors.NoStudyError: No study file 'nowhere.db'.
     """
     # Drawing is imported when something is drawn: it takes as long as torch's import.
-    from ._matplotlib import panels
+    from ..schedules._drawing._matplotlib import panels
     from ._page import page
     from ._reader import read
 

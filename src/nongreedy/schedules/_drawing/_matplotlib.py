@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
-from ..search._words import number
+from .._words import number
 from ._chart import Band, Bars, Chart, Line, Mark, Points, Text
 from ._palette import FAINT, GRID, INK, PAPER, RETURNED, of_step
 

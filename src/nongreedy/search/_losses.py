@@ -3,14 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from ..search import OuterStep
-from ..search._words import count, number
-from ._chart import Axis, Chart, Line, Mark, Points, Text
-from ._palette import BAD, FAINT, RETURNED, of_step
-from ._record import Record
-from ._series import SHOWN, evenly
+from ..schedules._drawing._chart import Axis, Chart, Line, Mark, Points, Text
+from ..schedules._drawing._palette import BAD, FAINT, RETURNED, of_step
+from ._outer_step import OuterStep
+from ._words import count, number
 
 
 def losses(
@@ -91,21 +87,3 @@ def _marks(history: Sequence[OuterStep], values: Mapping[int, float]) -> list[Ma
 def outer_steps(history: Sequence[OuterStep]) -> Axis:
     ends = (-0.6, history[-1].index + 0.6) if history else None
     return Axis("outer step", ends, whole=True)
-
-
-def training(record: Record) -> Chart | None:
-    """Training curves, one of each outer step."""
-    known = [(place, step) for place, step in enumerate(record.steps) if step.curve]
-    if not known:
-        return None
-    lines = []
-    for place, step in evenly(known, 2 * SHOWN):
-        x, y, colour = [*step.curve], [*step.curve.values()], of_step(place, len(record.steps))
-        lines.append(Line(x, y, colour, label=f"outer step {step.row.index}"))
-    caption = (
-        f"Training loss of one run of each outer step, light for the first. The last one shown ends "
-        f"at {number(lines[-1].y[-1], 3)}, the first at {number(lines[0].y[-1], 3)}."
-    )
-    y = Axis.of("training loss of the batch", np.concatenate([line.y for line in lines]))
-    x = Axis("training step", (0, record.horizon))
-    return Chart("training", "training curves", caption, x, y, lines)

@@ -1,22 +1,37 @@
 """Schedules over training: every accepted outer step, light to strong, and what was returned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ..schedules import Curve, Linear, Schedule, TimeBasis
-from ..schedules._curve import as_row
-from ..search import OuterStep
-from ..search._words import number, spaced
+from .._basis import Linear, TimeBasis
+from .._curve import Curve, as_row
+from .._words import number, spaced
 from ._chart import Axis, Chart, Line, Text
 from ._palette import RETURNED, of_step
 from ._series import SHOWN, evenly, over_run
 
+
+class Row(Protocol):
+    """Of a search's history, as far as curves need it."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def accepted(self) -> bool: ...
+    @property
+    def values(self) -> Mapping[str, Sequence[float]]: ...
+    @property
+    def edges(self) -> Mapping[str, Sequence[float]]: ...
+
+
+R = TypeVar("R", bound=Row)
 _MOST_TEXTS = 8  # more windows than this: their values are read from the axis
 
 
 def schedules(
-    schedule: Schedule, names: Sequence[str], history: Sequence[OuterStep], steps: int, what: str
+    curves: Mapping[str, Curve], names: Sequence[str], history: Sequence[Row], steps: int, what: str
 ) -> list[Chart]:
     """A chart for each of these names that may change over a run.
 
@@ -25,31 +40,31 @@ def schedules(
         steps: Length of a training run.
         what: The schedule is, such as "returned".
     """
-    over_time = [name for name in names if isinstance(schedule.curves[name].basis, TimeBasis)]
+    over_time = [name for name in names if isinstance(curves[name].basis, TimeBasis)]
     return [
-        _chart(f"schedule-{place}", name, schedule.curves[name], history, steps, what)
+        _chart(f"schedule-{place}", name, curves[name], history, steps, what)
         for place, name in enumerate(over_time)
     ]
 
 
-def origin(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> OuterStep | None:
+def origin(curves: Mapping[str, Curve], history: Sequence[R], steps: int) -> R | None:
     """The last accepted row whose values over a run are those of the schedule, or None."""
 
-    def same(row: OuterStep, name: str) -> bool:
-        then, now = _earlier(row, name, schedule.curves[name]), schedule.curves[name]
+    def same(row: Row, name: str) -> bool:
+        then, now = _earlier(row, name, curves[name]), curves[name]
         return np.allclose(then.values(steps).numpy(), now.values(steps).numpy())
 
     accepted = (row for row in reversed(history) if row.accepted)
     return next((row for row in accepted if all(same(row, name) for name in row.values)), None)
 
 
-def _earlier(row: OuterStep, name: str, curve: Curve) -> Curve:
+def _earlier(row: Row, name: str, curve: Curve) -> Curve:
     """Of coefficients whose number may have grown since (coarse to fine)."""
     return as_row(curve, row.values[name], row.edges.get(name))
 
 
 def _chart(
-    key: str, name: str, curve: Curve, history: Sequence[OuterStep], steps: int, what: str
+    key: str, name: str, curve: Curve, history: Sequence[Row], steps: int, what: str
 ) -> Chart:
     accepted = [(k, row) for k, row in enumerate(history) if row.accepted and row.values.get(name)]
     lines = [

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..schedules import Schedule
-from ..search import OuterStep
+from ..schedules._drawing._schedules import origin, schedules
 from ._losses import losses
-from ._schedules import origin, schedules
+from ._outer_step import OuterStep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,8 +36,10 @@ def schedule_figure(schedule: Schedule, history: Sequence[OuterStep], steps: int
         >>> [axis.get_title("left") for axis in figure.axes]
         ['learning rate', 'validation loss']
     """
-    from ._matplotlib import panels  # imported when something is drawn: it takes as long as torch
+    from ..schedules._drawing._matplotlib import (
+        panels,  # imported when something is drawn: it takes as long as torch
+    )
 
-    charts = schedules(schedule, list(schedule.curves), history, steps, "returned")
-    charts.append(losses(history, origin(schedule, history, steps)))
+    charts = schedules(schedule.curves, list(schedule.curves), history, steps, "returned")
+    charts.append(losses(history, origin(schedule.curves, history, steps)))
     return panels(charts, "returned schedule")

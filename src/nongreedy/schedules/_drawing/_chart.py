@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..search._words import number
+from .._words import number
 
 _LOG_RATIO = 4.0  # positive values that span more than this show more on a logarithmic axis
 
