@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..schedules._files import plain, replace_file
+from ..search._words import count, spaced
 from ..studies import Study
 from ._piece import Piece
 from ._table import Table
@@ -64,5 +65,19 @@ class Comparison(Table):
         replace_file(whole, page(self, chart))
         return numbers, picture, whole
 
+    def __repr__(self) -> str:
+        if not self.pieces:
+            return "Comparison(no search is finished)"
+        rows, cells = self.rows(), self.cells()
+        told = f"{count(len(rows), 'method')}, {len(self.pieces)} searches"
+        best = f"best {rows[0].method}, {spaced(self.measure)} {cells[0][1]}"
+        return f"Comparison({told}; {best})"
+
     def __str__(self) -> str:
         return self.markdown()
+
+    def _repr_html_(self) -> str:
+        """The table in notebooks."""
+        from ..reports._markup import table
+
+        return table(self.head(), self.cells())

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from importlib.resources import files
 
-from plotly.offline import get_plotlyjs
-
 from ..schedules._drawing._chart import Chart
 from ..schedules._drawing._palette import twin
 from ..schedules._version import __version__
@@ -46,7 +44,12 @@ def document(title: str, body: Sequence[str], charts: Sequence[Chart], beside: s
         "dark": {colour: twin(colour) for chart in charts for colour in chart.colours()},
     }
     parts = files(__package__ or "nongreedy.reports")
-    style, script = (parts.joinpath(name).read_text("utf-8") for name in ("style.css", "draw.js"))
+    names = (
+        "style.css",
+        "draw.js",
+        "plotly-basic.min.js",
+    )  # the last is npm's plotly.js-basic-dist-min
+    style, script, plotly = (parts.joinpath(name).read_text("utf-8") for name in names)
     return f"""<!DOCTYPE html>
 <html lang="en" data-errors="">
 <head>
@@ -65,7 +68,7 @@ def document(title: str, body: Sequence[str], charts: Sequence[Chart], beside: s
 <noscript><p>The figures need JavaScript; {text(beside)}.</p></noscript>
 </main>
 <script type="application/json" id="figures">{json_for_script(content)}</script>
-<script>{get_plotlyjs()}</script>
+<script>{plotly}</script>
 <script>
 {script}</script>
 </body>
@@ -98,7 +101,7 @@ def facts(rows: Mapping[str, tuple[object, object]]) -> str:
 
 def settings(rows: Mapping[str, object], *more: str) -> str:
     """What was asked for, and with which versions the page was made."""
-    others = {name: metadata.version(name) for name in ("torch", "optuna", "plotly")}
+    others = {name: metadata.version(name) for name in ("torch", "optuna")}
     versions = {"nongreedy": __version__, **others, "python": platform.python_version()}
     made = "<h3>Versions that made this page</h3>" + pairs(versions)
     return section("Settings", pairs({spaced(k): v for k, v in rows.items()}), *more, made)

@@ -5,7 +5,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from plotly.utils import PlotlyJSONEncoder
+import numpy as np
 
 from ..schedules import spelled
 from ..schedules._drawing._palette import twin
@@ -86,7 +86,14 @@ def _shown(value: object) -> str:
     return "none" if value is None else json.dumps(value, default=str)
 
 
+def _plain(value: object) -> Any:
+    """Arrays and numbers of NumPy as JSON has them."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is nothing that a page's script reads.")
+
+
 def json_for_script(content: Any) -> str:
     """JSON that cannot end the script element which it stands in, nor open a comment."""
-    written = json.dumps(content, cls=PlotlyJSONEncoder)
+    written = json.dumps(content, default=_plain)
     return written.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

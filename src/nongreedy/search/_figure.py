@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..schedules import Schedule
-from ..schedules._drawing._schedules import origin, schedules
+from ..schedules._drawing._chart import Chart
+from ..schedules._drawing._schedules import FINE, drawn, origin
 from ._losses import losses
 from ._outer_step import OuterStep
 
@@ -36,10 +37,13 @@ def schedule_figure(schedule: Schedule, history: Sequence[OuterStep], steps: int
         >>> [axis.get_title("left") for axis in figure.axes]
         ['learning rate', 'validation loss']
     """
-    from ..schedules._drawing._matplotlib import (
-        panels,  # imported when something is drawn: it takes as long as torch
-    )
+    # Imported when something is drawn: it takes as long as torch.
+    from ..schedules._drawing._matplotlib import panels
 
-    charts = schedules(schedule.curves, list(schedule.curves), history, steps, "returned")
-    charts.append(losses(history, origin(schedule.curves, history, steps)))
-    return panels(charts, "returned schedule")
+    return panels(charts(schedule, history, steps), "returned schedule")
+
+
+def charts(schedule: Schedule, history: Sequence[OuterStep], steps: int | None) -> list[Chart]:
+    """Of each hyperparameter, and of the losses; over percent of a run whose length is not known."""
+    curves = drawn(schedule.curves, steps, history, "returned")
+    return [*curves, losses(history, origin(schedule.curves, history, steps or FINE))]

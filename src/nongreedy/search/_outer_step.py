@@ -51,6 +51,16 @@ class OuterStep:
         row["validation_metrics"] = {n: v if math.isfinite(v) else None for n, v in metrics.items()}
         return {k: v for k, v in row.items() if v or k not in ("edges", "validation_metrics")}
 
+    def flat(self) -> dict[str, Any]:
+        """A row of a table: name -> value, with one for each coefficient."""
+        names = ("index", "validation_loss", "validation_accuracy", "cost", "seconds", "accepted")
+        return {
+            **{name: getattr(self, name) for name in names},
+            **{f"metric:{name}": value for name, value in self.validation_metrics.items()},
+            **{f"{n}[{k}]": v for n, row in self.values.items() for k, v in enumerate(row)},
+            "note": self.note,
+        }
+
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> OuterStep:
         """The inverse of :meth:`to_json`, where a loss that is not finite is infinite."""

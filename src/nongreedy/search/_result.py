@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import html
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,6 +15,14 @@ from ..schedules import Schedule
 from ..task import Task
 from ._gain import Gain
 from ._outer_step import OuterStep
+from ._words import count, number, spaced
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+
+    from ..schedules._drawing._chart import Chart
 
 
 class Status(enum.Enum):
@@ -72,3 +81,82 @@ class Result:
     unmoved: Mapping[str, str] = field(default_factory=dict)
     task: Task | None = field(default=None, repr=False, compare=False)
     optimizer: Optimizer | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Result({', '.join(self._told)}; {self.schedule!r})"
+
+    def __str__(self) -> str:
+        lines = [f"{', '.join(self._told)}.", self.schedule.describe()]
+        return "\n".join([*lines, *([self.gain.verdict] if self.gain else [])])
+
+    @property
+    def _told(self) -> list[str]:
+        """What it came to, in a few words each."""
+        accuracy = self.validation_accuracy
+        return [
+            spaced(self.status.name),
+            f"validation loss {number(self.validation_loss, 3)}",
+            *([] if accuracy is None else [f"accuracy {100 * accuracy:.1f} %"]),
+            count(len(self.history), "outer step"),
+            f"{self.cost:.1f} plain runs",
+        ]
+
+    def _repr_html_(self) -> str:
+        """Words and a picture in notebooks."""
+        from ..schedules._drawing._sketch import sketches
+
+        verdict = f" {self.gain.verdict}" if self.gain else ""
+        words = html.escape(f"{', '.join(self._told)}.{verdict}")
+        charts = self._charts
+        return f"<p>{words[:1].upper()}{words[1:]}</p>{sketches(charts) if charts else ''}"
+
+    @property
+    def _charts(self) -> list[Chart]:
+        from ._figure import charts
+
+        steps = int(self.settings.get("steps") or 0) or None
+        return charts(self.schedule, self.history, steps)
+
+    def plot(self, ax: Axes | Sequence[Axes] | None = None) -> NDArray[Any]:
+        """Draw the schedule that was returned over those on the way, and the loss of each outer step.
+
+        Args:
+            ax: Matplotlib axes to draw in, as many as there are panels; by default those of a new
+                pyplot figure.
+
+        Returns:
+            The axes, an array of shape (panels,).
+
+        Raises:
+            ValueError: Another number of axes than panels.
+
+        Cannot: draw hyperparameters that hold throughout a run, such as a :class:`Variable`.
+
+        Example:
+            >>> import nongreedy as ng
+            >>> schedule = ng.Schedule.of(learning_rate=[0.1, 0.05])
+            >>> result = ng.Result(schedule, 0.5, None, [], ng.Status.completed, cost=0.0)
+            >>> [panel.get_title("left") for panel in result.plot()]
+            ['learning rate', 'validation loss']
+        """
+        from ..schedules._drawing._plot import plotted
+
+        return plotted(self._charts, ax, what="returned schedule")
+
+    def history_dataframe(self) -> DataFrame:
+        """The history as a pandas data frame: a row for each outer step.
+
+        Columns are those of :class:`OuterStep`, with one for each coefficient (``learning_rate[0]``)
+        and each metric of the task (``metric:f1``).
+
+        Example:
+            >>> import nongreedy as ng
+            >>> row = ng.OuterStep(0, 0.5, 0.9, {"momentum": [0.8]}, {}, 1.0, 2.0, accepted=True)
+            >>> schedule = ng.Schedule.of(momentum=0.8)
+            >>> result = ng.Result(schedule, 0.5, 0.9, [row], ng.Status.completed, cost=2.0)
+            >>> result.history_dataframe()["momentum[0]"].tolist()
+            [0.8]
+        """
+        from pandas import DataFrame
+
+        return DataFrame([row.flat() for row in self.history])

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .._words import number
+from .._words import alike
 
+_TO_NOTHING = 3e3  # times as large: the rest of a value that falls to nothing
 _LOG_RATIO = 4.0  # positive values that span more than this show more on a logarithmic axis
 
 Values = Any  # one for each place: an array or a sequence of numbers, or of names
@@ -116,7 +117,9 @@ class Axis:
         finite = np.asarray(values, float)
         finite = finite[np.isfinite(finite)]
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (-1.0, 0.0)
-        if low > 0 and high / low > _LOG_RATIO:
+        # What falls to nothing would be a cliff there, after a plateau that it is not.
+        to_nothing = from_zero and low * _TO_NOTHING < high
+        if low > 0 and high / low > _LOG_RATIO and not to_nothing:
             return cls(label, (low / 1.5, high * 1.5), logarithmic=True)
         return cls(label, (0.0, high * 1.12 or 1.0) if from_zero and low >= 0 else None)
 
@@ -132,7 +135,7 @@ class Axis:
             for sub in ((1, 2, 5) if high / low < 300 else (1,))
             if power % stride == 0 and low <= sub * 10.0**power <= high
         ]
-        return places, [number(place) for place in places]
+        return places, alike(places)
 
 
 @dataclass(frozen=True)

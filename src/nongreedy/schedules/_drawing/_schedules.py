@@ -1,14 +1,15 @@
 """Schedules over training: every accepted outer step, light to strong, and what was returned."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from .._basis import Linear, TimeBasis
 from .._curve import Curve, as_row
-from .._words import number, spaced
-from ._chart import Axis, Chart, Line, Text
+from .._words import alike, number, spaced
+from ._chart import Axis, Chart, Line, Mark, Text
 from ._palette import RETURNED, of_step
 from ._series import SHOWN, evenly, over_run
 
@@ -27,6 +28,7 @@ class Row(Protocol):
 
 
 R = TypeVar("R", bound=Row)
+FINE = 1000  # steps of a run whose length nobody told
 _MOST_TEXTS = 8  # more windows than this: their values are read from the axis
 
 
@@ -45,6 +47,27 @@ def schedules(
         _chart(f"schedule-{place}", name, curves[name], history, steps, what)
         for place, name in enumerate(over_time)
     ]
+
+
+def drawn(
+    curves: Mapping[str, Curve],
+    total_steps: int | None,
+    history: Sequence[Row] = (),
+    what: str = "drawn",
+) -> list[Chart]:
+    """Charts of all that may change over a run; of one whose length is not known, over percent of it."""
+    steps = total_steps or FINE
+    charts = schedules(curves, list(curves), history, steps, what)
+    return charts if total_steps else [_in_percent(chart, steps) for chart in charts]
+
+
+def _in_percent(chart: Chart, steps: int) -> Chart:
+    marks = list[Mark]()
+    for mark in chart.marks:
+        if isinstance(mark, (Line, Text)):
+            mark = replace(mark, x=np.asarray(mark.x) * 100 / steps)
+        marks.append(mark)
+    return replace(chart, x=Axis("part of the run (%)", (0, 100)), marks=marks)
 
 
 def origin(curves: Mapping[str, Curve], history: Sequence[R], steps: int) -> R | None:
@@ -74,8 +97,9 @@ def _chart(
     lines.append(_line(curve, steps, RETURNED, what, width=2.8, edged=True))
     caption = (
         f"{spaced(name)} at each step of training. The {what} schedule {_course(lines[-1].y)}. "
-        "Light lines: the accepted outer steps."
     )
+    if history:
+        caption += "Light lines: the accepted outer steps."
     y = Axis.of(spaced(name), np.concatenate([line.y for line in lines]), from_zero=True)
     x, marks = Axis("training step", (0, steps)), [*lines, *_texts(curve, steps)]
     return Chart(key, spaced(name), caption, x, y, marks)
@@ -104,12 +128,14 @@ def _texts(curve: Curve, steps: int) -> list[Text]:
         starts = np.flatnonzero(np.diff(values, prepend=np.nan)).tolist()
         stops = [*starts[1:], steps]
         places = [(a, (a + b) / 2) for a, b in zip(starts, stops, strict=True)]
-    texts = []
-    for step, middle in places if len(places) <= _MOST_TEXTS else ():
+    if len(places) > _MOST_TEXTS:
+        return []
+    texts, told = [], alike((float(values[step]) for step, _ in places), 2)
+    for (step, middle), words in zip(places, told, strict=True):
         first, last = middle < 1 < steps, middle > steps - 1 > 0
         falls = smooth and not first and values[step] < values[step - 1]
         # Where a line falls, there is room above it on the right, or at its end below it.
         side = "right" if last else "left" if first or falls else "center"
         gap = -5 if last and falls else 5
-        texts.append(Text(middle, values[step], number(values[step]), RETURNED, side, gap=gap))
+        texts.append(Text(middle, values[step], words, RETURNED, side, gap=gap))
     return texts
