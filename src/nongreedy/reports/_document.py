@@ -30,7 +30,13 @@ window.addEventListener("unhandledrejection", (event) => { note(String(event.rea
 """
 
 
-def document(title: str, body: Sequence[str], charts: Sequence[Chart], beside: str) -> str:
+def document(
+    title: str,
+    body: Sequence[str],
+    charts: Sequence[Chart],
+    beside: str,
+    refresh: float | None = None,
+) -> str:
     """The whole document.
 
     Args:
@@ -38,11 +44,13 @@ def document(title: str, body: Sequence[str], charts: Sequence[Chart], beside: s
         body: Pieces of HTML, with a place for each chart: :func:`places`.
         charts: What the script draws there.
         beside: What shows the main figures where no script runs.
+        refresh: Seconds after which the browser reads the page again; None is never.
     """
     content = {
         "figures": {chart.key: figure(chart) for chart in charts},
         "dark": {colour: twin(colour) for chart in charts for colour in chart.colours()},
     }
+    again = "" if refresh is None else f'<meta http-equiv="refresh" content="{refresh:g}">\n'
     parts = files(__package__ or "nongreedy.reports")
     names = (
         "style.css",
@@ -55,7 +63,7 @@ def document(title: str, body: Sequence[str], charts: Sequence[Chart], beside: s
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+{again}<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{text(title)}</title>
 <script>{_WATCH}</script>
 <style>

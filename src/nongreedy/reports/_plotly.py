@@ -85,7 +85,7 @@ def _values(mark: Line | Points | Bars, chart: Chart) -> dict[str, Any]:
     if not (chart.y.names or (isinstance(mark, Points) and mark.edge)):
         hover = f"%{{y:.4g}} at {hover}"
     trace: dict[str, Any] = {"x": _short(mark.x), "y": y, "name": html.escape(mark.label)}
-    trace["showlegend"] = not isinstance(mark, Line)
+    trace["showlegend"] = not isinstance(mark, Line) or (chart.tall and bool(mark.label))
     if not mark.label:
         return trace | {"hoverinfo": "skip"}
     if isinstance(mark, Points) and mark.notes:

@@ -8,6 +8,14 @@ from ..schedules._drawing._palette import BAD, FAINT, RETURNED, of_step
 from ._outer_step import OuterStep
 from ._words import count, number
 
+# What a row came to, its symbol, and what the legend says: a step that found nothing better shows the
+# schedule of before on seeds of its own, so that its loss may well be the lowest.
+_SYMBOLS = (
+    ("accepted", "dot", "accepted"),
+    ("no improvement", "ring", "nothing better found: as before, on other seeds"),
+    ("diverged", "cross", "diverged"),
+)
+
 
 def losses(
     history: Sequence[OuterStep], origin: OuterStep | None = None, final: float | None = None
@@ -21,7 +29,8 @@ def losses(
     values = {row.index: row.validation_loss for row in history}
     marks, came = _marks(history, values), [came_to(row) for row in history]
     caption = (
-        "Validation loss of each outer step, on seeds of its own, so that it scatters: "
+        "Validation loss of each outer step, on seeds of its own, so that it scatters and two of them "
+        "cannot be compared: "
         f"{count(came.count('accepted'), 'step')} accepted, "
         f"{count(came.count('no improvement'), 'step')} without improvement, "
         f"{count(came.count('diverged'), 'step')} diverged."
@@ -68,7 +77,7 @@ def came_to(row: OuterStep) -> str:
 def _marks(history: Sequence[OuterStep], values: Mapping[int, float]) -> list[Mark]:
     """Of each row a point; those that diverged have no value: they are at the upper edge."""
     marks: list[Mark] = []
-    for label, symbol in (("accepted", "dot"), ("no improvement", "ring"), ("diverged", "cross")):
+    for label, symbol, meaning in _SYMBOLS:
         diverged = label == "diverged"
         rows = [(place, row) for place, row in enumerate(history) if came_to(row) == label]
         rows = [(place, row) for place, row in rows if diverged or row.index in values]
@@ -80,7 +89,7 @@ def _marks(history: Sequence[OuterStep], values: Mapping[int, float]) -> list[Ma
             colour = [of_step(place, len(history)) for place, _ in rows]
         if rows:
             notes = [row.note for _, row in rows]
-            marks.append(Points(x, y, colour, label, symbol, notes=notes, edge=diverged))
+            marks.append(Points(x, y, colour, meaning, symbol, notes=notes, edge=diverged))
     return marks
 
 

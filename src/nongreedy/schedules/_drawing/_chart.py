@@ -22,7 +22,7 @@ class Line:
     """Through points; as stairs where each value holds up to the next place.
 
     Attributes:
-        dash: Of "solid", "dot", "dash".
+        dash: Of "solid", "dot", "dash", "dashdot".
         edged: Whether an edge of white keeps it legible where it covers others.
     """
 
@@ -121,6 +121,9 @@ class Axis:
         to_nothing = from_zero and low * _TO_NOTHING < high
         if low > 0 and high / low > _LOG_RATIO and not to_nothing:
             return cls(label, (low / 1.5, high * 1.5), logarithmic=True)
+        if low == high and not from_zero:  # a single value: room on both sides, in its own digits
+            room = 0.1 * abs(high) or 1.0
+            return cls(label, (low - room, high + room))
         return cls(label, (0.0, high * 1.12 or 1.0) if from_zero and low >= 0 else None)
 
     def ticks(self) -> tuple[list[float], list[str]]:

@@ -21,7 +21,7 @@ from ._palette import FAINT, GRID, INK, PAPER, RETURNED, of_step
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DASHES = {"solid": "-", "dot": ":", "dash": "--"}
+_DASHES = {"solid": "-", "dot": ":", "dash": "--", "dashdot": "-."}
 
 
 class _Alike(Formatter):

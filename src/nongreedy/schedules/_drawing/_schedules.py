@@ -61,6 +61,19 @@ def drawn(
     return charts if total_steps else [_in_percent(chart, steps) for chart in charts]
 
 
+def together(rows: Sequence[Mapping[str, Curve]], total_steps: int | None) -> list[Chart]:
+    """Charts of several schedules of the same hyperparameters, a line for each."""
+    charts = dict[str, Chart]()
+    for curves in rows:
+        for chart in drawn(curves, total_steps):
+            lines = [replace(m, width=1.4) for m in chart.marks if isinstance(m, Line)]
+            lines = [*(charts[chart.title].marks if chart.title in charts else []), *lines]
+            values = np.concatenate([np.asarray(line.y) for line in lines])
+            y = Axis.of(chart.title, values, from_zero=True)
+            charts[chart.title] = replace(chart, marks=lines, y=y)
+    return [*charts.values()]
+
+
 def _in_percent(chart: Chart, steps: int) -> Chart:
     marks = list[Mark]()
     for mark in chart.marks:

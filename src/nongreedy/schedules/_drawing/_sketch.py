@@ -14,7 +14,7 @@ from ._palette import FAINT, RETURNED
 
 _WIDTH, _HEIGHT = 270, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 24, 22
-_DASHES = {"solid": "", "dot": "2 3", "dash": "7 4"}
+DASHES = {"solid": "", "dot": "2 3", "dash": "7 4", "dashdot": "8 3 2 3"}
 _BLOCKS = "▁▂▃▄▅▆▇█"
 Scale = Callable[[float], float]
 
@@ -132,7 +132,7 @@ def _line(mark: Line, x: Scale, up: Scale) -> str:
     path = [f"M{places[0][0]:.1f} {places[0][1]:.1f}"]
     for a, b in places[1:]:
         path.append(f"H{a:.1f}V{b:.1f}" if mark.stairs else f"L{a:.1f} {b:.1f}")
-    dash = f' stroke-dasharray="{_DASHES[mark.dash]}"' if mark.dash != "solid" else ""
+    dash = f' stroke-dasharray="{DASHES[mark.dash]}"' if mark.dash != "solid" else ""
     return (
         f'<path d="{"".join(path)}" fill="none" stroke="{_ink(mark.colour)}" '
         f'stroke-width="{mark.width}"{dash}/>'
