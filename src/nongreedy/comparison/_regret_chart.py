@@ -67,11 +67,10 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def _dashes(names: Sequence[str]) -> dict[str, str]:
-    """Beside the colour, for those who see no colours and for paper: neighbours of a family differ."""
+    """Beside the colour, for paper and for those who see no colours; the paper's ranges are dotted."""
     order = sorted(names, key=lambda name: (name not in OURS, names.index(name)))
-    return {
-        name: ("solid", "dash", "dashdot", "dot")[place % 4] for place, name in enumerate(order)
-    }
+    dashes = {name: ("solid", "dash", "dashdot")[place % 3] for place, name in enumerate(order)}
+    return {n: "dot" if n.endswith("-paper-ranges") else dash for n, dash in dashes.items()}
 
 
 def _choices(lines: Sequence[Line]) -> dict[str, list[Line]]:

@@ -2,8 +2,9 @@
 
 from ..schedules._export import export
 from ..search._figure import schedule_figure
+from ._live import ReportCallback
 from ._report import report
 
-__all__ = ["report", "schedule_figure"]
+__all__ = ["ReportCallback", "report", "schedule_figure"]
 
 export(globals())

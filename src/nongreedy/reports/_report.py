@@ -6,9 +6,14 @@ from pathlib import Path
 from ..schedules._files import make_writable, replace_file
 from ..studies import Study
 
+PAGE = "report.html"
+
 
 def report(
-    study: str | os.PathLike[str] | Study, out: str | os.PathLike[str] | None = None
+    study: str | os.PathLike[str] | Study,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    refresh: float | None = None,
 ) -> Path:
     r"""Write what a study has to say: a page for the browser, and images for a paper.
 
@@ -23,6 +28,8 @@ def report(
         study: A :class:`Study`, or the path or URL of the study named ``nongreedy``.
         out: Directory for the files, made if need be; by default that of the study's file, or the
             current one for databases on servers.
+        refresh: Seconds after which a browser reads the page again, of a search that goes on
+            (:class:`ReportCallback` writes it anew); images are left out then.
 
     Returns:
         Path of the page.
@@ -49,13 +56,20 @@ def report(
 
     study = Study.of(study)
     record = read(study)
-    folder = Path(out) if out is not None else (study.address.path or Path("study.db")).parent
+    folder = folder_of(study, out)
     make_writable(folder, "the report to")
-    content, charts = page(record)
+    content, charts = page(record, refresh)
+    target = folder / PAGE
+    replace_file(target, content)
+    if refresh is not None:
+        return target
     main = [chart.still() for chart in charts if chart.main]
     figure = panels(main, f"{record.what} schedule")
     for name in ("report.png", "report.svg"):
         figure.savefig(folder / name, dpi=200)
-    target = folder / "report.html"
-    replace_file(target, content)
     return target
+
+
+def folder_of(study: Study, out: str | os.PathLike[str] | None) -> Path:
+    """Where the files go: beside the study's file, or in the current directory."""
+    return Path(out) if out is not None else (study.address.path or Path("study.db")).parent

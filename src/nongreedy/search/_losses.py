@@ -12,7 +12,7 @@ from ._words import count, number
 # schedule of before on seeds of its own, so that its loss may well be the lowest.
 _SYMBOLS = (
     ("accepted", "dot", "accepted"),
-    ("no improvement", "ring", "nothing better found: as before, on other seeds"),
+    ("no improvement", "ring", "nothing better found"),
     ("diverged", "cross", "diverged"),
 )
 
@@ -33,7 +33,8 @@ def losses(
         "cannot be compared: "
         f"{count(came.count('accepted'), 'step')} accepted, "
         f"{count(came.count('no improvement'), 'step')} without improvement, "
-        f"{count(came.count('diverged'), 'step')} diverged."
+        f"{count(came.count('diverged'), 'step')} diverged. "
+        "Rings: nothing better was found, so that the schedule is that of before."
     )
     drawn = [*values.values()]
     if final is not None:

@@ -61,7 +61,7 @@ def sparkline(values: Sequence[float] | np.ndarray, width: int) -> str:
     if Axis.of("", row, from_zero=True).logarithmic:
         row = np.log(row)
     low, high = float(row.min()), float(row.max())
-    if not high > low:
+    if not high - low > 1e-6 * abs(high):  # rounding is no shape
         return _BLOCKS[3] * width
     shares = (row - low) / (high - low)
     return "".join(_BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)] for share in shares)
