@@ -138,7 +138,8 @@ def _verdict_on_accuracy(ours: Row, best: Row) -> str:
     ahead, seeds = statistics.fmean(differences), len(differences)
     rival = f"the best of {len(PEAKS)} fixed cosines, chosen by the same accuracy ({best.method})"
     if seeds < 2:
-        return f"On one seed, which may be luck, the schedule found differs by {ahead:+.2f} points from {rival}."
+        differs = f"the schedule found differs by {ahead:+.2f} points from {rival}"
+        return f"On one seed, which may be luck, {differs}."
     error = statistics.stdev(differences) / math.sqrt(seeds)
     if abs(ahead) <= sure(seeds) * error:
         place = "cannot be told from"

@@ -44,8 +44,8 @@ def show(
 def _table(schedule: ng.Schedule, total_steps: int | None) -> list[str]:
     width = min(shutil.get_terminal_size((_COLUMNS, 24)).columns, 100)
     names = max(12, *(len(spaced(name)) for name in schedule.curves))
-    names = min(names, width - 34 - _SPARKS)
-    sparks = width - names - 34
+    names = min(names, width - 35 - _SPARKS)
+    sparks = width - names - 35
     head = f"{'':{names}}  {'first':>7} {'last':>7} {'least':>7} {'most':>7}  over the run"
     rows = [_row(spaced(n), c, names, sparks, total_steps) for n, c in schedule.curves.items()]
     length = f"Over {total_steps} steps." if total_steps else "It stretches to any number of steps."

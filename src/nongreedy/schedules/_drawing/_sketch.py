@@ -54,7 +54,7 @@ def sparkline(values: Sequence[float] | np.ndarray, width: int) -> str:
 
     Example:
         >>> sparkline([0.0, 0.5, 1.0], 6)
-        '▁▁▄▄██'
+        '▁▁▅▅██'
     """
     places = (np.arange(width) + 0.5) * len(values) / width
     row = np.asarray(values, float)[places.astype(int)]
