@@ -149,7 +149,7 @@ def _settings(value: object) -> dict[str, Any]:
 
 def _changed(value: object) -> Iterator[str]:
     """Settings that differ from the usual; a number that is the first of them needs no name."""
-    rows = sorted(fields(value) if is_dataclass(value) else (), key=lambda row: row.kw_only)
+    rows = sorted(fields(value) if is_dataclass(value) else (), key=lambda row: bool(row.kw_only))
     first = rows[0].name if rows and not rows[0].kw_only else None
     for row in rows:
         if not (row.repr and row.init):

@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from optuna.trial import FrozenTrial
-
 from ..errors import StudyError
 from ..schedules import Schedule
 from ..search import Gain, OuterStep, Result, Status
 from ._storage import Storage
 
 
-def told(storage: Storage, trials: Mapping[Any, FrozenTrial], again: str = ".") -> Result:
+def told(storage: Storage, trials: Mapping[Any, Any], again: str = ".") -> Result:
     """Its result; of a search that is not finished, as if it were interrupted now.
 
     Args:
@@ -47,7 +45,7 @@ def told(storage: Storage, trials: Mapping[Any, FrozenTrial], again: str = ".") 
     )  # fmt: skip
 
 
-def schedule_of(trial: FrozenTrial) -> Schedule:
+def schedule_of(trial: Any) -> Schedule:
     """The one with which it ended."""
     return Schedule.from_json(trial.user_attrs["schedule"], source=f"trial {trial.number}")
 
