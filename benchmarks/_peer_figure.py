@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from nongreedy.reports._matplotlib import dress
-from nongreedy.reports._palette import FAINT, INK, PAPER
+from nongreedy.schedules._drawing._matplotlib import dress
+from nongreedy.schedules._drawing._palette import FAINT, INK, PAPER
 from nongreedy.search._words import number
 
 from ._peer_cells import PLAIN, Cell

@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import nongreedy as ng
-from nongreedy.reports._palette import FAINT, INK, PAPER, RETURNED
+from nongreedy.schedules._drawing._palette import FAINT, INK, PAPER, RETURNED
 from nongreedy.statistics import measured_error
 
 from ._work import Scale, Work, begun, conduct

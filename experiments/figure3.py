@@ -34,7 +34,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 import nongreedy as ng
-from nongreedy.reports._palette import FAINT, INK, PAPER, RETURNED
+from nongreedy.schedules._drawing._palette import FAINT, INK, PAPER, RETURNED
 
 from ._work import Scale, Work, begun, conduct, spread
 

@@ -30,7 +30,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 import nongreedy as ng
-from nongreedy.reports._palette import FAINT, INK, PAPER, RETURNED, of_step
+from nongreedy.schedules._drawing._palette import FAINT, INK, PAPER, RETURNED, of_step
 
 from ._work import Scale, Stopped, Work, begun, conduct, spread
 

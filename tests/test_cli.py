@@ -333,9 +333,11 @@ def entry(name, *scores, diverged=0):
 @pytest.mark.parametrize(
     ("found", "rivals", "said"),
     [
-        ([97.0, 98.0], [[97.0, 97.5], [80.0, 81.0]], "is at or above the best"),
-        ([97.0, 97.1], [[97.2, 97.3], [80.0, 81.0]], "is less than 0.3 points below the best"),
-        ([96.0, 96.1], [[80.0, 81.0], [97.0, 98.0]], "falls short of the best"),
+        ([97.0, 98.0], [[95.0, 96.1], [80.0, 81.0]], "is above the best"),
+        ([97.0, 98.0], [[97.0, 97.5], [80.0, 81.0]], "cannot be told from the best"),
+        ([97.0, 97.1], [[97.2, 97.9], [80.0, 81.0]], "cannot be told from the best"),
+        ([96.0, 96.1], [[80.0, 81.0], [97.0, 97.11]], "falls short of the best"),
+        ([96.0], [[80.0], [97.0]], "On one seed, which may be luck"),
     ],
 )
 def test_verdict(found, rivals, said):

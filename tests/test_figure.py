@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 
 import nongreedy as ng
 from nongreedy.reports import schedule_figure
-from nongreedy.reports._palette import RETURNED
+from nongreedy.schedules._drawing._palette import RETURNED
 from nongreedy.search._words import number
 
 STEPS = 40

@@ -14,13 +14,13 @@ from plotly import graph_objects
 
 import nongreedy as ng
 from nongreedy.reports import report
-from nongreedy.reports._chart import Axis
 from nongreedy.reports._cost import Cost
 from nongreedy.reports._markup import json_for_script
 from nongreedy.reports._reader import read
-from nongreedy.reports._series import POINTS, band, blocks, over_run
 from nongreedy.reports._trust import coefficients
 from nongreedy.reports._use import code
+from nongreedy.schedules._drawing._chart import Axis
+from nongreedy.schedules._drawing._series import POINTS, band, blocks, over_run
 from nongreedy.search._words import number
 
 from .study_runs import OPTIMIZER, STEPS, KillAt, Killed, search, small_task

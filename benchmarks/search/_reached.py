@@ -112,8 +112,8 @@ def draw(rows: Iterable[Row], path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 
-    from nongreedy.reports._matplotlib import dress
-    from nongreedy.reports._palette import PAPER
+    from nongreedy.schedules._drawing._matplotlib import dress
+    from nongreedy.schedules._drawing._palette import PAPER
 
     known = curves(rows)
     figure = Figure(figsize=(7.6, 4.6), facecolor=PAPER, layout="constrained")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from ..reports._chart import Axis, Band, Chart, Line, Text
 from ..reports._document import document, facts, places, settings
 from ..reports._markup import Html, section, swatch, table, text
-from ..reports._palette import FAINT, RETURNED
+from ..schedules._drawing._chart import Axis, Band, Chart, Line, Text
+from ..schedules._drawing._palette import FAINT, RETURNED
 from ..search._words import number
 from ._study import Course
 

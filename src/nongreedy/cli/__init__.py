@@ -12,12 +12,15 @@ import nongreedy as ng
 
 from ._bandit import bandit
 from ._check import check
+from ._cite import cite
 from ._compare import compare
 from ._exit import reported
 from ._nas import nas_command
 from ._plan import plan
 from ._prefer import prefer
+from ._show import show
 from ._study import report
+from ._trust import trust
 from ._tune import resume, tune
 
 app = typer.Typer(
@@ -38,7 +41,9 @@ def datasets() -> None:
             print(textwrap.fill(recognised_by, 76, initial_indent="    ", subsequent_indent="    "))
 
 
-for command in (tune, resume, report, plan, compare, prefer, check, bandit, datasets):
+for command in (
+    tune, resume, report, show, plan, trust, compare, prefer, check, bandit, datasets, cite,
+):  # fmt: skip
     app.command()(command)
 app.command("nas")(nas_command)
 

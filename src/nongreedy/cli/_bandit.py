@@ -128,8 +128,7 @@ def _write(
     from rich.table import Table
 
     from nongreedy.bandits._page import HEAD, chart, page, rows  # draws, as does what follows
-    from nongreedy.reports._figure import write_figure
-    from nongreedy.reports._matplotlib import single
+    from nongreedy.schedules._drawing._matplotlib import single, write_figure
     from nongreedy.schedules._files import plain, replace_file
     from nongreedy.search.progress._screen import make_console
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from nongreedy.comparison import Piece
     from nongreedy.search.progress._screen import Screen
 
+    from ._load import Target
+
 STUDY = "compare.db"
 
 
@@ -85,7 +87,7 @@ def compare(
         )
         started = time.perf_counter()
         try:
-            comparison = _run(chosen.task, optimizer, steps, settings, screen)
+            comparison = _run(chosen, optimizer, steps, settings, screen)
         except KeyboardInterrupt:
             _write(ng.Comparison.load(study or out / STUDY), out, screen, study)
             screen.say("Interrupted: the same command goes on from here.")
@@ -95,14 +97,15 @@ def compare(
 
 
 def _run(
-    task: ng.Task, optimizer: ng.Optimizer, steps: int, settings: Mapping[str, Any], screen: Screen
+    target: Target, optimizer: ng.Optimizer, steps: int, settings: Mapping[str, Any], screen: Screen
 ) -> ng.Comparison:
     names = [name.strip() for name in settings["methods"].split(",")]
     count = (len(METHODS) if names == ["all"] else len(names)) * settings["seeds"]
     forwarded = ("budget", "seeds", "retrain_seeds", "curve_seeds", "seed")
     with screen.bar(count) as started:
         return ng.compare(
-            task, optimizer, steps=steps, methods="all" if names == ["all"] else names,
+            target.task, optimizer, steps=steps, name=target.name,
+            methods="all" if names == ["all"] else names,
             study=settings["study"] or settings["out"] / STUDY, shared=settings["shared"], started=started,
             finished=lambda piece: screen.say(_line(piece)),
             **{name: settings[name] for name in forwarded},

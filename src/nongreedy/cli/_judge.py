@@ -1,6 +1,7 @@
 """Is the schedule any good? Fresh trainings with it, beside what people tune by hand."""
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from nongreedy.comparison._compare import FRESH
 from nongreedy.comparison._piece import measured, measures
 from nongreedy.comparison._table import spread
 from nongreedy.search import Request
+from nongreedy.search._gain import sure
 from nongreedy.search.progress._screen import Screen
 
 from ._names import PEAKS
@@ -19,7 +21,6 @@ FOUND = "the schedule found"
 SCHEDULES = 1 + len(PEAKS)  # that are trained on each seed
 _KEPT = "fresh trainings"  # the note of a study
 Train = Callable[..., ng.Retrained]
-TOLERANCE = 0.3  # accuracy points: a search from zero that ends within them has done its work
 
 
 def fresh_seeds(seed: int, count: int) -> list[int]:
@@ -133,16 +134,19 @@ def verdict(pieces: Sequence[Piece]) -> str:
 
 
 def _verdict_on_accuracy(ours: Row, best: Row) -> str:
-    ahead, rival = 100 * (ours.mean - best.mean), f"the best hand-tuned one ({best.method})"
-    if ahead >= 0:
-        place = f"is at or above {rival}: +{ahead:.2f} points"
-    elif ahead > -TOLERANCE:
-        place = f"is less than {TOLERANCE} points below {rival}: {ahead:.2f}"
+    """By the differences on the same seeds, in words that noise does not earn."""
+    differences = [100 * (a - b) for a, b in zip(ours.scores, best.scores, strict=True)]
+    ahead, seeds = statistics.fmean(differences), len(differences)
+    rival = f"the best of {len(PEAKS)} fixed cosines, chosen by the same accuracy ({best.method})"
+    if seeds < 2:
+        differs = f"the schedule found differs by {ahead:+.2f} points from {rival}"
+        return f"On one seed, which may be luck, {differs}."
+    error = statistics.stdev(differences) / math.sqrt(seeds)
+    if abs(ahead) <= sure(seeds) * error:
+        place = "cannot be told from"
     else:
-        place = f"falls short of {rival} by {-ahead:.2f} points, {TOLERANCE} or more"
-    errors = (ours.standard_error, best.standard_error)
-    unsure = 100 * math.hypot(*(0.0 if math.isnan(error) else error for error in errors))
-    return f"The schedule found {place} (standard error of the difference: {unsure:.2f})."
+        place = "is above" if ahead > 0 else "falls short of"
+    return f"The schedule found {place} {rival}: {ahead:+.2f} ± {error:.2f} points on {seeds} common seeds."
 
 
 def _diverged(row: Row) -> int:

@@ -166,7 +166,7 @@ def _watch(screen: Screen) -> nas.Watch:
 
 def _write(found: nas.Found, rows: list, asked: dict[str, Any], out: Path) -> list[Path]:
     from nongreedy.nas._page import image, page
-    from nongreedy.reports._figure import write_figure
+    from nongreedy.schedules._drawing._matplotlib import write_figure
     from nongreedy.schedules._files import plain, replace_file
 
     files = found.save(out)

@@ -42,8 +42,7 @@ def plan(
         _print_table(forecast)
         print(f"\nRecommended: --engine {_label(forecast.recommended)} ({forecast.choice.reason})")
         print(
-            "Whether a search is expected to gain anything: ng.trust, of any schedule, for 20 to 24 plain "
-            "runs."
+            "Whether a search is expected to gain anything: nongreedy trust, for 20 to 24 plain runs."
         )
 
 

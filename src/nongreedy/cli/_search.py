@@ -15,9 +15,9 @@ import nongreedy as ng
 from nongreedy.comparison import Piece
 from nongreedy.engines import engine_from
 from nongreedy.parallel import Ranks
-from nongreedy.reports import schedule_figure
-from nongreedy.reports._figure import write_figure
+from nongreedy.reports import ReportCallback, schedule_figure
 from nongreedy.schedules import Basis
+from nongreedy.schedules._drawing._matplotlib import write_figure
 from nongreedy.search._settings import most_outer_steps
 from nongreedy.search._words import count, duration, number, spaced
 from nongreedy.search.progress._lines import still
@@ -66,6 +66,9 @@ class Search:
     def conduct(self, study: ng.Study) -> None:
         """Search, judge and write; kept in this study."""
         self.study = study
+        self.live = (
+            [ReportCallback(study, self.out)] if self.settings["live"] and self.ranks.first else []
+        )
         if not self.ranks.first:
             self._tune()
             return
@@ -115,7 +118,7 @@ class Search:
         forwarded = ("outer_steps", "engine", "seed", "budget", "timeout")
         return ng.tune(
             self.target.task, self.optimizer, steps=self.steps, outer=self.outer, start=self.start,
-            study=self.study, callbacks=[self.screen], progress=False, ranks=self.ranks,
+            study=self.study, callbacks=[self.screen, *self.live], progress=False, ranks=self.ranks,
             **{name: self.settings[name] for name in forwarded},
         )  # fmt: skip
 
@@ -133,6 +136,10 @@ class Search:
             f"Tuning {', '.join(map(spaced, learned))} for {self.target.name}: {self.steps} steps per "
             f"run, up to {' or '.join(told)}."
         )
+        for page in self.live:
+            self.say(
+                f"Open {page.page.as_posix()} in a browser: it shows the search as it goes on."
+            )
         if self.settings["compare"] and self._comparable:
             runs = count(_judge.SCHEDULES * len(self.seeds), "plain run")
             limit = "--budget" if self.settings["budget"] is not None else "the cost of the search"

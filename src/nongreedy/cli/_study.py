@@ -37,7 +37,7 @@ def report(
     Schedules over training and how they grew, losses, hypergradients with their noise, cost, settings.
     """
     with reported():
-        newest = ng.Study(study, _names(study)[-1] if name is None else name)
+        newest = named(study, name)
         try:
             page = ng.report(newest, out)
         except OSError as error:
@@ -83,6 +83,11 @@ def unfinished(storage: str, name: str | None) -> ng.Study:
         return ng.Study(storage, name)
     studies = [ng.Study(storage, search) for search in reversed(_searches(names) or names)]
     return next((study for study in studies if not study.finished), studies[0])
+
+
+def named(storage: str, name: str | None) -> ng.Study:
+    """The study of that name, or the newest."""
+    return ng.Study(storage, _names(storage)[-1] if name is None else name)
 
 
 def _names(storage: str) -> list[str]:

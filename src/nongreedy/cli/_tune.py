@@ -17,7 +17,7 @@ from ._exit import Mistake, reported
 from ._names import PEAKS
 
 # Options that studies of earlier releases lack, and what these searches did.
-_LATER = {"timeout": None, "start": None}
+_LATER = {"timeout": None, "start": None, "live": False}
 
 
 def tune(
@@ -84,6 +84,12 @@ def tune(
         str | None,
         typer.Option(help="SQLite file or database URL.", show_default="study.db in --out"),
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Write report.html to --out after each outer step, for an open browser."
+        ),
+    ] = False,
 ) -> None:
     """Find learning rate, momentum and weight decay over a whole training run.
 

@@ -50,6 +50,7 @@ def compare(
     dtype: torch.dtype = torch.float32,
     study: str | os.PathLike[str] | Study | None = None,
     shared: bool = False,
+    name: str | None = None,
     callbacks: Iterable[Callback] = (),
     started: Callable[[str], object] = _ignore,
     finished: Callable[[Piece], object] = _ignore,
@@ -114,6 +115,7 @@ def compare(
         shared: Whether other processes, on this machine or on others, may work on the same comparison: each
             of them makes this call, claims one search after the other, and returns when all are done.
             Of one that dies, another goes on with its search (:class:`Study`, `heartbeat`).
+        name: Of the task, in titles; None is how it calls itself.
         callbacks: Who watches the runs; what they raise ends the comparison, and the study keeps it.
         started, finished: Told the name of each search that begins, and each piece that is done.
 
@@ -158,11 +160,12 @@ def compare(
         **problem.fingerprint(), "engine": identity(engine), "budget": budget,
         "retrain_seeds": retrain_seeds, "curve_seeds": curve_seeds,
     }  # fmt: skip
+    called = name or task.name
     watch, done = Callbacks(callbacks), dict[str, Piece]()
     searches = {
-        f"{name}|{outer}": _Search(name, method, engine, whole, outer, settings, watch)
+        f"{way}|{outer}": _Search(way, method, engine, whole, outer, settings, watch, called)
         for outer in range(seed, seed + seeds)
-        for name, method in chosen.items()
+        for way, method in chosen.items()
     }
     with remembering(study, settings, problem, shared=shared) as memory:
         with closing(memory.pieces(searches)) as claimed:
@@ -175,7 +178,7 @@ def compare(
                 memory.note(key, done[key].to_json())
                 finished(done[key])
         pieces = [done.get(key) or Piece.from_json(memory.noted(key)) for key in searches]
-    return Comparison(pieces, settings, skipped)
+    return Comparison(pieces, {**settings, "task": called}, skipped)
 
 
 def _check(problem: Problem, **counts: int) -> None:
@@ -200,6 +203,7 @@ class _Search:
     outer: int
     settings: Mapping[str, Any]
     callback: Callback
+    called: str
 
     def piece(self, memory: Memory) -> Piece:
         """All of it, but for what the memory knows."""
@@ -224,7 +228,7 @@ class _Search:
         return Piece(
             self.name, self.outer, meter.cost, math.inf if best is None else best.loss, fresh,
             None if best is None else best.schedule.to_json(), meter.curve, judged,
-            meter.runs, meter.unfinished, seconds, self.settings,
+            meter.runs, meter.unfinished, seconds, {**self.settings, "task": self.called},
         )  # fmt: skip
 
     def _fresh(self, meter: Meter, schedule: Schedule, seeds: str) -> dict[str, list[float]]:

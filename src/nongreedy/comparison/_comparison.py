@@ -10,6 +10,7 @@ from typing import Any
 
 from .._extras import needed
 from ..schedules._files import plain, replace_file
+from ..search._words import count, spaced
 from ..studies import Study
 from ._piece import Piece
 from ._table import Table
@@ -52,9 +53,8 @@ class Comparison(Table):
     def save(self, directory: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
         """Write ``compare.json``, ``compare.png`` and ``compare.html``, a page that works offline."""
         # Drawing is imported when something is drawn: it takes as long as torch's import.
-        needed("The page of a comparison", "plotly", "matplotlib")
-        from ..reports._figure import write_figure
-        from ..reports._matplotlib import single
+        needed("The page of a comparison", "matplotlib")
+        from ..schedules._drawing._matplotlib import single, write_figure
         from ._page import page
         from ._regret_chart import regret_chart
 
@@ -67,5 +67,19 @@ class Comparison(Table):
         replace_file(whole, page(self, chart))
         return numbers, picture, whole
 
+    def __repr__(self) -> str:
+        if not self.pieces:
+            return "Comparison(no search is finished)"
+        rows, cells = self.rows(), self.cells()
+        told = f"{count(len(rows), 'method')}, {len(self.pieces)} searches"
+        best = f"best {rows[0].method}, {spaced(self.measure)} {cells[0][1]}"
+        return f"Comparison({told}; {best})"
+
     def __str__(self) -> str:
         return self.markdown()
+
+    def _repr_html_(self) -> str:
+        """The table in notebooks."""
+        from ..reports._markup import table
+
+        return table(self.head(), self.cells())

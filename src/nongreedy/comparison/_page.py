@@ -3,10 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from ..reports._chart import Chart, Line
+from ..errors import ScheduleFileError
 from ..reports._document import document, facts, places, settings
 from ..reports._markup import Html, pairs, section, swatch, table, text
 from ..reports._ranking import Place, ranking
+from ..schedules import Schedule
+from ..schedules._drawing._chart import Chart, Line
+from ..schedules._drawing._schedules import together
+from ..schedules._drawing._sketch import sketches
 from ..search._words import duration, spaced
 from ._table import ALIKE, Row, Table, alike
 
@@ -15,13 +19,13 @@ def page(compared: Table, regret: Chart) -> str:
     """The whole document."""
     rows = compared.rows()
     ranked = _ranking(compared, rows)
-    results = section("Results", places([ranked]), places([regret]))
-    body = [_head(compared, rows), results, _table(compared, regret)]
+    results = section("Results", _two_orders(compared), places([ranked]), places([regret]))
+    body = [_head(compared, rows), results, _table(compared, regret), _found(compared, rows)]
     if compared.skipped:
         body.append(section("Left out", pairs(compared.skipped)))
     body.append(settings(compared.settings))
     beside = "compare.png beside this page shows the regret without"
-    return document("Comparison", body, [ranked, regret], beside)
+    return document(f"Comparison: {compared.task}", body, [ranked, regret], beside)
 
 
 def _head(compared: Table, rows: Sequence[Row]) -> str:
@@ -47,7 +51,45 @@ def _head(compared: Table, rows: Sequence[Row]) -> str:
         "counted in gradients. What each search chose on validation data was trained afresh "
         f"{made_with.get('retrain_seeds')} times on seeds that no search had used."
     )
-    return f"<h1>Comparison</h1>\n<p>{text(lead)}</p>\n{facts(entries)}"
+    return f"<h1>Comparison: {text(compared.task)}</h1>\n<p>{text(lead)}</p>\n{facts(entries)}"
+
+
+def _two_orders(compared: Table) -> str:
+    """Why the ranking and the regret may differ, where both stand."""
+    what, least = spaced(compared.measure), "validation loss"
+    if compared.measure == "validation_loss":
+        return ""
+    losses = {row.method: row.validation_loss for row in compared.rows() if row.scores}
+    if not losses:
+        return ""
+    best, lowest = compared.rows()[0].method, min(losses, key=lambda name: losses[name])
+    differ = f"Here {best} has the best {what}, and {lowest} the lowest {least}. "
+    said = (
+        f"The ranking is by {what}, the regret by {least}, which is what searches minimize. "
+        f"{differ if best != lowest else ''}"
+        "The two orders may differ: a loss also counts how sure the answers are, and an accuracy only "
+        "whether they are right."
+    )
+    return f"<p>{text(said)}</p>"
+
+
+def _found(compared: Table, rows: Sequence[Row]) -> str:
+    """The schedules found, a row of small charts for each method, a line for each search."""
+    parts, steps = list[str](), int(compared.settings.get("steps") or 0) or None
+    for row in rows:
+        schedules, refused = list[Schedule](), list[str]()
+        for piece in compared.pieces:
+            if piece.method != row.method or piece.schedule is None:
+                continue
+            try:
+                schedules.append(Schedule.from_json(piece.schedule, source=piece.key))
+            except ScheduleFileError as error:  # the paper's ranges hold values that nobody can use
+                refused.append(f"<p>Not drawn: {text(error)}</p>")
+        if schedules or refused:
+            charts = together([schedule.curves for schedule in schedules], steps)
+            parts += [f"<h3>{text(row.method)}</h3>", sketches(charts), *refused]
+    lead = "<p>A line for each outer seed: where they agree, chance has not chosen.</p>"
+    return section("Schedules found", lead, *parts) if parts else ""
 
 
 def _ranking(compared: Table, rows: Sequence[Row]) -> Chart:

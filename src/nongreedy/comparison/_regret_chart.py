@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..reports._chart import Axis, Chart, Line, Text
-from ..reports._palette import FAINT, RETURNED
+from ..schedules._drawing._chart import Axis, Chart, Line, Text
+from ..schedules._drawing._palette import FAINT, RETURNED
 from ._regret import Course
 
 OURS = ("default", "agreement", "paper")
@@ -18,14 +18,14 @@ _FAMILIES = {
         *("#b5651d", "#d98e32", "#8f2d1f", "#c44e52", "#a8326b", "#e0a899", "#6e4a2e", "#d9628f"),
     ],
     ("hypergradient",): ["#5b3f8c"],
-    ("",): ["#2e7d4f", "#7fb069", "#1f5a5a", "#9aa21b", "#3f9c8c", "#5c7a29", "#b7c46a"],
+    ("",): ["#1d6b3f", "#c9a227", "#3fb0ac", "#8a8f98", "#7cc05a", "#4f5b66", "#b7c46a"],
 }
 
 
 def regret_chart(courses: Mapping[str, Course]) -> Chart:
     """The regret of every method over the plain runs that it spent: :func:`regrets`.
 
-    This library's methods are thick, the paper's ranges dotted.
+    This library's methods are thick; lines differ in colour and in dashes.
     """
     values = [value for course in courses.values() for _, value in course]
     positive = [value for value in values if 0 < value < np.inf] or [1e-3]
@@ -33,24 +33,25 @@ def regret_chart(courses: Mapping[str, Course]) -> Chart:
     # A few values that nearly diverged would hide the others: they leave at the top.
     floor, top = min(positive) / 2, 2 * float(np.quantile(positive, 0.95))
     end = 1.03 * max((course[-1][0] for course in courses.values()), default=1.0)
-    lines, colours = [], _colours(list(courses))
+    lines, colours, dashes = [], _colours(list(courses)), _dashes(list(courses))
     for name, course in courses.items():
         costs, values = zip(*course, (end, course[-1][1]), strict=True)
         width = 2.6 if name in OURS else 1.4
-        dash = "dot" if name.endswith("-paper-ranges") else "solid"
+        dash = dashes[name]
         y = np.maximum(values, floor)
         lines.append(Line(costs, y, colours[name], width, name, stairs=True, dash=dash))
     caption = (
         "Validation loss, in fresh trainings, of what each method would have returned at this "
         "cost, mean over searches, above that of the best of all at its end. The best is 0 and is "
-        "drawn just above the lower edge. Colours are those of the table; dotted: the paper's ranges."
+        "drawn just above the lower edge. Lines are those of the table. This is the validation loss; "
+        "the ranking is by what the comparison is judged by."
     )
     note = "the best of all is 0, drawn just above this edge"
     said = Text(0, floor / 1.25, note, FAINT, "left", "normal")
     return Chart(
         "regret", "regret against cost", caption, Axis("cost (plain training runs)", (0, end)),
         Axis("validation loss above the best", (floor / 1.25, top), logarithmic=True),
-        [*lines, said], _choices(lines), ALL, tall=True,
+        [*lines, said], _choices(lines), ALL, legend=True, tall=True,
     )  # fmt: skip
 
 
@@ -63,6 +64,13 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
             family = next(family for family in left if base.startswith(family))
             colours[base] = left[family].pop(0) if left[family] else FAINT
     return {name: colours[name.removesuffix("-paper-ranges")] for name in names}
+
+
+def _dashes(names: Sequence[str]) -> dict[str, str]:
+    """Beside the colour, for paper and for those who see no colours; the paper's ranges are dotted."""
+    order = sorted(names, key=lambda name: (name not in OURS, names.index(name)))
+    dashes = {name: ("solid", "dash", "dashdot")[place % 3] for place, name in enumerate(order)}
+    return {n: "dot" if n.endswith("-paper-ranges") else dash for n, dash in dashes.items()}
 
 
 def _choices(lines: Sequence[Line]) -> dict[str, list[Line]]:

@@ -49,6 +49,11 @@ class Table:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def task(self) -> str:
+        """What was trained, in words."""
+        return str(self.settings.get("task") or "a task")
+
+    @property
     def measure(self) -> str:
         """What methods are ranked by: the first of :data:`MEASURES` that fresh trainings gave."""
         return next(

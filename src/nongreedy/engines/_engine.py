@@ -43,6 +43,13 @@ class Hypergradient:
     residual: float | None = None
     adjoint_norms: Tensor | None = None
 
+    def __repr__(self) -> str:
+        told = [f"value={self.value:.3g}"]
+        for name, gradient in self.gradients.items():
+            size = "" if gradient.numel() == 1 else f" ({gradient.numel()} entries, by norm)"
+            told.append(f"{name}={float(gradient.norm() if size else gradient.sum()):.3g}{size}")
+        return f"Hypergradient({', '.join(told)})"
+
 
 class Engine(Runner, abc.ABC):
     """Turns a run into a hypergradient.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..reports._chart import Axis, Chart, Line, Points
 from ..reports._document import document, facts, places, settings
 from ..reports._markup import section, table, text
-from ..reports._palette import BAD, FAINT, HYPERGRADIENTS, PAPER, RETURNED, RUNS
+from ..schedules._drawing._chart import Axis, Chart, Line, Points
+from ..schedules._drawing._palette import BAD, FAINT, HYPERGRADIENTS, PAPER, RETURNED, RUNS
 from ._found import Found
 from ._picture import picture
 from ._rivals import Rival, best_of
@@ -128,7 +128,7 @@ def image(found: Found, rows: Sequence[Rival]) -> Figure:
     """The trade-off for those who read no page, its points named."""
     from matplotlib.lines import Line2D
 
-    from ..reports._matplotlib import single
+    from ..schedules._drawing._matplotlib import single
 
     chart = trade_off(found, rows)
     figure = single(chart)

@@ -9,6 +9,7 @@ from ..engines import Engine, Problem, Reverse, engine_from
 from ..engines._store import free_bytes
 from ..errors import NongreedyError, check_whole
 from ..optimizers import Optimizer
+from ..schedules._words import number
 from ..task import Task
 from ._choice import Choice, choose, fits, graphs_of
 from ._forecast import Forecast, engines_for, forecast, seconds_of
@@ -52,6 +53,17 @@ class Plan:
     @property
     def recommended(self) -> Engine:
         return self.choice.engine
+
+    def __repr__(self) -> str:
+        rows = sorted(self.forecasts, key=lambda row: (bool(row.refused), row.seconds))
+        told = [f"  {row.engine!r}: {self._told(row)}" for row in rows]
+        plain = f"a plain run of {self.steps} steps takes {number(self.plain_seconds, 3)} s"
+        return "\n".join([f"Plan({plain})", *told])
+
+    def _told(self, row: Forecast) -> str:
+        runs, memory = row.seconds / self.plain_seconds, row.bytes / 2**20
+        told = f"{number(runs, 3)} plain runs, {number(memory, 3)} MiB"
+        return "refused" if row.refused else told
 
     def fits(self, row: Forecast) -> bool:
         """Whether an engine is exact and can be used here, in half of the free memory."""

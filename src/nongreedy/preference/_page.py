@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..reports._chart import Axis, Chart, Line, Points
 from ..reports._document import document, facts, places, settings
 from ..reports._markup import section, table, text
-from ..reports._palette import FAINT, HYPERGRADIENTS, RETURNED
+from ..schedules._drawing._chart import Axis, Chart, Line, Points
+from ..schedules._drawing._palette import FAINT, HYPERGRADIENTS, RETURNED
 from ._dialogue import Dialogue
 from ._items import Items
 from ._recommendation import Interval, Recommendation

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..schedules._drawing._chart import Axis, Bars, Chart
+from ..schedules._drawing._palette import HYPERGRADIENTS, RUNS
+from ..search._losses import outer_steps
 from ..search._words import number
-from ._chart import Axis, Bars, Chart
-from ._losses import outer_steps
-from ._palette import HYPERGRADIENTS, RUNS
 from ._record import Record
 
 

@@ -1,10 +1,10 @@
 """Hypergradients over training, one outer step at a time."""
 
+from ..schedules._drawing._chart import Axis, Band, Chart, Line, Mark
+from ..schedules._drawing._palette import RUNS, ZERO
+from ..schedules._drawing._series import SHOWN, band, blocks, evenly
 from ..search._words import count, number, spaced
-from ._chart import Axis, Band, Chart, Line, Mark
-from ._palette import RUNS, ZERO
 from ._record import Record
-from ._series import SHOWN, band, blocks, evenly
 
 
 def derivatives(record: Record) -> list[Chart]:
@@ -27,12 +27,13 @@ def _chart(record: Record, name: str, place: int) -> Chart | None:
         choices[label] = [Line(places, mean, RUNS, label="mean over seeds")]
         if deviation is not None:
             choices[label].append(Band(places, mean - deviation, mean + deviation, RUNS))
-        last = f"{number(mean.min())} to {number(mean.max())} in {label}"
+        last = f"{number(mean.min())} and {number(mean.max())} in {label}"
     if not choices:
         return None
     caption = (
         f"Hypergradient of {spaced(name)}: what one unit more at a single training step "
-        f"adds to the final validation loss; below zero, more would help. Mean {last}."
+        f"adds to the final validation loss; below zero, more would help. "
+        f"The mean over seeds lies between {last}."
     )
     zero = Line([0, record.horizon], [0, 0], ZERO, 0.8)
     return Chart(

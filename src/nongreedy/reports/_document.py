@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from importlib.resources import files
 
-from plotly.offline import get_plotlyjs
-
 from .._extras import missing
+from ..schedules._drawing._chart import Chart
+from ..schedules._drawing._palette import twin
 from ..schedules._version import __version__
 from ..search._words import spaced
-from ._chart import Chart
 from ._markup import choice, json_for_script, pairs, section, text
-from ._palette import twin
 from ._plotly import figure
 
 # Nothing is fetched: not even a page that was tampered with could.
@@ -33,7 +31,13 @@ window.addEventListener("unhandledrejection", (event) => { note(String(event.rea
 """
 
 
-def document(title: str, body: Sequence[str], charts: Sequence[Chart], beside: str) -> str:
+def document(
+    title: str,
+    body: Sequence[str],
+    charts: Sequence[Chart],
+    beside: str,
+    refresh: float | None = None,
+) -> str:
     """The whole document.
 
     Args:
@@ -41,19 +45,26 @@ def document(title: str, body: Sequence[str], charts: Sequence[Chart], beside: s
         body: Pieces of HTML, with a place for each chart: :func:`places`.
         charts: What the script draws there.
         beside: What shows the main figures where no script runs.
+        refresh: Seconds after which the browser reads the page again; None is never.
     """
     content = {
         "figures": {chart.key: figure(chart) for chart in charts},
         "dark": {colour: twin(colour) for chart in charts for colour in chart.colours()},
     }
+    again = "" if refresh is None else f'<meta http-equiv="refresh" content="{refresh:g}">\n'
     parts = files(__package__ or "nongreedy.reports")
-    style, script = (parts.joinpath(name).read_text("utf-8") for name in ("style.css", "draw.js"))
+    names = (
+        "style.css",
+        "draw.js",
+        "plotly-basic.min.js",
+    )  # the last is npm's plotly.js-basic-dist-min
+    style, script, plotly = (parts.joinpath(name).read_text("utf-8") for name in names)
     return f"""<!DOCTYPE html>
 <html lang="en" data-errors="">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+{again}<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{text(title)}</title>
 <script>{_WATCH}</script>
 <style>
@@ -66,7 +77,7 @@ def document(title: str, body: Sequence[str], charts: Sequence[Chart], beside: s
 <noscript><p>The figures need JavaScript; {text(beside)}.</p></noscript>
 </main>
 <script type="application/json" id="figures">{json_for_script(content)}</script>
-<script>{get_plotlyjs()}</script>
+<script>{plotly}</script>
 <script>
 {script}</script>
 </body>
@@ -99,7 +110,7 @@ def facts(rows: Mapping[str, tuple[object, object]]) -> str:
 
 def settings(rows: Mapping[str, object], *more: str) -> str:
     """What was asked for, and with which versions the page was made."""
-    used = [name for name in ("torch", "optuna", "plotly") if not missing(name)]
+    used = [name for name in ("torch", "optuna") if not missing(name)]
     others = {name: metadata.version(name) for name in used}
     versions = {"nongreedy": __version__, **others, "python": platform.python_version()}
     made = "<h3>Versions that made this page</h3>" + pairs(versions)

@@ -2,13 +2,15 @@
 
 import html
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from plotly.utils import PlotlyJSONEncoder
+import numpy as np
 
 from ..schedules import spelled
-from ._palette import twin
+from ..schedules._drawing._palette import twin
+from ..schedules._drawing._sketch import DASHES
 
 
 class Html(str):
@@ -22,9 +24,10 @@ def text(value: object) -> str:
 
 def swatch(colour: str, dash: str) -> Html:
     """A short line as a figure gives it to a name."""
-    kind = {"dot": "dotted", "dash": "dashed"}.get(dash, dash)
+    strokes = DASHES[dash]
     return Html(
-        f'<i class="swatch" style="--light:{colour};--dark:{twin(colour)};--kind:{kind}"></i>'
+        f'<svg class="swatch" style="--light:{colour};--dark:{twin(colour)}" viewBox="0 0 30 4" '
+        f'aria-hidden="true"><path d="M0 2H30" stroke-dasharray="{strokes}"/></svg>'
     )
 
 
@@ -86,7 +89,18 @@ def _shown(value: object) -> str:
     return "none" if value is None else json.dumps(value, default=str)
 
 
+def _plain(value: Any) -> Any:
+    """As JSON has it: arrays as lists, and what is not finite as null, which is a gap in a figure."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [*map(_plain, value)] if isinstance(value, (list, tuple)) else value
+
+
 def json_for_script(content: Any) -> str:
     """JSON that cannot end the script element which it stands in, nor open a comment."""
-    written = json.dumps(content, cls=PlotlyJSONEncoder)
+    written = json.dumps(_plain(content), allow_nan=False)
     return written.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

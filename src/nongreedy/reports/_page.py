@@ -4,31 +4,33 @@ import math
 from collections.abc import Sequence
 
 from ..schedules import Linear
+from ..schedules._drawing._chart import Chart
+from ..schedules._drawing._schedules import origin, schedules
 from ..search import OuterStep
+from ..search._losses import accuracies, came_to, losses
 from ..search._words import count, duration, number, spaced
-from ._chart import Chart
 from ._cost import Cost, costs
 from ._derivatives import derivatives
 from ._document import document, facts, places
-from ._losses import accuracies, came_to, losses, training
 from ._markup import pairs, section, table, text
 from ._ranking import ranking
 from ._record import Record
-from ._schedules import origin, schedules
+from ._training import training
 from ._trust import trust_section
 from ._use import settings_section, use
 
 Part = tuple[list[Chart], str]  # of the page: its charts and its HTML, with a place for each
 
 
-def page(record: Record) -> tuple[str, list[Chart]]:
-    """The whole document, and every chart in it."""
+def page(record: Record, refresh: float | None = None) -> tuple[str, list[Chart]]:
+    """The whole document, and every chart in it; one that is read again after so many seconds."""
     parts = [make(record) for make in (_schedules, _progress, _judged, _hypergradients, _cost)]
     charts = [chart for drawn, _ in parts for chart in drawn]
     body = [_head(record), *(html for _, html in parts)]
     body += [trust_section(record), use(record), settings_section(record)]
     beside = "report.png and report.svg beside this page show the main ones without"
-    return document(f"Study {record.name}", body, charts, beside), charts
+    title = ", ".join(filter(None, [record.task, record.begun, f"study {record.name}"]))
+    return document(title, body, charts, beside, refresh), charts
 
 
 def _head(record: Record) -> str:
@@ -41,10 +43,13 @@ def _head(record: Record) -> str:
         ),
         "Cost": (f"{record.cost:.1f} plain runs", unknown if record.last_cost is None else ""),
         "Outer steps": (f"{len(record.steps)} of {most}", f"runs of {record.horizon} training steps"),
-        "Time": (duration(sum(row.seconds for row in record.rows)), "that the outer steps took"),
+        "Time": (
+            duration(sum(row.seconds for row in record.rows)), "in outer steps; what came after is not in it"
+        ),
     }  # fmt: skip
+    named = f"Study {record.name}" + (f", begun on {record.begun}" if record.begun else "")
     return (
-        f"<h1>Study {text(record.name)}</h1>\n<p>Tuned: {text(_tuned(record))}.</p>\n"
+        f"<h1>{text(record.task)}</h1>\n<p>{text(named)}. Tuned: {text(_tuned(record))}.</p>\n"
         f"{_state(record)}\n{facts(boxes)}"
     )
 
@@ -93,7 +98,9 @@ def _state(record: Record) -> str:
 
 
 def _schedules(record: Record) -> Part:
-    charts = schedules(record.schedule, record.curves, record.rows, record.horizon, record.what)
+    charts = schedules(
+        record.schedule.curves, record.curves, record.rows, record.horizon, record.what
+    )
     key = (
         '<p class="key"><span><i class="steps"></i>outer steps, first to last</span>'
         f'<span><i class="returned"></i>{record.what} schedule</span></p>'
@@ -108,7 +115,7 @@ def _schedules(record: Record) -> Part:
 def _progress(record: Record) -> Part:
     begun = None
     if record.curves == record.learned:
-        begun = origin(record.schedule, record.rows, record.horizon)
+        begun = origin(record.schedule.curves, record.rows, record.horizon)
     final = record.loss if record.status else None
     maybe = [losses(record.rows, begun, final), accuracies(record.rows), training(record)]
     charts = [chart for chart in maybe if chart is not None]
@@ -116,7 +123,7 @@ def _progress(record: Record) -> Part:
     head = ["outer step", "validation loss", "accuracy", *metrics, "cost so far", "seconds"]
     wide = len(head)
     listed = table(
-        [*head, "", "what happened"], [_row(row, metrics) for row in record.rows],
+        [*head, "outcome", "what happened"], [_row(row, metrics) for row in record.rows],
         numeric=range(wide), long=(wide + 1,),
     )  # fmt: skip
     return charts, section("Outer steps", places(charts), listed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._chart import Axis, Band, Bars, Chart, Line, Mark, Points, Text, Values
+from ..schedules._drawing._chart import Axis, Band, Bars, Chart, Line, Mark, Points, Text, Values
 
 _SYMBOLS = {"dot": ("circle", 0), "ring": ("circle-open", 2), "cross": ("x", 0)}  # and their edges
 
@@ -85,7 +85,7 @@ def _values(mark: Line | Points | Bars, chart: Chart) -> dict[str, Any]:
     if not (chart.y.names or (isinstance(mark, Points) and mark.edge)):
         hover = f"%{{y:.4g}} at {hover}"
     trace: dict[str, Any] = {"x": _short(mark.x), "y": y, "name": html.escape(mark.label)}
-    trace["showlegend"] = not isinstance(mark, Line)
+    trace["showlegend"] = not isinstance(mark, Line) or (chart.tall and bool(mark.label))
     if not mark.label:
         return trace | {"hoverinfo": "skip"}
     if isinstance(mark, Points) and mark.notes:

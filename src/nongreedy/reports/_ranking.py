@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..schedules._drawing._chart import Axis, Chart, Points
+from ..schedules._drawing._palette import FAINT, RETURNED
 from ..search._words import spaced
-from ._chart import Axis, Chart, Points
-from ._palette import FAINT, RETURNED
 
 
 @dataclass(frozen=True)

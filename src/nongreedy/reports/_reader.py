@@ -8,12 +8,12 @@ from optuna.trial import FrozenTrial
 from torch import as_tensor, float64
 
 from ..engines import Hypergradient
-from ..errors import DivergedError, StudyError
-from ..schedules import Schedule
-from ..search import Gain, OuterStep, Ran, Status
+from ..errors import DivergedError
+from ..search import OuterStep, Ran, Result
 from ..studies import Study
 from ..studies._answers import decoded
 from ..studies._storage import Storage
+from ..studies._told import readable, schedule_of, told
 from ..studies._trials import current
 from ._ranking import Place
 from ._record import Record, Step
@@ -42,55 +42,41 @@ class _Reader:
         self.trials: dict[Any, Any] = current(storage.trials())
 
     def record(self) -> Record:
-        where = f"Study {self.storage.name!r} in {self.storage.address.shown!r}"
-        rows = sorted(index for index in self.trials if isinstance(index, int))
         resume, again = None, "; of a comparison, name one of its searches."
         if self.command:
             said = self.command.get("target"), self.command.get("out")
             resume = self.storage.address.resume_command(self.storage.name, *said)
             again = f": {resume}"
-        if not rows or not isinstance(self.settings, dict):
-            raise StudyError(
-                f"{where} has no finished outer step to report. Go on with it first{again}"
-            )
-        try:
-            return self._assembled(rows, resume)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StudyError(
-                f"{where} cannot be read ({type(error).__name__}: {error}): its trials were "
-                "changed or are of another release. Name another study."
-            ) from error
+        with readable(self.storage):
+            return self._assembled(told(self.storage, self.trials, again), resume)
 
     def _note(self, name: str) -> dict[str, Any]:
         content = self.storage.read(f"note:{name}")
         return content if isinstance(content, dict) else {}
 
-    def _assembled(self, rows: list[int], resume: str | None) -> Record:
+    def _assembled(self, result: Result, resume: str | None) -> Record:
         horizon = int(self.settings["steps"])
         if horizon < 1:
             raise ValueError(f"a run of {self.settings['steps']!r} steps")
-        steps = [self._step(self.trials[index], horizon) for index in rows]
-        status, last_cost, gain = self.storage.read("note:finished"), None, None
-        final = self.trials.get("final")
-        if (
-            final and status is not None
-        ):  # else it is that of a shorter search, which is extended now
-            schedule, loss = self._schedule(final), float(final.value)
-            last_cost = float(final.user_attrs["cost"]) - steps[-1].row.cost
-            told = final.user_attrs.get("gain")
-            gain = Gain.from_json(told) if told else None
-        else:
-            last = ([step for step in steps if step.row.accepted] or steps[:1])[-1]
-            schedule, loss = last.schedule, last.row.validation_loss
+        steps = [self._step(self.trials[row.index], horizon) for row in result.history]
+        finished = result.status if self.storage.read("note:finished") else None
+        if finished and "final" not in self.trials:
+            finished = None
         learned = set(steps[0].row.values)
-        for written in (schedule, *(step.schedule for step in steps)):
+        for written in (result.schedule, *(step.schedule for step in steps)):
             if lacking := learned - set(written.curves):
                 raise ValueError(f"a schedule without {', '.join(sorted(lacking))}")
         return Record(
             self.storage.name, self.storage.address.shown, self.settings, self.command, self.engine,
-            steps, schedule, loss, Status[status] if status is not None else None,
-            last_cost, resume, self._judged(), self.lost, gain,
+            steps, result.schedule, result.validation_loss, finished,
+            result.cost - steps[-1].row.cost if finished else None, resume, self._judged(), self.lost,
+            result.gain, self._begun(),
         )  # fmt: skip
+
+    def _begun(self) -> str:
+        """The day on which the first outer step began, as in 2026-11-28; nothing where no trial says."""
+        starts = [trial.datetime_start for trial in self.trials.values() if trial.datetime_start]
+        return f"{min(starts):%Y-%m-%d}" if starts else ""
 
     def _judged(self) -> tuple[str, list[Place]] | None:
         rows = self.storage.read("note:judged")
@@ -112,15 +98,12 @@ class _Reader:
         losses = (run.outcome.loss for run in runs if isinstance(run, Ran))
         of_trial = trial.user_attrs["hypergradients"]
         return Step(
-            row, self._schedule(trial), dict(trial.intermediate_values),
+            row, schedule_of(trial), dict(trial.intermediate_values),
             [int(gradients["seed"]) for gradients in of_trial],
             [self._hypergradient(key, gradients, horizon)
              for key, gradients in zip(trial.user_attrs["sweeps"], of_trial, strict=True)],
             cost, next(losses, None),
         )  # fmt: skip
-
-    def _schedule(self, trial: FrozenTrial) -> Schedule:
-        return Schedule.from_json(trial.user_attrs["schedule"], source=f"trial {trial.number}")
 
     def _answer(self, key: str) -> Ran | Hypergradient | DivergedError | None:
         try:

@@ -49,6 +49,7 @@ class Record:
         resume: What to type to go on; None where `nongreedy tune` did not begin the study.
         lost: Number of answers that could not be read.
         gain: Over the start of the search; None where the rule keeps no fallback, or of earlier releases.
+        begun: The day of its first outer step.
     """
 
     name: str
@@ -65,10 +66,21 @@ class Record:
     judged: tuple[str, list[Place]] | None = None
     lost: int = 0
     gain: Gain | None = None
+    begun: str = ""
 
     @property
     def horizon(self) -> int:
         return int(self.settings["steps"])
+
+    @property
+    def task(self) -> str:
+        """What was trained, in words: as the command line named it, or as the task calls itself."""
+        options = self.command
+        if target := options.get("target"):
+            return str(target)
+        if options.get("data") or options.get("model"):
+            return f"{options.get('data') or 'digits'}, {options.get('model') or 'convnet'}"
+        return str(self.engine.get("task") or "a task")
 
     @property
     def what(self) -> str:

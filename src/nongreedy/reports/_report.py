@@ -6,11 +6,15 @@ from pathlib import Path
 from .._extras import needed
 from ..schedules._files import make_writable, replace_file
 from ..studies import Study
-from ._figure import write_figure
+
+PAGE = "report.html"
 
 
 def report(
-    study: str | os.PathLike[str] | Study, out: str | os.PathLike[str] | None = None
+    study: str | os.PathLike[str] | Study,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    refresh: float | None = None,
 ) -> Path:
     r"""Write what a study has to say: a page for the browser, and images for a paper.
 
@@ -26,6 +30,8 @@ def report(
             ``nongreedy``, as :func:`tune` names it, or else the newest.
         out: Directory for the files, made if need be; by default that of the study's file, or the
             current one for databases on servers.
+        refresh: Seconds after which a browser reads the page again, of a search that goes on
+            (:class:`ReportCallback` writes it anew); images are left out then.
 
     Returns:
         Path of the page.
@@ -45,23 +51,25 @@ def report(
         ...
         nongreedy.errors.NoStudyError: No study file 'nowhere.db'.
     """
-    needed("A report", "optuna", "plotly", "matplotlib")
+    needed("A report", "optuna", "matplotlib")
     # Drawing is imported when something is drawn: it takes as long as torch's import.
-    from ._matplotlib import panels
+    from ..schedules._drawing._matplotlib import panels, write_figure
     from ._page import page
     from ._reader import read
 
     study = _found(study)
     record = read(study)
-    folder = Path(out) if out is not None else (study.address.path or Path("study.db")).parent
+    folder = folder_of(study, out)
     make_writable(folder, "the report to")
-    content, charts = page(record)
+    content, charts = page(record, refresh)
+    target = folder / PAGE
+    replace_file(target, content)
+    if refresh is not None:
+        return target
     main = [chart.still() for chart in charts if chart.main]
     figure = panels(main, f"{record.what} schedule")
     for name in ("report.png", "report.svg"):
         write_figure(figure, folder / name)
-    target = folder / "report.html"
-    replace_file(target, content)
     return target
 
 
@@ -72,3 +80,8 @@ def _found(given: str | os.PathLike[str] | Study) -> Study:
         return study
     names = Study.names(given)
     return study if study.name in names or not names else Study(given, names[-1])
+
+
+def folder_of(study: Study, out: str | os.PathLike[str] | None) -> Path:
+    """Where the files go: beside the study's file, or in the current directory."""
+    return Path(out) if out is not None else (study.address.path or Path("study.db")).parent

@@ -16,6 +16,7 @@ from ._ranges import out_of_range
 from ._value import Value
 from ._variable import Variable
 from ._windows import PerStep, Windows
+from ._words import number
 
 _LARGEST = torch.finfo(torch.float64).max
 _LISTED = 50  # more coefficients than this are summarized
@@ -75,6 +76,22 @@ class Curve(Value):
             # A name of its own: a release that does not know of edges must not take them for equal.
             row |= {"basis": _UNEQUAL, "edges": list(self.edges)}
         return row if self.owner == "optimizer" else {**row, "owner": self.owner}
+
+    @property
+    def summary(self) -> str:
+        """In a few words, to three digits: ``0.83``, or ``0.076..0.0075 (5 knots)``."""
+        values, basis = self.coefficients, self.stretchable().basis
+        if isinstance(basis, Variable):
+            low, high = number(float(values.min()), 3), number(float(values.max()), 3)
+            return f"{low} to {high} (shape {basis.shape})"
+        if len(values) == 1:
+            return number(float(values[0]), 3)
+        ends = (number(float(value), 3) for value in (values[0], values[-1]))
+        kind = "knots" if isinstance(basis, Linear) else "windows"
+        return f"{'..'.join(ends)} ({len(values)} {kind})"
+
+    def __repr__(self) -> str:
+        return f"Curve({self.summary})"
 
     def describe(self) -> str:
         """The coefficients for people; many of them as a summary."""

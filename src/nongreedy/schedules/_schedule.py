@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,11 @@ from ._settings import Setting
 from ._value import Value, identity
 from ._windows import Windows
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+_NAMED = 6  # hyperparameters, at most, in a line
 FORMAT = "nongreedy.schedule"
 VERSION = 1
 
@@ -119,6 +125,58 @@ class Schedule(Value):
         """One line per hyperparameter, for people."""
         curves = self.curves.items()
         return "\n".join(f"{n:<14} {c.basis.kind:<9} {c.describe()}" for n, c in curves)
+
+    def __repr__(self) -> str:
+        told = [f"{name}={curve.summary}" for name, curve in self.curves.items()]
+        more = [f"and {len(told) - _NAMED} more"] if len(told) > _NAMED else []
+        return f"Schedule({', '.join([*told[:_NAMED], *more])})"
+
+    def _repr_html_(self) -> str:
+        """A picture in notebooks; lines of text where nothing changes over a run."""
+        from ._drawing._schedules import drawn
+        from ._drawing._sketch import sketches
+
+        charts = drawn(self.curves, None)
+        return sketches(charts) if charts else f"<pre>{html.escape(self.describe())}</pre>"
+
+    def plot(
+        self, total_steps: int | None = None, ax: Axes | Sequence[Axes] | None = None
+    ) -> NDArray[Any]:
+        """Draw every value over a run, one panel for each hyperparameter.
+
+        Args:
+            total_steps: Length of the run in steps; without it the horizontal axis is in percent of
+                the run.
+            ax: Matplotlib axes to draw in, as many as there are panels; by default those of a new
+                pyplot figure.
+
+        Returns:
+            The axes, an array of shape (panels,).
+
+        Raises:
+            ValueError: A length that is no whole number, another number of axes, or a schedule of
+                which nothing changes over a run.
+
+        Cannot: draw hyperparameters that hold throughout a run, such as a :class:`Variable`.
+
+        Example:
+            >>> panels = Schedule.of(learning_rate=[0.1, 0.01], momentum=0.9).plot(total_steps=100)
+            >>> [panel.get_title("left") for panel in panels]
+            ['learning rate', 'momentum']
+        """
+        from ._drawing._schedules import drawn
+
+        if total_steps is not None:
+            total_steps = whole("total_steps", total_steps)
+        charts = drawn(self.curves, total_steps)
+        if not charts:
+            raise ValueError(
+                f"Nothing of the schedule changes over a run ({', '.join(self.curves)}). "
+                "Read its values: schedule[name]."
+            )
+        from ._drawing._plot import plotted
+
+        return plotted(charts, ax)
 
     def attach(
         self,

@@ -2,8 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cached_property, partial
 from types import FunctionType, MethodType
@@ -13,6 +13,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
+_BRIEF = 8  # entries that a line has room for
 _LISTED = 32  # entries of a tensor; of more, a digest says which they are
 
 
@@ -41,7 +42,7 @@ class Value:
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         # A dataclass writes methods of its own, which cannot compare tensors, unless it has them.
-        for name in ("__eq__", "__hash__"):
+        for name in ("__eq__", "__hash__", "__repr__"):
             if name not in cls.__dict__:
                 setattr(cls, name, getattr(cls, name))
 
@@ -62,6 +63,10 @@ class Value:
 
     def __hash__(self) -> int:
         return hash((type(self), _comparable(self.content())))
+
+    def __repr__(self) -> str:
+        """As it is written: settings that have their usual values are left out."""
+        return f"{type(self).__name__}({', '.join(_changed(self))})"
 
 
 def identity(value: Any, place: str = "") -> Any:
@@ -140,6 +145,33 @@ def _settings(value: object) -> dict[str, Any]:
             and not isinstance(getattr(kind, name, None), cached_property)
         }
     return {name: getattr(value, name) for name, row in rows.items() if row.compare} | attributes
+
+
+def _changed(value: object) -> Iterator[str]:
+    """Settings that differ from the usual; a number that is the first of them needs no name."""
+    rows = sorted(fields(value) if is_dataclass(value) else (), key=lambda row: bool(row.kw_only))
+    first = rows[0].name if rows and not rows[0].kw_only else None
+    for row in rows:
+        if not (row.repr and row.init):
+            continue
+        usual = row.default if row.default_factory is MISSING else row.default_factory()
+        given = getattr(value, row.name)
+        bare = row.name == first and isinstance(given, (int, str))
+        if bare or usual is MISSING or _comparable(given) != _comparable(usual):
+            yield brief(given) if bare else f"{row.name}={brief(given)}"
+
+
+def brief(value: object) -> str:
+    """What a setting is, in a few words where it has many numbers."""
+    many = isinstance(value, (Tensor, numpy.ndarray, list, tuple))
+    if isinstance(value, (Tensor, numpy.ndarray)):
+        flat = torch.as_tensor(value)
+        if flat.numel() > _BRIEF:
+            return f"<values of shape {tuple(flat.shape)}>"
+        value = flat.tolist()
+    if many and isinstance(value, (list, tuple)) and len(value) > _BRIEF:
+        return f"<{len(value)} values>"
+    return repr(value)
 
 
 def _named(value: object, content: Mapping[str, Any], place: str) -> dict[str, Any]:

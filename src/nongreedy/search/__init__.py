@@ -7,8 +7,9 @@ from ._gain import Gain
 from ._knockout import knockout
 from ._memory import Answer, Job, Memory, Ran, Request
 from ._objective import Ask, Evaluated, Objective
+from ._outer_step import OuterStep, StepOutcome
 from ._outlook import Outlook
-from ._result import OuterStep, Result, Status, StepOutcome
+from ._result import Result, Status
 
 __all__ = [
     "Answer", "Ask", "Budget", "BudgetSpentError", "Callback", "Callbacks", "Evaluated", "Gain",

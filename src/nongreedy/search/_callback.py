@@ -7,8 +7,9 @@ from contextlib import ExitStack
 
 from ..engines import Engine
 from ..schedules import Schedule
+from ._outer_step import OuterStep
 from ._outlook import Outlook
-from ._result import OuterStep, Result
+from ._result import Result
 
 
 class Callback:

@@ -14,6 +14,11 @@ from ._words import count
 _SURE = (12.7, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36)
 
 
+def sure(seeds: int) -> float:
+    """Standard errors that chance alone seldom exceeds, of the mean over so many seeds, two or more."""
+    return _SURE[min(seeds, len(_SURE) + 1) - 2]
+
+
 @final
 @dataclass(frozen=True)
 class Gain:
@@ -39,9 +44,7 @@ class Gain:
     @property
     def clear(self) -> bool:
         """Whether chance alone would seldom show it: Student's t-test over the seeds, at 2.5 %."""
-        if self.seeds < 2:
-            return False
-        return self.loss > _SURE[min(self.seeds, 8) - 2] * self.standard_error
+        return self.seeds >= 2 and self.loss > sure(self.seeds) * self.standard_error
 
     @property
     def verdict(self) -> str:

@@ -13,7 +13,8 @@ from ..engines._progress import Progress
 from ..errors import DivergedError
 from ..schedules import Schedule
 from ._gain import Gain
-from ._result import OuterStep, Status
+from ._outer_step import OuterStep
+from ._result import Status
 
 
 @dataclass(frozen=True)

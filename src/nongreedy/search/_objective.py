@@ -18,7 +18,8 @@ from ._budget import Budget
 from ._callback import Callback
 from ._gain import Gain
 from ._memory import Answer, Job, Memory, Ran, Request
-from ._result import OuterStep, Result, Status, StepOutcome, mean_accuracy, mean_metrics
+from ._outer_step import OuterStep, StepOutcome, mean_accuracy, mean_metrics
+from ._result import Result, Status
 
 A = TypeVar("A", Ran, Hypergradient)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import enum
-import math
-import statistics
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -15,6 +14,15 @@ from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import Task
 from ._gain import Gain
+from ._outer_step import OuterStep
+from ._words import count, number, spaced
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+
+    from ..schedules._drawing._chart import Chart
 
 
 class Status(enum.Enum):
@@ -32,101 +40,6 @@ class Status(enum.Enum):
     )
     budget_spent = "The budget, or the time, is spent. Raise it, or start again from this schedule."
     interrupted = "The search was interrupted; this is the best schedule that it had evaluated."
-
-
-@dataclass(frozen=True)
-class OuterStep:
-    """One row of the history.
-
-    Attributes:
-        index: 0-based outer step.
-        validation_loss: Mean over the seeds of this step, at `values`; infinite if it diverged.
-        validation_accuracy: Likewise, or None where that has no meaning.
-        values: Name -> coefficients, in their own units.
-        signs: Name -> one of ``+``, ``-``, ``0`` per coefficient: the hypergradient's sign, ``0``
-            where it is zero or where the seeds disagree.
-        seconds: Wall-clock time of this step.
-        cost: Plain training runs' worth of gradients spent so far, everything counted.
-        accepted: Whether the step improved on (or started) the current schedule.
-        note: What happened, in words.
-        edges: Name -> where windows of unequal length meet, relative to the run; without the others.
-        validation_metrics: The task's own, by name: means over the seeds, likewise.
-    """
-
-    index: int
-    validation_loss: float
-    validation_accuracy: float | None
-    values: dict[str, list[float]]
-    signs: dict[str, str]
-    seconds: float
-    cost: float
-    accepted: bool
-    note: str = ""
-    edges: dict[str, list[float]] = field(default_factory=dict)
-    validation_metrics: Mapping[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain dictionary; what is not finite becomes None."""
-        row = asdict(self)
-        if not math.isfinite(self.validation_loss):
-            row["validation_loss"] = None
-        metrics = row["validation_metrics"]
-        row["validation_metrics"] = {n: v if math.isfinite(v) else None for n, v in metrics.items()}
-        return {k: v for k, v in row.items() if v or k not in ("edges", "validation_metrics")}
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> OuterStep:
-        """The inverse of :meth:`to_json`, where a loss that is not finite is infinite."""
-        loss, metrics = row["validation_loss"], row.get("validation_metrics", {})
-        return cls(**{
-            **row, "validation_loss": math.inf if loss is None else loss,
-            "validation_metrics": {n: math.nan if v is None else v for n, v in metrics.items()},
-        })  # fmt: skip
-
-
-def mean_accuracy(accuracies: Iterable[float | None]) -> float | None:
-    """Over the seeds that have one; None where none has."""
-    known = [value for value in accuracies if value is not None]
-    return statistics.fmean(known) if known else None
-
-
-def mean_metrics(found: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Over the seeds, of those metrics that all of them have."""
-    rows = list(found)
-    names = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
-    return {name: statistics.fmean(row[name] for row in rows) for name in names}
-
-
-@dataclass(frozen=True)
-class StepOutcome:
-    """What one outer step came to, as far as only the rule knows.
-
-    Attributes:
-        schedule: Where it stands now.
-        loss, accuracy: Mean validation loss and accuracy there; an infinite loss where it diverged.
-        signs: Name -> one of ``+``, ``-``, ``0`` per coefficient.
-        accepted: Whether the step improved on (or started) the current schedule.
-        note: What happened, in words.
-        metrics: The task's own, by name.
-    """
-
-    schedule: Schedule
-    loss: float
-    accuracy: float | None
-    signs: dict[str, str]
-    accepted: bool
-    note: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    def row(self, index: int, seconds: float, cost: float, learn: Iterable[str]) -> OuterStep:
-        """Its row of the history."""
-        curves = {name: self.schedule.curves[name] for name in learn}
-        values = {name: curve.coefficients.tolist() for name, curve in curves.items()}
-        edges = {name: list(curve.edges) for name, curve in curves.items() if curve.edges}
-        return OuterStep(
-            index, self.loss, self.accuracy, values, self.signs,
-            seconds, cost, self.accepted, self.note, edges, dict(self.metrics),
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -168,3 +81,82 @@ class Result:
     unmoved: Mapping[str, str] = field(default_factory=dict)
     task: Task | None = field(default=None, repr=False, compare=False)
     optimizer: Optimizer | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Result({', '.join(self._told)}; {self.schedule!r})"
+
+    def __str__(self) -> str:
+        lines = [f"{', '.join(self._told)}.", self.schedule.describe()]
+        return "\n".join([*lines, *([self.gain.verdict] if self.gain else [])])
+
+    @property
+    def _told(self) -> list[str]:
+        """What it came to, in a few words each."""
+        accuracy = self.validation_accuracy
+        return [
+            spaced(self.status.name),
+            f"validation loss {number(self.validation_loss, 3)}",
+            *([] if accuracy is None else [f"accuracy {100 * accuracy:.1f} %"]),
+            count(len(self.history), "outer step"),
+            f"{self.cost:.1f} plain runs",
+        ]
+
+    def _repr_html_(self) -> str:
+        """Words and a picture in notebooks."""
+        from ..schedules._drawing._sketch import sketches
+
+        verdict = f" {self.gain.verdict}" if self.gain else ""
+        words = html.escape(f"{', '.join(self._told)}.{verdict}")
+        charts = self._charts
+        return f"<p>{words[:1].upper()}{words[1:]}</p>{sketches(charts) if charts else ''}"
+
+    @property
+    def _charts(self) -> list[Chart]:
+        from ._figure import charts
+
+        steps = int(self.settings.get("steps") or 0) or None
+        return charts(self.schedule, self.history, steps)
+
+    def plot(self, ax: Axes | Sequence[Axes] | None = None) -> NDArray[Any]:
+        """Draw the schedule that was returned over those on the way, and the loss of each outer step.
+
+        Args:
+            ax: Matplotlib axes to draw in, as many as there are panels; by default those of a new
+                pyplot figure.
+
+        Returns:
+            The axes, an array of shape (panels,).
+
+        Raises:
+            ValueError: Another number of axes than panels.
+
+        Cannot: draw hyperparameters that hold throughout a run, such as a :class:`Variable`.
+
+        Example:
+            >>> import nongreedy as ng
+            >>> schedule = ng.Schedule.of(learning_rate=[0.1, 0.05])
+            >>> result = ng.Result(schedule, 0.5, None, [], ng.Status.completed, cost=0.0)
+            >>> [panel.get_title("left") for panel in result.plot()]
+            ['learning rate', 'validation loss']
+        """
+        from ..schedules._drawing._plot import plotted
+
+        return plotted(self._charts, ax, what="returned schedule")
+
+    def history_dataframe(self) -> DataFrame:
+        """The history as a pandas data frame: a row for each outer step.
+
+        Columns are those of :class:`OuterStep`, with one for each coefficient (``learning_rate[0]``)
+        and each metric of the task (``metric:f1``).
+
+        Example:
+            >>> import nongreedy as ng
+            >>> row = ng.OuterStep(0, 0.5, 0.9, {"momentum": [0.8]}, {}, 1.0, 2.0, accepted=True)
+            >>> schedule = ng.Schedule.of(momentum=0.8)
+            >>> result = ng.Result(schedule, 0.5, 0.9, [row], ng.Status.completed, cost=2.0)
+            >>> result.history_dataframe()["momentum[0]"].tolist()
+            [0.8]
+        """
+        from pandas import DataFrame
+
+        return DataFrame([row.flat() for row in self.history])

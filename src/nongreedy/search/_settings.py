@@ -91,7 +91,8 @@ def settled(engine: str | Engine, problem: Problem, seed: int, memory: Memory) -
     if noted is not None and chosen.engine != engine_from(engine):
         return Choice(engine_from_json(noted["engine"]))
     what = {"engine": identity(chosen.engine), "reason": chosen.reason}
-    memory.note("engine", {**what, "verification": problem.verification.summary})
+    found = {"verification": problem.verification.summary, "task": problem.task.name}
+    memory.note("engine", {**what, **found})
     told = memory.noted("engine")  # of many processes one decides
     if told is None or told["engine"] == what["engine"]:
         return chosen

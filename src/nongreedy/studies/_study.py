@@ -13,7 +13,7 @@ from ..engines import Problem
 from ..errors import NoStudyError, StudyError, check_whole
 from ..schedules import Hyperparameter
 from ..schedules._files import plain
-from ..search import Memory
+from ..search import Memory, Result
 from ._address import Address
 
 if TYPE_CHECKING:
@@ -141,6 +141,21 @@ class Study:
     def finished(self) -> bool:
         """Whether its search came to its end, and was not extended since."""
         return self.read("note:finished") is not None
+
+    def result(self) -> Result:
+        """What its search came to, or of one that goes on has come to so far, without running anything.
+
+        What no study keeps is missing: the accuracy in the final comparison, `task`, `optimizer`.
+
+        Raises:
+            StudyError: There is no such study, it is of something else than a search, or no outer step
+                of it is finished.
+        """
+        from ._told import readable, told
+        from ._trials import current
+
+        with closing(self.open()) as storage, readable(storage):
+            return told(storage, current(storage.trials()))
 
     def open(self, create: bool = False) -> Storage:
         """Its records and trials. Close it when done."""

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -347,6 +347,25 @@ class Task(Roads):
                     f"{name} has no initial value, and none is known for a task's own "
                     f"hyperparameter: {basis!r}. Pass initial=."
                 )
+
+    @property
+    def name(self) -> str:
+        """Of its model, with the number of examples: what titles call it."""
+        made = self.model
+        while isinstance(made, partial):
+            made = made.func
+        of = type(made) if isinstance(made, nn.Module) else made
+        called = getattr(of, "__name__", type(of).__name__)
+        model = "a model" if called.startswith("<") else called
+        return f"{model} on {self.train.count} examples"
+
+    def __repr__(self) -> str:
+        loss = getattr(self.loss, "__name__", type(self.loss).__name__)
+        test = "" if self.test is None else f", {self.test.count} for tests"
+        return (
+            f"Task({self.name}, {self.validation.count} for validation{test}; loss {loss}, batches of "
+            f"{self.batch_size}, {self.device})"
+        )
 
     @property
     def steps_per_epoch(self) -> int:

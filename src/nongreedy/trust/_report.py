@@ -11,6 +11,7 @@ import torch
 
 from ..engines import Hypergradient
 from ..schedules import Curve, Schedule, TimeBasis
+from ..schedules._words import count
 from ..statistics import Growth, Sharing, Signal, growth_of, signal_of
 from ._prospect import Prospect
 from ._smoothness import Smoothness
@@ -124,6 +125,9 @@ class Trust:
         if verdict is Verdict.noisy:
             advice += self._quieting()
         return advice if verdict is Verdict.chaotic else [*advice, *self._widening()]
+
+    def __repr__(self) -> str:
+        return f"Trust({self.verdict.name}; {count(self.seeds, 'seed')}, {self.steps} steps)"
 
     def __str__(self) -> str:
         lines = [f"{self.verdict.name}: {self.verdict.value}"]

@@ -17,6 +17,16 @@ _VALUE = 8  # characters of a value with its gap and its sign
 _ENDS, _LEAST = 18, 8  # characters of first..last, and of a single value with its sign
 
 
+_SIGNS = "+ - 0 behind values"
+# Words of rows and notes that only a reader of the documentation would know.
+_LEGEND = {
+    _SIGNS: "the loss rises (+) or falls (-) with the value; 0: the seeds disagree, or it is zero",
+    "rung": "how finely values may differ over the run; 0 is one value for all of it",
+    "step length": "how far the step went, in first steps of the rule",
+    "decades": "factors of ten: 0.3 of them is a factor of 2",
+}
+
+
 def room() -> int:
     """Columns of the terminal, or what COLUMNS says."""
     return max(shutil.get_terminal_size((ROOM, 24)).columns, 40)
@@ -36,6 +46,7 @@ class Columns:
         self.left_out = len(sizes) - len(self.widths)
         columns = [f">{size}" for size in _FIXED.values()]
         columns += [f"<{size}" for size in self.widths.values()]
+        self._explained = set[str]()
         self.form = "  ".join(f"{{:{column}}}" for column in [*columns, f">{_SECONDS - 1}"])
 
     def header(self) -> str:
@@ -57,6 +68,20 @@ class Columns:
             *cells,
             f"{seconds:.1f}" if seconds < 1000 else f"{seconds:.0f}",
         ).rstrip()
+
+    def legend(self, row: OuterStep) -> list[str]:
+        """What stands in this row for the first time, explained."""
+        signs = "".join(row.signs.values())
+        said = {word for word in _LEGEND if word in row.note or (word == _SIGNS and signs)}
+        new = [word for word in _LEGEND if word in said - self._explained]
+        self._explained |= said
+        lines = list[str]()
+        for word in new:
+            lines += textwrap.wrap(
+                f"{word}: {_LEGEND[word]}", self.width,
+                initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT,
+            )  # fmt: skip
+        return lines
 
     def notes(self, row: OuterStep) -> list[str]:
         """What happened, on lines of their own."""

@@ -96,7 +96,7 @@ class Screen(Callback):
         if self.left is not None:
             self.left.add(row)
         line = Text(self.columns.line(row), "" if row.accepted else "dim")
-        for below in self.columns.notes(row):
+        for below in [*self.columns.notes(row), *self.columns.legend(row)]:
             line.append(f"\n{below}", "dim")
         self.console.print(line, soft_wrap=True)
 

@@ -8,7 +8,7 @@ from ...engines import Rollout
 from ...errors import DivergedError
 from ...schedules import Schedule
 from .. import Ask, Objective
-from .._result import mean_accuracy, mean_metrics
+from .._outer_step import mean_accuracy, mean_metrics
 from ._moves import Move
 
 

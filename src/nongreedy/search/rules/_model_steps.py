@@ -13,7 +13,8 @@ from ...engines import Rollout
 from ...errors import DivergedError
 from ...schedules import Schedule
 from .. import Ask, Objective
-from .._result import Status, mean_accuracy, mean_metrics
+from .._outer_step import mean_accuracy, mean_metrics
+from .._result import Status
 from ._model_state import ModelState
 from ._proposal import Proposal
 from ._quadratic import Observation

@@ -14,7 +14,8 @@ from ...engines import Engine, Problem
 from ...errors import check_whole
 from ...schedules import Default, Hyperparameter, Schedule, Value
 from .._objective import Objective
-from .._result import Status, StepOutcome
+from .._outer_step import StepOutcome
+from .._result import Status
 
 S = TypeVar("S", bound="OuterState")
 

@@ -15,7 +15,7 @@ from ...errors import DivergedError
 from ...schedules import Default, Hyperparameter, Schedule
 from ...schedules._hyperparameter import learned
 from .. import Ask, Objective, Status
-from .._result import mean_accuracy, mean_metrics
+from .._outer_step import mean_accuracy, mean_metrics
 from ._rule import OuterRule, OuterState, StepOutcome, sign_text
 from ._rungs import automatic
 

@@ -3,14 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
+from ..schedules._drawing._chart import Axis, Chart, Line, Mark, Points, Text
+from ..schedules._drawing._palette import BAD, FAINT, RETURNED, of_step
+from ._outer_step import OuterStep
+from ._words import count, number
 
-from ..search import OuterStep
-from ..search._words import count, number
-from ._chart import Axis, Chart, Line, Mark, Points, Text
-from ._palette import BAD, FAINT, RETURNED, of_step
-from ._record import Record
-from ._series import SHOWN, evenly
+# What a row came to, its symbol, and what the legend says: a step that found nothing better shows the
+# schedule of before on seeds of its own, so that its loss may well be the lowest.
+_SYMBOLS = (
+    ("accepted", "dot", "accepted"),
+    ("no improvement", "ring", "nothing better found"),
+    ("diverged", "cross", "diverged"),
+)
 
 
 def losses(
@@ -25,10 +29,12 @@ def losses(
     values = {row.index: row.validation_loss for row in history}
     marks, came = _marks(history, values), [came_to(row) for row in history]
     caption = (
-        "Validation loss of each outer step, on seeds of its own, so that it scatters: "
+        "Validation loss of each outer step, on seeds of its own, so that it scatters and two of them "
+        "cannot be compared: "
         f"{count(came.count('accepted'), 'step')} accepted, "
         f"{count(came.count('no improvement'), 'step')} without improvement, "
-        f"{count(came.count('diverged'), 'step')} diverged."
+        f"{count(came.count('diverged'), 'step')} diverged. "
+        "Rings: nothing better was found, so that the schedule is that of before."
     )
     drawn = [*values.values()]
     if final is not None:
@@ -72,7 +78,7 @@ def came_to(row: OuterStep) -> str:
 def _marks(history: Sequence[OuterStep], values: Mapping[int, float]) -> list[Mark]:
     """Of each row a point; those that diverged have no value: they are at the upper edge."""
     marks: list[Mark] = []
-    for label, symbol in (("accepted", "dot"), ("no improvement", "ring"), ("diverged", "cross")):
+    for label, symbol, meaning in _SYMBOLS:
         diverged = label == "diverged"
         rows = [(place, row) for place, row in enumerate(history) if came_to(row) == label]
         rows = [(place, row) for place, row in rows if diverged or row.index in values]
@@ -84,28 +90,10 @@ def _marks(history: Sequence[OuterStep], values: Mapping[int, float]) -> list[Ma
             colour = [of_step(place, len(history)) for place, _ in rows]
         if rows:
             notes = [row.note for _, row in rows]
-            marks.append(Points(x, y, colour, label, symbol, notes=notes, edge=diverged))
+            marks.append(Points(x, y, colour, meaning, symbol, notes=notes, edge=diverged))
     return marks
 
 
 def outer_steps(history: Sequence[OuterStep]) -> Axis:
     ends = (-0.6, history[-1].index + 0.6) if history else None
     return Axis("outer step", ends, whole=True)
-
-
-def training(record: Record) -> Chart | None:
-    """Training curves, one of each outer step."""
-    known = [(place, step) for place, step in enumerate(record.steps) if step.curve]
-    if not known:
-        return None
-    lines = []
-    for place, step in evenly(known, 2 * SHOWN):
-        x, y, colour = [*step.curve], [*step.curve.values()], of_step(place, len(record.steps))
-        lines.append(Line(x, y, colour, label=f"outer step {step.row.index}"))
-    caption = (
-        f"Training loss of one run of each outer step, light for the first. The last one shown ends "
-        f"at {number(lines[-1].y[-1], 3)}, the first at {number(lines[0].y[-1], 3)}."
-    )
-    y = Axis.of("training loss of the batch", np.concatenate([line.y for line in lines]))
-    x = Axis("training step", (0, record.horizon))
-    return Chart("training", "training curves", caption, x, y, lines)

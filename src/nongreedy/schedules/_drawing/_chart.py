@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..search._words import number
+from .._words import alike
 
+_TO_NOTHING = 3e3  # times as large: the rest of a value that falls to nothing
 _LOG_RATIO = 4.0  # positive values that span more than this show more on a logarithmic axis
 
 Values = Any  # one for each place: an array or a sequence of numbers, or of names
@@ -21,7 +22,7 @@ class Line:
     """Through points; as stairs where each value holds up to the next place.
 
     Attributes:
-        dash: Of "solid", "dot", "dash".
+        dash: Of "solid", "dot", "dash", "dashdot".
         edged: Whether an edge of white keeps it legible where it covers others.
     """
 
@@ -116,8 +117,13 @@ class Axis:
         finite = np.asarray(values, float)
         finite = finite[np.isfinite(finite)]
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (-1.0, 0.0)
-        if low > 0 and high / low > _LOG_RATIO:
+        # What falls to nothing would be a cliff there, after a plateau that it is not.
+        to_nothing = from_zero and low * _TO_NOTHING < high
+        if low > 0 and high / low > _LOG_RATIO and not to_nothing:
             return cls(label, (low / 1.5, high * 1.5), logarithmic=True)
+        if low == high and not from_zero:  # a single value: room on both sides, in its own digits
+            room = 0.1 * abs(high) or 1.0
+            return cls(label, (low - room, high + room))
         return cls(label, (0.0, high * 1.12 or 1.0) if from_zero and low >= 0 else None)
 
     def ticks(self) -> tuple[list[float], list[str]]:
@@ -132,7 +138,7 @@ class Axis:
             for sub in ((1, 2, 5) if high / low < 300 else (1,))
             if power % stride == 0 and low <= sub * 10.0**power <= high
         ]
-        return places, [number(place) for place in places]
+        return places, alike(places)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,30 +14,61 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, Formatter, FuncFormatter, MaxNLocator, NullFormatter
 
-from ..search._words import number
+from .._files import replace_file
+from .._words import alike, number
 from ._chart import Band, Bars, Chart, Line, Mark, Points, Text
 from ._palette import FAINT, GRID, INK, PAPER, RETURNED, of_step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DASHES = {"solid": "-", "dot": ":", "dash": "--"}
+_DASHES = {"solid": "-", "dot": ":", "dash": "--", "dashdot": "-."}
 
 
-def panels(charts: Sequence[Chart], what: str) -> Figure:
-    """Charts of a search side by side, under a key that says what light, dark and hollow mean.
+class _Alike(Formatter):
+    """Ticks of one axis in one way of writing numbers."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        del pos
+        return number(x, digits=3)
+
+    def format_ticks(self, values: list[float]) -> list[str]:
+        return alike(values)
+
+
+def write_figure(figure: Figure, file: Path, dpi: int = 200) -> None:
+    """Write a figure, of the kind that the file's name ends in, all or nothing.
+
+    Raises:
+        OSError: The file cannot be written; it is named.
+    """
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=file.suffix.removeprefix("."), dpi=dpi)
+    replace_file(file, drawn.getvalue())
+
+
+def panels(charts: Sequence[Chart], what: str = "", new: Callable[..., Figure] = Figure) -> Figure:
+    """Charts side by side; those of a search under a key that says what light, dark and hollow mean.
 
     Args:
-        what: The dark line, such as "returned schedule".
+        what: Of a search, the dark line, such as "returned schedule".
+        new: Makes the figure: pyplot's, too, where it is to be shown by that.
     """
     columns = 2 if len(charts) in (2, 4) else min(len(charts), 3)
     rows = math.ceil(len(charts) / columns)
-    figure = Figure((4.6 * columns, 2.75 * rows + 0.45), facecolor=PAPER, layout="constrained")
+    size = (4.6 * columns, 2.75 * rows + (0.45 if what else 0))
+    figure = new(figsize=size, facecolor=PAPER, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.14, h_pad=0.10, wspace=0.03, hspace=0.04)  # pyright: ignore
     for place, chart in enumerate(charts):
         draw(figure.add_subplot(rows, columns, 1 + place), chart)
+    if what:
+        _key(figure, charts, what)
+    return figure
+
+
+def _key(figure: Figure, charts: Sequence[Chart], what: str) -> None:
     handles: dict[str, Any] = {
         "outer steps, first to last": tuple(
             Line2D([], [], color=of_step(place, 5), linewidth=3, solid_capstyle="butt")
@@ -54,7 +87,6 @@ def panels(charts: Sequence[Chart], what: str) -> Figure:
         labelcolor=FAINT, handlelength=3.2, columnspacing=2.2, borderpad=0.2,
         handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
     )  # fmt: skip
-    return figure
 
 
 def single(chart: Chart) -> Figure:
@@ -97,7 +129,7 @@ def dress(axis: Axes, title: str, below: str) -> None:
         title, loc="left", color=INK, fontsize=12, fontweight="bold", pad=9, parse_math=False
     )
     axis.set_xlabel(below, color=FAINT, fontsize=10)
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, digits=3)))
+    axis.yaxis.set_major_formatter(_Alike())
     axis.tick_params(colors=FAINT, labelsize=9.5, length=0, which="both")
     axis.grid(axis="y", color=GRID, linewidth=0.8)
     axis.set_axisbelow(True)

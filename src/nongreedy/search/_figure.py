@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._extras import needed
 from ..schedules import Schedule
-from ..schedules._files import replace_file
-from ..search import OuterStep
+from ..schedules._drawing._chart import Chart
+from ..schedules._drawing._schedules import FINE, drawn, origin
 from ._losses import losses
-from ._schedules import origin, schedules
+from ._outer_step import OuterStep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,19 +39,13 @@ def schedule_figure(schedule: Schedule, history: Sequence[OuterStep], steps: int
         ['learning rate', 'validation loss']
     """
     needed("A figure", "matplotlib")
-    from ._matplotlib import panels  # imported when something is drawn: it takes as long as torch
+    # Imported when something is drawn: it takes as long as torch.
+    from ..schedules._drawing._matplotlib import panels
 
-    charts = schedules(schedule, list(schedule.curves), history, steps, "returned")
-    charts.append(losses(history, origin(schedule, history, steps)))
-    return panels(charts, "returned schedule")
+    return panels(charts(schedule, history, steps), "returned schedule")
 
 
-def write_figure(figure: Figure, file: Path, dpi: int = 200) -> None:
-    """Write a figure, of the kind that the file's name ends in, all or nothing.
-
-    Raises:
-        OSError: The file cannot be written; it is named.
-    """
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=file.suffix.removeprefix("."), dpi=dpi)
-    replace_file(file, drawn.getvalue())
+def charts(schedule: Schedule, history: Sequence[OuterStep], steps: int | None) -> list[Chart]:
+    """Of each hyperparameter, and of the losses; over percent of a run whose length is not known."""
+    curves = drawn(schedule.curves, steps, history, "returned")
+    return [*curves, losses(history, origin(schedule.curves, history, steps or FINE))]

@@ -1,22 +1,39 @@
 """Schedules over training: every accepted outer step, light to strong, and what was returned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ..schedules import Curve, Linear, Schedule, TimeBasis
-from ..schedules._curve import as_row
-from ..search import OuterStep
-from ..search._words import number, spaced
-from ._chart import Axis, Chart, Line, Text
+from .._basis import Linear, TimeBasis
+from .._curve import Curve, as_row
+from .._words import alike, number, spaced
+from ._chart import Axis, Chart, Line, Mark, Text
 from ._palette import RETURNED, of_step
 from ._series import SHOWN, evenly, over_run
 
+
+class Row(Protocol):
+    """Of a search's history, as far as curves need it."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def accepted(self) -> bool: ...
+    @property
+    def values(self) -> Mapping[str, Sequence[float]]: ...
+    @property
+    def edges(self) -> Mapping[str, Sequence[float]]: ...
+
+
+R = TypeVar("R", bound=Row)
+FINE = 1000  # steps of a run whose length nobody told
 _MOST_TEXTS = 8  # more windows than this: their values are read from the axis
 
 
 def schedules(
-    schedule: Schedule, names: Sequence[str], history: Sequence[OuterStep], steps: int, what: str
+    curves: Mapping[str, Curve], names: Sequence[str], history: Sequence[Row], steps: int, what: str
 ) -> list[Chart]:
     """A chart for each of these names that may change over a run.
 
@@ -25,31 +42,65 @@ def schedules(
         steps: Length of a training run.
         what: The schedule is, such as "returned".
     """
-    over_time = [name for name in names if isinstance(schedule.curves[name].basis, TimeBasis)]
+    over_time = [name for name in names if isinstance(curves[name].basis, TimeBasis)]
     return [
-        _chart(f"schedule-{place}", name, schedule.curves[name], history, steps, what)
+        _chart(f"schedule-{place}", name, curves[name], history, steps, what)
         for place, name in enumerate(over_time)
     ]
 
 
-def origin(schedule: Schedule, history: Sequence[OuterStep], steps: int) -> OuterStep | None:
+def drawn(
+    curves: Mapping[str, Curve],
+    total_steps: int | None,
+    history: Sequence[Row] = (),
+    what: str = "drawn",
+) -> list[Chart]:
+    """Charts of all that may change over a run; of one whose length is not known, over percent of it."""
+    steps = total_steps or FINE
+    charts = schedules(curves, list(curves), history, steps, what)
+    return charts if total_steps else [_in_percent(chart, steps) for chart in charts]
+
+
+def together(rows: Sequence[Mapping[str, Curve]], total_steps: int | None) -> list[Chart]:
+    """Charts of several schedules of the same hyperparameters, a line for each."""
+    charts = dict[str, Chart]()
+    for curves in rows:
+        for chart in drawn(curves, total_steps):
+            lines = [replace(m, width=1.4) for m in chart.marks if isinstance(m, Line)]
+            lines = [*(charts[chart.title].marks if chart.title in charts else []), *lines]
+            values = np.concatenate([np.asarray(line.y) for line in lines])
+            y = Axis.of(chart.title, values, from_zero=True)
+            charts[chart.title] = replace(chart, marks=lines, y=y)
+    return [*charts.values()]
+
+
+def _in_percent(chart: Chart, steps: int) -> Chart:
+    marks = list[Mark]()
+    for mark in chart.marks:
+        if isinstance(mark, (Line, Text)):
+            mark = replace(mark, x=np.asarray(mark.x) * 100 / steps)
+        marks.append(mark)
+    return replace(chart, x=Axis("part of the run (%)", (0, 100)), marks=marks)
+
+
+def origin(curves: Mapping[str, Curve], history: Sequence[R], steps: int) -> R | None:
     """The last accepted row whose values over a run are those of the schedule, or None."""
 
-    def same(row: OuterStep, name: str) -> bool:
-        then, now = _earlier(row, name, schedule.curves[name]), schedule.curves[name]
+    def same(row: Row, name: str) -> bool:
+        then, now = _earlier(row, name, curves[name]), curves[name]
         return np.allclose(then.values(steps).numpy(), now.values(steps).numpy())
 
     accepted = (row for row in reversed(history) if row.accepted)
     return next((row for row in accepted if all(same(row, name) for name in row.values)), None)
 
 
-def _earlier(row: OuterStep, name: str, curve: Curve) -> Curve:
+def _earlier(row: Row, name: str, curve: Curve) -> Curve:
     """Of coefficients whose number may have grown since (coarse to fine)."""
     return as_row(curve, row.values[name], row.edges.get(name))
 
 
 def _chart(
-    key: str, name: str, curve: Curve, history: Sequence[OuterStep], steps: int, what: str
+    key: str, name: str, curve: Curve, history: Sequence[Row], steps: int, what: str
 ) -> Chart:
     accepted = [(k, row) for k, row in enumerate(history) if row.accepted and row.values.get(name)]
     lines = [
@@ -59,8 +110,9 @@ def _chart(
     lines.append(_line(curve, steps, RETURNED, what, width=2.8, edged=True))
     caption = (
         f"{spaced(name)} at each step of training. The {what} schedule {_course(lines[-1].y)}. "
-        "Light lines: the accepted outer steps."
     )
+    if history:
+        caption += "Light lines: the accepted outer steps."
     y = Axis.of(spaced(name), np.concatenate([line.y for line in lines]), from_zero=True)
     x, marks = Axis("training step", (0, steps)), [*lines, *_texts(curve, steps)]
     return Chart(key, spaced(name), caption, x, y, marks)
@@ -89,12 +141,14 @@ def _texts(curve: Curve, steps: int) -> list[Text]:
         starts = np.flatnonzero(np.diff(values, prepend=np.nan)).tolist()
         stops = [*starts[1:], steps]
         places = [(a, (a + b) / 2) for a, b in zip(starts, stops, strict=True)]
-    texts = []
-    for step, middle in places if len(places) <= _MOST_TEXTS else ():
+    if len(places) > _MOST_TEXTS:
+        return []
+    texts, told = [], alike((float(values[step]) for step, _ in places), 2)
+    for (step, middle), words in zip(places, told, strict=True):
         first, last = middle < 1 < steps, middle > steps - 1 > 0
         falls = smooth and not first and values[step] < values[step - 1]
         # Where a line falls, there is room above it on the right, or at its end below it.
         side = "right" if last else "left" if first or falls else "center"
         gap = -5 if last and falls else 5
-        texts.append(Text(middle, values[step], number(values[step]), RETURNED, side, gap=gap))
+        texts.append(Text(middle, values[step], words, RETURNED, side, gap=gap))
     return texts

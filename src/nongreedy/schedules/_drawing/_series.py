@@ -5,7 +5,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..schedules import Curve, Linear
+from .._basis import Linear
+from .._curve import Curve
 
 T = TypeVar("T")
 POINTS = 400  # of a line over a run are drawn

@@ -1,0 +1,1 @@
+"""Drawing: charts in words and numbers, their colours, images by Matplotlib, sketches without it."""
