@@ -1,6 +1,6 @@
 """Code on the pages of README and docs: what is there, and how it is run."""
 
-import contextlib
+import functools
 import inspect
 import re
 import sys
@@ -69,13 +69,13 @@ def execute(page, given="", language="python"):
     return module
 
 
-@contextlib.contextmanager
 def cut_short(patch):
     """Searches and trainings of a few steps."""
 
     def shortened(verb):
         names = inspect.signature(verb).parameters
 
+        @functools.wraps(verb)
         def call(*positional, **named):
             for name, most in _MOST.items():
                 if named.get(name) is not None:
@@ -88,7 +88,6 @@ def cut_short(patch):
 
     for name in _CUT:
         patch.setattr(ng, name, shortened(getattr(ng, name)))
-    yield
 
 
 # ---- what a page takes as given -----------------------------------------------------------------
@@ -108,3 +107,37 @@ total_steps = 40
 _FILE = """
 ng.cosine_schedule(0.1).save("schedule.json")
 """
+GIVEN = {
+    "README.md": _TASK + _FILE,
+    "docs/averaging.md": _TASK
+    + """
+learned = ng.SGD(ng.Linear(5), momentum=0.9, average=ng.TailAverage(ng.Constant(initial=0.25)))
+schedule = ng.Schedule.initial(learned.hyperparameters(total_steps))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+batches = [(x_train[:64], y_train[:64])] * total_steps
+loss_of, evaluate = torch.nn.functional.cross_entropy, lambda model: model(x_val)
+""",
+    "docs/bandits.md": "import torch\npoint = torch.eye(8, dtype=torch.float64)[0]\n",
+    "docs/exact.md": _TASK
+    + "from sklearn.metrics import f1_score\nF = torch.nn.functional\n",
+    "docs/preference.md": """
+table = [{"loss": 0.1 * k, "ms": 2.0 ** (5 - k)} for k in range(5)]
+slot_preferred_of = lambda options: 0
+""",
+    "docs/recipe.md": _TASK
+    + """
+make = lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+task = ng.Task(make, torch.nn.functional.cross_entropy, (torch.randn(256, 1, 8, 8), y_train), 0.25,
+               batch_size=64)
+model = make()
+""",
+    "docs/scaling.md": _TASK,
+    "docs/search.md": _TASK,
+    "docs/trust.md": _TASK
+    + """
+result = ng.tune(task, optimizer, steps=12, progress=False)
+whole = ng.hypergradient.__wrapped__
+hypergradients = [whole(task, optimizer, steps=500, seed=seed) for seed in (0, 1)]
+schedule = ng.Schedule.initial(optimizer.hyperparameters(12))
+""",
+}
