@@ -24,7 +24,7 @@ _FENCE = re.compile(
 )
 # On pages that explain parts, lengths and budgets are what a reader would take; here they are cut.
 _MOST = {"epochs": 2, "steps": 12, "budget": 12, "seeds": 2}
-_CUT = ("tune", "retrain", "hypergradient", "trust")
+_CUT = ("tune", "retrain", "hypergradient", "trust", "optuna_objective")
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,14 @@ loss_of, evaluate = torch.nn.functional.cross_entropy, lambda model: model(x_val
     "docs/bandits.md": "import torch\npoint = torch.eye(8, dtype=torch.float64)[0]\n",
     "docs/exact.md": _TASK
     + "from sklearn.metrics import f1_score\nF = torch.nn.functional\n",
+    "docs/integrations.md": _TASK
+    + _FILE
+    + """
+import lightning, optuna, transformers
+data = torch.utils.data.TensorDataset(x_train, y_train)
+make_model = lambda: torch.nn.Linear(20, 2)
+task_of = lambda size: task
+""",
     "docs/preference.md": """
 table = [{"loss": 0.1 * k, "ms": 2.0 ** (5 - k)} for k in range(5)]
 slot_preferred_of = lambda options: 0
