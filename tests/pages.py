@@ -118,8 +118,7 @@ batches = [(x_train[:64], y_train[:64])] * total_steps
 loss_of, evaluate = torch.nn.functional.cross_entropy, lambda model: model(x_val)
 """,
     "docs/bandits.md": "import torch\npoint = torch.eye(8, dtype=torch.float64)[0]\n",
-    "docs/exact.md": _TASK
-    + "from sklearn.metrics import f1_score\nF = torch.nn.functional\n",
+    "docs/exact.md": _TASK + "from sklearn.metrics import f1_score\nF = torch.nn.functional\n",
     "docs/integrations.md": _TASK
     + _FILE
     + """

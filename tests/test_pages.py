@@ -68,7 +68,9 @@ def test_a_command_has_the_options_that_a_page_gives_it(block, line):
     with command.make_context("nongreedy", [*words], resilient_parsing=True) as context:
         name, found, rest = command.resolve_command(context, words)
         assert found is not None, name
-        options = {text for option in found.params for text in [*option.opts, *option.secondary_opts]}
+        options = {
+            text for option in found.params for text in [*option.opts, *option.secondary_opts]
+        }
     assert [word for word in rest if word.startswith("--") and word not in options] == []
     if block.reason is None:
         assert CliRunner().invoke(app, words).exit_code == 0
@@ -88,9 +90,13 @@ def test_first_steps_as_written(tmp_path, monkeypatch):
     page = list(blocks("docs/first-steps.md"))
     (tmp_path / "my_task.py").write_text(next(b.text for b in page if b.language == "python"))
     monkeypatch.chdir(tmp_path)
-    commands = [line for line in page[0].text.splitlines() if line.startswith(".venv/bin/nongreedy")]
+    commands = [
+        line for line in page[0].text.splitlines() if line.startswith(".venv/bin/nongreedy")
+    ]
     assert len(page[0].text.splitlines()) <= 6 and len(commands) == 2
-    for line, shorter in zip(commands, ([], ["--epochs", "2", "--budget", "4", "--no-compare"]), strict=True):
+    for line, shorter in zip(
+        commands, ([], ["--epochs", "2", "--budget", "4", "--no-compare"]), strict=True
+    ):
         done = CliRunner().invoke(app, [*shlex.split(line)[1:], *shorter])
         assert done.exit_code == 0, done.output
     assert (tmp_path / "runs" / "first" / "schedule.json").is_file()
@@ -133,7 +139,11 @@ class Links(html.parser.HTMLParser):
         self.ids |= {said[name] for name in ("id", "name") if said.get(name)}
         if tag == "a" and said.get("href"):
             self.links.append(said["href"])
-        elif tag in ("script", "img", "link") and said.get("rel") not in ("canonical", "prev", "next"):
+        elif tag in ("script", "img", "link") and said.get("rel") not in (
+            "canonical",
+            "prev",
+            "next",
+        ):
             self.loaded += [said[name] for name in ("src", "href") if said.get(name)]
 
 

@@ -122,8 +122,11 @@ def _reference():
 
 
 def _room(room, parts):
-    sections = [f"## nongreedy.{part}\n\n::: nongreedy.{part}\n    options: {{heading_level: 3}}\n"
-                for part in parts if part != room]
+    sections = [
+        f"## nongreedy.{part}\n\n::: nongreedy.{part}\n    options: {{heading_level: 3}}\n"
+        for part in parts
+        if part != room
+    ]
     return f"# nongreedy.{room}\n\n::: nongreedy.{room}\n\n" + "\n".join(sections)
 
 
