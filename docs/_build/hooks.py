@@ -114,10 +114,11 @@ def _reference():
         for name, room in face().items()
         if room.startswith("_")
     )
+    errors = [name for name, room in face().items() if room == "errors"]
     return (
         "# The face\n\n`import nongreedy as ng` has these names; each is explained in its room.\n\n"
         "| name | room |\n|---|---|\n" + "\n".join(rows) + "\n\n" + verbs + "\n\n"
-        "## Errors\n\n::: nongreedy.errors\n    options: {heading_level: 3}\n"
+        f"## Errors\n\n::: nongreedy.errors\n    options: {{heading_level: 3, members: {errors}}}\n"
     )
 
 
