@@ -51,7 +51,7 @@ LONG = {
     "test_nas_command", "test_nas_search", "test_pages", "test_parallel", "test_peers", "test_planner",
     "test_preference_benchmark", "test_preference_dashboard", "test_preference_dialogue",
     "test_report_browser", "test_reversible_search", "test_search_suite", "test_sharded",
-    "test_shared", "test_study", "test_study_damage", "test_study_server",
+    "test_shared", "test_site", "test_study", "test_study_damage", "test_study_server",
 }  # fmt: skip
 LONG_TESTS = {
     "test_a_long_run_in_integers_agrees_with_the_one_in_float64",
