@@ -14,7 +14,7 @@ import nongreedy as ng
 ROOT = Path(__file__).parents[1]
 PAGES = [
     path.relative_to(ROOT).as_posix()
-    for path in [ROOT / "README.md", ROOT / "BENCHMARKS.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 ]
 # A block that is not run says why in a comment above it, which readers of the page do not see.
 _FENCE = re.compile(
@@ -57,12 +57,12 @@ def blocks(page):
         yield Block(page, line, match["language"], match["text"], match["reason"])
 
 
-def execute(page, given="", language="python"):
+def execute(page, given=""):
     """A module of what the page's blocks define, run in order after what they take as given."""
     module = sys.modules["page"] = types.ModuleType("page")
     exec(given, vars(module))
     for block in blocks(page):
-        if block.language == language and block.reason is None:
+        if block.language == "python" and block.reason is None:
             # Empty lines before it, so that a traceback names the line of the page.
             code = "\n" * block.line + textwrap.dedent(block.text)
             exec(compile(code, str(ROOT / page), "exec"), vars(module))

@@ -1,21 +1,32 @@
-"""Pages of the site that no one writes twice: benchmarks, reference, and sources that pages point into.
+"""Pages of the site that no one writes twice: those beside the README, the reference, sources.
 
 Links that leave `docs/` are right in a clone and on a page of the repository. On the site they lead to
-pages that are made here: `BENCHMARKS.md` becomes one, and so does each source file that a page names.
+pages that are made here: `BENCHMARKS.md` and its like become one each, and so does each source file that a
+page names.
 """
 
 import posixpath
 import re
+from html import unescape
 from pathlib import Path
+from types import FunctionType
 
+import typer.cli
+import typer.main
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
+import nongreedy
+from nongreedy.cli import app
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "nongreedy"
+# Pages beside the README -> their places on the site. In the navigation the benchmarks have a place.
+BESIDE = {path.name: path.name.lower() for path in sorted(ROOT.glob("*.md"))}
+BESIDE["README.md"] = "index.md"
+LISTED = ("index.md", "benchmarks.md")
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)(?:#([^)\s]+))?(?=\))")
 MATHS = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
-ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 
 
 def rooms():
@@ -30,22 +41,34 @@ def rooms():
 
 
 def face():
-    """Name on the face -> where it is documented."""
-    text = (PACKAGE / "__init__.py").read_text("utf-8")
-    found = re.findall(r"^from \.([\w.]+) import (\w+) as", text, re.M)
-    return {name: room for room, name in found if not name.startswith("__")}
+    """Name on the face -> the room that it lives in."""
+    found = {name: getattr(nongreedy, name) for name in dir(nongreedy) if name[0] != "_"}
+    named = {name: each for name, each in found.items() if isinstance(each, (type, FunctionType))}
+    return {
+        name: each.__module__.removeprefix("nongreedy.")
+        for name, each in named.items()
+        if each.__module__.startswith("nongreedy.")
+    }
 
 
 def on_config(config):
     pages = [{"The face": "reference/index.md"}, {"Command line": "reference/command-line.md"}]
     pages += [{room: f"reference/{room}.md"} for room in rooms()]
     config.nav[-1] = {"Reference": pages}
+    project = [
+        {page.removesuffix(".md").title(): page} for page in BESIDE.values() if page not in LISTED
+    ]
+    config.nav += [{"Project": project}] if project else []
     return config
 
 
 def on_files(files, config):
     made = {
-        "benchmarks.md": (ROOT / "BENCHMARKS.md").read_text("utf-8"),
+        **{
+            page: (ROOT / name).read_text("utf-8")
+            for name, page in BESIDE.items()
+            if page != "index.md"
+        },
         "reference/index.md": _reference(),
         "reference/command-line.md": _command_line(),
         **{f"reference/{room}.md": _room(room, parts) for room, parts in rooms().items()},
@@ -60,14 +83,13 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     here = page.file.src_uri
-    beside = "." if here == "benchmarks.md" else posixpath.join("docs", posixpath.dirname(here))
+    outside = here in BESIDE.values() and here != "index.md"
+    beside = "." if outside else posixpath.join("docs", posixpath.dirname(here))
 
     def moved(match):
         path = posixpath.normpath(posixpath.join(beside, match[1]))
-        if path == "BENCHMARKS.md":
-            target, anchor = "benchmarks.md", match[2]
-        elif path == "README.md":
-            target, anchor = "index.md", None
+        if path in BESIDE:
+            target, anchor = BESIDE[path], match[2] if path != "README.md" else None
         elif path.startswith("docs/"):
             target, anchor = path.removeprefix("docs/"), match[2]
         elif path.startswith(("src/", "examples/")):
@@ -86,10 +108,8 @@ def on_page_content(html, page, config, files):
     page.present_anchor_ids |= set(re.findall(r'id="(__codelineno-[\d-]+)"', html))
 
     def converted(match):
-        formula = match[2]
-        for entity, character in ENTITIES:
-            formula = formula.replace(entity, character)
-        return convert(formula.strip(), display="inline" if match[1] == "span" else "block")
+        formula = unescape(match[2]).strip()
+        return convert(formula, display="inline" if match[1] == "span" else "block")
 
     return MATHS.sub(converted, html)
 
@@ -107,7 +127,6 @@ def _reference():
     rows = [
         f"| [`{name}`][nongreedy.{'' if room.startswith('_') else room + '.'}{name}] | `{room}` |"
         for name, room in sorted(face().items(), key=lambda row: (row[1], row[0]))
-        if room != "."
     ]
     verbs = "\n\n".join(
         f"::: nongreedy.{name}\n    options: {{show_root_heading: true, show_root_toc_entry: true}}"
@@ -132,11 +151,6 @@ def _room(room, parts):
 
 
 def _command_line():
-    import typer.cli
-    import typer.main
-
-    from nongreedy.cli import app
-
     command = typer.main.get_command(app)
     context = typer.Context(command, info_name="nongreedy")
     return typer.cli.get_docs_for_click(obj=command, ctx=context, name="nongreedy")
