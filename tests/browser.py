@@ -15,6 +15,7 @@ PROGRAM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 WAIT = 60.0  # seconds for an answer
+DRAWN = "document.documentElement?.dataset.drawn || null"
 
 needs_browser = pytest.mark.skipif(
     PROGRAM is None or shutil.which("bash") is None,
@@ -98,8 +99,8 @@ class Browser:
         elif method == "Network.requestWillBeSent":
             self.requested.append(given["request"]["url"])
 
-    def open(self, path, width, height=900, dark=False):
-        """Show a file in a window of that width, and wait until its figures are drawn."""
+    def open(self, path, width, height=900, dark=False, ready=DRAWN):
+        """Show a file in a window of that width, and wait until it is ready: its figures are drawn."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
@@ -109,7 +110,7 @@ class Browser:
         self.complaints, self.requested = [], []
         self.call("Page.navigate", url=path.resolve().as_uri())
         deadline = time.monotonic() + WAIT
-        while not self.run("document.documentElement?.dataset.drawn || null"):
+        while not self.run(ready):
             assert not (found := self.run("document.documentElement?.dataset.errors")), found
             assert time.monotonic() < deadline, self.complaints
             time.sleep(0.05)

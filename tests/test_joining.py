@@ -1,9 +1,6 @@
 """The optimizer and the engine that docs/conformance.md shows are whole: its code runs and passes."""
 
-import re
 import sys
-import types
-from pathlib import Path
 
 import pytest
 
@@ -11,18 +8,15 @@ import nongreedy as ng
 from nongreedy.testing import EDGE_MODELS, Grade, Table
 
 from .helpers import assert_equals_twin, tiny_task
+from .pages import execute
 
-PAGE = Path(__file__).parents[1] / "docs" / "conformance.md"
 EXACT = {"forward": ng.Forward(chunk=2), "reverse": ng.Reverse("device")}
 
 
 @pytest.fixture(scope="module")
 def page():
     """What the page's code defines, as a module of that code."""
-    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S))
-    module = sys.modules["page"] = types.ModuleType("page")
-    exec(compile(code, str(PAGE), "exec"), vars(module))
-    yield module
+    yield execute("docs/conformance.md")
     del sys.modules["page"]
 
 

@@ -1,108 +1,119 @@
-"""What things are called is no code on any page: classes, files, tasks, studies, items, policies.
+"""Every block of code on every page runs, or says why not; every link leads somewhere.
 
-Reports have their case in test_report.py and comparisons theirs in test_comparison.py: both can be read from
-a stranger's database.
+The site that is built of them is for `test_site.py`.
 """
 
-import json
 import re
-from dataclasses import replace
-from html.parser import HTMLParser
+import shlex
+import warnings
 
 import pytest
-import torch
+from typer.main import get_command
+from typer.testing import CliRunner
 
-import nongreedy as ng
-from nongreedy import bandits, nas
-from nongreedy.bandits import _page as bandit_page
-from nongreedy.bandits._study import race
-from nongreedy.nas import _page as nas_page
-from nongreedy.nas._found import Found
-from nongreedy.nas._rivals import Rival, random_at
-from nongreedy.preference import Dialogue, Items, larger, smaller
-from nongreedy.preference._page import page as preference_page
-from nongreedy.reports._document import document, places
-from nongreedy.schedules._drawing._chart import Axis, Chart
+from nongreedy.cli import app
 
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=\"alert('2')\"><!--"
-SCRIPTS = 4  # ours: what watches, the data, Plotly, what draws
+from .extras import needs
+from .pages import GIVEN, PAGES, ROOT, blocks, cut_short, execute
 
-
-def _bandits():
-    make = lambda seed: bandits.QuadraticBandit.planted(4, [1.0], seed)  # noqa: E731
-    courses = race(make, {HOSTILE: bandits.Uniform()}, 200, [0, 1])
-    return bandit_page.page(courses, {"rounds": 200, HOSTILE: HOSTILE}, HOSTILE)
-
-
-def _preference():
-    table = [[0.1, 1.0], [0.2, 3.0], [0.4, 9.0]]
-    attributes = [smaller(HOSTILE, unit=HOSTILE), larger(f"{HOSTILE} 2")]
-    dialogue = Dialogue(Items.of(table, attributes, [f"{k} {HOSTILE}" for k in range(3)]))
-    dialogue.ask()
-    dialogue.tell(0)
-    return preference_page(dialogue, replace(dialogue.recommend(), reason=HOSTILE))
+EXTRAS = {
+    "docs/how-to/hugging-face.md": ["transformers"],
+    "docs/integrations.md": ["lightning", "transformers", "accelerate", "tensorboard", "wandb"],
+}
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+OF_PYTHON = [
+    page
+    for page in PAGES
+    if any(block.language == "python" and block.reason is None for block in blocks(page))
+]
+COMMANDS = sorted(
+    {(str(block), line, block.reason is None) for block in BLOCKS if block.language == "bash"
+     for line in block.text.splitlines() if re.match(r"(\.venv/bin/)?nongreedy ", line)}
+    | {(page, line, False) for page in PAGES
+       for line in re.findall(r"`(nongreedy [a-z][^`\n]*)`", (ROOT / page).read_text("utf-8"))}
+)  # fmt: skip
 
 
-def _nas():
-    space = nas.Space((nas.LayerOptions((3, 5), (1,)),) * 4)
-    table = nas.CostTable(space, ((1.0, 2.0),) * 4, unit=HOSTILE)
-    chosen = random_at(table, 6.0, 6.0, seed=0)
-    assert chosen is not None
-    rows = [Rival(chosen, kind, 6.0, 0.5, 0.6) for kind in ("found", "uniform", HOSTILE)]
-    found = Found(
-        chosen, torch.nn.Linear(2, 2), table, 6.0, 6.0, None, 1.0, 0.5, 10.0, 10.0,
-        [(0, 6.0, 6.0, 1.0)], (), {}, {},
-    )  # fmt: skip
-    return nas_page.page(found, rows, {"data": HOSTILE, HOSTILE: [HOSTILE, {"a": HOSTILE}]})
+def test_every_fence_is_a_block_of_a_known_language():
+    for page in PAGES:
+        fences = re.findall(r"^ *```", (ROOT / page).read_text("utf-8"), re.M)
+        assert len(fences) == 2 * len(list(blocks(page))), page
+    assert {block.language for block in BLOCKS} == {"python", "bash", "text"}
+    reasons = [block.reason for block in BLOCKS if block.reason is not None]
+    assert len(BLOCKS) > 60 and all(len(reason) > 10 for reason in reasons)
 
 
-def _charts():
-    chart = Chart(HOSTILE, HOSTILE, HOSTILE, Axis(HOSTILE), Axis(HOSTILE), [])
-    return document(HOSTILE, [places([chart])], [chart], HOSTILE)
-
-
-class Read(HTMLParser):
-    """The elements of a page as a browser reads them, and its text outside scripts."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.elements, self.words, self.comments = [], "", []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.words += "" if self.elements and self.elements[-1][0] == "script" else data
-
-    def handle_comment(self, data):
-        self.comments.append(data)
-
-
-@pytest.mark.parametrize("made", [_bandits, _preference, _nas, _charts])
-def test_names_cannot_become_code(made):
-    page = made()
-    read = Read(page)
-    tags = [tag for tag, _ in read.elements]
-    assert tags.count("script") == SCRIPTS and "img" not in tags and not read.comments
-    assert not [name for _, attributes in read.elements for name in attributes if name[:2] == "on"]
-    assert HOSTILE in read.words  # shown as it is called
-    figures = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.S)
-    assert figures and json.loads(figures[1])["figures"]
-
-
-def test_a_page_may_load_nothing():
-    page = _charts()
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
-    assert policy and policy[1].startswith("default-src 'none'")
-    given = [attributes for _, attributes in Read(page).elements]
-    assert not [each for each in given if {"src", "href", "action", "srcset"} & each.keys()]
-
-
-def test_a_study_may_be_called_anything(tmp_path, monkeypatch):
-    """Its name leads to no file elsewhere."""
+@pytest.mark.parametrize("page", OF_PYTHON)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    if page in EXTRAS:
+        needs(*EXTRAS[page])
+        warnings.simplefilter("ignore")  # of the packages' own; the page's other tests are strict
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "in").mkdir()
-    for name in ("../../outside", "/outside", "a/b", "..", HOSTILE):
-        study = ng.Study("in/study.db", name)
-        assert study.address.states(name).resolve().is_relative_to(tmp_path.resolve() / "in")
+    if page in GIVEN:
+        cut_short(monkeypatch)
+    assert vars(execute(page, GIVEN.get(page, "")))
+
+
+@pytest.mark.parametrize(("place", "line", "run"), COMMANDS)
+def test_a_command_has_the_options_that_a_page_gives_it(place, line, run):
+    words = shlex.split(line, comments=True)[1:]
+    command = get_command(app)
+    with command.make_context("nongreedy", [*words], resilient_parsing=True) as context:
+        _, found, rest = command.resolve_command(context, words)
+        options = {
+            text for option in found.params for text in [*option.opts, *option.secondary_opts]
+        }
+    assert [word for word in rest if word.startswith("--") and word not in options] == []
+    if run:
+        assert CliRunner().invoke(app, words).exit_code == 0
+
+
+def test_first_steps_as_written(tmp_path, monkeypatch):
+    """A stranger's images and model, the page's file, the page's commands with a shorter search."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for label in range(10):
+        folder = tmp_path / "photos" / str(label)
+        folder.mkdir(parents=True)
+        for number, image in enumerate(digits.images[digits.target == label][:30]):
+            Image.fromarray((image * 15.9).astype("uint8")).save(folder / f"{number}.png")
+    page = list(blocks("docs/first-steps.md"))
+    (tmp_path / "my_task.py").write_text(next(b.text for b in page if b.language == "python"))
+    monkeypatch.chdir(tmp_path)
+    commands = [
+        line for line in page[0].text.splitlines() if line.startswith(".venv/bin/nongreedy")
+    ]
+    assert len(page[0].text.splitlines()) <= 6 and len(commands) == 2
+    for line, shorter in zip(
+        commands, ([], ["--epochs", "2", "--budget", "4", "--no-compare"]), strict=True
+    ):
+        done = CliRunner().invoke(app, [*shlex.split(line)[1:], *shorter])
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "runs" / "first" / "schedule.json").is_file()
+
+
+# ---- links --------------------------------------------------------------------------------------
+
+
+def anchors(text):
+    """Of the headings of a page, as Markdown's and GitHub's readers spell them."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", title) for title in titles]
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in plain}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_of_markdown_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", (ROOT / page).read_text("utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if path.startswith(("https://", "http://")):
+            continue
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file.read_text("utf-8")), target
