@@ -226,8 +226,11 @@ COMMANDS = {
     "8, device": (["--device", "banana"], ["'banana'", "cpu"]),
     "8, short": (["--epochs", 1], ["5 coefficients", "1 steps"]),
     "8, epochs": (["--epochs", "nan"], ["`epochs`", "nan"]),
-    "14, text": (["--data", "text.npz"], ["text.npz", "no archive of arrays", "np.savez"]),
-    "14, one image": (["--data", "single"], ["too few examples", "take 1 of 1", "at least 3"]),
+    "14, text": (["--data", "text.npz"], ["text.npz", "holds no archive of arrays", "np.savez"]),
+    "14, one image": (
+        ["--data", "single"],
+        ["no examples for training", "takes 1 of 1", "at least 3"],
+    ),
     "14, broken": (["--data", "broken"], ["the image cat/1.png in broken"]),
 }
 

@@ -30,14 +30,15 @@ def read_npz(path: Path) -> Parts:
     with reading(path, advice), path.open("rb") as file:
         # Without pickle: a data file must not be able to run code.
         if not zipfile.is_zipfile(file):  # of which NumPy says to load it unsafely
-            raise ValueError("it is no archive of arrays")
+            file.seek(0)
+            single = file.read(6) == b"\x93NUMPY"
+            what = "a single array, as np.save writes" if single else "no archive of arrays"
+            raise ValueError(f"it holds {what}")
         with zipfile.ZipFile(file) as members:
             unpacked = sum(member.file_size for member in members.infolist())
         check_unpacked(path, path.stat().st_size, unpacked)
         file.seek(0)
         archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array, as np.save writes")
         with archive:
             sources = _sources(path, archive)
     return Parts.of(sources, counted_classes(str(path), sources.values()))

@@ -48,8 +48,8 @@ def _size(source: Source, split: str, fraction: float) -> int:
     size = max(1, round(fraction * len(source)))
     if size >= len(source):
         raise DataError(
-            f"{source.name} has too few examples: {split} data take {size} of {len(source)}, and none are "
-            f"left for training. Give at least 3, or {split} data of their own."
+            f"{source.name} leaves no examples for training: {split}={fraction} takes {size} of "
+            f"{len(source)}. Use at least 3 examples, or give {split} data of their own."
         )
     return size
 
