@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Files are not kept together: a few of them take minutes.
 PYTEST := $(BIN)/pytest -q -n logical --dist worksteal
 
-.PHONY: demo test test-lowest quick format clean
+.PHONY: demo test test-lowest quick docs format clean
 
 demo: $(READY)
 	$(BIN)/nongreedy tune --outer-steps 3 --out demo/default
@@ -39,6 +39,11 @@ test-lowest: pyproject.toml constraints-lowest.txt
 quick: $(READY)
 	$(BIN)/ruff check .
 	$(PYTEST) --quick
+
+# The site, in build/site; a warning is an error.
+docs:
+	test -x $(BIN)/mkdocs || $(MAKE) .venv/.ready-ci EXTRAS=ci
+	$(BIN)/mkdocs build --strict --site-dir build/site
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

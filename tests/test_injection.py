@@ -21,8 +21,8 @@ from nongreedy.nas._found import Found
 from nongreedy.nas._rivals import Rival, random_at
 from nongreedy.preference import Dialogue, Items, larger, smaller
 from nongreedy.preference._page import page as preference_page
-from nongreedy.schedules._drawing._chart import Axis, Chart
 from nongreedy.reports._document import document, places
+from nongreedy.schedules._drawing._chart import Axis, Chart
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=\"alert('2')\"><!--"
 SCRIPTS = 4  # ours: what watches, the data, Plotly, what draws

@@ -27,14 +27,14 @@ USES = {
     "ng.Study('s.db')": ("A study needs optuna", "study"),
     "ng.tune(task, ng.SGD(), steps=2, outer_steps=1, study='s.db')": ("optuna", "study"),
     "ng.Study.names('s.db')": ("optuna", "study"),
-    "ng.report('s.db')": ("optuna, plotly and matplotlib, which are", "report,study"),
+    "ng.report('s.db')": ("optuna and matplotlib, which are", "report,study"),
     "ng.compare(task, ng.SGD(), steps=4, budget=9, methods=['random'])": (
         "'random' cannot take part: it needs optuna", "study"),
     "ng.compare(task, ng.SGD(), steps=4, budget=9, methods=['hypergradient-descent'])": (
         "optuna", "study"),
     "ng.compare(task, ng.SGD(), steps=4, budget=9, methods=['gp'])": (
         "optuna and scipy, which are not installed", "study,wings"),
-    "ng.Comparison([]).save('c')": ("plotly and matplotlib, which are", "report"),
+    "ng.Comparison([]).save('c')": ("matplotlib, which is", "report"),
     "schedule_figure(ng.cosine_schedule(0.1), [], 9)": ("A figure needs matplotlib", "report"),
     "ng.data.load('digits')": ("'digits' needs scikit-learn", "data"),
     "ng.data.load('images')": ("An image file needs pillow", "data"),

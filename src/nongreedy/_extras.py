@@ -11,9 +11,10 @@ from .errors import MissingExtraError
 EXTRAS = {
     "cli": ("typer", "rich"),
     "study": ("optuna", "filelock"),
-    "report": ("plotly", "matplotlib"),
+    "report": ("matplotlib",),
     "data": ("sklearn", "PIL"),
     "wings": ("scipy",),
+    "pandas": ("pandas",),
     "compare": ("schedulefree", "prodigyopt"),
     "dashboard": ("optuna_dashboard",),
     "lightning": ("lightning.pytorch", "pytorch_lightning"),

@@ -1,5 +1,7 @@
 """``nongreedy cite``: BibTeX of the methods that a search used."""
 
+from __future__ import annotations
+
 from typing import Annotated
 
 import typer

@@ -20,7 +20,7 @@ SCHEDULE, HISTORY, FIGURE = "schedule.json", "history.json", "schedule.png"
 
 def prepare(directory: Path) -> None:
     """Create the directory and write in it before anything is computed, with what is installed."""
-    needed("What is written to --out", "optuna", "filelock", "plotly", "matplotlib")
+    needed("What is written to --out", "optuna", "filelock", "matplotlib")
     try:
         make_writable(directory, "to --out")
     except OSError as error:

@@ -1,18 +1,20 @@
 """``nongreedy show``: what a schedule is, in the terminal and as a picture."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import nongreedy as ng
-from nongreedy.schedules import Curve, TimeBasis
-from nongreedy.schedules._drawing._sketch import sparkline
-from nongreedy.schedules._files import make_writable, replace_file
-from nongreedy.schedules._words import number, spaced
+from nongreedy._extras import needed
 
 from ._exit import Mistake, reported
+
+if TYPE_CHECKING:
+    from nongreedy.schedules import Curve
 
 _PICTURES = (".png", ".svg", ".pdf")
 _COLUMNS, _SPARKS = 80, 20  # a sparkline has so many characters at least
@@ -42,6 +44,8 @@ def show(
 
 
 def _table(schedule: ng.Schedule, total_steps: int | None) -> list[str]:
+    from nongreedy.schedules._words import spaced
+
     width = min(shutil.get_terminal_size((_COLUMNS, 24)).columns, 100)
     names = max(12, *(len(spaced(name)) for name in schedule.curves))
     names = min(names, width - 35 - _SPARKS)
@@ -53,6 +57,10 @@ def _table(schedule: ng.Schedule, total_steps: int | None) -> list[str]:
 
 
 def _row(name: str, curve: Curve, names: int, sparks: int, total_steps: int | None) -> str:
+    from nongreedy.schedules import TimeBasis
+    from nongreedy.schedules._drawing._sketch import sparkline
+    from nongreedy.schedules._words import number
+
     shown = name if len(name) <= names else name[: names - 1] + "…"
     if not isinstance(curve.basis, TimeBasis):
         return f"{shown:{names}}  {curve.summary}, throughout the run"
@@ -63,16 +71,19 @@ def _row(name: str, curve: Curve, names: int, sparks: int, total_steps: int | No
 
 
 def _write(schedule: ng.Schedule, called: str, out: Path, total_steps: int | None) -> None:
+    from nongreedy.schedules._files import make_writable, replace_file
+
     make_writable(out.parent, "the picture to")
     if out.suffix == ".html":
         from nongreedy.reports._schedule_page import schedule_page
 
         replace_file(out, schedule_page(schedule, called, total_steps))
         return
-    from nongreedy.schedules._drawing._matplotlib import panels
+    needed("A picture", "matplotlib")
+    from nongreedy.schedules._drawing._matplotlib import panels, write_figure
     from nongreedy.schedules._drawing._schedules import drawn
 
     charts = drawn(schedule.curves, total_steps)
     if not charts:
         raise Mistake("Nothing of the schedule changes over a run, so that there is no picture.")
-    panels(charts).savefig(out, dpi=200)
+    write_figure(panels(charts), out)

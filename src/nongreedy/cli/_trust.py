@@ -1,5 +1,7 @@
 """``nongreedy trust``: whether the hypergradients of a task are worth following."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 import nongreedy as ng
-from nongreedy.schedules._files import plain
 
 from . import _target as options
 from ._exit import reported
@@ -51,6 +52,8 @@ def trust(
             seed=seed,
         )
         if as_json:
+            from nongreedy.schedules._files import plain
+
             print(json.dumps(plain(_content(report, chosen.name)), indent=2, allow_nan=False))
         else:
             print(f"{chosen.name}: {report}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .._extras import needed
 from ..schedules._files import plain, replace_file
 from ._dialogue import Dialogue
 from ._recommendation import Recommendation
@@ -13,7 +12,6 @@ from ._recommendation import Recommendation
 
 def save(dialogue: Dialogue, found: Recommendation, directory: Path) -> tuple[Path, Path]:
     """Write ``prefer.html``, a page that works offline, and ``prefer.json``."""
-    needed("The page of a dialogue", "plotly")
     from ._page import page
 
     directory.mkdir(parents=True, exist_ok=True)

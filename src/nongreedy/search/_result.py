@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from .._extras import needed
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import Task
@@ -157,6 +158,7 @@ class Result:
             >>> result.history_dataframe()["momentum[0]"].tolist()
             [0.8]
         """
+        needed("A data frame", "pandas")
         from pandas import DataFrame
 
         return DataFrame([row.flat() for row in self.history])

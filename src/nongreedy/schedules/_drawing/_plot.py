@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..._extras import needed
 from ._chart import Chart
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ def plotted(
     """The axes with the charts in them: those given, or of a new figure that pyplot shows.
 
     Raises:
+        MissingExtraError: Matplotlib is not installed.
         ValueError: As many axes as there are charts were not given.
     """
+    needed("A plot", "matplotlib")
     from matplotlib import pyplot
 
     from ._matplotlib import draw, panels
