@@ -35,9 +35,7 @@ def replace_file(file: Path, content: bytes | str, beside: Path | None = None) -
         os.replace(beside, file)
     except BaseException as error:
         beside.unlink(missing_ok=True)
-        if (
-            isinstance(error, OSError) and error.errno
-        ):  # which names the file beside it, or none on a full disk
+        if isinstance(error, OSError) and error.errno:  # which names another file, or none
             raise OSError(error.errno, error.strerror, str(file)) from error
         raise
     if os.name == "posix":  # Windows opens no directories
