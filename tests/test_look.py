@@ -23,6 +23,8 @@ matplotlib.use("agg")
 HOSTILE = "<script>alert(1)</script>"
 SCHEDULE = ng.Schedule.of(learning_rate=[0.1, 0.05, 0.01], momentum=0.9, weight_decay=5e-4)
 
+RAMP = torch.arange(8.0)[:, None]
+
 
 @pytest.fixture(autouse=True)
 def _no_open_figures():
@@ -76,7 +78,7 @@ def test_what_does_not_change_over_a_run_has_no_picture():
     optimizer = {"weights": ng.Variable(initial=torch.zeros(3))}
     task = ng.Task(
         lambda: torch.nn.Linear(2, 1), lambda output, target, hypers: output.mean() * hypers["weights"][0],
-        (torch.zeros(8, 2), torch.zeros(8, 1)), (torch.ones(8, 2), torch.zeros(8, 1)), batch_size=4,
+        (torch.zeros(8, 2), RAMP), (torch.ones(8, 2), RAMP), batch_size=4,
         hyperparameters=optimizer, validation_loss=torch.nn.functional.mse_loss,
     )  # fmt: skip
     schedule = ng.Schedule.initial(task.hyperparameters())
@@ -161,8 +163,8 @@ def test_other_things_are_shown_in_a_line(compared):
 
 
 def test_models_are_named_in_titles():
-    data = torch.zeros(8, 2), torch.zeros(8, 1)
-    rest = torch.nn.functional.mse_loss, data, (torch.ones(8, 2), torch.zeros(8, 1))
+    data = torch.zeros(8, 2), RAMP
+    rest = torch.nn.functional.mse_loss, data, (torch.ones(8, 2), RAMP)
 
     def my_model():
         return torch.nn.Linear(2, 1)
