@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -133,7 +134,12 @@ class Session(Memory):
 
     def _add(self, trial: FrozenTrial) -> None:
         self.storage.add(trial)
-        self._trials[trial.user_attrs["outer_step"]] = trial
+        index = trial.user_attrs["outer_step"]
+        if index != "final":  # of which all is compared, if the search is told again
+            trial = copy.copy(trial)
+            trial.user_attrs = {name: trial.user_attrs[name] for name in ("outer_step", "row")}
+            trial.intermediate_values = {}
+        self._trials[index] = trial
 
     def _supersede(self, first: int) -> None:
         """What was kept of this outer step and of all that followed it does not hold any more."""

@@ -28,6 +28,7 @@ _PATIENCE = 20  # seconds for another program's transaction to end
 _SAID = (optuna.exceptions.OptunaError, SQLAlchemyError, OSError, RuntimeError, ImportError)
 # What a database says where another process makes the tables at the same moment.
 _MADE_MEANWHILE = ("already exists", "UNIQUE constraint", "duplicate key")
+_THERE = object()  # written by this process, and read from the database if it is ever asked for
 _HOPELESS = "Put that right, or name another place; what was written before is kept."
 
 
@@ -99,11 +100,13 @@ class Storage:
 
     def read(self, name: str) -> Any:
         """A record; None where there is none, or where it is damaged (which is said)."""
-        head = self._records.get(_PREFIX + name)
+        if not self.has(name):
+            return None
+        head = self._record(_PREFIX + name)
         if head is None:
             return None
         try:
-            parts = [head["text"], *(self._records[key] for key in self._more(name, head["parts"]))]
+            parts = [head["text"], *(self._record(key) for key in self._more(name, head["parts"]))]
             text = "".join(parts)
             if _digest(text) != head["sha256"]:
                 raise ValueError("its checksum does not fit")
@@ -132,8 +135,7 @@ class Storage:
 
     def holder(self) -> dict[str, Any]:
         """Who works on the study, as they say themselves; read anew."""
-        self.refresh()
-        holder = self._records.get(_HOLDER)
+        holder = self._fetched(_HOLDER)
         return holder if isinstance(holder, dict) else {}
 
     def hold(self, who: dict[str, Any]) -> None:
@@ -183,7 +185,22 @@ class Storage:
     def _set(self, key: str, value: Any) -> None:
         with explained("write to", self.address):
             self._optuna.set_study_system_attr(self._id, key, value)
-        self._records[key] = value
+        self._records[key] = _THERE  # a long search does not hold all that it has ever written
+
+    def _record(self, key: str) -> Any:
+        """What stands under a key that there is."""
+        known = self._records[key]
+        return self._fetched(key) if known is _THERE else known
+
+    def _fetched(self, key: str) -> Any:
+        """The same, from the database; None where there is no such key."""
+        rows = table(
+            "study_system_attributes", column("study_id"), column("key"), column("value_json")
+        )
+        wanted = select(rows.c.value_json).where(rows.c.study_id == self._id, rows.c.key == key)
+        with explained("read", self.address), self._optuna.engine.connect() as connection:
+            found = connection.execute(wanted).first()
+        return None if found is None else json.loads(found[0])
 
 
 def _connected(address: Address, create: bool) -> optuna.storages.RDBStorage:
