@@ -126,6 +126,7 @@ import lightning, optuna, transformers
 data = torch.utils.data.TensorDataset(x_train, y_train)
 make_model = lambda: torch.nn.Linear(20, 2)
 task_of = lambda size: task
+schedule = ng.cosine_schedule(0.1)
 """,
     "docs/preference.md": """
 table = [{"loss": 0.1 * k, "ms": 2.0 ** (5 - k)} for k in range(5)]
