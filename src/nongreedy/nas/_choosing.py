@@ -111,8 +111,10 @@ class Choosing:
 
     def _choose(self, table: CostTable, tries: Sequence[Chosen]) -> Architecture | None:
         """At first the best; then one that differs little from what came nearest, for which alone the
-        correction of the table is right. None where that is as near as can be."""
-        if tries:
+        correction of the table is right. None where that is as near as can be. Where the machine's pace has
+        changed, the first choice was by another table: then once more the best, by the corrected one.
+        """
+        if tries and not (self.warned and len(tries) == 1):
             nearest = min(tries, key=lambda each: each.off(self.target))
             aim = (1 - _NEAR) * self.target, self.target
             found = self.readout.near(nearest.architecture, nearest.table, *aim)
