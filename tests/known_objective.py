@@ -44,6 +44,7 @@ class Valley:
         )
         self.problem = SimpleNamespace(
             learned=learned(hyperparameters),
+            moving=learned(hyperparameters),
             hyperparameters=hyperparameters,
             initial=initial,
             start=None,
@@ -54,6 +55,10 @@ class Valley:
 
     def seeds(self, stream, count):
         return [1000 * (stream + 2) + index for index in range(count)]
+
+    def price(self, schedule):
+        del schedule
+        return 1.0
 
     def untrained(self, schedule, seed):
         del schedule, seed
