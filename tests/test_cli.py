@@ -262,7 +262,9 @@ def test_interrupt_in_a_pipe_keeps_what_was_found_in_plain_lines(tmp_path, envir
         arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=hear_interrupts,
     ) as process:  # fmt: skip
-        head = [process.stdout.readline() for _ in range(6)]
+        head = [process.stdout.readline()]
+        while head[-1].split()[:1] != ["1"]:  # between the rows it is explained what stands in them
+            head.append(process.stdout.readline())
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=60)
     assert process.returncode == 130, rest + errors
@@ -272,7 +274,6 @@ def test_interrupt_in_a_pipe_keeps_what_was_found_in_plain_lines(tmp_path, envir
     assert "takes 20 plain runs more, which are not part of the cost of the search" in head[1]
     assert head[2].startswith(chosen) and head[3].split()[0] == "outer"
     assert head[4].split()[0] == "0"
-    assert head[5].split()[0] == "1"
     assert "Interrupted: what was found so far is written." in rest
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES + STUDY
     ng.Schedule.load(tmp_path / "schedule.json")
