@@ -416,7 +416,7 @@ def test_a_slow_disk_is_passed_over(seconds, refused, free, engine):
     assert plan.recommended == engine
     passed_over = engine in (ng.Reversible(), ng.Forward())
     assert (
-        "times as fast as Reverse(store=Disk(directory=None))" in plan.choice.reason
+        "times as fast as Reverse(store=Disk())" in plan.choice.reason
     ) == passed_over
 
 
