@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import signal
 import warnings
 
 import torch
@@ -197,3 +198,8 @@ def hadamard(order):
     for _ in range(int(math.log2(order))):
         matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
     return matrix
+
+
+def hear_interrupts():
+    """A shell starts background jobs deaf to SIGINT, and whoever runs these tests may be one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 import nongreedy as ng
 from nongreedy.cli import _judge, app
 
+from .helpers import hear_interrupts
+
 TINY = ["--model", "mlp", "--train-examples", "160", "--epochs", "8", "--outer-steps", "2"]
 # Half a second per outer step, and unsettled for at least ten.
 LONG = [*TINY[:4], "--epochs", "40", "--outer", "paper", "--outer-steps", "5000"]
@@ -249,11 +251,6 @@ def test_interrupted_comparison_keeps_what_it_has(tmp_path, monkeypatch):
     assert "Interrupted: what was found so far is written" in result.output
     history = json.loads((tmp_path / "history.json").read_text())
     assert [len(entry["scores"]) for entry in history["comparison"]] == [2, 1]
-
-
-def hear_interrupts():
-    """A shell starts background jobs deaf to SIGINT, and whoever runs these tests may be one."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_interrupt_in_a_pipe_keeps_what_was_found_in_plain_lines(tmp_path, environment):

@@ -88,6 +88,10 @@ def against(losses, budget=None, contenders=(2.0,)):
         def ahead(self, asked, likely=()):
             pass
 
+        def price(self, schedule):
+            del schedule
+            return 1.0
+
         def rollout(self, schedule, seed):
             rate = schedule["learning_rate"].item()
             self.budget.spend(1.0)

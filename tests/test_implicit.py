@@ -269,7 +269,7 @@ FAILURES = {
         ["Neumann(", "residual", "lower `scale`"],
     ),
     "overflowing": ({"solver": Neumann(1000, 50.0), "damping": 1.0}, ["nan", "lower `scale`"]),
-    "low_rank": ({"solver": Nystrom(1), "damping": 1e-4}, ["Nystrom(rank=1)", "Raise `rank`"]),
+    "low_rank": ({"solver": Nystrom(1), "damping": 1e-4}, ["Nystrom(1)", "Raise `rank`"]),
 }
 
 

@@ -17,6 +17,8 @@ from nongreedy._extras import EXTRAS, package
 from nongreedy.cli import _bandit, _names, app
 from nongreedy.comparison import METHODS
 
+from .helpers import hear_interrupts
+
 ROOT = Path(__file__).parents[1]
 # What the product uses itself; torch brings filelock, and without it is no torch.
 PRODUCT = ("cli", "study", "report", "data", "wings")
@@ -209,8 +211,9 @@ def test_ctrl_c_while_modules_are_imported_ends_without_a_traceback(module, envi
         "main()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True,
+        preexec_fn=hear_interrupts,
+    )  # fmt: skip
     assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
 
 

@@ -415,9 +415,7 @@ def test_a_slow_disk_is_passed_over(seconds, refused, free, engine):
     plan = made_plan(free, disk={"seconds": seconds}, Reversible={"refused": refused})
     assert plan.recommended == engine
     passed_over = engine in (ng.Reversible(), ng.Forward())
-    assert (
-        "times as fast as Reverse(store=Disk())" in plan.choice.reason
-    ) == passed_over
+    assert ("times as fast as Reverse(store=Disk())" in plan.choice.reason) == passed_over
 
 
 def test_timings_decide_nothing_where_states_fit_in_memory():
