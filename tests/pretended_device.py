@@ -131,13 +131,23 @@ class Transformer(nn.Module):
         return self.last(self.layer(x[:, 0]).mean(1))
 
 
-def task(device, model=conv, there=False, dataset=False, loss=functional.cross_entropy, **settings):
+def task(
+    device,
+    model=conv,
+    there=False,
+    dataset=False,
+    loss=functional.cross_entropy,
+    verify=False,
+    **settings,
+):
     x, y = (X.to(device), Y.to(device)) if there else (X, Y)
     train = x[:SIZE], y[:SIZE]
     if dataset:
         train = torch.utils.data.TensorDataset(*train)
     held = x[SIZE:], y[SIZE:]
-    return ng.Task(model, loss, train, held, batch_size=16, device=device, **settings)
+    return ng.Task(
+        model, loss, train, held, batch_size=16, device=device, verify=verify, **settings
+    )
 
 
 def weighted(output, target, hypers):
@@ -214,6 +224,7 @@ ROWS = {
        for o in OPTIMIZERS[:3]},
     **{f"weights by {e!r}": lambda d, e=e: gradients(weighing(d), RATE, e) for e in OWN},
     "weights that lie there": lambda d: gradients(weighing(d, there=True), RATE),
+    "verified": lambda d: gradients(task(d, verify=True)),
     "transformer": lambda d: gradients(task(d, Transformer)),
     "data that lie there": lambda d: gradients(task(d, there=True)),
     "a data set": lambda d: gradients(task(d, dataset=True)),

@@ -82,7 +82,7 @@ class Forward(TangentEngine):
 
     Example:
         >>> Forward(chunk=8)
-        Forward(chunk=8)
+        Forward(8)
     """
 
     chunk: int | None = None

@@ -100,7 +100,7 @@ class Greedy(OnlineEngine):
 
     Example:
         >>> Greedy(mu=0.9, batch=64)
-        Greedy(mu=0.9, every=1, batch=64, chunk=None)
+        Greedy(mu=0.9, batch=64)
     """
 
     mu: float = 0.0

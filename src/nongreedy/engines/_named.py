@@ -64,7 +64,7 @@ def engine_from_json(said: Mapping[str, Any]) -> Engine:
 
     Example:
         >>> engine_from_json(Greedy(mu=0.5).to_json())
-        Greedy(mu=0.5, every=1, batch=None, chunk=None)
+        Greedy(mu=0.5)
     """
     return _built(said)
 

@@ -154,7 +154,7 @@ class Graphs(Store):
 
     Example:
         >>> Graphs(last=100, before=Checkpoints())
-        Graphs(last=100, before=Checkpoints(interval=None))
+        Graphs(last=100, before=Checkpoints())
     """
 
     last: int | None = None
