@@ -30,7 +30,7 @@ LOWEST := .venv/lowest
 test-lowest: pyproject.toml constraints-lowest.txt
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet torch==2.13.0
-	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt -e '.[all]' pytest
+	$(LOWEST)/bin/python -m pip install --quiet -c constraints-lowest.txt -e '.[all]' plotly pytest
 	$(LOWEST)/bin/python -m pytest -q -W default::DeprecationWarning -W default::PendingDeprecationWarning \
 	    $(addprefix tests/test_,$(addsuffix .py,install layers cli_check cli_bandit report figure \
 	    data_sources automatic_windows nas_decoding optuna_objective preference_sets))
