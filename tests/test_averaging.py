@@ -455,3 +455,10 @@ def test_a_schedule_without_an_average_is_as_it_was():
     with scheduler.averaged():
         assert torch.equal(flat(layer), visited[-1])
     assert torch.equal(loop(layer, optimizer, scheduler, 1, 2)[-1], flat(layer))
+
+
+def test_a_schedule_with_an_average_is_met_with_the_optimizer_that_it_needs():
+    averaged = ng.SGD(average=ng.ScheduleFreeAverage(ng.Constant()))
+    schedule = ng.Schedule.initial(averaged.hyperparameters(8))
+    with pytest.raises(ValueError, match="give the optimizer of the result"):
+        ng.Problem(tiny_task(), ng.SGD(), 8).at(schedule)

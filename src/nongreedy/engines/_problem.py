@@ -23,6 +23,7 @@ from ..schedules import (
     TimeBasis,
     identity,
 )
+from ..schedules._average import is_average
 from ..schedules._hyperparameter import free, learned
 from ..task import Task
 from ..task._choices import BATCH_SIZE, EPOCHS
@@ -229,9 +230,12 @@ class Problem:
         curves = dict(self.initial.curves)
         for name, curve in schedule.curves.items() if schedule is not None else ():
             if name not in curves:
+                averaged = (
+                    " It averages weights: give the optimizer of the result, which has the average."
+                )
                 raise ValueError(
                     f"The schedule sets {name!r}, which the optimizer does not have."
-                    + nearest_name(name, curves)
+                    + (averaged if is_average(name) else nearest_name(name, curves))
                 )
             fits = curve.basis.size(self.steps) == len(curve.coefficients)
             curves[name] = curve if fits else curve.stretchable()

@@ -36,13 +36,14 @@ def page(record: Record, refresh: float | None = None) -> tuple[str, list[Chart]
 def _head(record: Record) -> str:
     start, where = _from_to(record)
     most = record.settings.get("outer_steps")
+    taken = str(len(record.steps)) + (f" of {most}" if most else "")  # else a budget is the limit
     unknown = "final comparison not counted" if record.status else "up to the last outer step"
     boxes = {
         "Validation loss": (
             f"{number(start, 3)} → {number(record.loss, 3)}", where
         ),
         "Cost": (f"{record.cost:.1f} plain runs", unknown if record.last_cost is None else ""),
-        "Outer steps": (f"{len(record.steps)} of {most}", f"runs of {record.horizon} training steps"),
+        "Outer steps": (taken, f"runs of {record.horizon} training steps"),
         "Time": (
             duration(sum(row.seconds for row in record.rows)), "in outer steps; what came after is not in it"
         ),
