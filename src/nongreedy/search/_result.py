@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from .._extras import needed
+from .._extras import optional
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..task import Task
@@ -21,7 +21,6 @@ from ._words import count, number, spaced
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
-    from pandas import DataFrame
 
     from ..schedules._drawing._chart import Chart
 
@@ -144,7 +143,7 @@ class Result:
 
         return plotted(self._charts, ax, what="returned schedule")
 
-    def history_dataframe(self) -> DataFrame:
+    def history_dataframe(self) -> Any:
         """The history as a pandas data frame: a row for each outer step.
 
         Columns are those of :class:`OuterStep`, with one for each coefficient (``learning_rate[0]``)
@@ -158,7 +157,4 @@ class Result:
             >>> result.history_dataframe()["momentum[0]"].tolist()
             [0.8]
         """
-        needed("A data frame", "pandas")
-        from pandas import DataFrame
-
-        return DataFrame([row.flat() for row in self.history])
+        return optional("A data frame", "pandas").DataFrame([row.flat() for row in self.history])
