@@ -70,6 +70,7 @@ def test_searches_of_a_comparison_are_claimed_once_and_a_dead_worker_s_are_taken
 def test_trials_of_an_objective_are_claimed_once_and_those_of_the_dead_run_again(
     database_url, tmp_path, environment
 ):
+    optuna.storages.RDBStorage(database_url).remove_session()  # makes tables, which two cannot
     began = crowd("optuna", database_url, tmp_path, 3, 30, 1, environment)
     # The others may have ended before anyone could miss the dead one: somebody comes later.
     (late := tmp_path / "late").mkdir()
