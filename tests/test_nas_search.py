@@ -219,12 +219,12 @@ def test_averages_alone_never_see_the_weights_that_training_moves():
 
 @pytest.mark.parametrize(("kind", "seed"), [("kernel", 0), ("expansion", 1), ("layer", 1)])
 def test_planted_choices_are_found(kind, seed):
-    row = planted.planted_search(kind, nas.ScaleFreeGate(), nas.Validated(), seed, steps=120)
+    row = planted.planted_search(kind, nas.ScaleFreeGate(), nas.Validated(), seed, nas.Recipe(120))
     assert row["right"], row
 
 
 def test_the_papers_gates_are_saturated_on_the_same_task():
-    row = planted.planted_search("layer", nas.PaperGate(), nas.Joint(), 0, steps=40)
+    row = planted.planted_search("layer", nas.PaperGate(), nas.Joint(), 0, nas.Recipe(40))
     assert not row["right_by_gates"] and min(row["opened"]) > 0.9
 
 

@@ -125,7 +125,7 @@ def search(
     }  # fmt: skip
     kept = Checkpoint(Path(checkpoint) if checkpoint is not None else None, settings, every)
     table = _table(network, table, backend, stopwatch, kept)
-    _check_target(table, target)
+    check_target(table, target)
     told = watch or (lambda row: None)
     state = _searched(network, table, learn, held, recipe, level, seed, target, kept, final, told)
     here = table.unit == "ms" and table.made_with.get("machine") == machine()
@@ -182,7 +182,8 @@ def _table(
     return CostTable.from_json(kept.stages["table"])
 
 
-def _check_target(table: CostTable, target: float) -> None:
+def check_target(table: CostTable, target: float) -> None:
+    """Refuse a target below the cheapest network; warn of one above the most expensive."""
     low, high = (table.total(each) for each in table.extremes())
     if not target >= low:
         raise ValueError(
