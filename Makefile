@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Files are not kept together: a few of them take minutes.
 PYTEST := $(BIN)/pytest -q -n logical --dist worksteal
 
-.PHONY: demo test test-lowest quick docs format clean
+.PHONY: demo test test-lowest quick gpu docs format clean
 
 demo: $(READY)
 	$(BIN)/nongreedy tune --outer-steps 3 --out demo/default
@@ -39,6 +39,21 @@ test-lowest: pyproject.toml constraints-lowest.txt
 quick: $(READY)
 	$(BIN)/ruff check .
 	$(PYTEST) --quick
+
+# What holds on a GPU, in under eight minutes; the same command goes on with what is missing. A python3 that
+# has a torch which sees a GPU is used as it is (`make gpu PYTHON=...` names another one): its torch is never
+# replaced, and what else is needed is put beside it, in .venv/gpu. Without one, torch comes from the index.
+GPU := .venv/gpu
+gpu:
+	@test -x $(GPU)/bin/python || $(PYTHON) -m venv $(GPU)
+	@SITE=$$($(PYTHON) -c 'import torch, pathlib; assert torch.cuda.is_available(); \
+	    print(pathlib.Path(torch.__file__).parents[1])' 2> /dev/null) && \
+	    echo "$$SITE" > $$($(GPU)/bin/python -c 'import site; print(site.getsitepackages()[0])')/torch.pth \
+	    || $(GPU)/bin/python -m pip install --quiet 'torch>=2.11'
+	@$(GPU)/bin/python -c 'import torch; print("torch==" + torch.__version__)' > $(GPU)/torch.txt
+	@$(GPU)/bin/python -m pip install --quiet -c $(GPU)/torch.txt -e '.[all]' \
+	    || echo "The index cannot be reached: going on with what is installed."
+	PYTHONPATH=src $(GPU)/bin/python -m benchmarks.gpu $(GPU_ARGUMENTS)
 
 # The site, in build/site; a warning is an error.
 docs:

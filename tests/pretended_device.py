@@ -227,6 +227,7 @@ ROWS = {
     "verified": lambda d: gradients(task(d, verify=True)),
     "transformer": lambda d: gradients(task(d, Transformer)),
     "data that lie there": lambda d: gradients(task(d, there=True)),
+    "micro-batches": lambda d: gradients(task(d, Transformer, accumulate=3)),
     "a data set": lambda d: gradients(task(d, dataset=True)),
     "flips": lambda d: gradients(task(d, augment=ng.data.HorizontalFlip())),
     "crops": lambda d: gradients(task(d, augment=ng.data.RandomCrop(padding=1))),

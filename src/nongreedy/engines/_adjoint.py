@@ -9,7 +9,6 @@ from torch import Tensor
 from ..errors import DivergedError
 from ..schedules import Schedule, TimeBasis
 from ._explosion import swept_backwards
-from ._graph import coarsest
 from ._linearized import Linearized
 from ._run import Run
 
@@ -91,7 +90,7 @@ def pull_back(
     """
     point = run.linearize(state[0], step, values, learn)
     if loss is not None:
-        run.check_replay(float(point.loss), loss, step, coarsest(point.loss))
+        run.check_replay(float(point.loss), loss, step, point.coarse)
     return pull_back_at(run, point, state, values, adjoint, learn)
 
 

@@ -13,7 +13,6 @@ from ..errors import DivergedError
 from ..task._data_plan import generator
 from ._closeness import along, closest, drawn, relative, scaled
 from ._examination import Check, Examination
-from ._graph import coarsest
 from ._linearized import Linearized
 from ._run import at
 
@@ -71,7 +70,7 @@ class Derivatives:
         point = self.run.linearize(self._theta, t, values, self._own)
         # Two kernels of one function (hardsigmoid has a constant of 8 digits), in the precision of
         # what they compute in, such as autocast's.
-        self.point, limit = point, 1e-7 if self.fine else max(1e-3, 8 * coarsest(point.loss))
+        self.point, limit = point, 1e-7 if self.fine else max(1e-3, 8 * point.coarse)
         yield Check(
             "the gradient that is differentiated is the run's",
             relative(point.gradient.detach(), self._gradient), limit,

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor
 
 from ..schedules import Schedule
@@ -93,7 +92,7 @@ class Forward(TangentEngine):
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """One run for the graph and two for each column, while it is started."""
         starts = [start for _, _, start in columns(schedule, learn, run.steps)]
-        return 1.0 + 2.0 * sum(1 - start / run.steps for start in starts)
+        return run.recorded_at + 2.0 * sum(1 - start / run.steps for start in starts)
 
     def states_held(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """One for each tangent."""
@@ -175,8 +174,7 @@ class Forward(TangentEngine):
         for low in range(0, len(tangents), size):
             part = tangents[low : low + size]
             rows = {name: seed[low : low + len(part)] for name, seed in seeds.items()}
-            thetas = enumerate(part[:, 0])
-            curved = [point.push(z, {n: rows[n][k] for n in point.hypers}) for k, z in thetas]
+            curved = point.push_all(part[:, 0], rows)
             moved = {name: rows[name] for name in rows if name in settings}
-            run.optimizer.push_forward(state, frozen, values, part, torch.stack(curved), moved)
+            run.optimizer.push_forward(state, frozen, values, part, curved, moved)
         return run.optimizer.advance(state, frozen, values)

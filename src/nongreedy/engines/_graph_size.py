@@ -41,6 +41,8 @@ _known: weakref.WeakKeyDictionary[Any, dict[tuple[Any, ...], GraphSize]] = (
 def graph_size(run: Run) -> GraphSize:
     """By taking the gradient twice, once per task and precision."""
     task = run.task
+    if task.accumulate > 1:  # whose parts' graphs shall not be held together
+        return GraphSize(0, exact=False)
     sizes = _known.setdefault(task.plan, {})
     key = id(task.model), tuple(task.learnable), run.dtype, task.device
     if key not in sizes:

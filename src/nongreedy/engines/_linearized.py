@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..task._double_backward import grad
 from ..task._stop_gradient import Gate
+from ._graph import coarsest
 
 
 def leaves_of(values: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
@@ -97,6 +98,16 @@ class Linearized:
         outputs, directions = zip(*pairs, strict=True)
         options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
         return self.held(lambda: grad(outputs, by, directions, **options)[0])
+
+    def push_all(self, tangents: Tensor, moved: Mapping[str, Tensor]) -> Tensor:
+        """The same for rows of tangents, shape (K, P); each of `moved` has K rows, too."""
+        rows = ({name: moved[name][k] for name in self.hypers} for k in range(len(tangents)))
+        return torch.stack([self.push(z, row) for z, row in zip(tangents, rows, strict=True)])
+
+    @property
+    def coarse(self) -> float:
+        """Epsilon of the least precise numbers that it was computed with."""
+        return coarsest(self.loss)
 
     @functools.cached_property
     def _transposed(self) -> tuple[Tensor, tuple[Tensor, dict[str, Tensor]]]:

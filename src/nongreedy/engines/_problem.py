@@ -267,6 +267,7 @@ class Problem:
             "dtype": str(self.dtype),
             "device": str(task.device),
             "batch_size": task.batch_size,
+            **({"accumulate": task.accumulate} if task.accumulate > 1 else {}),
             "training_examples": task.train.count,
             "validation_examples": task.validation.count,
             "data": f"{checksum(batch):x} {checksum(judged):x}",

@@ -83,7 +83,7 @@ class Reverse(Engine):
 
     def sweep_cost(self, run: Run, schedule: Schedule, learn: Iterable[str]) -> float:
         """The derivative of each gradient, worth two, and what has to be computed again for it."""
-        return 2.0 + self.store.settled(run).cost(run)
+        return 1.0 + run.recorded_at + self.store.settled(run).cost(run)
 
     def settled(self, run: Run) -> Reverse:
         """By the store that this one means for a run, by the memory that is free now."""

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ._adjoint import AdjointSums
 from ._explosion import AdjointNorms
-from ._graph import coarsest
 from ._linearized import Linearized
 from ._readings import Readings
 from ._runner import Rollout
@@ -64,7 +63,7 @@ class Sweep:
     ) -> None:
         """A step: its gradient, the adjoint of theta_t and those of the learned values."""
         if self._coarse is None:
-            self._coarse = coarsest(point.loss)
+            self._coarse = point.coarse
         numbers = self.sums.numbers({name: pulled[name] for name in self._names})
         self._readings.add(step, [point.loss, self._norms.of(adjoint), *numbers])
 

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,13 +14,16 @@ from ..errors import DataError, DivergedError, ReplayError
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
 from ..task._choices import refuse_others
-from ..task._data_plan import DROPOUT, INITIAL, ReplayGuard, mix
+from ..task._data_plan import INITIAL, ReplayGuard, mix
 from ..task._default_generator import seed_default, seed_everything
 from ..task._double_backward import Recording, grad, recording, valued
 from ..task._finite import not_finite
+from ..task._micro_batches import dropout_seed, micro_batch
 from ..task._refusals import check_differentiable
 from ..task._repeatable import repeatable
 from ..task._stop_gradient import Gate
+from ._accumulated import WHOLE, accumulated, refuse_batch_norm, refuse_indivisible
+from ._graph import coarsest
 from ._linearized import Linearized, leaves_of
 from ._replay import CAUSES
 
@@ -51,13 +54,19 @@ class TrainingLoss:
     def __init__(self, task: Task, steps: int, seed: int, dtype: torch.dtype):
         self.task, self.steps, self.seed, self.dtype = task.at_precision(dtype), steps, seed, dtype
         self._guard, self._recomputes, self._blaming = ReplayGuard(task.train), False, False
+        self._read: tuple[int, Any] | None = None  # the last step, and its batch
         if task.idle is None:
             task.idle = self._without_gradient()
+            if task.accumulate > 1:
+                self._refuse_indivisible()
         self.module = self._network(task.idle)
 
     def _network(self, idle: Collection[str] = ()) -> FlatModule:
         module = self.task.network(self.seed, self.dtype)
-        return FlatModule(module, self.task.constant_buffers, idle)
+        flat = FlatModule(module, self.task.constant_buffers, idle)
+        if self.task.accumulate > 1:
+            refuse_batch_norm(flat, self.task.accumulate)
+        return flat
 
     def _without_gradient(self) -> tuple[str, ...]:
         """Parameters that the first training loss does not reach, by a network of its own."""
@@ -71,6 +80,18 @@ class TrainingLoss:
 
         with self.isolated():
             return self.with_loss(start, 0, values, unreached)
+
+    def _refuse_indivisible(self) -> None:
+        own = self.values(Schedule.initial(self.task.hyperparameters(self.steps)))
+        start = self.initial_parameters(at(own, 0)).detach()
+
+        def share(step: int, part: int, training: bool, theta: Tensor = start) -> Tensor:
+            values, itself = at(own, step), lambda loss, _: loss
+            return self.with_loss(theta, step, values, itself, part=part, training=training)
+
+        with self.isolated():
+            coarse = coarsest(share(0, 0, True, start.clone().requires_grad_()))
+            refuse_indivisible(share, self.steps, self.task.accumulate, coarse)
 
     def initial_parameters(self, values: Values) -> Tensor:
         """theta_0, shape (P,), with the graph of the hyperparameters that it depends on."""
@@ -113,7 +134,27 @@ class TrainingLoss:
         The same bits at every call. Only what lies behind the hyperparameters may be differentiated.
         """
         mode = valued() if torch.is_grad_enabled() else None
-        return self.with_loss(parameters, step, values, lambda loss, _: loss, mode)
+        parts = range(self.task.accumulate)
+        losses = (
+            self.with_loss(parameters, step, values, lambda loss, _: loss, mode, part)
+            for part in parts
+        )
+        return functools.reduce(torch.add, losses)
+
+    @property
+    def recorded_at(self) -> float:
+        """What a gradient costs that will be differentiated, in plain gradients, where two more are for its
+        derivative: micro-batches are computed once more, because that needs the gradient of all."""
+        return 1.0 if self.task.accumulate == 1 else 2.0
+
+    def _batch(self, step: int) -> Any:
+        """Read once for all of its micro-batches."""
+        if self._read is not None and self._read[0] == step:
+            return self._read[1]
+        batch = self.task.plan.batch(self.seed, step, self.task.device, self.dtype)
+        self._guard.check(step, batch)
+        self._read = (step, batch) if self.task.accumulate > 1 else None
+        return batch
 
     def with_loss(
         self,
@@ -122,16 +163,24 @@ class TrainingLoss:
         values: Values | None,
         then: Callable[[Tensor, Parts], T],
         mode: Recording | None = None,
+        part: int = 0,
+        training: bool = True,
     ) -> T:
-        """What `then` makes of the loss of the batch at `step`, while the module has the parameters."""
-        batch = self.task.plan.batch(self.seed, step, self.task.device, self.dtype)
-        self._guard.check(step, batch)
-        shards = self.task.shards
+        """What `then` makes of the loss of the batch at `step`, while the module has the parameters.
+
+        Args:
+            part: Number of the micro-batch whose share of the loss it is.
+        """
+        batch, shards, count = self._batch(step), self.task.shards, self.task.accumulate
         batch, index, share = shards.part(batch, lambda: self.task.plan.index(self.seed, step))
+        if count > 1 and part > WHOLE:
+            batch, index, share = micro_batch(batch, index, part, count)
         parts = self.module.unflatten(shards.spread(parameters))
         own = {name: shards.spread(value) for name, value in self._own(values or {}).items()}
         hypers = Hypers(own, step, lambda: parts, lambda: index().to(self.task.device))
-        seed_everything(mix(self.seed, DROPOUT, step), self.task.device)
+        seed_everything(
+            dropout_seed(self.seed, step, part if part >= 0 else part + 1), self.task.device
+        )
 
         def body(network: Callable[[object], object]) -> T:
             # Not around the batch: a mode costs 3 us per operation. Around backward passes only
@@ -141,14 +190,14 @@ class TrainingLoss:
                     stack.enter_context(mode)
                 stack.enter_context(shards.mode())
                 loss = self.task.training_loss(network, batch, hypers)
-                loss = shards.total(loss * share) if shards.many else loss
+                loss = shards.total(loss * share) if shards.many or share != 1.0 else loss
                 if mode is None or not self._recomputes:
                     stack.close()
                 else:
                     mode.backwards = True
                 return then(loss, parts)
 
-        return self.module.hold(parts, True, body)
+        return self.module.hold(parts, training, body)
 
     def _gradients(
         self, loss: Tensor, parts: Parts, graph: bool = False
@@ -175,16 +224,24 @@ class TrainingLoss:
         )
 
     def unread_gradient(
-        self, parameters: Tensor, step: int, values: Values | None = None
+        self, parameters: Tensor, step: int, values: Values | None = None, first: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Training loss, shape (), and its gradient, shape (P,), neither of which is looked at. The one
-        function that a replay repeats."""
+        function that a replay repeats.
+
+        Args:
+            first: Of the micro-batches that take part.
+        """
 
         def differentiated(loss: Tensor, parts: Parts) -> tuple[Tensor, Tensor]:
             return loss.detach(), self._flat_gradient(loss, parts, step)
 
         leaf = parameters.detach().requires_grad_()
-        return self.with_loss(leaf, step, values, differentiated)
+        loss, gradient = self.with_loss(leaf, step, values, differentiated, part=first)
+        for part in range(first + 1, self.task.accumulate):
+            more, slope = self.with_loss(leaf, step, values, differentiated, part=part)
+            loss, gradient = loss + more, gradient + slope
+        return loss, gradient
 
     def gradient(
         self, parameters: Tensor, step: int, values: Values | None = None
@@ -223,7 +280,20 @@ class TrainingLoss:
         learn: Collection[str] = (),
     ) -> Linearized:
         """The gradient with its graph, also of the task's hyperparameters among `learn`."""
-        parameters, values = parameters.detach().requires_grad_(), dict(values or {})
+        values = dict(values or {})
+
+        def recorded(part: int) -> Linearized:
+            return self._recorded(parameters, step, values, learn, part)
+
+        if self.task.accumulate == 1:
+            return recorded(0)
+        others = self.unread_gradient(parameters, step, values, first=1)
+        return accumulated(recorded, others, self.task.accumulate)
+
+    def _recorded(
+        self, parameters: Tensor, step: int, values: Values, learn: Collection[str], part: int
+    ) -> Linearized:
+        parameters = parameters.detach().requires_grad_()
         leaves, gate = self._leaves(values, learn), Gate()
         everything = {**values, **leaves}
 
@@ -231,7 +301,8 @@ class TrainingLoss:
             return loss, self._flat_gradient(loss, parts, step, graph=True), parts
 
         def recorded() -> tuple[Tensor, Tensor, Parts]:
-            return self.with_loss(parameters, step, everything, differentiated, recording(gate))
+            mode = recording(gate)
+            return self.with_loss(parameters, step, everything, differentiated, mode, part)
 
         loss, gradient, parts = self._with_hooks(recorded)
         gate.open = True

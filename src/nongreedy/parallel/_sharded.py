@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 
 from ..task import Task
+from ..task._micro_batches import cut
 from ..task._shards import Shards
 from ._ranks import Ranks
 
@@ -74,16 +74,8 @@ class RankShards(Shards):
         begin, end = edges[self._ranks.rank : self._ranks.rank + 2]
         self._own = end - begin
 
-        def cut(leaf: Any) -> Any:
-            if isinstance(leaf, Tensor) and leaf.dim() and len(leaf) == count:
-                return leaf[begin:end]
-            raise ValueError(
-                f"A batch of {count} examples holds {_said(leaf)}, of which nobody knows which part belongs "
-                "to which example. Give tensors whose first dimension counts examples (collate_fn=)."
-            )
-
         share = 1.0 if self._summed else self._own / count
-        return tree_map(cut, batch), lambda: numbers[begin:end], share
+        return cut(batch, begin, end, count), lambda: numbers[begin:end], share
 
     def mode(self) -> TorchFunctionMode:
         return _Synchronized(self)
@@ -153,8 +145,8 @@ def sharded(task: Task, ranks: Ranks, *, summed: bool = False) -> Task:
         The task; the given one where there is one rank.
 
     Raises:
-        ValueError: A batch is smaller than the number of ranks, or its parts cannot be told apart (when it
-            is read).
+        ValueError: A batch is smaller than the number of ranks; a task with `accumulate`; parts of a batch
+            that cannot be told apart (when it is read).
         VerificationError: When it is used, as for every task: what draws random numbers in the forward
             pass, such as dropout, or mixes examples, such as mixup, comes out otherwise in parts.
 
@@ -178,10 +170,11 @@ def sharded(task: Task, ranks: Ranks, *, summed: bool = False) -> Task:
             f"batch_size={task.batch_size} has no example for each of {ranks.size} ranks. Use a larger "
             "batch, or fewer ranks."
         )
+    if task.accumulate > 1:
+        raise ValueError(
+            f"accumulate={task.accumulate} and ranks both cut a batch in parts. Make the task without "
+            "accumulate: each rank then has a part at a time."
+        )
     shared = copy.copy(task)
     shared.shards, shared.verified, shared.idle = RankShards(ranks, summed), {}, None
     return shared
-
-
-def _said(leaf: Any) -> str:
-    return f"a tensor of shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else repr(leaf)[:60]

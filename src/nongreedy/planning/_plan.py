@@ -45,8 +45,9 @@ class Plan:
         if choice is None:
             raise NongreedyError(
                 "No engine fits in half of the memory that is free, "
-                f"{self.free_bytes / 2**30:.1f} GiB. Use a smaller model or batch, or set TMPDIR to a "
-                "larger disk and use Reverse(store='disk')."
+                f"{self.free_bytes / 2**30:.1f} GiB. Use a smaller model or batch, or "
+                "micro-batches (Task(accumulate=8)), or set TMPDIR to a larger disk and use "
+                "Reverse(store='disk')."
             )
         return choice
 

@@ -143,15 +143,16 @@ class FlatModule:
         idle: Parameters that get no gradient: like ``torch.optim``, leave them as they are.
 
     Attributes:
+        frozen: What the user keeps in evaluation mode.
         names, shapes, sizes: Of the parameters in the vector; a complex one counts as pairs of reals.
     """
 
     def __init__(
         self, module: nn.Module, constant_buffers: Iterable[str] = (), idle: Collection[str] = ()
     ):
-        self._frozen = frozen_parts(module)
+        self.frozen = frozen_parts(module)
         for part in module.modules():
-            kept = part in self._frozen
+            kept = part in self.frozen
             if isinstance(part, _NormBase) and part.track_running_stats and not kept:
                 part.track_running_stats = False
                 part.running_mean = part.running_var = part.num_batches_tracked = None
@@ -225,7 +226,7 @@ class FlatModule:
         (activation checkpointing), and would find the module's own parameters later.
         """
         if self.module.training != training:
-            set_training(self.module, training, self._frozen)
+            set_training(self.module, training, self.frozen)
         # Copies stand in for the buffers: whatever a forward pass does to them, in place or by
         # assignment, touches neither the module nor what autograd has saved.
         watched = self._constant if self._checked else self._buffers

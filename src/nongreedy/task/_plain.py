@@ -1,5 +1,6 @@
 """Plain PyTorch training of a task's network: what every run is, and is compared with."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._data_plan import DROPOUT, INITIAL, mix
+from ._data_plan import INITIAL, mix
 from ._default_generator import seed_default, seed_everything
 from ._hypers import Hypers
+from ._micro_batches import dropout_seed, micro_batches
 from ._module import call, trained_by
 from ._refusals import check_differentiable
 from ._task import Task
@@ -62,20 +64,29 @@ class PlainTraining:
         task = self.task
         for step in range(steps):
             batch = task.plan.batch(self.seed, step, task.device, self.dtype)
-            seed_everything(mix(self.seed, DROPOUT, step), task.device)
             begun.optimizer.zero_grad()
-            hypers = Hypers(
-                self._at(step), step, lambda: dict(self.model.named_parameters()),
-                lambda step=step: task.plan.index(self.seed, step).to(task.device),
-            )  # fmt: skip
-            loss = task.training_loss(lambda x: call(self.model, x), batch, hypers)
-            check_differentiable(loss)
-            loss.backward()
+            losses = [*self._backward(step, batch)]
             self.clip([p for _, p in self.named])
             begun.optimizer.step()
             begun.after_step()
-            yield step, loss.detach()
+            yield step, functools.reduce(torch.add, losses)
         begun.at_end()
+
+    def _backward(self, step: int, batch: Any) -> Iterator[Tensor]:
+        """Add up the gradients of a batch, one micro-batch after the other; their shares of its loss."""
+        task = self.task
+        whole = functools.partial(task.plan.index, self.seed, step)
+        for number, (part, index, share) in enumerate(micro_batches(batch, whole, task.accumulate)):
+            seed_everything(dropout_seed(self.seed, step, number), task.device)
+            hypers = Hypers(
+                self._at(step), step, lambda: dict(self.model.named_parameters()),
+                lambda index=index: index().to(task.device),
+            )  # fmt: skip
+            loss = task.training_loss(lambda x: call(self.model, x), part, hypers)
+            check_differentiable(loss)
+            loss = loss if share == 1.0 else loss * share
+            loss.backward()
+            yield loss.detach()
 
     def _at(self, step: int) -> dict[str, Any]:
         return {name: value[step] for name, value in self.values.items()}

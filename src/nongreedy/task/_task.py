@@ -66,6 +66,9 @@ class Task(Roads):
         batch_size: Training examples per step; None is the loader's, or 128; a :class:`GradientFree` is
             searched. Equal to the data: one
             full batch per step. What is left of an epoch is dropped.
+        accumulate: Micro-batches that each batch is computed in, one after the other, so that a step and
+            its derivative hold one of them: its gradient is their mean, weighted by their sizes. A loss
+            that is no mean over examples and layers that mix them, such as BatchNorm, are refused.
         augment: ``(inputs, generator) -> inputs`` on training batches, such as
             ``nongreedy.data.RandomCrop()``. It may also draw from the default generators of PyTorch,
             Python and NumPy, as a data set's own transforms may: all are seeded at each step, and by
@@ -136,6 +139,7 @@ class Task(Roads):
         test: Any = None,
         *,
         batch_size: int | GradientFree | None = None,
+        accumulate: int = 1,
         augment: Callable[..., Tensor] | None = None,
         hyperparameters: Mapping[str, Basis | float] | None = None,
         prepare: Callable[..., tuple[Any, Any]] | None = None,
@@ -183,6 +187,9 @@ class Task(Roads):
         self.batch_size = (loading.batch_size or 128) if size is None else size
         workers = loading.workers if num_workers is None else num_workers
         self.plan = DataPlan(self.train, self.batch_size, augment, order, workers)
+        check_whole("accumulate", accumulate)
+        self.accumulate = accumulate
+        self._check_parts()
         for judges in (self.validation, self.test):
             if workers and judges is not None and not judges.is_tensors:
                 judges.keep()
@@ -249,8 +256,16 @@ class Task(Roads):
         self.__dict__.pop("_shared", None)
         if BATCH_SIZE in choices:
             self.batch_size = int(choices[BATCH_SIZE].value)
+            self._check_parts()
         augment = None if self.augment is None else receiving(self.augment, choices)
         self.plan = DataPlan(self.train, self.batch_size, augment, plan.order, plan.workers)
+
+    def _check_parts(self) -> None:
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate={self.accumulate} is more than the {self.batch_size} examples of a batch. Use "
+                "at most as many."
+            )
 
     def training_by(
         self,

@@ -1,0 +1,55 @@
+"""A batch in parts, one after the other: what bounds the memory of a step."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from ._streams import DROPOUT, mix
+
+Index = Callable[[], Tensor]  # the numbers of a batch's examples
+Part = tuple[Any, Index, float]  # of a batch: its examples, their numbers, its share of the loss
+
+
+def cut(batch: Any, begin: int, end: int, count: int) -> Any:
+    """These examples of a batch of so many.
+
+    Raises:
+        ValueError: The batch holds what is not a row for each example.
+    """
+
+    def rows(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor) and leaf.dim() and len(leaf) == count:
+            return leaf[begin:end]
+        said = f"a tensor of shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else None
+        raise ValueError(
+            f"A batch of {count} examples holds {said or repr(leaf)[:60]}, of which nobody knows which part "
+            "belongs to which example. Give tensors whose first dimension counts examples (collate_fn=)."
+        )
+
+    return tree_map(rows, batch)
+
+
+def micro_batch(batch: Any, index: Index, number: int, count: int) -> Part:
+    """Part `number` of `count` of nearly equal size; a copy, which models may change in place."""
+    numbers = index()
+    size = len(numbers)
+    begin, end = (size * k // count for k in (number, number + 1))
+    part = tree_map(torch.clone, cut(batch, begin, end, size))
+    return part, lambda: numbers[begin:end], (end - begin) / size
+
+
+def micro_batches(batch: Any, index: Index, count: int) -> Iterator[Part]:
+    """All of them; the batch itself where there is one."""
+    if count == 1:
+        yield batch, index, 1.0
+        return
+    for number in range(count):
+        yield micro_batch(batch, index, number, count)
+
+
+def dropout_seed(seed: int, step: int, number: int = 0) -> int:
+    """Of what is drawn while a micro-batch is computed."""
+    return mix(seed, DROPOUT, step, number) if number else mix(seed, DROPOUT, step)
