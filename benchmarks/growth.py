@@ -7,9 +7,9 @@
 Each cell is a process of its own with one thread: turns of a plain ``torch.optim`` run and of one
 hypergradient, medians of seconds of that thread (of the clock where processes grow), and peak resident memory
 above what there was before. Two hidden layers, batches of 32. Ours is ``ng.Reverse()``, which chooses the
-store that fits. Peers (the extra `peers`) are left out where they are not installed, and at larger places once
-they have failed, by memory or by time. Slopes are of log against log, by least squares, with confidence of
-95 %; of parameters and horizon at the last three places.
+store that fits. Peers (the extra `peers`) are left out where they are not installed, and at larger places
+once they have failed, by memory or by time. Slopes are of log against log, by least squares, with confidence
+of 95 %; of parameters and horizon at the last three places.
 """
 
 from __future__ import annotations
