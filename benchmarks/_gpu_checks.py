@@ -214,6 +214,18 @@ def waits(bench: Bench) -> Rows:
             yield f"{name}, {label}, per step", said
 
 
+def unaligned(bench: Bench) -> Rows:
+    """Finding 19: weights are views of one vector, at any offset. What that costs a product."""
+    size = 64 if bench.small else 1024
+    flat, x = (torch.randn(n, device=bench.device) for n in (size * size + 16, size * size))
+    x = x.view(size, size)
+    for offset in (0, 1, 4):
+        weight = flat[offset : offset + size * size].view(size, size)
+        work = lambda weight=weight: [torch.nn.functional.linear(x, weight) for _ in range(20)]  # noqa: E731
+        spent = statistics.median(bench.seconds(work) for _ in range(7))
+        yield f"offset of {offset} numbers, {size} x {size}", f"{1e6 * spent / 20:.1f} us a product"
+
+
 CHECKS = (
-    repeated, stores, reversible, precision, memory, crowded, resumed, inputs, waits,
+    repeated, stores, reversible, precision, memory, crowded, resumed, inputs, waits, unaligned,
 )  # fmt: skip

@@ -150,6 +150,13 @@ def task(
     )
 
 
+def staying(task):
+    """With data that are too large for the device."""
+    for examples in (task.train, task.validation):
+        examples.source = tuple(part.cpu() for part in examples.source)
+    return task
+
+
 def weighted(output, target, hypers):
     each = functional.cross_entropy(output, target, reduction="none")
     return (each * hypers["weights"][hypers.index]).mean()
@@ -226,9 +233,14 @@ ROWS = {
     "weights that lie there": lambda d: gradients(weighing(d, there=True), RATE),
     "verified": lambda d: gradients(task(d, verify=True)),
     "transformer": lambda d: gradients(task(d, Transformer)),
+    "data that stay here": lambda d: gradients(staying(task(d))),
     "data that lie there": lambda d: gradients(task(d, there=True)),
     "micro-batches": lambda d: gradients(task(d, Transformer, accumulate=3)),
     "a data set": lambda d: gradients(task(d, dataset=True)),
+    "flips of data that lie there": lambda d: gradients(
+        task(d, there=True, augment=ng.data.HorizontalFlip())),
+    "crops of data that lie there": lambda d: gradients(
+        task(d, there=True, augment=ng.data.RandomCrop(padding=1))),
     "flips": lambda d: gradients(task(d, augment=ng.data.HorizontalFlip())),
     "crops": lambda d: gradients(task(d, augment=ng.data.RandomCrop(padding=1))),
     "clipping": lambda d: gradients(task(d), ng.SGD(clip_norm=0.5)),

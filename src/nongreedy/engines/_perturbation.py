@@ -1,6 +1,7 @@
 """Perturbations: where the copies of an evolutionary step stand around the present parameters."""
 
 import abc
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -157,13 +158,16 @@ class Drawn(Noise):
     def around(
         self, run: Run, parameters: Tensor, step: int, probes: Probes, mask: Tensor | None
     ) -> Perturbations | Outcome:
+        @functools.lru_cache(maxsize=2)  # that is asked for again and again while a look lasts
+        def drawn(number: int) -> Tensor:
+            source, size = generator(run.seed, COPIES, step, number), sum(run.module.sizes)
+            normal = self.draw(torch.randn(size, generator=source, dtype=run.dtype))
+            normal = normal.to(run.task.device)
+            return normal if mask is None else normal * mask
+
         def noise(k: int) -> Tensor:
             number, opposite = divmod(k, 2) if self.antithetic else (k, 0)
-            source, size = generator(run.seed, COPIES, step, number), sum(run.module.sizes)
-            normal = torch.randn(size, generator=source, dtype=run.dtype)
-            drawn = self.draw(normal).mul_(-self.sigma if opposite else self.sigma)
-            drawn = drawn.to(run.task.device)
-            return drawn if mask is None else drawn * mask
+            return drawn(number) * (-self.sigma if opposite else self.sigma)
 
         share = 1.0 if self.antithetic else (self.copies - 1) / self.copies
         return Perturbations(self.copies, self.sigma**2 * share, noise)

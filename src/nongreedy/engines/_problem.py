@@ -265,7 +265,7 @@ class Problem:
             "optimizer": identity(self.optimizer),
             "steps": self.steps,
             "dtype": str(self.dtype),
-            "device": str(task.device),
+            **machine(task.device),
             "batch_size": task.batch_size,
             **({"accumulate": task.accumulate} if task.accumulate > 1 else {}),
             "training_examples": task.train.count,
@@ -274,6 +274,18 @@ class Problem:
             "model": f"{checksum([p.detach() for p in task.network(0).parameters()]):x}",
             "learned": {name: len(hyper.initial) for name, hyper in self.learned.items()},
         }
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Where a run has its bits: not on which of several equal GPUs, but on which kind, by which kernels."""
+    if device.type != "cuda":
+        return {"device": str(device)}
+    return {
+        "device": device.type,
+        "gpu": torch.cuda.get_device_name(device),
+        "cudnn": torch.backends.cudnn.version(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+    }
 
 
 def _begun(hyper: Hyperparameter, curve: Curve | None, steps: int) -> Hyperparameter:

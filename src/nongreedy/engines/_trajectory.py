@@ -50,8 +50,9 @@ class InMemory(Trajectory):
         self.states.append(state.to("cpu", copy=True) if self._on_host else state)
 
     def backwards(self, final: Tensor, replay: Replay) -> Iterator[tuple[int, Tensor]]:
-        for t in reversed(range(len(self.states))):
-            yield t, self.states[t].to(final.device)
+        while self.states:
+            state = self.states.pop()
+            yield len(self.states), state.to(final.device)
 
 
 class OnDisk(Trajectory):

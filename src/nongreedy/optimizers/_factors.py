@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import nearest_name
 from ..schedules import Basis, Default
 from ..schedules._settings import factor_name
-from ._grouping import Grouping
+from ._grouping import Grouping, by_group
 from ._optimizer import Values, checked_setting
 
 Factors = Mapping[str, Basis | float]
@@ -99,5 +99,5 @@ class Scaled(Grouping):
         for setting, factors in rows.items():
             one = torch.ones_like(values[setting])
             row = [factors.get(number, one) for number in range(len(self.groups) + 1)]
-            spread[setting] = values[setting] * torch.stack(row)[self.index]
+            spread[setting] = values[setting] * by_group(row, self.index)
         return spread

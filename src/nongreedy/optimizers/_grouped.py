@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-import torch
 from torch import Tensor
 
 from ..errors import nearest_name
 from ..schedules import Basis, Default, Hyperparameter
-from ._grouping import Grouping
+from ._grouping import Grouping, by_group
 from ._optimizer import Values, checked_setting
 
 Settings = Mapping[str, Basis | float]
@@ -93,7 +92,7 @@ class Grouped(Grouping):
             in_groups = [_named(name, pattern) for pattern in self.groups]
             if not values.keys().isdisjoint(in_groups):
                 rows = [values[name], *(values.get(entry, values[name]) for entry in in_groups)]
-                spread[name] = torch.stack(rows)[self.index]
+                spread[name] = by_group(rows, self.index)
         return spread
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -13,6 +13,17 @@ from torch import Tensor
 from ._averaged import bound
 from ._optimizer import Layout, Optimizer, Values
 from ._patterns import index_of, torch_groups
+
+
+def by_group(rows: Sequence[Tensor], index: Tensor) -> Tensor:
+    """Of each entry the number of its group, shape (P,).
+
+    By masks: the derivative of an index adds up all entries of a group one after the other on a GPU.
+    """
+    spread = rows[0]
+    for group, row in enumerate(rows[1:], 1):
+        spread = torch.where(index == group, row, spread)
+    return spread
 
 
 @dataclass(frozen=True)

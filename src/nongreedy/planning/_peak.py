@@ -21,6 +21,9 @@ class Peak:
 def peak_memory(device: torch.device) -> Iterator[Peak]:
     """Watch the memory of a block: allocated bytes on an accelerator, resident ones on a CPU.
 
+    Of an accelerator neither its context (about 0.5 GB) nor what is lost between allocations is counted,
+    which is why nothing may take more than half of what is free; PyTorch's own peak is set back.
+
     Where the system cannot forget an earlier peak (not Linux), that of the whole process so far.
     """
     peak, accelerated = Peak(), device.type == "cuda"

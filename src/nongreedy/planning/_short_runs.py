@@ -130,6 +130,8 @@ def _now(device: torch.device) -> float:
     """Seconds of a clock, once all work on the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
     return time.perf_counter()
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..engines import Engine, Hypergradient, Outcome, Problem, Rollout, Runner
 from ..engines._progress import OnState, Progress
+from ..engines._replay import same_outcome
 from ..engines._run import at
 from ..errors import DivergedError, ReplayError
 from ..schedules import Schedule, identity
@@ -271,10 +272,11 @@ class Objective:
         request = self._run_request(rollout.schedule, rollout.run.seed)
         progress = self._shown("plain run, for its states", request.steps)
         again = engine.rollout(rollout.run, rollout.schedule, keep=True, on_step=progress)
-        if again.outcome.loss != rollout.outcome.loss:  # metrics may be NaN, or new
+        now, before = again.outcome.loss, rollout.outcome.loss  # metrics may be NaN, or new
+        if not same_outcome(now, before, again.run.task.device, again.run.dtype):
             raise ReplayError(
-                f"A run of this study came to a validation loss of {rollout.outcome.loss!r} before "
-                f"and to {again.outcome.loss!r} now, with the same seed and schedule. Go on where it "
+                f"A run of this study came to a validation loss of {before!r} before "
+                f"and to {now!r} now, with the same seed and schedule. Go on where it "
                 "began: on that machine, with the same data, versions and number of threads."
             )
         return again

@@ -18,6 +18,8 @@ Indices = Tensor | Sequence[int] | slice
 Collate = Callable[[list[Any]], Any]
 
 _HOST = torch.device("cpu")
+_LITTLE = 0.05  # of a device's free memory, that data may take
+_UNKNOWN = 4 * 2**30  # where a device does not say what is free
 # What data sets of dictionaries call the target; the rest is what the model is called with.
 TARGETS = ("labels", "label", "targets", "target")
 
@@ -67,6 +69,16 @@ class Examples:
         source: Any = self.source
         subset = Subset(source, index.tolist())
         return Examples(subset, name, self.collate, self.device)
+
+    def settle(self, device: torch.device) -> None:
+        """Lie on an accelerator from now on, if that takes little of what is free there: else each batch
+        is gathered here and copied there, in the run and again in the sweep."""
+        if not self.is_tensors or device.type == "cpu":
+            return
+        total = sum(part.nbytes for part in leaves(self.source) if part.device != device)
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _UNKNOWN
+        if total <= free * _LITTLE:
+            self.source = each(self.source, lambda part: part.to(device))
 
     def fetch(self, indices: Indices) -> tuple[Any, Any]:
         """The batch (inputs, targets) of these examples, the same whenever and however it is read.

@@ -190,6 +190,10 @@ class Task(Roads):
         check_whole("accumulate", accumulate)
         self.accumulate = accumulate
         self._check_parts()
+        # A user's own augmentation may know tensors on the CPU alone.
+        if augment is None or type(augment).__module__.startswith("nongreedy."):
+            self.train.settle(self.device)
+        self.validation.settle(self.device)
         for judges in (self.validation, self.test):
             if workers and judges is not None and not judges.is_tensors:
                 judges.keep()
@@ -427,6 +431,10 @@ def checked_device(device: str | torch.device) -> torch.device:
             f"Device {str(device)!r} is not available: there are {torch.cuda.device_count()}, from "
             "'cuda:0' on."
         )
+    if (
+        chosen.type == "cuda" and chosen.index is None
+    ):  # another one later, by torch.cuda.set_device
+        return torch.device("cuda", torch.cuda.current_device())
     return chosen
 
 
