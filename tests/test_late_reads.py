@@ -26,16 +26,14 @@ class Failing(nn.Module):
         return inputs.to(self.weight.dtype) @ self.weight
 
 
-def spoiled(step, **changed):
+def spoiled(step, model=Failing, **changed):
     """A run whose loss is not finite at one step, and whose weights are not from the next one on."""
 
     def loss(output, target, hypers):
         right = nn.functional.cross_entropy(output, target)
         return right * math.nan if hypers.step == step else right
 
-    task = tiny_task(
-        model=Failing, loss=loss, validation_loss=nn.functional.cross_entropy, **changed
-    )
+    task = tiny_task(model=model, loss=loss, validation_loss=nn.functional.cross_entropy, **changed)
     return ng.Run(task, SGD, 60), ng.Schedule.of(learning_rate=0.1, momentum=0.0, weight_decay=0.0)
 
 
@@ -91,6 +89,26 @@ def test_what_is_told_late_is_what_would_be_told_at_once(monkeypatch, engine, ho
         except (ng.DivergedError, RuntimeError, ValueError) as error:
             told.append((type(error), str(error), getattr(error, "step", None)))
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("step", [0, 1, 4, 5, 23, 59])
+def test_steps_that_were_taken_in_vain_are_counted(monkeypatch, step):
+    monkeypatch.setattr(_readings, "_LONG", math.inf)
+    (run, schedule), taken = spoiled(step, lambda: nn.Linear(4, 3)), []
+    with pytest.raises(ng.DivergedError) as caught:
+        Runner().rollout(run, schedule, on_step=taken.append)
+    assert caught.value.share == min(len(taken) + 1, 60) / 61
+
+
+@pytest.mark.parametrize("engine", [ng.Reverse("device"), ng.Forward()])
+def test_so_are_those_of_a_sweep(monkeypatch, engine):
+    monkeypatch.setattr(_readings, "_LONG", math.inf)
+    one, taken = failing(7, "derivative"), []
+    with pytest.raises(ng.DivergedError) as caught:
+        kept = engine.rollout(run := one.run(), one.initial, keep=True)
+        engine.differentiate(kept, ["own"], taken.append)
+    assert caught.value.late > 0
+    assert caught.value.swept == pytest.approx((len(taken) + 1) / (run.steps + 1))
 
 
 def test_what_fails_without_a_loss_that_is_not_finite_is_raised_as_it_is():

@@ -134,6 +134,11 @@ class Forward(TangentEngine):
             tangents[:, 0] = run.push_initial(at(values, 0), own)
         sizes = TangentSizes(scales, run.steps, run.dtype, state.device)
         progress, start, readings = progress_of(on_step), 0, Readings(run.task.shards.many)
+
+        def judge(step: int, numbers: Sequence[float]) -> None:
+            with readings.counted(step + 1, run.steps):
+                sizes.judge(step, numbers)
+
         # An observer may have a state of its own, which is not kept: then the run begins anew.
         if on_tangents is None and (saved := progress.begin(TANGENTS)):
             start, state = saved["step"], saved["state"].to(state.device)
@@ -143,7 +148,7 @@ class Forward(TangentEngine):
                 started = tangents[: bisect.bisect_right(starts, t)]
                 seeds = {name: table[t] for name, table in injected.items()}
                 state = self.push_step(run, state, at(values, t), t, started, seeds)
-                readings.add(t, sizes.of(started[:, 0], state[0]), sizes.judge)
+                readings.add(t, sizes.of(started[:, 0], state[0]), judge)
                 if on_tangents is not None:
                     on_tangents(t, state, tangents, readings)
                 elif progress.due(TANGENTS):

@@ -51,7 +51,8 @@ class Losses:
 
     def _judge(self, step: int, numbers: Sequence[float]) -> None:
         if not math.isfinite(numbers[0]):
-            self._name(step)
+            with self.readings.counted(step + 1, self._run.steps):
+                self._name(step)
         self.numbers.append(numbers[0])
 
     def _name(self, step: int) -> None:

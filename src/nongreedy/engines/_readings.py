@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..errors import DivergedError
+
 # Steps between two reads: few at first, where most of what fails does, then four times as many each time.
 _FIRST, _MORE, _MOST = 1, 4, 256
 _LONG = 0.5  # seconds: what is found out later than that is found out too late
@@ -41,6 +43,27 @@ class Readings:
         if late or time.monotonic() - self._begun > _LONG:
             self.read()
             self._many = min(_MORE * self._many, _MOST)
+
+    @contextlib.contextmanager
+    def counted(self, done: int, steps: int) -> Iterator[None]:
+        """A divergence within, at the last of so many steps done, is told which others were in vain.
+
+        As many as there are on a fast device, whatever this one is: a search that is repeated must spend the
+        same.
+        """
+        try:
+            yield
+        except DivergedError as error:
+            error.late = min(self._late(done), steps - done)
+            error.swept = min(error.swept + error.late / (steps + 1), 1.0)
+            raise
+
+    def _late(self, done: int) -> int:
+        """How many steps come after so many before the last of these is looked at."""
+        seen, many = 0, _FIRST
+        while seen < done and not self._at_once:
+            seen, many = seen + many, min(_MORE * many, _MOST)
+        return max(seen - done, 0)
 
     @contextlib.contextmanager
     def first(self) -> Iterator[None]:

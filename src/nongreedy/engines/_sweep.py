@@ -69,5 +69,6 @@ class Sweep:
         loss, norm, *adjoints = numbers
         if self._losses:
             self._run.check_replay(loss, self._losses[step], step, self._coarse or 0.0)
-        self.sums.note(self._names, adjoints, step)
-        self._norms.note(norm, step)
+        with self.readings.counted(self._run.steps - step, self._run.steps):
+            self.sums.note(self._names, adjoints, step)
+            self._norms.note(norm, step)
