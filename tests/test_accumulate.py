@@ -241,6 +241,14 @@ def test_what_cannot_be_split_is_refused_by_name(name, verify):
         gradients(task(model, loss, verify=verify), ng.SGD(), dtype=torch.float32)
 
 
+def test_a_loss_that_is_not_finite_is_not_blamed_on_them():
+    def lost(output, target):
+        return functional.cross_entropy(output, target) * float("nan")
+
+    with pytest.raises(ng.DivergedError):
+        gradients(task(loss=lost, verify=False), ng.SGD())
+
+
 def test_frozen_batch_norm_can_be_split():
     near(
         gradients(task(frozen), OPTIMIZERS["sgd"]),
