@@ -9,6 +9,7 @@ from functools import partial
 
 import nongreedy as ng
 from nongreedy.engines import Rollout
+from nongreedy.engines._runner import autocasts
 
 from ._cost_turns import take_turns
 from ._gpu_cases import MIB, NETWORKS, Bench, Rows, plain, relative, tried
@@ -61,6 +62,7 @@ def _coarse_sweep(bench: Bench, name: str) -> list[str]:
             kept = engine.rollout(run, problem.initial, keep=True)
 
             def work(coarse: bool = coarse, kept: Rollout = kept) -> None:
+                kept.autocast = autocasts()  # what is refused elsewhere is measured here
                 found[coarse] = engine.differentiate(kept, learn).gradients
 
             with bench.coarse_products() if coarse else contextlib.nullcontext():

@@ -109,17 +109,20 @@ def network_of(parameters: int) -> Callable[[], nn.Module]:
 def measure(cell: Cell, seconds: float) -> dict[str, Any]:
     """In this process: medians of turns, each a plain run and a hypergradient, as many as fit."""
     dataclasses.replace(cell, axis="horizon", place=4).hypergradient(cell.task())()  # loads
-    task, begin, turns = cell.task(), time.monotonic(), list[tuple[float, float]]()
-    body, device = cell.hypergradient(task), torch.device("cpu")
+    task, turns, device = cell.task(), list[tuple[float, float]](), torch.device("cpu")
+    body = cell.hypergradient(task)
+    plain(task, 2)
     with peak_memory(device) as before:
         pass
     found = dict[str, torch.Tensor | None]()
     with peak_memory(device) as peak:
         first = timed(lambda: found.update(body()))
     finite = all(g is not None and bool(g.isfinite().all()) for g in found.values())
+    few, many = (1, 1) if first > seconds else (3, 7)
     if first > seconds:  # else it warms up
         turns.append((timed(lambda: plain(task, cell.steps)), first))
-    while not turns or (len(turns) < 7 and time.monotonic() - begin < seconds):
+    begin = time.monotonic()
+    while len(turns) < few or (len(turns) < many and time.monotonic() - begin < seconds):
         turns.append((timed(lambda: plain(task, cell.steps)), timed(body)))
     return {
         "plain": statistics.median(a for a, _ in turns),

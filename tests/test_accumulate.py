@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 import nongreedy as ng
-from nongreedy.engines import Checkpoints, Device, Disk, Graphs
+from nongreedy.engines import Checkpoints, Device, Disk, Graphs, Neumann
 from nongreedy.engines._accumulated import Accumulated
 from nongreedy.engines._run import at
 from nongreedy.parallel import sharded
@@ -144,6 +144,51 @@ def test_weights_of_examples_follow_their_parts(engine):
     near(split, whole)
 
 
+OTHERS = {
+    "greedy": ng.Greedy(),
+    "greedy, discounted": ng.Greedy(mu=0.5),
+    "random directions": ng.RandomDirections(2),
+    "evograd": ng.EvoGrad(),
+    "evograd, together": ng.EvoGrad(execution="together"),
+    "implicit": ng.Implicit(Neumann(iterations=3)),
+}
+
+
+def scaled(output, target, hypers):
+    return functional.cross_entropy(output, target) * hypers["scale"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_engine_takes_them_as_whole_batches(name):
+    given = {
+        "hyperparameters": {"scale": ng.Constant(initial=1.5)},
+        "validation_loss": functional.cross_entropy,
+    }
+    rule = ng.SGD(0.2, 0.5, 0.0)
+    split, whole = (
+        gradients(task(loss=scaled, accumulate=k, **given), rule, OTHERS[name]) for k in (PARTS, 1)
+    )
+    near(split, whole, 1e-7)
+
+
+class InPlace(nn.Module):
+    """Changes what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.layer(x.mul_(1.1))
+
+
+def test_a_model_may_change_its_part_in_place():
+    near(
+        gradients(task(InPlace), OPTIMIZERS["sgd"]),
+        gradients(task(InPlace, accumulate=1), OPTIMIZERS["sgd"]),
+    )
+
+
 def test_a_stopped_value_is_a_function_of_its_part():
     def focal(output, target):
         loss = functional.cross_entropy(output, target, reduction="none")
@@ -194,6 +239,14 @@ def test_what_cannot_be_split_is_refused_by_name(name, verify):
     model, loss, words = REFUSED[name]
     with pytest.raises(ValueError, match=words):
         gradients(task(model, loss, verify=verify), ng.SGD(), dtype=torch.float32)
+
+
+def test_a_loss_that_is_not_finite_is_not_blamed_on_them():
+    def lost(output, target):
+        return functional.cross_entropy(output, target) * float("nan")
+
+    with pytest.raises(ng.DivergedError):
+        gradients(task(loss=lost, verify=False), ng.SGD())
 
 
 def test_frozen_batch_norm_can_be_split():

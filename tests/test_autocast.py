@@ -102,6 +102,21 @@ def test_it_is_another_run_than_without():
     assert apart(of_the_library(Within, ENGINES["states"]), plain) > 1e-4
 
 
+@pytest.mark.parametrize("engine", [*ENGINES.values(), ng.Reversible()])
+def test_a_sweep_under_another_autocast_than_the_run_is_refused(engine):
+    if not engine.needs_states:
+        pytest.skip("it trains again")
+    problem = ng.Problem(task(network), ng.SGD(ng.Windows(1, initial=RATE), 0.5, 0.0), STEPS)
+    kept = engine.rollout(problem.run(), problem.initial, keep=True)
+    with half(), pytest.raises(ValueError, match=r"under autocast off.*bfloat16"):
+        engine.differentiate(kept, ["learning_rate"])
+    assert engine.differentiate(kept, ["learning_rate"]).gradients
+    with half():
+        kept = engine.rollout(problem.run(), problem.initial, keep=True)
+    with pytest.raises(ValueError, match=r"bfloat16.*is differentiated under off"):
+        engine.differentiate(kept, ["learning_rate"])
+
+
 def test_stores_have_the_same_bits():
     first, *others = (
         of_the_library(Within, ENGINES[e]) for e in ("states", "graphs", "checkpoints")

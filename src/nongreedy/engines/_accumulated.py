@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,10 +14,8 @@ from ._linearized import Linearized
 
 _SLACK = 1e-4  # relative: rounding of two ways to sum a loss
 _LOOKS = 3  # batches
-WHOLE, REDRAWN = (
-    -1,
-    -2,
-)  # in place of a micro-batch's number: the whole batch; that with other draws
+# In place of a micro-batch's number: the whole batch, and the same with other draws.
+WHOLE, REDRAWN = -1, -2
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,9 @@ def refuse_indivisible(share: Share, steps: int, accumulate: int, coarse: float)
     for step in range(min(_LOOKS, steps)):
         whole = share(step, WHOLE, training).item()
         parts = sum(share(step, part, training).item() for part in range(accumulate))
-        if not abs(whole - parts) <= max(_SLACK, 2 * coarse) * (1 + abs(whole)):
+        if math.isfinite(whole) and not abs(whole - parts) <= max(_SLACK, 2 * coarse) * (
+            1 + abs(whole)
+        ):
             raise ValueError(
                 f"accumulate={accumulate} cannot split this loss: of the batch at step {step} it is "
                 f"{whole:.6g}, and the mean over its micro-batches is {parts:.6g}. It must be a mean over "

@@ -97,10 +97,9 @@ class Reverse(Engine):
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
     ) -> Hypergradient:
         """Sweep backwards from a kept rollout, whose trajectory is consumed."""
-        run, trajectory = rollout.run, rollout.trajectory
+        run, trajectory = rollout.run, rollout.taken()
         if trajectory is None:
             raise ValueError("This rollout kept no states. Make it with keep=True.")
-        rollout.trajectory = None
         values, learn = rollout.values, list(learn)
         own = [name for name in learn if name in run.task.learnable]
 

@@ -1,8 +1,9 @@
 """A runner: how a schedule is trained once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ..schedules import Schedule, Value
@@ -12,6 +13,15 @@ from ._run import Outcome, Run, at
 from ._trajectory import Trajectory
 
 TRAINING = "training"  # name of the loop of a plain run, for whoever keeps its state
+
+
+def autocasts() -> dict[str, torch.dtype]:
+    """The caller's: kinds of devices where it is on -> what it computes in."""
+    return {
+        kind: torch.get_autocast_dtype(kind)
+        for kind in ("cpu", "cuda")
+        if torch.is_autocast_enabled(kind)
+    }
 
 
 @dataclass
@@ -24,6 +34,7 @@ class Rollout:
         losses: Training loss of each batch before its step, length T.
         final: s_T, shape (slots, P); None where the run is only remembered.
         trajectory: The visited states, if they were kept.
+        autocast: Under which it was made.
     """
 
     run: Run
@@ -33,6 +44,22 @@ class Rollout:
     losses: list[float]
     final: Tensor | None = None
     trajectory: Trajectory | None = None
+    autocast: dict[str, torch.dtype] = field(default_factory=autocasts)
+
+    def taken(self) -> Trajectory | None:
+        """The visited states, which are given away to a sweep.
+
+        Raises:
+            ValueError: Another autocast is on than in the run: its gradients would be another run's.
+        """
+        if (now := autocasts()) != self.autocast:
+            raise ValueError(
+                f"The run was made under autocast {self.autocast or 'off'}, and is differentiated under "
+                f"{now or 'off'}: those would be gradients that it never had. Enter torch.autocast around "
+                "both, or in the model's forward pass."
+            )
+        trajectory, self.trajectory = self.trajectory, None
+        return trajectory
 
     @property
     def last(self) -> Tensor:

@@ -173,8 +173,9 @@ class TrainingLoss:
         """
         batch, shards, count = self._batch(step), self.task.shards, self.task.accumulate
         batch, index, share = shards.part(batch, lambda: self.task.plan.index(self.seed, step))
-        if count > 1 and part > WHOLE:
-            batch, index, share = micro_batch(batch, index, part, count)
+        if count > 1:
+            which = (part, count) if part > WHOLE else (0, 1)
+            batch, index, share = micro_batch(batch, index, *which)
         parts = self.module.unflatten(shards.spread(parameters))
         own = {name: shards.spread(value) for name, value in self._own(values or {}).items()}
         hypers = Hypers(own, step, lambda: parts, lambda: index().to(self.task.device))
