@@ -133,8 +133,9 @@ def _network(
         depths = tuple(int(part) for part in parts)
         depths = depths * 5 if len(depths) == 1 else depths
     return nas.search_space(
-        classes=len(splits.classes), in_channels=channels, resolution=height, width=width or factor,
-        depth=depths, squeezes=(False, True) if squeeze else (False,), head=head, seed=seed,
+        classes=len(splits.classes), in_channels=channels, resolution=height,
+        width=factor if width is None else width, depth=depths, head=head, seed=seed,
+        squeezes=(False, True) if squeeze else (False,),
     )  # fmt: skip
 
 
