@@ -86,10 +86,12 @@ def check_examples(network: SuperNet, recipe: Recipe, **data: Data) -> None:
 
 def _check_classes(name: str, data: Data, outputs: int) -> None:
     targets = data.targets
-    if targets.is_floating_point() or targets.dim() != 1:
+    if targets.is_floating_point():
+        if targets.dim() > 1:  # shares of classes, which cross-entropy takes
+            return
         raise DataError(
-            f"Targets of `{name}` must be numbers of classes, one for each example, but are {targets.dtype} "
-            f"of shape {tuple(targets.shape)}. For others give Recipe(loss=...)."
+            f"Targets of `{name}` must be numbers of classes, but are {targets.dtype}. For a regression "
+            "give Recipe(loss=...)."
         )
     low, high = int(targets.min()), int(targets.max())
     if low < 0 or high >= outputs:
@@ -102,4 +104,4 @@ def _check_classes(name: str, data: Data, outputs: int) -> None:
 def _outputs(network: SuperNet, data: Data) -> int:
     plain: nn.Module = network.plain(network.space.smallest()).eval()
     with torch.no_grad():
-        return plain(data.inputs[:1]).shape[-1]
+        return plain(data.inputs[:1]).shape[1]

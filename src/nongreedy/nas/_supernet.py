@@ -111,8 +111,8 @@ def run_on(network: nn.Module, x: Tensor) -> None:
         network(x)
     except (RuntimeError, TypeError, IndexError) as error:
         raise ValueError(
-            f"The network does not take an example of shape {tuple(x.shape[1:])}: {error} `input_shape` is "
-            "(channels, height, width), without the batch."
+            f"The network does not take an example of shape {tuple(x.shape[1:])} ({error}). `input_shape` "
+            "is (channels, height, width), without the batch."
         ) from error
 
 
