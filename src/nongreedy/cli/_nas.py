@@ -68,7 +68,8 @@ def nas_command(
 
     Example: nongreedy nas --data cifar10.zip --latency-ms 5. Writes nas.html, nas.json, nas.png,
     table.json, and the network as model.pt, model.py and model.onnx to --out. The same command goes on
-    where it was stopped.
+    where it was stopped. The network is that of the paper; for one of your own there is
+    nongreedy.nas.searchable in Python.
     """
     asked = {k: str(v) if isinstance(v, Path) else v for k, v in locals().items() if v is not None}
     with reported():
