@@ -119,7 +119,7 @@ def tuned():
     before = {name: each.clone() for name, each in net.state_dict().items()}
     found = nas.tune_search(
         net, learn, held, target=middle(table), table=table, steps=8, recipe=recipe, budget=14,
-        outer="agreement", progress=False,
+        progress=False,
     )  # fmt: skip
     assert all(torch.equal(each, before[name]) for name, each in net.state_dict().items())
     return found, net, table

@@ -13,11 +13,12 @@ import torch
 from .._tune import tune
 from ..errors import check_number, check_whole
 from ..search import Result
+from ..search.rules import OuterRule
+from ._checks import check_asked, check_examples, check_target
 from ._data import Data
 from ._gates import ScaleFreeGate
 from ._levels import Level, Validated
 from ._relaxed import PRICE, RATE, STRIDE, TEMPERATURE, search_task
-from ._search import check_target
 from ._supernet import SuperNet
 from ._table import CostTable
 from ._training import Recipe
@@ -61,6 +62,7 @@ def tune_search(
     first_price: float = 0.3,
     penalty: float = 10.0,
     budget: float = 40.0,
+    outer: str | OuterRule = "agreement",
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     **settings: Any,
@@ -85,9 +87,11 @@ def tune_search(
         first_price: nu where tuning begins, in loss per unit of the logarithm of the cost.
         penalty: kappa, in loss; an excess of e costs `penalty` times e squared.
         budget: Plain runs' worth of gradients to spend. A step of the run takes two gradients.
+        outer: The rule, as in :func:`nongreedy.tune`. By default one that begins with the settings of
+            `recipe` and `level`; that of `tune` would first scale both learning rates by powers of ten.
         seed: Of every draw.
         dtype: Of the runs.
-        settings: More of what :func:`nongreedy.tune` takes: `engine`, `outer`, `study`, `progress`.
+        settings: More of what :func:`nongreedy.tune` takes: `engine`, `seeds`, `study`, `progress`.
 
     Returns:
         What :func:`search` takes. The rate of thresholds is scaled from T to the steps of the recipe: so
@@ -96,6 +100,7 @@ def tune_search(
     Raises:
         ValueError: A gate without a temperature, a level with hard gates, another optimizer, a target
             below the cheapest network.
+        DataError, TypeError: As of :func:`search`.
         DivergedError: The first run diverges.
 
     Source: the question is that of arXiv:1907.00959; its code was never released. Hypergradients:
@@ -119,6 +124,7 @@ def tune_search(
         >>> found.predicted <= 8e3
         True
     """
+    check_asked(network, table=table, recipe=recipe, level=level)
     recipe, level, gate = recipe or Recipe(), level or Validated(), network.gating.gate
     check_whole("steps", steps, 2)
     check_number("first_price", first_price)
@@ -136,10 +142,13 @@ def tune_search(
     table.check(network)
     check_target(table, target)
     learn, held = Data.of(train_data, "train_data"), Data.of(validation_data, "validation_data")
+    check_examples(network, recipe, train_data=learn, validation_data=held)
     task, optimizer = search_task(
         copy.deepcopy(network), learn, held, table, target, recipe, level, steps, first_price, penalty
     )  # fmt: skip
-    result = tune(task, optimizer, steps=steps, budget=budget, seed=seed, dtype=dtype, **settings)
+    result = tune(
+        task, optimizer, steps=steps, budget=budget, outer=outer, seed=seed, dtype=dtype, **settings
+    )
     rate, stride, price, factor = (
         float(result.schedule[name]) for name in (RATE, STRIDE, PRICE, TEMPERATURE)
     )
