@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from ..._extras import needed
+from ..._extras import needed, optional
 from ...errors import check_number, check_whole
 from .._sets import Catalogue
 
@@ -92,8 +92,7 @@ class Index:
     _faiss: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        import faiss
-
+        faiss = optional("Approximate search", "faiss")
         self.items = weakref.proxy(self.items)  # else the catalogue would keep itself alive
         # A shift of all items changes no winner, and single precision has more to say of small numbers.
         points = (self.items.points - self.items.relaxed.centre).float().numpy()
@@ -128,8 +127,7 @@ class Index:
 
     def _found(self, directions: Tensor) -> tuple[Tensor, Tensor]:
         """The best of a few by exact products: those of faiss are in single precision."""
-        import faiss
-
+        faiss = optional("Approximate search", "faiss")
         _, parameter = KINDS[self.search.kind]
         faiss.ParameterSpace().set_index_parameter(self._faiss, parameter, self.effort)
         count = min(_NEAR, len(self.items))
