@@ -158,7 +158,7 @@ class Hull:
 
     Example:
         >>> hull = Hull(Catalogue([[1.0, 0.0], [0.0, 1.0]]))
-        >>> hull.project(torch.tensor([1.0, 1.0]).double()).tolist()
+        >>> [round(each, 9) for each in hull.project(torch.tensor([1.0, 1.0]).double()).tolist()]
         [0.5, 0.5]
     """
 

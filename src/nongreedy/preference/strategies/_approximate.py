@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from ..._extras import needed, optional
+from ..._extras import optional
 from ...errors import check_number, check_whole
 from .._sets import Catalogue
 
@@ -66,7 +66,6 @@ class Approximate:
         if self.recall > 1:
             raise ValueError(f"`recall` must be at most 1, but got {self.recall!r}.")
         check_whole("sample", self.sample)
-        needed("Approximate search", "faiss")
 
     def index(self, items: Catalogue) -> Index:
         """That of a catalogue: built at the first call, and kept while the catalogue is."""
