@@ -80,7 +80,7 @@ class Index:
     """An index of a catalogue, and how well it has done.
 
     Attributes:
-        effort: Lists or nodes that a search looks at.
+        effort: Lists or nodes that the last search looked at.
         measured: The recall in the sample of the last search; NaN before any.
     """
 
@@ -105,6 +105,8 @@ class Index:
 
     def best(self, directions: Tensor, source: torch.Generator) -> Tensor:
         """Items of largest inner product with directions of shape (b, d), nearly always: shape (b,)."""
+        # Anew each time: a question must not depend on those that were asked before it.
+        self.effort = _FIRST
         drawn = torch.randperm(len(directions), generator=source)[: self.search.sample]
         exact, _ = self.items.best(directions[drawn])
         while True:
