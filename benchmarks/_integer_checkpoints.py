@@ -10,7 +10,7 @@ from torch import Tensor
 import nongreedy as ng
 from nongreedy.engines import Rollout, Trajectory
 from nongreedy.engines._integers import Reversal
-from nongreedy.engines._run import at
+from nongreedy.engines._run import Values, at
 from nongreedy.engines._trajectory import Checkpointed, Replay
 
 
@@ -23,10 +23,12 @@ class IntegerCheckpoints(Trajectory):
 
     Args:
         reversal: The integer run, which is moved on and set back; it is never undone.
+        run, values: Where its gradients come from.
     """
 
-    def __init__(self, reversal: Reversal):
-        self._reversal, self.kept = reversal, Checkpointed(reversal.state.steps)
+    def __init__(self, reversal: Reversal, run: ng.Run, values: Values):
+        self._reversal, self._run, self._values = reversal, run, values
+        self.kept = Checkpointed(run.steps)
 
     def append(self, state: Tensor) -> None:
         del state
@@ -41,7 +43,8 @@ class IntegerCheckpoints(Trajectory):
     def _step(self, integers: Tensor, step: int) -> Tensor:
         self._set(integers)
         parameters = self._reversal.state.floats()[0]
-        self._reversal.advance(self._reversal.gradient_at(parameters, step), step)
+        _, gradient = self._run.gradient(parameters, step, at(self._values, step))
+        self._reversal.advance(gradient, step)
         return self._read()
 
     def _read(self) -> Tensor:
@@ -55,16 +58,17 @@ class IntegerCheckpoints(Trajectory):
         slots, limbs = integers.split([len(state.integers), len(state.buffers)])
         state.integers.copy_(slots)
         for buffer, limb in zip(state.buffers.values(), limbs, strict=True):
-            buffer.limb = limb.clone()
+            buffer.put(limb.clone())
             buffer.spilled.clear()  # full limbs are for going back
 
 
 def checkpointed_integers(run: ng.Run, schedule: ng.Schedule) -> Rollout:
     """The run that `Reversible` makes, step by step, kept as checkpoints."""
-    reversal = ng.Reversible(verify=False).reversal(run, run.values(schedule))
-    trajectory, losses = IntegerCheckpoints(reversal), []
+    values = run.values(schedule)
+    reversal, losses = ng.Reversible(verify=False).reversal(run, values), []
+    trajectory = IntegerCheckpoints(reversal, run, values)
     rational = {name: v.to(run.dtype) for name, v in reversal.state.factors.values.items()}
-    values = {**run.values(schedule), **rational}
+    values = {**values, **rational}
     state = reversal.state.floats()
     with run.isolated():
         for t in range(run.steps):

@@ -101,7 +101,7 @@ def plant(kind: str, gate: nas.Gate, seed: int) -> tuple[nas.SuperNet, nas.CostT
 
 
 def planted_search(
-    kind: str, gate: nas.Gate, level: nas.Level, seed: int, steps: int = 300
+    kind: str, gate: nas.Gate, level: nas.Level, seed: int, recipe: nas.Recipe
 ) -> dict[str, object]:
     """Whether the branch in need got the larger choice, and the other one did not."""
     net, table, needy = plant(kind, gate, seed)
@@ -109,7 +109,7 @@ def planted_search(
     held = examples(kind, needy, HELD, 2 * seed + 1001)
     found = nas.search(
         net, learn, held, target=3.0, table=table, level=level, seed=seed, room=0.01,
-        recipe=nas.Recipe(steps, 64), final=nas.Recipe(steps=1), judges=HELD,
+        recipe=recipe, final=nas.Recipe(steps=1), judges=HELD,
     )  # fmt: skip
     sizes = [
         net.space.layers[k].choices().index(c) for k, c in enumerate(found.architecture.choices)

@@ -10,6 +10,9 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
+import itertools
+import math
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +143,34 @@ def interviewed(person: Respondent, prior: Gaussian, number: int) -> dict[str, l
     return found
 
 
+def in_hindsight(person: Respondent, prior: Gaussian, number: int, most: int = 5) -> list[float]:
+    """Regret after the best set of 0, 1, ... answers, had one known them all: no order does better."""
+    fresh = Belief(prior, noise=1.0, samples=4096, seed=number + 20_000)
+    whole = Belief(prior, noise=1.0, samples=2048, seed=number + 10_000)
+    logs, items = list[Tensor](), Catalogue(torch.cat(person.questions).unique(dim=0))
+    for points, choice in zip(person.questions, person.choices, strict=True):
+        logs.append(fresh.probabilities(Query(points))[choice].log())
+        whole = whole.updated(Query(points), choice)
+    worth, told, found = items.points @ whole.mean, torch.stack(logs), list[float]()
+    for count in range(min(most, len(logs)) + 1):
+        sets = torch.tensor(list(itertools.combinations(range(len(logs)), count))).long()
+        means = torch.softmax(told[sets].sum(1), -1) @ fresh.utilities
+        found.append(float((worth.max() - worth[items.best(means)[1]]).min()))
+    return found
+
+
+def paired(found: list[dict[str, list[float]]], other: str, shown: list[int]) -> str:
+    """Ours less another strategy's regret, as a share of the other's, with the standard error over
+    respondents."""
+    cells = list[str]()
+    for n in shown[1:]:
+        gaps = [row["ours"][n] - row[other][n] for row in found]
+        mean = statistics.fmean(row[other][n] for row in found)
+        error = statistics.stdev(gaps) / math.sqrt(len(gaps))
+        cells.append(f"{statistics.fmean(gaps) / mean:+.0%} ± {error / mean:.0%}")
+    return f"ours less {other} | - | " + " | ".join(cells)
+
+
 def distinct(person: Respondent) -> bool:
     """Whether no alternative is offered twice in a question, and none asked twice: a few are."""
     alike = any(len(q.unique(dim=0)) < len(q) for q in person.questions)
@@ -178,4 +209,16 @@ def people(rows: Rows, options: argparse.Namespace) -> list[str]:
         for strategy in STRATEGIES:
             cells = [mean_error([row[strategy][n] for row in found]) for n in shown]
             lines.append(f"{strategy} | " + " | ".join(cells))
+        lines += [paired(found, other, shown) for other in STRATEGIES if other != "ours"]
+        best = [
+            rows.get(
+                f"hindsight|{name}|{k}",
+                lambda k=k, everyone=everyone, believed=believed: in_hindsight(
+                    everyone[k], believed, k
+                ),
+            )
+            for k in mixed[half:][: options.users]
+        ]
+        cells = [mean_error([row[n] for row in best]) for n in shown if n < len(best[0])]
+        lines.append("best set in hindsight | " + " | ".join(cells))
     return lines

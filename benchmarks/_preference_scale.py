@@ -1,4 +1,5 @@
-"""Row 4 and EV7: time of a gradient step against the number of items; time and memory at a million."""
+"""Row 4 and EV7: time of a gradient step against the number of items; time and memory at a million; what
+approximate search saves there, and its recall."""
 
 from __future__ import annotations
 
@@ -7,17 +8,25 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from importlib.util import find_spec
 
 import torch
 
 from nongreedy.preference import Belief, Catalogue, Gaussian, Query, evoi
 from nongreedy.preference._expected import ascent
-from nongreedy.preference.strategies import Relaxed
+from nongreedy.preference.strategies import Approximate, Relaxed
 from nongreedy.protocols import FeasibleSet, generator
 
 from ._preference_rows import Rows
 
 COUNTS = (10_000, 100_000)
+SEARCHES = (
+    (100_000, 10, "lists"),
+    (100_000, 10, "graph"),
+    (10**6, 10, "lists"),
+    (10**6, 32, "lists"),
+)
 _MILLION = "from benchmarks._preference_scale import million; print(million())"
 
 
@@ -64,6 +73,36 @@ def million() -> str:
     )
 
 
+def searches(count: int, attributes: int, kind: str) -> str:
+    """Processor time for the best items of 513 directions, exactly and approximately, and of a question."""
+    items, belief = catalogue(count, attributes), Belief(Gaussian.standard(attributes), samples=512)
+    directions = torch.cat([belief.mean[None], belief.utilities])
+    search = Approximate(kind, recall=0.9)
+    exact = processor(lambda: items.best(directions))
+    built = processor(lambda: search.index(items), times=1)
+    index = search.index(items)
+    index.best(directions, generator(0))  # finds its effort
+    found = processor(lambda: index.best(directions, generator(1)))
+    asked = [
+        processor(lambda s=strategy: s.choose(belief, items, 2, 0))
+        for strategy in (Relaxed(), Relaxed(search=search))
+    ]
+    return (
+        f"{count} | {attributes} | {kind} | {exact:.2f} | {built:.2f} | {found:.2f} | "
+        f"{index.measured:.2f} | {asked[0]:.2f} | {asked[1]:.2f}"
+    )
+
+
+def processor(work: Callable[[], object], times: int = 3) -> float:
+    """Seconds of the processor, the fastest of several."""
+    found = list[float]()
+    for _ in range(times):
+        started = time.process_time()
+        work()
+        found.append(time.process_time() - started)
+    return min(found)
+
+
 def scale(rows: Rows, options: argparse.Namespace) -> list[str]:
     """Nothing is kept: times of another day are another machine's."""
     del rows, options
@@ -82,4 +121,10 @@ def scale(rows: Rows, options: argparse.Namespace) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", _MILLION], capture_output=True, text=True, check=True
     )
-    return [*lines, done.stdout.strip()]
+    lines.append(done.stdout.strip())
+    if find_spec("faiss") is None:
+        return [*lines, "approximate search: faiss is not installed"]
+    lines.append(
+        "n | d | kind | exact, s | index, s | found, s | recall | question, s | with it, s"
+    )
+    return [*lines, *(searches(*each) for each in SEARCHES)]

@@ -1,6 +1,7 @@
 """What holds for every test: one thread, and a random state that no test inherits."""
 
 import os
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import torch
 import nongreedy as ng
 
 from .extras import needs, postgresql
+
+# No test reaches for an account, or writes here. wandb reads these once, at its first run in a process.
+os.environ.update(WANDB_MODE="offline", WANDB_DIR=tempfile.gettempdir())
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -6,7 +6,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from benchmarks.bandits import _cells, _crossing, commit, dimension, logs, rates, simulator, trap
+from benchmarks.bandits import (
+    _cells,
+    _crossing,
+    commit,
+    dimension,
+    logs,
+    rates,
+    simulator,
+    tensors,
+    trap,
+)
 from nongreedy import bandits
 from nongreedy.cli import app
 
@@ -122,6 +132,8 @@ def test_the_other_measurements_run(capsys, monkeypatch):
     monkeypatch.setattr(simulator, "METHODS", dict(list(simulator.METHODS.items())[:2]))
     simulator.main(cells, seeds=2)
     out = capsys.readouterr().out
+    tensors.main(cells, dimensions=(4, 5), rounds=2000, seeds=2)
+    assert capsys.readouterr().out.count("regret of the other nine") == 2
     assert out.count("| default |") == 5 and "| low rank, 2 |" in out
 
 

@@ -105,8 +105,10 @@ def test_the_example_is_trained_once(tmp_path, monkeypatch):
 
 WRONG = [
     (["nothing.db"], "No file 'nothing.db'"),
-    (["nothing.csv", "--smaller", "a,b"], "nothing.csv"),
-    (["{csv}"], "needs --smaller and --larger"),
+    (["nothing.csv", "--smaller", "a,b"], "No file 'nothing.csv'"),
+    (["nowhere.csv"], "No file 'nowhere.csv'"),
+    (["{csv}"], "which columns of"),
+    (["{binary}"], "is no text in UTF-8"),
     (["{csv}", "--smaller", "error,mms"], "Unknown attribute 'mms'. Did you mean 'ms'?"),
     (["{csv}", "--smaller", "error,net"], "'net' must be a number in every row, but is 'n0' in row 0"),
     (["{csv}", "--smaller", "error"], "at least two attributes"),
@@ -126,6 +128,8 @@ WRONG = [
 @pytest.mark.parametrize(("arguments", "said"), WRONG, ids=[said for _, said in WRONG])
 def test_mistakes_are_one_line(arguments, said, table, tmp_path):
     places = {"csv": table, "one": tmp_path / "one.db", "two": tmp_path / "two.db"}
+    places["binary"] = tmp_path / "binary.csv"
+    places["binary"].write_bytes(b"\xff\xfe")
     if "{one}" in arguments:
         study(places["one"], ("minimize",))
     if "{two}" in arguments:

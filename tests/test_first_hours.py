@@ -333,3 +333,13 @@ def test_a_history_says_of_which_study_it_is(tmp_path):
     assert run("tune", *TINY, "--no-compare", "--outer", "paper", "--out", tmp_path).exit_code == 0
     content = json.loads((tmp_path / "history.json").read_text("utf-8"))
     assert content["study"] == {"storage": str(tmp_path / "study.db"), "name": "search-1"}
+
+
+@pytest.mark.parametrize("words", [["show"], ["trust", "--schedule"]])
+def test_a_file_that_is_none_is_named_in_plain_words(words, tmp_path):
+    missing = run(*words, tmp_path / "nope.json")
+    assert missing.exit_code == 2
+    assert only_line(missing).endswith("nope.json': name a file that exists.")
+    folder = run(*words, tmp_path)
+    assert folder.exit_code == 2
+    assert only_line(folder).endswith("is a directory: name a file.")

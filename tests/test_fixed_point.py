@@ -11,6 +11,7 @@ from nongreedy.engines._integers.factor import DecoupledDecay, Retention
 from nongreedy.engines._integers.fixed_point import FixedPoint, in_range
 from nongreedy.engines._integers.multiplier import LIMIT, Dense, Fine, Multiplier
 from nongreedy.engines._integers.rational import convergents, proper_fractions
+from nongreedy.engines._readings import Readings
 
 
 class Truncating(Multiplier):
@@ -27,7 +28,11 @@ class Truncating(Multiplier):
     def room(self, n, d):
         return LIMIT // max(n, d)
 
+    def most(self, limb, n, d):
+        return Dense().most(limb, n, d)
 
+
+AT_ONCE = Readings(at_once=True).add
 MULTIPLIERS = [Dense(), Fine()]
 FRACTIONS = [(9, 10), (1, 2), (49, 50), (1, 1000), (999, 1000), (341, 997), (5, 8)]
 WIDE = [*FRACTIONS, (2**20 - 1, 2**20), (1, 2**20)]
@@ -99,7 +104,7 @@ def test_random_sequences_unwind_through_their_spills(multiplier):
     try:
         for step in reversed(range(400)):
             c -= shifts[step]
-            buffer.divide(c, *fractions[step], step)
+            buffer.divide(c, *fractions[step], step, AT_ONCE)
         restored = torch.equal(c, start) and buffer.empty
     except ng.ReplayError:
         restored = False
@@ -124,6 +129,21 @@ def test_the_buffer_grows_by_the_logarithm_of_the_fraction(fraction, tolerance):
     assert len(buffer.spilled) == int(1000 * expected / 61)
 
 
+@pytest.mark.parametrize(("n", "d"), [(9, 10), (1, 2), (8, 9), (499, 500)])
+@pytest.mark.parametrize("multiplier", MULTIPLIERS, ids=named)
+def test_a_limb_is_spilled_at_the_step_at_which_it_is_full(multiplier, n, d):
+    draw, looks = torch.Generator().manual_seed(7), 0
+    c, buffer = random_integers(300, below=2**55), Buffer(torch.zeros(300).long(), multiplier, "")
+    steps = 3000 if d == 500 else 700
+    for step in range(steps):
+        full, spilled = int(buffer.limb.max()) >= multiplier.room(n, d), len(buffer.spilled)
+        looks += buffer.may_be_full(n, d)
+        buffer.multiply(c, n, d, step)
+        assert len(buffer.spilled) == spilled + full
+        c += torch.randint(-(2**50), 2**50, c.shape, generator=draw)
+    assert looks < steps / 10 and (buffer.spilled or d == 500)
+
+
 def test_a_buffer_that_should_be_empty_and_is_not():
     c = random_integers(50, below=2**55)
     buffer = Buffer(c, Dense(), "momentum")
@@ -134,7 +154,7 @@ def test_a_buffer_that_should_be_empty_and_is_not():
     with pytest.raises(ng.ReplayError, match=r"buffer of momentum holds \d+ non-zero"):
         for step in reversed(range(600)):
             c -= 2**40 + step
-            buffer.divide(c, 9, 10, step)
+            buffer.divide(c, 9, 10, step, AT_ONCE)
 
 
 # Value, largest denominator, fraction.
@@ -175,13 +195,13 @@ def test_proper_fractions_are_never_zero_or_one():
 def test_encoding_rounds_to_the_nearest_and_knows_its_range(bits):
     form = FixedPoint(bits)
     numbers = torch.randn(1000, generator=torch.Generator().manual_seed(6)).double()
-    encoded = form.encode(numbers)
-    assert encoded is not None
+    encoded, fits = form.encode(numbers)
+    assert fits
     assert (form.decode(encoded) - numbers).abs().max() <= 2.0 ** -(bits + 1)
-    assert torch.equal(form.encode(-numbers), -encoded)  # no drift towards one side
+    assert torch.equal(form.encode(-numbers)[0], -encoded)  # no drift towards one side
     for bad in (form.range, -form.range, float("nan"), float("inf")):
-        assert form.encode(torch.tensor([0.0, bad])) is None
-    assert form.encode(torch.tensor([form.range / 2])) is not None
+        assert not form.encode(torch.tensor([0.0, bad]))[1]
+    assert form.encode(torch.tensor([form.range / 2]))[1]
 
 
 @pytest.mark.parametrize("largest", [1e-12, 1e-3, 0.9, 1.0, 1.1, 700.0])

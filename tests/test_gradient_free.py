@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import weakref
 
 import pytest
 import torch
@@ -266,6 +267,22 @@ class Stop(ng.Callback):
         self.left -= 1
         if self.left < 0:
             raise RuntimeError("killed")
+
+
+def test_the_states_of_two_schedules_are_held_at_most(monkeypatch):
+    alive, held, original = weakref.WeakKeyDictionary(), [], ng.Reverse.rollout
+
+    def watched(engine, run, schedule, **given):
+        rollout = original(engine, run, schedule, **given)
+        if rollout.trajectory is not None:
+            alive[rollout.trajectory] = schedule.identity
+        held.append(len(set(alive.values())))
+        return rollout
+
+    monkeypatch.setattr(ng.Reverse, "rollout", watched)
+    task = planted(1)
+    ng.tune(task, SGD, steps=30, budget=60, engine=ng.Reverse("device"), progress=False)
+    assert max(held) == 2
 
 
 def searched(study=None, **settings):

@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import nongreedy as ng
-from nongreedy.engines import RandomDirections, _readings
+from nongreedy.engines import Gaussian, Rademacher, RandomDirections, _readings
 from nongreedy.engines._graph_size import graph_size
 from nongreedy.testing import tiny_task
 
@@ -45,9 +45,14 @@ def reads(body):
     return count[0]
 
 
-def problem(learn, steps):
+OPTIMIZERS = {"sgd": (ng.SGD, {"momentum": 0.5}), "adam": (ng.Adam, {}), "adamw": (ng.AdamW, {})}
+
+
+def problem(learn, steps, optimizer="sgd"):
     rate = ng.Windows(3, initial=0.05) if not learn else 0.05
-    return ng.Problem(tiny_task("mlp", learn), ng.SGD(rate, momentum=0.5, weight_decay=0.0), steps)
+    kind, settings = OPTIMIZERS[optimizer]
+    task = tiny_task("mlp", learn)
+    return ng.Problem(task, kind(rate, **settings, weight_decay=0.0 if learn else 1e-3), steps)
 
 
 WEIGHTS = ["group_penalties"]
@@ -57,15 +62,25 @@ CASES = [
     (ng.Reverse("checkpoint"), WEIGHTS),
     (ng.Forward(), WEIGHTS),
     (RandomDirections(2), []),
+    (ng.Reversible(), WEIGHTS),
+    (ng.Reversible(), [], "adam"),
+    (ng.Reversible(verify=False), [], "adamw"),
+    (ng.Greedy(), []),
+    (ng.Greedy(every=3, batch=4), WEIGHTS),
+    (ng.Greedy(mu=0.9), []),
+    (ng.EvoGrad(), WEIGHTS),
+    (ng.EvoGrad(Rademacher(copies=4), order="before", every=2, execution="together"), WEIGHTS),
+    (ng.EvoGrad(Gaussian(), relative=True, batch=4, execution="vectorized"), WEIGHTS),
 ]
 
 
-@pytest.mark.parametrize(("engine", "learn"), CASES, ids=str)
-def test_runs_and_sweeps_read_a_few_numbers_every_hundred_steps(monkeypatch, engine, learn):
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_runs_and_sweeps_read_a_few_numbers_every_hundred_steps(monkeypatch, case):
     monkeypatch.setattr(_readings, "_LONG", math.inf)  # on a slow machine
+    engine, learn, *optimizer = case
 
     def counted(steps):
-        one, rollouts = problem(learn, steps), []
+        one, rollouts = problem(learn, steps, *optimizer), []
         run = one.run()
         graph_size(run)  # once per task
         trained = reads(lambda: rollouts.append(engine.rollout(run, one.initial, keep=True)))

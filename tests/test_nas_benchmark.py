@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from benchmarks import _nas_stopwatch as stopwatch
+from benchmarks import _nas_tuned as tuned
 from benchmarks import nas as rows
 
 
@@ -42,3 +44,27 @@ def test_rows_that_need_data_say_where_to_name_them(monkeypatch):
     monkeypatch.delenv("NONGREEDY_CIFAR10", raising=False)
     with pytest.raises(SystemExit, match="NONGREEDY_CIFAR10"):
         rows.ROWS["cifar"](True)
+
+
+def test_the_best_by_validation_is_compared_by_its_test_accuracy():
+    def run(validation, test):
+        return {"validation": validation, "test": test}
+
+    pieces = {
+        "found-0": {**run(0.5, 0.52), "trainings": {"search": 1.9, "final": 1.0}},
+        "random-0-0": run(0.4, 0.9), "random-0-1": run(0.6, 0.50), "uniform-0-0": run(0.1, 0.1),
+    }  # fmt: skip
+    said = rows.summary("cifar", pieces)
+    assert "random: 50.00" in said and "found - random: 2.00" in said
+    assert "trainings that the search cost: 2.90 at most" in said
+
+
+def test_tuned_settings_are_judged_on_tasks_that_tuning_has_not_seen():
+    pieces = rows.ROWS["tuned"](False)
+    assert len(pieces) == 3 + 3 * 2 * 10
+    assert tuned.OWN not in {int(name.rpartition("-")[2]) for name in list(pieces)[3:]}
+
+
+def test_pairs_of_measurements_that_are_apart():
+    found = stopwatch._apart([1.0, 1.04, 2.0])
+    assert found["within"] == pytest.approx(1 / 3) and found["largest"] == pytest.approx(1.0)

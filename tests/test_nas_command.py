@@ -56,6 +56,8 @@ def test_the_command_writes_a_network_and_a_page_and_goes_on(tmp_path, table):
         (("--backend", "abacus"), "error: --backend takes eager or onnx"),
         (("--data", "nothing-here"), "error: Unknown data set"),
         (("--depth", "two"), "error: --depth takes numbers"),
+        (("--width", "0"), "error: `width` must be a positive finite number"),
+        (("--latency-ms", "-5"), "error: `target` must be a positive finite number, but got -5"),
         (("--table", "missing.json"), "error: Cannot read a table"),
     ],
 )

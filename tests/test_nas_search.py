@@ -141,7 +141,7 @@ def test_targets_that_cannot_be_met_say_what_is_the_fastest():
         ValueError, match=re.escape(f"costs only 1 parameters: the cheapest takes {low:.4g}")
     ):
         searched(net, target=1.0)
-    with pytest.raises(ValueError, match="No network"):
+    with pytest.raises(ValueError, match="positive finite number, but got nan"):
         searched(net, target=math.nan)
     with pytest.warns(UserWarning, match="nothing to give up"):
         found = searched(net, target=1e9)
@@ -173,6 +173,51 @@ def test_bad_data_is_named():
         searched(net, room=2.0)
     with pytest.raises(ValueError, match="batch_size"):
         nas.Recipe(batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        ({"target": "5"}, ValueError, "`target` must be a positive finite number, but got '5'"),
+        ({"target": math.nan}, ValueError, "`target` must be a positive finite number"),
+        ({"table": "table.json"}, TypeError, "CostTable.load reads one, but got 'table.json'"),
+        ({"backend": "onnx"}, TypeError, "`backend` must be nas.Eager"),
+        ({"recipe": 100}, TypeError, "nas.Recipe.steps=100., but got 100"),
+        ({"level": "joint"}, TypeError, "`level` must be nas.Validated.. or nas.Joint"),
+        ({"network": nn.Linear(2, 2)}, TypeError, "nas.searchable.* but got Linear"),
+        ({"train_data": (data()[0][..., 2:], data()[1])}, DataError, r"shape \(1, 8, 6\), but .*8, 8\)"),
+        ({"validation_data": (data()[0], data()[1] + 1)}, DataError, "from 1 to 3, but .* has 3 outputs"),
+        ({"train_data": (data()[0], data()[1].float())}, DataError, "torch.float32. For a regression"),
+        ({"train_data": data(1)}, DataError, "`train_data` has a single example"),
+    ],
+    ids=lambda row: "-".join(row) if isinstance(row, dict) else None,
+)  # fmt: skip
+def test_what_does_not_fit_is_named_before_anything_is_spent(bad, error, message):
+    net = small()
+    given = {"network": net, "train_data": data(), "validation_data": data(seed=1)}
+    given |= {"target": 1e4, "table": nas.parameters(net), "recipe": RECIPE, **bad}
+    with pytest.raises(error, match=message):
+        nas.search(
+            given.pop("network"), given.pop("train_data"), given.pop("validation_data"), **given
+        )
+
+
+def test_a_network_that_a_diverged_search_has_trained_is_named():
+    net = small()
+    recipe = nas.Recipe(12, 16, optimizer=lambda p: torch.optim.SGD(p, 1e30))
+    with pytest.raises(DivergedError):
+        searched(net, recipe=recipe)
+    with pytest.raises(ValueError, match=r"a search that diverged.*Make the network anew"):
+        searched(net)
+
+
+def test_a_shape_that_the_network_does_not_take_is_named():
+    with pytest.raises(ValueError, match=r"shape \(1, 16, 16\) .*without the batch"):
+        nas.searchable(Mobile(4), (1, 16, 16))
+    with pytest.raises(ValueError, match=r"shape \(2, 1, 8, 8\)"):
+        nas.SuperNet(small().network, (2, 1, 8, 8))
+    with pytest.raises(TypeError, match=r"must be an nn\.Module, but got <class"):
+        nas.searchable(Mobile, (3, 16, 16))
 
 
 def test_arrays_and_data_sets_are_data_too():
@@ -219,12 +264,12 @@ def test_averages_alone_never_see_the_weights_that_training_moves():
 
 @pytest.mark.parametrize(("kind", "seed"), [("kernel", 0), ("expansion", 1), ("layer", 1)])
 def test_planted_choices_are_found(kind, seed):
-    row = planted.planted_search(kind, nas.ScaleFreeGate(), nas.Validated(), seed, steps=120)
+    row = planted.planted_search(kind, nas.ScaleFreeGate(), nas.Validated(), seed, nas.Recipe(120))
     assert row["right"], row
 
 
 def test_the_papers_gates_are_saturated_on_the_same_task():
-    row = planted.planted_search("layer", nas.PaperGate(), nas.Joint(), 0, steps=40)
+    row = planted.planted_search("layer", nas.PaperGate(), nas.Joint(), 0, nas.Recipe(40))
     assert not row["right_by_gates"] and min(row["opened"]) > 0.9
 
 
@@ -353,3 +398,26 @@ def test_what_is_measured_is_corrected_in_small_steps(monkeypatch):
         == count(found.network)
         == pytest.approx(found.table.total(found.architecture))
     )
+
+
+def test_an_error_that_grows_with_the_cost_is_corrected_near_the_fastest_network(monkeypatch):
+    """Were it taken for an offset, no network would be left that is fast enough."""
+    from nongreedy.nas import _choosing
+    from nongreedy.nas._machine import machine
+
+    net = small(depth=(3, 3, 0, 0, 0))
+    truth = nas.parameters(net)
+    table = nas.CostTable.from_json(
+        {**truth.to_json(), "unit": "ms", "made_with": {"machine": machine()}}
+    )
+    ends = [truth.total(each) for each in truth.extremes()]
+
+    def measured(plain):
+        count = float(sum(p.numel() for p in plain.parameters()))
+        return count if count in ends else 1.25 * count
+
+    monkeypatch.setattr(_choosing, "measure", lambda each, *a, **k: [measured(p) for p in each])
+    target = 1.3 * ends[0]
+    assert ends[0] < 0.97 * target / 1.25 and target + 0.2 * target > ends[0]
+    found = searched(net, table=table, target=target)
+    assert abs(found.measured / target - 1) <= 0.05

@@ -48,7 +48,6 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     if page in EXTRAS:
         needs(*EXTRAS[page])
         warnings.simplefilter("ignore")  # of the packages' own; the page's other tests are strict
-    monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.chdir(tmp_path)
     if page in GIVEN:
         cut_short(monkeypatch)

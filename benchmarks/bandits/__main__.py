@@ -1,6 +1,6 @@
 """The tables of docs/measurements/bandits.md, one argument per table.
 
-python -m benchmarks.bandits dimension commit matrix rates short trap simulator
+python -m benchmarks.bandits dimension commit matrix rates short trap simulator tensors
 python -m benchmarks.bandits logs --data obp_wheel
 """
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from . import commit, dimension, logs, matrix, rates, short, simulator, trap
+from . import commit, dimension, logs, matrix, rates, short, simulator, tensors, trap
 from ._cells import Cells
 
 ROWS = {
     "dimension": dimension.main, "commit": commit.main, "matrix": matrix.main, "rates": rates.main,
-    "short": short.main, "trap": trap.main, "simulator": simulator.main,
+    "short": short.main, "trap": trap.main, "simulator": simulator.main, "tensors": tensors.main,
 }  # fmt: skip
 
 

@@ -17,13 +17,20 @@ EXTRAS = {
     "pandas": ("pandas",),
     "compare": ("schedulefree", "prodigyopt"),
     "dashboard": ("optuna_dashboard",),
+    "faiss": ("faiss",),
+    "rivals": ("nevergrad", "botorch"),
     "lightning": ("lightning.pytorch", "pytorch_lightning"),
     "transformers": ("transformers",),
     "tensorboard": ("tensorboard", "torch.utils.tensorboard"),
     "wandb": ("wandb",),
     "onnx": ("onnx", "onnxruntime"),
 }
-_SOLD_AS = {"sklearn": "scikit-learn", "PIL": "pillow", "optuna_dashboard": "optuna-dashboard"}
+_SOLD_AS = {
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+    "optuna_dashboard": "optuna-dashboard",
+    "faiss": "faiss-cpu",
+}
 
 
 def package(module: str) -> str:

@@ -18,12 +18,15 @@ class DivergedError(NongreedyError):
         step: The inner step (0-based) at which it was seen.
         swept: Of a sweep that it ended, which part had been computed, from 0 to 1; whoever raises it
             knows. All of it where nobody does.
+        late: How many steps were taken after that step until it was found out, at most.
     """
+
+    late: int = 0
 
     @property
     def share(self) -> float:
         """Which part of a run was computed before, its end being one more step."""
-        return (self.step + 1) / (self.steps + 1)
+        return (self.step + 1 + self.late) / (self.steps + 1)
 
     def __init__(
         self, quantity: str, step: int, steps: int, advice: str = "", *, swept: float = 1.0

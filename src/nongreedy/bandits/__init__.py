@@ -9,6 +9,7 @@ from ._player import Player, UnknownActionError, WaitingError
 from ._rates import Slope, slope
 from ._study import Course, race
 from .policies import AlternatingSlots as AlternatingSlots
+from .policies import BoTorch as BoTorch
 from .policies import Doubling as Doubling
 from .policies import EluderUCB as EluderUCB
 from .policies import Found as Found
@@ -17,6 +18,7 @@ from .policies import LinearUCB as LinearUCB
 from .policies import LowRankPower as LowRankPower
 from .policies import LowRankThompson as LowRankThompson
 from .policies import Moments as Moments
+from .policies import Nevergrad as Nevergrad
 from .policies import NoisyPower as NoisyPower
 from .policies import PhasedElimination as PhasedElimination
 from .policies import Policy as Policy

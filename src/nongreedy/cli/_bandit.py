@@ -80,6 +80,8 @@ def learners() -> dict[str, bandits.Policy]:
         "random": bandits.Uniform(),  # random actions, nothing learned
         "thompson": bandits.LowRankThompson(),  # slow: 1 ms a play
         "linucb": bandits.LinearUCB(),  # on lifted features; slow: 0.5 ms a play
+        "nevergrad": bandits.Nevergrad(),  # the extra rivals; slow: 1 ms a play
+        "botorch": bandits.BoTorch(),  # the extra rivals; 1,000 plays are a minute, more soon hours
     }
 
 

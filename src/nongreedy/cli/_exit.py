@@ -37,7 +37,9 @@ def reported() -> Iterator[None]:
         _leave("Interrupted before the first run was evaluated: nothing to write.", INTERRUPTED)
     except (DivergedError, ReplayError) as error:
         _leave(f"error: {error}", FAILED)
-    except (Mistake, NongreedyError, ValueError, FileNotFoundError) as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
+        _leave(f"error: {_missing(error)}", USAGE)
+    except (Mistake, NongreedyError, ValueError) as error:
         _leave(f"error: {error}", USAGE)
     except BrokenPipeError:
         raise  # `nongreedy ... | head`: Typer ends quietly
@@ -64,6 +66,15 @@ def _on_interrupt(handler: Any) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def _missing(error: OSError) -> str:
+    """In the words of a user where Python has its own, such as ``[Errno 2]``."""
+    if error.filename is None or error.errno is None:
+        return str(error)
+    if isinstance(error, IsADirectoryError):
+        return f"{str(error.filename)!r} is a directory: name a file."
+    return f"There is no {str(error.filename)!r}: name a file that exists."
 
 
 def _leave(line: str, code: int) -> None:

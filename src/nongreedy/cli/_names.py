@@ -7,5 +7,15 @@ METHODS = (
     "tpe-practice", "gp-practice", "bohb-practice", "hypergradient-descent", "cosine", "linear",
     "constant", "one-cycle", "constant-average", "schedule-free", "prodigy",
 )  # fmt: skip
-POLICIES = ("power", "printed", "subspace", "moments", "random", "thompson", "linucb")
+POLICIES = (
+    "power",
+    "printed",
+    "subspace",
+    "moments",
+    "random",
+    "thompson",
+    "linucb",
+    "nevergrad",
+    "botorch",
+)
 PEAKS = (0.03, 0.1, 0.3)  # one of these is usually close to the best hand-tuned cosine

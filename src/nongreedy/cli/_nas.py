@@ -68,7 +68,8 @@ def nas_command(
 
     Example: nongreedy nas --data cifar10.zip --latency-ms 5. Writes nas.html, nas.json, nas.png,
     table.json, and the network as model.pt, model.py and model.onnx to --out. The same command goes on
-    where it was stopped.
+    where it was stopped. The network is that of the paper; for one of your own there is
+    nongreedy.nas.searchable in Python.
     """
     asked = {k: str(v) if isinstance(v, Path) else v for k, v in locals().items() if v is not None}
     with reported():
@@ -133,8 +134,9 @@ def _network(
         depths = tuple(int(part) for part in parts)
         depths = depths * 5 if len(depths) == 1 else depths
     return nas.search_space(
-        classes=len(splits.classes), in_channels=channels, resolution=height, width=width or factor,
-        depth=depths, squeezes=(False, True) if squeeze else (False,), head=head, seed=seed,
+        classes=len(splits.classes), in_channels=channels, resolution=height,
+        width=factor if width is None else width, depth=depths, head=head, seed=seed,
+        squeezes=(False, True) if squeeze else (False,),
     )  # fmt: skip
 
 

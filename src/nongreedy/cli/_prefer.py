@@ -171,19 +171,31 @@ def _example(out: Path, screen: Screen) -> Items:
 def _of_csv(file: Path, attributes: list[Attribute], name: str | None) -> Items:
     from nongreedy.preference import Items
 
+    rows = _rows(file)
     if not attributes:
         raise Mistake(
-            "A CSV file needs --smaller and --larger, to say which way columns are better."
+            f"Say with --smaller and --larger which columns of {str(file)!r} are better which way; it has "
+            f"{', '.join(rows[0])}."
         )
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
-        rows = list(csv.DictReader(stream, delimiter=delimiter))
-    if not rows:
-        raise Mistake(f"{str(file)!r} has no rows.")
     if name is not None and name not in rows[0]:
         raise Mistake(f"{str(file)!r} has no column {name!r}; it has {', '.join(rows[0])}.")
     names = None if name is None else [row[name] for row in rows]
     return Items.of(rows, attributes, names, only_front=True)
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    """Of a table, by the names of its columns."""
+    if not file.is_file():
+        raise Mistake(f"No file {str(file)!r}. Give a CSV file, or a study of Optuna's.")
+    delimiter = "\t" if file.suffix.lower() == ".tsv" else ","
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream, delimiter=delimiter))
+    except UnicodeDecodeError as error:
+        raise Mistake(f"{str(file)!r} is no text in UTF-8 ({error}).") from error
+    if not rows:
+        raise Mistake(f"{str(file)!r} has no rows.")
+    return rows
 
 
 def _of_study(source: str, attributes: list[Attribute], name: str | None) -> Items:

@@ -1,5 +1,6 @@
 """One step of the adjoint recursion, and the sums of what it says of hyperparameters."""
 
+import functools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -10,6 +11,7 @@ from ..errors import DivergedError
 from ..schedules import Schedule, TimeBasis
 from ._explosion import swept_backwards
 from ._linearized import Linearized
+from ._readings import Readings, in_double
 from ._run import Run
 
 
@@ -34,10 +36,16 @@ class AdjointSums:
         for name, table in (self.per_step | self.total).items():
             table.copy_(saved[f"sum of {name}"])
 
-    def add(self, pulled: Mapping[str, Tensor], step: int) -> None:
-        """Add the adjoints of a step's values; DivergedError where one is not finite."""
+    def add(
+        self, pulled: Mapping[str, Tensor], step: int, readings: Readings | None = None
+    ) -> None:
+        """Add the adjoints of a step's values; DivergedError where one is not finite, once it is read."""
         if pulled:
-            self.note(list(pulled), torch.stack(self.numbers(pulled)).tolist(), step)
+            judge = functools.partial(self._judge, list(pulled))
+            (readings or Readings(at_once=True)).add(step, self.numbers(pulled), judge)
+
+    def _judge(self, names: Sequence[str], step: int, numbers: Sequence[float]) -> None:
+        self.note(names, numbers, step)
 
     def numbers(self, pulled: Mapping[str, Tensor]) -> list[Tensor]:
         """What `note` wants to know of each, shape (), where it is: nothing is read."""
@@ -48,9 +56,7 @@ class AdjointSums:
 
     def _summed(self, name: str, value: Tensor) -> Tensor:
         """Add a variable's; zero, or NaN where one of them is not finite."""
-        summand = value.detach().reshape(-1)
-        if value.device.type == "mps":  # which has no float64
-            summand = summand.cpu()
+        summand = in_double(value.detach().reshape(-1))
         self.total[name] = total = self.total[name].to(summand.device)
         total += summand
         return (value.detach() * 0).sum()

@@ -1,7 +1,8 @@
 """Copies: perturbed networks whose training losses depend on hyperparameters, and what they say."""
 
 import abc
-from collections.abc import Callable, Collection, Mapping
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -12,8 +13,9 @@ from ..errors import DivergedError, ReplayError
 from ..schedules import Value
 from ._linearized import derivatives, leaves_of
 from ._perturbation import Perturbations
-from ._probes import Probes
-from ._run import Outcome, Run, Values
+from ._probes import Probes, Told
+from ._readings import Readings, in_double
+from ._run import Run, Values
 
 PullBack = Callable[[Tensor], dict[str, Tensor]]  # c -> sum of c_k dl_k/dh by name, float64
 
@@ -28,6 +30,7 @@ class Copies:
         parameters: theta, shape (P,).
         values: Of every hyperparameter at this step.
         learn: Those among the task's that are differentiated.
+        readings: What looks at the losses; None is at once.
     """
 
     def __init__(
@@ -38,8 +41,10 @@ class Copies:
         step: int,
         learn: Collection[str],
         noise: Perturbations,
+        readings: Readings | None = None,
     ):
         self.run, self.step, self.noise = run, step, noise
+        self.readings = readings or Readings(at_once=True)
         self.leaves = leaves_of(values, learn)
         self.parameters, self._values = parameters, {**values, **self.leaves}
 
@@ -64,10 +69,14 @@ class Copies:
         return dict(zip(self.leaves, slopes, strict=True))
 
     def checked(self, losses: Tensor) -> Tensor:
-        """In float64 on the CPU; raises DivergedError."""
-        losses = losses.detach().to("cpu", torch.float64)
-        if not bool(losses.isfinite().all()):
-            raise DivergedError("training loss of a copy", self.step, self.run.steps)
+        """In float64; DivergedError where one is not finite, once that is read."""
+
+        def judge(step: int, finite: Sequence[float]) -> None:
+            if not finite[0]:
+                raise DivergedError("training loss of a copy", step, self.run.steps)
+
+        losses = in_double(losses.detach())
+        self.readings.add(self.step, [losses.isfinite().all()], judge)
         return losses
 
 
@@ -82,7 +91,7 @@ class Execution(Value, abc.ABC):
 
     @abc.abstractmethod
     def losses(self, copies: Copies) -> tuple[Tensor, PullBack]:
-        """l, shape (K,), float64, and how it is differentiated; raises DivergedError."""
+        """l, shape (K,), float64, :meth:`Copies.checked`, and how it is differentiated."""
 
 
 @final
@@ -102,23 +111,25 @@ class Streaming(Execution):
 
         def pull_back(coefficients: Tensor) -> dict[str, Tensor]:
             # The coefficients sum to zero and the slopes are nearly equal: their sum needs the digits.
-            total = {n: torch.zeros_like(x, dtype=torch.float64) for n, x in copies.leaves.items()}
-            for k, weight in enumerate(coefficients.tolist()):
+            total = {n: torch.zeros_like(in_double(x)) for n, x in copies.leaves.items()}
+            for k, weight in enumerate(coefficients):
                 loss = copies.loss(copies[k])
-                _check_same(first[k].item(), loss.item(), k, copies)
+                judge = functools.partial(_check_same, k, copies)
+                copies.readings.add(copies.step, [first[k], loss], judge)
                 for name, slope in copies.slopes(loss).items():
-                    total[name].add_(slope, alpha=weight)
+                    total[name].addcmul_(in_double(slope), weight)
             return total
 
         return first, pull_back
 
 
-def _check_same(first: float, again: float, k: int, copies: Copies) -> None:
+def _check_same(k: int, copies: Copies, step: int, numbers: Sequence[float]) -> None:
+    first, again = numbers
     # Kernels may differ in the last bits with and without a graph, but not by more.
     tolerance = 1e3 * torch.finfo(copies.run.dtype).eps * max(1.0, abs(first))
     if not abs(again - first) <= tolerance:
         raise ReplayError(
-            f"At step {copies.step} the loss of copy {k} was {first!r} in the first pass and "
+            f"At step {step} the loss of copy {k} was {first!r} in the first pass and "
             f"{again!r} in the second. The loss, `prepare` or the model draws random numbers "
             "that PyTorch's default generator does not give; draw them from there, or use "
             'execution="together".'
@@ -130,7 +141,7 @@ def _kept(copies: Copies, losses: Tensor) -> tuple[Tensor, PullBack]:
 
     def pull_back(coefficients: Tensor) -> dict[str, Tensor]:
         slopes = copies.slopes(losses, coefficients.to(losses))
-        return {name: slope.double() for name, slope in slopes.items()}
+        return {name: in_double(slope) for name, slope in slopes.items()}
 
     return copies.checked(losses), pull_back
 
@@ -168,9 +179,9 @@ EXECUTIONS: dict[str, type[Execution]] = {
 class Evolution:
     """What one evolutionary step says."""
 
-    outcome: Outcome  # at theta*
+    told: Told  # at theta*
     coefficients: Tensor  # c, shape (K,), float64
-    temperature: float  # tau
+    temperature: float | Tensor  # tau
     gradients: Mapping[str, Tensor]  # name -> h, in the value's shape, float64
 
 
@@ -186,19 +197,26 @@ def evolve(
         temperature: tau, or with `relative` its ratio to the losses' standard deviation.
     """
     (losses, pull_back), noise, step = execution.losses(copies), copies.noise, copies.step
-    tau = temperature * (_scatter(losses, step) if relative else 1.0)
+    tau = temperature * (_scatter(losses, copies) if relative else 1.0)
     weights = torch.softmax(-losses / tau, 0)
-    outcome, gradient = probes.gradient(copies.parameters + noise.mean(weights), step)
-    products = torch.stack([gradient @ noise.of(k) for k in range(noise.count)]).cpu().double()
+    told, gradient = probes.unread_gradient(copies.parameters + noise.mean(weights), step)
+    products = in_double(torch.stack([gradient @ noise.of(k) for k in range(noise.count)]))
     coefficients = -weights / tau * (products - weights @ products)
-    return Evolution(outcome, coefficients, tau, pull_back(coefficients))
+    return Evolution(told, coefficients, tau, pull_back(coefficients))
 
 
-def _scatter(losses: Tensor, step: int) -> float:
-    scatter = losses.std().item()
-    if not scatter > 0:
-        raise ValueError(
-            f"At step {step} all copies have the loss {losses[0].item()!r}, so that no temperature "
-            "is relative to their scatter. Raise `sigma`, or use relative=False."
-        )
+def _scatter(losses: Tensor, copies: Copies) -> Tensor:
+    """Shape (); one where the validation loss is level. ValueError where it is zero, once that is read."""
+
+    def judge(step: int, numbers: Sequence[float]) -> None:
+        scatter, loss = numbers
+        if not scatter > 0:
+            raise ValueError(
+                f"At step {step} all copies have the loss {loss!r}, so that no temperature "
+                "is relative to their scatter. Raise `sigma`, or use relative=False."
+            )
+
+    scatter, level = losses.std(), copies.noise.level
+    scatter = scatter if level is None else torch.where(level, 1.0, scatter)
+    copies.readings.add(copies.step, [scatter, losses[0]], judge)
     return scatter

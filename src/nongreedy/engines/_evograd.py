@@ -17,8 +17,8 @@ from ._online import OnlineEngine, probed_along
 from ._perturbation import NOISES, Noise, Opposite, Perturbations
 from ._probes import Probes
 from ._progress import OnStep, ignore
-from ._run import Outcome, Run, Values, at
-from ._sensitivity import Judged, Sensitivity, checked
+from ._run import Run, Values, at
+from ._sensitivity import Looked, Sensitivity, checked
 
 _ADVICE = (
     "EvoGrad sees hyperparameters of the training loss and data only. Give a fixed number, or use "
@@ -165,19 +165,22 @@ class Evolutionary(Sensitivity):
     def advance(self, state: Tensor, values: Values, step: int) -> Tensor:
         return self._run.step(state, values, step)[0]
 
-    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
-        noise = self.noise(probes, state[0], step)
-        if isinstance(noise, Outcome):  # the validation loss is level: every derivative is zero
-            return noise, {n: torch.zeros_like(values[n]).double() for n in self._learn}
-        copies = Copies(self._run, state[0], values, step, self._learn, noise)
+    def look(self, probes: Probes, state: Tensor, values: Values, step: int) -> Looked:
+        noise, readings = self.noise(probes, state[0], step), probes.readings
+        copies = Copies(self._run, state[0], values, step, self._learn, noise, readings)
         engine = self._engine
         evolution = evolve(copies, engine.execution, probes, engine.temperature, engine.relative)
-        power = noise.power / evolution.temperature if engine.rescale else 1.0
-        gradients = {name: slope / power for name, slope in evolution.gradients.items()}
-        return evolution.outcome, checked(gradients, "EvoGrad", step, self._run.steps)
+        gradients = dict(evolution.gradients)
+        if engine.rescale:
+            power = torch.tensor(noise.power, dtype=torch.float64) / evolution.temperature
+            gradients = {name: slope / power for name, slope in gradients.items()}
+        if noise.level is not None:
+            level = noise.level
+            gradients = {n: g.where(~level.to(g.device), 0.0) for n, g in gradients.items()}
+        return evolution.told, checked(gradients, "EvoGrad", step, self._run.steps, readings)
 
-    def noise(self, probes: Probes, parameters: Tensor, step: int) -> Perturbations | Outcome:
-        """The copies' noise; where its direction vanishes, the outcome there."""
+    def noise(self, probes: Probes, parameters: Tensor, step: int) -> Perturbations:
+        """The copies' noise."""
         return self._engine.noise.around(self._run, parameters, step, probes, self._mask)
 
 

@@ -22,8 +22,8 @@ from ._run import Outcome, Run, at
 from ._runner import Rollout
 
 TANGENTS = "forward sweep"  # name of the loop, for whoever keeps its state
-# (step, s_{t+1}, its tangents, shape (K, slots, P))
-OnTangents = Callable[[int, Tensor, Tensor], None]
+# (step, s_{t+1}, its tangents, shape (K, slots, P), and what looks at the numbers of the step)
+OnTangents = Callable[[int, Tensor, Tensor, Readings], None]
 
 
 class TangentEngine(Engine):
@@ -133,11 +133,12 @@ class Forward(TangentEngine):
         if run.task.initialize is not None and own:
             tangents[:, 0] = run.push_initial(at(values, 0), own)
         sizes = TangentSizes(scales, run.steps, run.dtype, state.device)
-        progress, start, readings = (
-            progress_of(on_step),
-            0,
-            Readings(sizes.judge, run.task.shards.many),
-        )
+        progress, start, readings = progress_of(on_step), 0, Readings(run.task.shards.many)
+
+        def judge(step: int, numbers: Sequence[float]) -> None:
+            with readings.counted(step + 1, run.steps):
+                sizes.judge(step, numbers)
+
         # An observer may have a state of its own, which is not kept: then the run begins anew.
         if on_tangents is None and (saved := progress.begin(TANGENTS)):
             start, state = saved["step"], saved["state"].to(state.device)
@@ -147,9 +148,9 @@ class Forward(TangentEngine):
                 started = tangents[: bisect.bisect_right(starts, t)]
                 seeds = {name: table[t] for name, table in injected.items()}
                 state = self.push_step(run, state, at(values, t), t, started, seeds)
-                readings.add(t, sizes.of(started[:, 0], state[0]))
+                readings.add(t, sizes.of(started[:, 0], state[0]), judge)
                 if on_tangents is not None:
-                    on_tangents(t, state, tangents)
+                    on_tangents(t, state, tangents, readings)
                 elif progress.due(TANGENTS):
                     readings.read()
                     progress.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})

@@ -45,6 +45,7 @@ class Graphed(Trajectory):
             t = self._first + len(self._states)
             yield t, final
             self._points.pop(t, None)  # of a step that was swept before
+        self._before.readings = self.readings
         yield from self._before.backwards(final, replay)
 
     def point(self, t: int, hypers: Collection[str]) -> Linearized | None:

@@ -19,6 +19,7 @@ from ._leaf import check_counts
 from ._online import OnlineEngine, probed_along
 from ._probes import Probes
 from ._progress import OnStep, ignore
+from ._readings import Readings
 from ._run import Run
 from ._sensitivity import OneStep, Sensitivity, Transported, is_direct
 
@@ -158,16 +159,20 @@ class Greedy(OnlineEngine):
         self, run: Run, schedule: Schedule, learn: list[str], on_step: OnStep
     ) -> Hypergradient:
         probes, axes = self.probes(run), Axes(schedule, learn, run.steps)
-        total = torch.zeros(len(axes.starts), dtype=torch.float64)
+        products = list[Tensor]()
 
-        def probe(t: int, state: Tensor, tangents: Tensor) -> None:
+        def probe(t: int, state: Tensor, tangents: Tensor, readings: Readings) -> None:
+            probes.readings = readings
             if probes.after(t):
-                _, gradient = probes.gradient(run.optimizer.answer(state), t)
-                total.add_((run.optimizer.answer(tangents) @ gradient).cpu().double())
+                _, gradient = probes.unread_gradient(run.optimizer.answer(state), t)
+                products.append(run.optimizer.answer(tangents) @ gradient)
             # A step is linear in its tangents: discounting them before it discounts its Jacobian.
             tangents.mul_(self.mu)
 
         outcome, _ = Forward(self.chunk).push(
             run, schedule, axes.directions, axes.starts, on_step, probe
         )
+        total = torch.zeros(len(axes.starts), dtype=torch.float64)
+        for product in torch.stack(products).cpu().double():
+            total += product
         return Hypergradient(outcome.loss, outcome.accuracy, axes.by_name(total))

@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 
+import torch
 from torch import Tensor
 
 from ..errors import DivergedError
 from ._readings import Readings
-from ._run import Run, Values, at
+from ._run import Run, Values
 
 
 class Losses:
@@ -17,43 +18,48 @@ class Losses:
     A step that is not finite is named all the same: the steps since the last look are taken again.
 
     Args:
-        values: What the run uses at each step.
         numbers: Of the steps before, where a run goes on.
+        bounded: Whether each state is checked otherwise, so that none is taken again for what it holds.
+
+    Attributes:
+        readings: What looks at them, for whatever else a step says.
 
     Raises:
         DivergedError, DataError: By `add` and `read`, as by :meth:`TrainingLoss.gradient`.
     """
 
-    def __init__(self, run: Run, values: Values, numbers: Iterable[float] = ()):
-        self.numbers = list(numbers)
-        self._run, self._values = run, values
-        self._readings = Readings(self._judge, run.task.shards.many)
-        self._since: tuple[int, Tensor] | None = None
+    def __init__(self, run: Run, numbers: Iterable[float] = (), bounded: bool = False):
+        self.numbers, self.readings = list(numbers), Readings(run.task.shards.many)
+        self._run, self._bounded = run, bounded
+        self._first, self._values = (0, torch.empty(0)), dict[int, Values]()
 
-    def add(self, step: int, state: Tensor, loss: Tensor) -> None:
-        """The loss at s_t, shape ()."""
-        if not self._readings.waiting:
-            self._since = step, state
-        self._readings.add(step, [loss])
+    def add(self, step: int, state: Tensor, values: Values, loss: Tensor) -> None:
+        """The loss at s_t, shape (), of a step with these values."""
+        if step == len(self.numbers):  # all before were looked at
+            self._first, self._values = (step, state), {}
+        self._values[step] = values
+        self.readings.add(step, [loss], self._judge)
 
     def first(self) -> AbstractContextManager[None]:
         """As :meth:`Readings.first`."""
-        return self._readings.first()
+        return self.readings.first()
 
     def read(self) -> list[float]:
         """All so far."""
-        self._readings.read()
+        self.readings.read()
         return self.numbers
 
     def _judge(self, step: int, numbers: Sequence[float]) -> None:
         if not math.isfinite(numbers[0]):
-            self._name(step)
+            with self.readings.counted(step + 1, self._run.steps):
+                self._name(step)
         self.numbers.append(numbers[0])
 
     def _name(self, step: int) -> None:
-        assert self._since is not None
-        begun, state = self._since
+        if self._bounded:
+            self._run.name_divergence(step, self._values[step], finite=True)
+        begun, state = self._first
         for t in range(begun, step):
-            state, _ = self._run.step(state, at(self._values, t), t)
-        self._run.gradient(state[0], step, at(self._values, step))
+            state, _ = self._run.step(state, self._values[t], t)
+        self._run.gradient(state[0], step, self._values[step])
         raise DivergedError("training loss", step, self._run.steps)  # finite now

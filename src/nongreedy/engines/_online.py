@@ -7,6 +7,7 @@ from ..schedules import Schedule
 from ._adjoint import AdjointSums
 from ._engine import Hypergradient
 from ._forward import TangentEngine
+from ._losses import Losses
 from ._probes import Probes
 from ._progress import OnStep
 from ._run import Run, at
@@ -35,16 +36,20 @@ def probed_along(
 ) -> Hypergradient:
     """Train once under a schedule, and add up what each probe says of its own step's values."""
     probes, sensitivity = engine.probes(run), engine.sensitivity(run, learn)
-    sums = AdjointSums(schedule, learn, run.steps)
+    sums, losses = AdjointSums(schedule, learn, run.steps), Losses(run)
+    probes.readings = losses.readings
     values = run.values(schedule)
     state = run.initial(at(values, 0))
-    with run.isolated():
+    with run.isolated(), losses.first():
         for t in range(run.steps):
             now = at(values, t)
             before, state = state, sensitivity.advance(state, now, t)
+            if sensitivity.loss is not None:
+                losses.add(t, before, now, sensitivity.loss)
             if probes.after(t):
                 probed = before if engine.probes_before else state
-                sums.add(sensitivity.probe(probes, probed, now, t)[1], t)
+                sums.add(sensitivity.look(probes, probed, now, t)[1], t, losses.readings)
             on_step(t)
+        losses.read()
         outcome = run.ended(state)
     return Hypergradient(outcome.loss, outcome.accuracy, sums.gradients(), sums.per_step)

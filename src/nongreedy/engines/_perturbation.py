@@ -3,7 +3,7 @@
 import abc
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, final
 
@@ -14,7 +14,7 @@ from ..errors import DivergedError, check_number, check_whole
 from ..schedules import Value
 from ..task._data_plan import COPIES, generator
 from ._probes import Probes
-from ._run import Outcome, Run
+from ._run import Run
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,21 @@ class Perturbations:
         power: :math:`\eta_\mathrm{eff} \tau`: what the one-step hypergradient at unit learning rate
             is multiplied by, times the temperature.
         of: The noise of copy k.
+        level: Whether the validation loss is, so that every derivative is zero; shape (), not read.
     """
 
     count: int
     power: float
     of: Callable[[int], Tensor]
+    level: Tensor | None = None
 
     def mean(self, weights: Tensor) -> Tensor:
         r""":math:`\sum_k w_k \epsilon_k`, one copy after the other."""
-        total = float(weights[0]) * self.of(0)
-        for k in range(1, self.count):
-            total.add_(self.of(k), alpha=float(weights[k]))
+        noise = self.of(0)
+        first, *others = weights.to(noise)
+        total = first * noise
+        for k, weight in enumerate(others, 1):
+            total.addcmul_(self.of(k), weight)
         return total
 
 
@@ -58,14 +62,12 @@ class Noise(Value, abc.ABC):
     @abc.abstractmethod
     def around(
         self, run: Run, parameters: Tensor, step: int, probes: Probes, mask: Tensor | None
-    ) -> Perturbations | Outcome:
+    ) -> Perturbations:
         """The copies' noise at these parameters, shape (P,).
 
         Args:
+            probes: Whose readings look at what must be finite.
             mask: Ones where parameters are perturbed, shape (P,), or None for all.
-
-        Returns:
-            Where the validation loss is level, so that every derivative is zero, the outcome there.
         """
 
 
@@ -111,16 +113,19 @@ class Opposite(Noise):
 
     def around(
         self, run: Run, parameters: Tensor, step: int, probes: Probes, mask: Tensor | None
-    ) -> Perturbations | Outcome:
-        outcome, direction = probes.gradient(parameters, step)
+    ) -> Perturbations:
+        _, direction = probes.unread_gradient(parameters, step)
         direction = direction if mask is None else direction * mask
-        length = direction.norm().item()
-        if not math.isfinite(length):
-            raise DivergedError("validation gradient", step, run.steps)
-        if length == 0:
-            return outcome
-        noise = direction * (self.sigma / direction.norm())
-        return Perturbations(2, self.sigma**2, lambda k: -noise if k else noise.clone())
+        length = direction.norm()
+
+        def judge(step: int, numbers: Sequence[float]) -> None:
+            if not math.isfinite(numbers[0]):
+                raise DivergedError("validation gradient", step, run.steps)
+
+        probes.readings.add(step, [length], judge)
+        level = length == 0
+        noise = direction * (self.sigma / torch.where(level, 1.0, length))
+        return Perturbations(2, self.sigma**2, lambda k: -noise if k else noise.clone(), level)
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ class Drawn(Noise):
 
     def around(
         self, run: Run, parameters: Tensor, step: int, probes: Probes, mask: Tensor | None
-    ) -> Perturbations | Outcome:
+    ) -> Perturbations:
         @functools.lru_cache(maxsize=2)  # that is asked for again and again while a look lasts
         def drawn(number: int) -> Tensor:
             source, size = generator(run.seed, COPIES, step, number), sum(run.module.sizes)

@@ -114,7 +114,8 @@ class Reverse(Engine):
             if saved := progress.begin(SWEEP):
                 left, adjoint = saved["step"] + 1, saved["adjoint"].to(adjoint.device)
                 sweep.restore(saved)
-            with sweep.first():
+            trajectory.readings = sweep.readings
+            with sweep.readings.first():
                 for t, state in trajectory.backwards(rollout.last, replay):
                     if t >= left:  # swept before
                         continue

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import final
 
 import torch
-from torch import Tensor
 
 from ..schedules import Schedule
 from ._engine import Engine, Hypergradient
@@ -17,6 +16,7 @@ from ._explosion import check_limit, shown
 from ._integers import Reversal, program_for
 from ._integers.fixed_point import DEFAULT_BITS
 from ._integers.state import Factors, IntegerState
+from ._losses import Losses
 from ._progress import OnState, OnStep, ignore
 from ._reverse import Reverse
 from ._run import Run, Values, at
@@ -124,19 +124,22 @@ class Reversible(Engine):
         reversal = self.reversal(run, values)
         rational = {n: v.to(run.dtype) for n, v in reversal.state.factors.values.items()}
         values = {**values, **rational}
-        state, losses = reversal.state.floats(), []
-        with run.isolated():
+        state, losses = reversal.state.floats(), Losses(run, bounded=True)
+        with run.isolated(), losses.first():
             for t in range(run.steps):
                 if on_state is not None:
                     on_state(t, state)
                 if keep:
                     reversal.append(state)
-                loss, gradient = run.gradient(state[0], t, at(values, t))
-                state = reversal.advance(gradient, t)
-                losses.append(loss)
+                before, now = state, at(values, t)
+                loss, gradient = run.unread_gradient(before[0], t, now)
+                losses.add(t, before, now, loss)
+                state = reversal.advance(gradient, t, losses.readings.add)
                 on_step(t)
+            losses.read()
             outcome = run.ended(state)
-        return Rollout(run, schedule, values, outcome, losses, state, reversal if keep else None)
+        kept = reversal if keep else None
+        return Rollout(run, schedule, values, outcome, losses.numbers, state, kept)
 
     def differentiate(
         self, rollout: Rollout, learn: Iterable[str], on_step: OnStep = ignore
@@ -157,8 +160,4 @@ class Reversible(Engine):
         state = IntegerState(
             program, factors, run.optimizer, run.initial(first), self.fraction_bits
         )
-
-        def gradient_at(parameters: Tensor, step: int) -> Tensor:
-            return run.gradient(parameters, step, at(values, step))[1]
-
-        return Reversal(state, gradient_at, lambda: run.initial(first), self.verify)
+        return Reversal(state, run, values, self.verify)

@@ -14,9 +14,9 @@ from ..optimizers._averaged import bound
 from ..task import Task
 from ..task._double_backward import valued
 from ..task._finite import first_not_finite
-from ..task._judgement import Judged
 from ..task._looks import Look
 from ..task._module import constant
+from ..task._total import Total
 from ._linearized import derivatives
 from ._training_loss import T, TrainingLoss
 from ._training_loss import Values as Values
@@ -120,17 +120,25 @@ class Run(TrainingLoss):
         """
         look = self._look(parameters.detach(), chosen)
         with constant(self.module.module):  # no graph behind parameters that are idle
-            return self._outcome(self.task.outer_loss(look, metrics=chosen is None))
+            judged = self.task.outer_loss(look, metrics=chosen is None)
+            return self.outcome(judged.loss, judged.accuracy, judged.metrics)
 
     def outer_gradient(
         self, parameters: Tensor, chosen: Tensor | None = None
     ) -> tuple[Outcome, Tensor]:
         """The same without metrics, and the gradient of the loss, shape (P,)."""
+        total, gradient = self.unread_outer_gradient(parameters, chosen)
+        return self.outcome(*total.read()), gradient
+
+    def unread_outer_gradient(
+        self, parameters: Tensor, chosen: Tensor | None = None
+    ) -> tuple[Total, Tensor]:
+        """What `outcome` is of, once it is read, and the gradient."""
         leaf = parameters.detach().requires_grad_()
-        judged = self.task.outer_loss(self._look(leaf, chosen), metrics=False)
-        outcome = self._outcome(judged)
-        assert judged.gradient is not None
-        return outcome, judged.gradient
+        total = self.task.outer_loss.unread(self._look(leaf, chosen))
+        gradient = total.gradient
+        assert gradient is not None
+        return total, gradient
 
     def _look(self, parameters: Tensor, chosen: Tensor | None) -> Look:
         """At validation examples, by these parameters: to be differentiated where they are a leaf."""
@@ -144,11 +152,14 @@ class Run(TrainingLoss):
             valued if slope else contextlib.nullcontext, parameters if slope else None, chosen,
         )  # fmt: skip
 
-    def _outcome(self, judged: Judged) -> Outcome:
-        if not math.isfinite(judged.loss):
+    def outcome(
+        self, loss: float, accuracy: float | None, metrics: Mapping[str, float] | None = None
+    ) -> Outcome:
+        """What validation examples say; DivergedError, or by data DataError, where it is not finite."""
+        if not math.isfinite(loss):
             self._blame(first_not_finite(self.task.validation), self.outer_loss)
             raise DivergedError("validation loss", self.steps, self.steps)
-        return Outcome(judged.loss, judged.accuracy, judged.metrics)
+        return Outcome(loss, accuracy, metrics or {})
 
 
 def refuse_clash(task: Task, optimizer: Optimizer) -> None:

@@ -117,11 +117,11 @@ class Runner(Value):
         """
         trajectory = self.trajectory(run) if keep else None
         progress, values = progress_of(on_step), run.values(schedule)
-        state, start, losses = run.initial(at(values, 0)), 0, Losses(run, values)
+        state, start, losses = run.initial(at(values, 0)), 0, Losses(run)
         # Where states are kept or shown, the earlier ones are needed, too: such a run begins anew.
         resumable = trajectory is None and on_state is None
         if resumable and (saved := progress.begin(TRAINING)):
-            start, losses = saved["step"], Losses(run, values, saved["losses"])
+            start, losses = saved["step"], Losses(run, saved["losses"])
             state = saved["state"].to(state.device)
         with run.isolated(), losses.first():
             for t in range(start, run.steps):
@@ -132,7 +132,7 @@ class Runner(Value):
                     state, loss = run.step(state, now, t)
                 else:
                     state, loss = trajectory.step(run, state, now, t)
-                losses.add(t, before, loss)
+                losses.add(t, before, now, loss)
                 if resumable and progress.due(TRAINING):
                     progress.keep(TRAINING, t + 1, {"state": state, "losses": losses.read()})
                 progress(t)

@@ -1,7 +1,7 @@
 """Sensitivity: how the present state of a run depends on the hyperparameters used so far."""
 
 import abc
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import final
 
 import torch
@@ -11,23 +11,39 @@ from ..errors import DivergedError
 from ..schedules import Variable
 from ._adjoint import pull_back
 from ._forward import Forward
-from ._probes import Probes
+from ._probes import Probes, Told
+from ._readings import Readings
 from ._run import Outcome, Run, Values
 
 # What validation says, and name -> derivative, in the value's shape.
 Judged = tuple[Outcome, dict[str, Tensor]]
+Looked = tuple[Told, dict[str, Tensor]]  # the same, not read
 
 
 class Sensitivity(abc.ABC):
-    """Goes along with a run and can be asked for derivatives at any step."""
+    """Goes along with a run and can be asked for derivatives at any step.
+
+    Attributes:
+        loss: Training loss of the step that was taken last, shape (), where it shall be looked at.
+    """
+
+    loss: Tensor | None = None
 
     @abc.abstractmethod
     def advance(self, state: Tensor, values: Values, step: int) -> Tensor:
         """The next state, shape (slots, P); takes note of how it depends on `values`."""
 
     @abc.abstractmethod
+    def look(self, probes: Probes, state: Tensor, values: Values, step: int) -> Looked:
+        """What validation says at this state, and the derivatives of that; all checks are left to the
+        readings of the probes."""
+
     def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
-        """What validation says at this state, and the derivatives of that."""
+        """The same, looked at."""
+        told, gradients = self.look(probes, state, values, step)
+        probes.readings.read()
+        assert told.outcome is not None
+        return told.outcome, gradients
 
 
 @final
@@ -46,20 +62,20 @@ class OneStep(Sensitivity):
         self._run, self._learn = run, list(learn)
 
     def advance(self, state: Tensor, values: Values, step: int) -> Tensor:
-        _, gradient = self._run.gradient(state[0], step, values)
+        self.loss, gradient = self._run.unread_gradient(state[0], step, values)
         self._last = state, gradient, values
         return self._run.optimizer.advance(state, gradient, values)
 
-    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
+    def look(self, probes: Probes, state: Tensor, values: Values, step: int) -> Looked:
         before, raw, used = self._last
         rule = self._run.optimizer
-        outcome, gradient = probes.gradient(rule.answer(state), step)
+        told, gradient = probes.unread_gradient(rule.answer(state), step)
         adjoint = rule.answered(gradient, state)
         if is_direct(self._run, self._learn):
             *_, pulled = rule.pull_back(before, raw, used, adjoint, self._learn)
         else:
             _, pulled = pull_back(self._run, before, used, step, adjoint, self._learn)
-        return outcome, checked(pulled, "greedy", step, self._run.steps)
+        return told, checked(pulled, "greedy", step, self._run.steps, probes.readings)
 
 
 @final
@@ -94,11 +110,11 @@ class Transported(Sensitivity):
         self._tangents.mul_(self._mu)
         return self._forward.push_step(self._run, state, values, step, self._tangents, self._seeds)
 
-    def probe(self, probes: Probes, state: Tensor, values: Values, step: int) -> Judged:
+    def look(self, probes: Probes, state: Tensor, values: Values, step: int) -> Looked:
         answer = self._run.optimizer.answer
-        outcome, gradient = probes.gradient(answer(state), step)
+        told, gradient = probes.unread_gradient(answer(state), step)
         products = dict(zip(self._learn, answer(self._tangents) @ gradient, strict=True))
-        return outcome, checked(products, "greedy", step, self._run.steps)
+        return told, checked(products, "greedy", step, self._run.steps, probes.readings)
 
 
 def is_direct(run: Run, learn: Iterable[str]) -> bool:
@@ -106,9 +122,15 @@ def is_direct(run: Run, learn: Iterable[str]) -> bool:
     return set(learn) <= set(run.optimizer.learnable)
 
 
-def checked(gradients: dict[str, Tensor], by: str, step: int, steps: int) -> dict[str, Tensor]:
-    """The hypergradients, if all are finite."""
-    for name, value in gradients.items():
-        if not bool(value.isfinite().all()):
-            raise DivergedError(f"{by} hypergradient (of {name})", step, steps)
+def checked(
+    gradients: dict[str, Tensor], by: str, step: int, steps: int, readings: Readings
+) -> dict[str, Tensor]:
+    """The hypergradients; DivergedError where one is not finite, once that is read."""
+
+    def judge(step: int, finite: Sequence[float]) -> None:
+        for name, yes in zip(gradients, finite, strict=True):
+            if not yes:
+                raise DivergedError(f"{by} hypergradient (of {name})", step, steps)
+
+    readings.add(step, [value.isfinite().all() for value in gradients.values()], judge)
     return gradients

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
@@ -22,6 +21,9 @@ class Sweep:
         gradient: Of the outer loss, shape (P,).
         limit: Of growth, as in :class:`AdjointNorms`.
 
+    Attributes:
+        readings: What looks at its numbers, and at those of a replay.
+
     Raises:
         ReplayError, DivergedError, ExplodedError: By `add`, some steps late, and by `close`.
     """
@@ -33,14 +35,10 @@ class Sweep:
         self._run, self._losses, self._names = rollout.run, rollout.losses, list(learn)
         self.sums = AdjointSums(rollout.schedule, learn, steps)
         self._norms = AdjointNorms(gradient, steps, limit)
-        self._readings = Readings(self._judge, self._run.task.shards.many)
+        self.readings = Readings(self._run.task.shards.many)
         self._coarse: float | None = (
             None  # precision of what is computed again, such as of autocast
         )
-
-    def first(self) -> AbstractContextManager[None]:
-        """As :meth:`Readings.first`."""
-        return self._readings.first()
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from `tables`."""
@@ -50,7 +48,7 @@ class Sweep:
     @property
     def norms(self) -> Tensor:
         """Of the adjoints so far, shape (T + 1,)."""
-        self._readings.read()
+        self.readings.read()
         return self._norms.norms
 
     @property
@@ -65,11 +63,12 @@ class Sweep:
         if self._coarse is None:
             self._coarse = point.coarse
         numbers = self.sums.numbers({name: pulled[name] for name in self._names})
-        self._readings.add(step, [point.loss, self._norms.of(adjoint), *numbers])
+        self.readings.add(step, [point.loss, self._norms.of(adjoint), *numbers], self._judge)
 
     def _judge(self, step: int, numbers: Sequence[float]) -> None:
         loss, norm, *adjoints = numbers
         if self._losses:
             self._run.check_replay(loss, self._losses[step], step, self._coarse or 0.0)
-        self.sums.note(self._names, adjoints, step)
-        self._norms.note(norm, step)
+        with self.readings.counted(self._run.steps - step, self._run.steps):
+            self.sums.note(self._names, adjoints, step)
+            self._norms.note(norm, step)

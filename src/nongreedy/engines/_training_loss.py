@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -251,13 +251,18 @@ class TrainingLoss:
         unread, gradient = self.unread_gradient(parameters, step, values)
         loss = unread.item()
         if not math.isfinite(loss):
-            plan = self.task.plan
-            batch = plan.batch(self.seed, step, self.task.device, self.dtype)
-            found = not_finite(self.task.train, batch, plan.index(self.seed, step))
-            self._blame(found, lambda start: self.gradient(start, step, values))
-            lost = "" if bool(parameters.isfinite().all()) else _LOST
-            raise DivergedError("training loss", step, self.steps, lost if step else _AT_ONCE)
+            self.name_divergence(step, values, bool(parameters.isfinite().all()))
         return loss, gradient
+
+    def name_divergence(self, step: int, values: Values | None, finite: bool) -> NoReturn:
+        """DivergedError, or by data DataError: the loss of a step is not finite, at parameters that are or
+        are not."""
+        plan = self.task.plan
+        batch = plan.batch(self.seed, step, self.task.device, self.dtype)
+        found = not_finite(self.task.train, batch, plan.index(self.seed, step))
+        self._blame(found, lambda start: self.gradient(start, step, values))
+        lost = "" if finite else _LOST
+        raise DivergedError("training loss", step, self.steps, lost if step else _AT_ONCE)
 
     def _blame(self, found: str | None, again: Callable[[Tensor], object]) -> None:
         """Raise DataError where data are found to be why a loss is not finite: it is not where training

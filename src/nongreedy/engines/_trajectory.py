@@ -18,7 +18,14 @@ from ._run import Run, Values
 
 
 class Trajectory(abc.ABC):
-    """States s_0 .. s_{T-1}: appended in order, then read once backwards."""
+    """States s_0 .. s_{T-1}: appended in order, then read once backwards.
+
+    Attributes:
+        readings: What looks at the numbers of steps that are computed again: a sweep's own, so that all are
+            judged in their order.
+    """
+
+    readings: Readings | None = None
 
     @abc.abstractmethod
     def append(self, state: Tensor) -> None:
@@ -107,7 +114,7 @@ class Checkpointed(Trajectory):
         self.count += 1
 
     def backwards(self, final: Tensor, replay: Replay) -> Iterator[tuple[int, Tensor]]:
-        stop, expected, readings = self.count, final, Readings(self._judge)
+        stop, expected, readings = self.count, final, self.readings or Readings()
         while self.kept:
             start = (len(self.kept) - 1) * self.interval
             segment = [self.kept.pop()]
@@ -115,7 +122,7 @@ class Checkpointed(Trajectory):
                 segment.append(replay(segment[-1], t))
             replayed = segment.pop()
             differs, worst = (replayed != expected).any(), (replayed - expected).abs().max()
-            readings.add(start, [worst, differs])
+            readings.add(start, [worst, differs], self._judge)
             stop, expected = start, segment[0]
             for t in reversed(range(start, start + len(segment))):
                 yield t, segment.pop()

@@ -4,7 +4,7 @@ from typing import Any
 
 from .._extras import optional
 from ..engines import Engine
-from ..search import Callback, OuterStep
+from ..search import Callback, OuterStep, Outlook
 from ._row import numbers, texts
 
 _wandb = optional(__name__, "wandb")
@@ -40,6 +40,9 @@ class WandbCallback(Callback):
         self.init_kwargs = init_kwargs
         self.run: Any = None
         self._ours = True
+
+    def on_begin(self, outlook: Outlook) -> None:
+        self._active()  # Without a key, wandb says so before anything is computed.
 
     def on_engine(self, engine: Engine, reason: str) -> None:
         engine_text = f"{engine} ({reason})" if reason else str(engine)

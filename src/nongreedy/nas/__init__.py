@@ -25,16 +25,18 @@ from ._superkernel import effective_kernel
 from ._supernet import SuperNet
 from ._table import CostTable
 from ._training import Recipe, judge, redraw, train
+from ._tune_search import Tuned, tune_search
 from ._tuned import optuna_objective
 
 __all__ = [
     "Architecture", "Averages", "Backend", "Choice", "CostTable", "DualPrice", "Eager",
     "ExportError", "FixedPrice", "Found", "Gate", "Joint", "LayerOptions", "Level", "MBConv",
     "OnnxRuntime", "PaperGate", "Progress", "Readout", "Recipe", "Rival", "ScaleFreeGate",
-    "Space", "Stopwatch", "SuperNet", "Validated", "Watch", "check_onnx", "effective_kernel",
+    "Space", "Stopwatch", "SuperNet", "Tuned", "Validated", "Watch", "check_onnx", "effective_kernel",
     "flops", "judge", "knapsack", "measure", "memory", "optuna_objective", "parameters", "prediction_error",
     "printed", "profile", "random_at", "redraw", "rivals", "save", "search", "search_space", "searchable",
     "straight_through", "tenths", "to_onnx", "train",
+    "tune_search",
 ]  # fmt: skip
 
 export(globals())

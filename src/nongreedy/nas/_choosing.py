@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -63,15 +63,13 @@ class Choosing:
 
     def best(self, backend: Backend, stopwatch: Stopwatch | None, kept: Checkpoint) -> Chosen:
         """Choose, measure, correct the table by what was measured, and choose again."""
-        table, tries = self.state.table, list[Chosen]()
+        tries = list[Chosen]()
         turns = _CHOICES if stopwatch else 1
         for turn in range(turns):
             self.told(Progress("choose", turn, turns, 0.0))
-            architecture, measured = self._choose(table, tries), None
+            (architecture, table), measured = self._choose(tries), None
             if architecture is None:
                 break
-            if tries:
-                table = min(tries, key=lambda each: each.off(self.target)).table
             predicted = table.total(architecture)
             if stopwatch is not None:
                 table, measured = self._measured(architecture, table, backend, stopwatch)
@@ -96,7 +94,8 @@ class Choosing:
         network, chosen = self.state.network, [architecture, *table.extremes()]
         plain = [network.plain(each) for each in chosen]
         times = measure(plain, network.input_shape, backend, stopwatch=stopwatch)
-        self._warn_of_pace(sum(times[1:]) / sum(table.total(each) for each in chosen[1:]))
+        before = sum(self.state.table.total(each) for each in chosen[1:])
+        self._warn_of_pace(sum(times[1:]) / before)
         table = table.calibrated(list(zip(chosen, times, strict=True)))
         return replace(table, fixed=table.fixed + times[0] - table.total(architecture)), times[0]
 
@@ -109,20 +108,34 @@ class Choosing:
                 stacklevel=5,
             )
 
-    def _choose(self, table: CostTable, tries: Sequence[Chosen]) -> Architecture | None:
-        """At first the best; then one that differs little from what came nearest, for which alone the
+    def _choose(self, tries: Sequence[Chosen]) -> tuple[Architecture | None, CostTable]:
+        """And the table by which it is chosen.
+
+        At first the best; then one that differs little from what came nearest, for which alone the
         correction of the table is right. None where that is as near as can be. Where the machine's pace has
         changed, the first choice was by another table: then once more the best, by the corrected one.
         """
         if tries and not (self.warned and len(tries) == 1):
             nearest = min(tries, key=lambda each: each.off(self.target))
             aim = (1 - _NEAR) * self.target, self.target
-            found = self.readout.near(nearest.architecture, nearest.table, *aim)
-            return None if found == nearest.architecture else found
+            for table in self._corrected(nearest):
+                found = self.readout.near(nearest.architecture, table, *aim)
+                if found is not None:
+                    return (None if found == nearest.architecture else found), table
+            return None, nearest.table
+        table = tries[0].table if tries else self.state.table
         most, least = self.target, self.target * (1 - self.room)
         start = self.readout.ranked(table, least, most)
         if start is None:  # none costs so much, or the corrected table has none so cheap
             least = -float("inf")
             start = self.readout.ranked(table, least, most) or table.extremes()[0]
         self.state.network.gating.progress = 1.0
-        return self.readout.improved(start, table, least, most)
+        return self.readout.improved(start, table, least, most), table
+
+    def _corrected(self, nearest: Chosen) -> Iterator[CostTable]:
+        """With its error as an offset of all networks; then, where that leaves none, as a share of each."""
+        yield nearest.table
+        first = self.state.table
+        share = (nearest.measured or nearest.predicted) / first.total(nearest.architecture)
+        rows = tuple(tuple(share * cost for cost in row) for row in first.costs)
+        yield replace(first, costs=rows, fixed=share * first.fixed)

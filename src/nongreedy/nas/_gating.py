@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -33,12 +33,14 @@ class Gating:
         progress: Of the search, from 0 to 1.
         fixed: An architecture that holds whatever the gates say; None where they decide.
         drop: Factors on the bits of each layer, or None.
+        step: From how far weights lie above a threshold to a bit.
         detached: Whether bits are constants, so that a loss pulls on no norm.
         bits: Of each layer, as they were computed last.
     """
 
     def __init__(self, gate: Gate):
         self.gate, self.progress, self.detached = gate, 0.0, False
+        self.step: Callable[[Tensor], Tensor] = straight_through
         self.fixed: Architecture | None = None
         self.drop: Sequence[Tensor] | None = None
         self.bits: list[Tensor] = []
@@ -99,4 +101,4 @@ class Gating:
         return torch.stack([*rings, *rest]) if rings or rest else block.thresholds
 
     def _bit(self, weights: Tensor, reference: Tensor, threshold: Tensor) -> Tensor:
-        return straight_through(self.gate.distance(weights, reference, threshold, self.progress))
+        return self.step(self.gate.distance(weights, reference, threshold, self.progress))

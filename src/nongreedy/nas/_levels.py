@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -137,21 +138,32 @@ class Validated(Level):
         price_rate: Of the dual variable; None: 10 per search.
         explore: Share of the steps after the warm-up whose weights train a random architecture.
         warm_up: Share of the steps.
+        first_price: Of latency, where the dual variable begins.
     """
 
     threshold_rate: float | None = None
     price_rate: float | None = None
     explore: float = 0.5
     warm_up: float = 0.5
+    first_price: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first_price < math.inf:
+            raise ValueError(
+                f"`first_price` must be at least 0 and finite, but got {self.first_price!r}."
+            )
 
     def price(self, target: float, steps: int) -> DualPrice | FixedPrice:
-        return DualPrice(target, self.price_rate or 10 / max(1, steps))
+        return DualPrice(target, self.price_rate or 10 / max(1, steps), self.first_price)
+
+    def stride(self, steps: int) -> float:
+        """The rate of thresholds in a search of so many steps."""
+        searching = max(1, round((1 - self.warm_up) * steps))
+        return self.threshold_rate or min(0.2, 10 / searching)
 
     def optimizers(self, state: State) -> dict[str, Any]:
         weights, rate = state.recipe.begin(state.network.weights(), state.steps)
-        searching = max(1, round((1 - self.warm_up) * state.steps))
-        step_size = self.threshold_rate or min(0.2, 10 / searching)
-        thresholds = torch.optim.Adam(state.network.thresholds(), step_size)
+        thresholds = torch.optim.Adam(state.network.thresholds(), self.stride(state.steps))
         return {"weights": weights, "rate": rate, "thresholds": thresholds}
 
     def step(self, state: State, step: int) -> float:

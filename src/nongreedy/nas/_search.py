@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ..errors import check_whole
 from ..protocols import mix
 from ._backends import Backend, Eager
 from ._checkpoint import Checkpoint
+from ._checks import check_asked, check_examples, check_target
 from ._choosing import Choosing
 from ._control import Averages
 from ._data import Data, seed_step
@@ -85,7 +85,9 @@ def search(
 
     Raises:
         ValueError: A target below the fastest network, a table of other options, a checkpoint of another
-            search.
+            search, weights that are not finite.
+        DataError: Examples that do not fit the network.
+        TypeError: An argument of another kind.
         DivergedError: A loss became non-finite, with its step.
         MissingExtraError: The extra ``wings`` is not installed.
 
@@ -105,9 +107,13 @@ def search(
         True
     """
     needed("A search of architectures", "scipy")
+    check_asked(
+        network, table=table, backend=backend, stopwatch=stopwatch, recipe=recipe, final=final, level=level
+    )  # fmt: skip
     recipe, level, backend = recipe or Recipe(), level or Validated(), backend or Eager()
     final, stopwatch = final or recipe, stopwatch or Stopwatch()
     learn, held = Data.of(train_data, "train_data"), Data.of(validation_data, "validation_data")
+    check_examples(network, recipe, train_data=learn, validation_data=held)
     check_whole("judges", judges)
     if not 0 < room < 1:
         raise ValueError(f"`room` must be between 0 and 1, but got {room!r}.")
@@ -125,7 +131,7 @@ def search(
     }  # fmt: skip
     kept = Checkpoint(Path(checkpoint) if checkpoint is not None else None, settings, every)
     table = _table(network, table, backend, stopwatch, kept)
-    _check_target(table, target)
+    check_target(table, target)
     told = watch or (lambda row: None)
     state = _searched(network, table, learn, held, recipe, level, seed, target, kept, final, told)
     here = table.unit == "ms" and table.made_with.get("machine") == machine()
@@ -180,21 +186,6 @@ def _table(
         kept.keep("table", measured.to_json())
         return measured
     return CostTable.from_json(kept.stages["table"])
-
-
-def _check_target(table: CostTable, target: float) -> None:
-    low, high = (table.total(each) for each in table.extremes())
-    if not target >= low:
-        raise ValueError(
-            f"No network of this space costs only {target:g} {table.unit}: the cheapest takes {low:.4g}, "
-            f"the most expensive {high:.4g}. Raise `target`, or make the space narrower or shallower."
-        )
-    if target > high:
-        warnings.warn(
-            f"Every network of this space meets {target:g} {table.unit}: the largest takes {high:.4g}. "
-            "There is nothing to give up.",
-            stacklevel=3,
-        )
 
 
 def _searched(

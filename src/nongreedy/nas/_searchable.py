@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ._architecture import LayerOptions
 from ._block import MBConv, Parts
 from ._gates import Gate
-from ._supernet import SuperNet
+from ._supernet import SuperNet, run_on
 
 _SILENT = (nn.Dropout, nn.Dropout2d, nn.Identity)
 _CLOSE = 1e-4  # relative: float32, summed in another order
@@ -41,7 +41,8 @@ def searchable(
         gate: :class:`ScaleFreeGate` by default.
 
     Raises:
-        ValueError: A network without such blocks, with what it has.
+        ValueError: A network without such blocks, with what it has; a shape that it does not take.
+        TypeError: Something that is no module.
 
     Cannot: recognise blocks that are written out in one long Sequential, nor those with
     squeeze-and-excitation or dilation: they stay as they are.
@@ -52,6 +53,8 @@ def searchable(
         >>> searchable(nn.Sequential(block, nn.Flatten()), (8, 6, 6)).space.size
         3
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"`model` must be an nn.Module, but got {model!r:.60}. Make one: Net().")
     if not (shares and shares[0] > 0 and shares[-1] == 1 and sorted({*shares}) == [*shares]):
         raise ValueError(
             "`shares` must be positive, rise, and end with 1, a block's own width, but got "
@@ -144,7 +147,7 @@ def _watched(
     draw = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
-            network.eval()(draw.to(like))
+            run_on(network.eval(), draw.to(like))
     finally:
         for module, mode in modes:
             module.training = mode

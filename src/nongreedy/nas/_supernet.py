@@ -32,7 +32,7 @@ class SuperNet(nn.Module):
         space: What they may choose from.
 
     Raises:
-        ValueError: No such layer, or one that runs twice or never.
+        ValueError: No such layer, one that runs twice or never, or a shape that the network does not take.
 
     Cannot: search layers that run a data-dependent number of times.
 
@@ -105,6 +105,17 @@ class SuperNet(nn.Module):
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+def run_on(network: nn.Module, x: Tensor) -> None:
+    """A forward pass, or a ValueError that quotes the shape of an example."""
+    try:
+        network(x)
+    except (RuntimeError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"The network does not take an example of shape {tuple(x.shape[1:])} ({error}). `input_shape` "
+            "is (channels, height, width), without the batch."
+        ) from error
+
+
 def _in_order(network: nn.Module, shape: tuple[int, ...]) -> list[tuple[MBConv, tuple[int, ...]]]:
     """The searched layers as data pass them, with the shapes of their inputs."""
     blocks = [module for module in network.modules() if isinstance(module, MBConv)]
@@ -123,7 +134,7 @@ def _in_order(network: nn.Module, shape: tuple[int, ...]) -> list[tuple[MBConv, 
     like = next(network.parameters())
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(1, *shape).to(like))
+            run_on(network.eval(), torch.zeros(1, *shape).to(like))
     finally:
         for module, mode in modes:
             module.training = mode

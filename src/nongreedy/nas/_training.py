@@ -68,7 +68,22 @@ class Recipe:
         optimizer = self.optimizer(parameters)
         if self.schedule is not None:
             return optimizer, self.schedule.attach(optimizer, total_steps=steps)
-        return optimizer, LambdaLR(optimizer, partial(_rise_and_fall, steps=steps))
+        return optimizer, LambdaLR(optimizer, partial(rise_and_fall, steps=steps))
+
+    def adamw(self, parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
+        """The settings of its AdamW.
+
+        Raises:
+            ValueError: It is another optimizer, or has a schedule.
+        """
+        made = self.optimizer(parameters)
+        if type(made) is not torch.optim.AdamW or len(made.param_groups) > 1 or self.schedule:
+            said = "a schedule of its own" if self.schedule else f"{made!r:.60}"
+            raise ValueError(
+                f"This takes a recipe of torch.optim.AdamW with one group, whose learning rate it sets, but "
+                f"got {said}. Other settings are searched by nas.optuna_objective."
+            )
+        return made.param_groups[0]
 
     def to_json(self) -> dict[str, Any]:
         named: dict[str, Any] = {"steps": self.steps, "batch_size": self.batch_size}
@@ -76,7 +91,8 @@ class Recipe:
         return {**named, "augment": repr(self.augment) if self.augment else None}
 
 
-def _rise_and_fall(step: int, steps: int) -> float:
+def rise_and_fall(step: int, steps: int) -> float:
+    """The factor on the learning rate: to its peak in a tenth of the steps, then a cosine to nothing."""
     rise = max(1, round(_RISE * steps))
     if step < rise:
         return (step + 1) / rise

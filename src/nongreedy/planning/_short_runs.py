@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..engines import Outcome, Problem, Run, Runner
 from ..schedules import Schedule, Windows
+from ..task._total import Total
 from ._peak import peak_memory
 
 Body = Callable[[Run, Schedule, list[str]], object]  # what is measured, such as a hypergradient
@@ -33,11 +34,11 @@ class TimedRun(Run):
         with self._timed():
             return super().outer_loss(parameters, chosen)
 
-    def outer_gradient(
+    def unread_outer_gradient(
         self, parameters: Tensor, chosen: Tensor | None = None
-    ) -> tuple[Outcome, Tensor]:
+    ) -> tuple[Total, Tensor]:
         with self._timed():
-            return super().outer_gradient(parameters, chosen)
+            return super().unread_outer_gradient(parameters, chosen)
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:

@@ -24,7 +24,8 @@ _LEFT_OUT = "initial"
 def encoded(answer: Answer) -> dict[str, Any]:
     """JSON that `decoded` turns back into an equal answer (of training losses only every k-th)."""
     if isinstance(answer, DivergedError):
-        parts = {name: getattr(answer, name) for name in ("quantity", "step", "steps", "swept")}
+        names = "quantity", "step", "steps", "swept", "late"
+        parts = {name: getattr(answer, name) for name in names}
         return {"kind": "diverged", **parts, "message": str(answer)}
     if isinstance(answer, Ran):
         losses = list(thinned(answer.losses).values())
@@ -62,6 +63,7 @@ def _diverged(content: Mapping[str, Any]) -> DivergedError:
     step, steps = int(content["step"]), int(content["steps"])
     swept = _number(content["swept"])
     error = DivergedError(str(content["quantity"]), step, steps, swept=swept)
+    error.late = int(content.get("late", 0))  # studies of earlier releases have none
     error.args = (str(content["message"]),)
     return error
 

@@ -145,12 +145,15 @@ class Storage:
     def trials(self) -> list[FrozenTrial]:
         """Every trial."""
         with explained("read", self.address):
-            return self.study.get_trials(deepcopy=False)
+            return self._optuna.get_all_trials(self._id, deepcopy=False)
 
     def add(self, trial: FrozenTrial) -> None:
-        """One more trial, in one transaction."""
+        """One more trial, in one transaction.
+
+        Not by :class:`optuna.Study`, which holds all that it has ever added.
+        """
         with explained("write to", self.address):
-            self.study.add_trial(trial)
+            self._optuna.create_new_trial(self._id, trial)
 
     def mark(self, trials: Iterable[FrozenTrial], key: str, value: Any) -> None:
         """Write a system attribute of trials over, all of them in one transaction.

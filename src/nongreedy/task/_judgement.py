@@ -37,13 +37,11 @@ class Judged:
         loss: Of the whole set.
         accuracy: Share of right answers, or None where it is not known what those are.
         metrics: The task's own, by name; NaN where the loss is not finite.
-        gradient: Of the loss by the parameters, shape (P,), where it was asked for.
     """
 
     loss: float
     accuracy: float | None
     metrics: dict[str, float] = field(default_factory=dict)
-    gradient: Tensor | None = None
 
 
 class OuterLoss:
@@ -84,6 +82,11 @@ class OuterLoss:
         with default_generator(look.device), torch.enable_grad():
             return _Judging(self, look, self.metrics if metrics else {}).judged()
 
+    def unread(self, look: Look) -> Total:
+        """The same without metrics, and not read."""
+        with default_generator(look.device), torch.enable_grad():
+            return _Judging(self, look, {}).added_up()
+
 
 class _Judging:
     """One judgement."""
@@ -93,15 +96,18 @@ class _Judging:
         self.total, self.kept = Total(), list[Answer]()
         self.slices = range(len(look.parts))
 
-    def judged(self) -> Judged:
+    def added_up(self) -> Total:
         with Watch() if self.outer.own else nullcontext() as watch:
             go_on = self.look.answer(0, functools.partial(self._begin, watch and watch.calls))
         go_on()
-        loss, accuracy = self.total.read()
+        return self.total
+
+    def judged(self) -> Judged:
+        loss, accuracy = self.added_up().read()
         found = dict.fromkeys(self.metrics, math.nan)
         if self.metrics and math.isfinite(loss):
             found = measured(self.metrics, *self.look.in_order(self.kept))
-        return Judged(loss, accuracy, found, self.total.gradient)
+        return Judged(loss, accuracy, found)
 
     def _begin(self, seen: Sequence[Call] | None, output: Any, targets: Any) -> Callable[[], None]:
         """Judge the first slice, and say how to go on."""

@@ -62,8 +62,13 @@ def checksum(value: Any) -> int:
         return mix(*map(checksum, value))
     if not isinstance(value, Tensor):
         return mix(*str(value).encode())
-    raw = value.detach().contiguous().reshape(-1).view(torch.uint8)
+    return mix(int(digest(value)), value.numel())
+
+
+def digest(tensor: Tensor) -> Tensor:
+    """Of a tensor's exact bits, shape (), int64, where it is: nothing is read."""
+    raw = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     raw = torch.nn.functional.pad(raw, (0, -len(raw) % 8)).view(torch.int64)
     position = torch.arange(1, len(raw) + 1, device=raw.device)
     # Wrap-around integer arithmetic: exact, so equal bits give equal sums on any device.
-    return mix(int((raw * (2 * position + 1)).sum()), value.numel())
+    return (raw * (2 * position + 1)).sum()

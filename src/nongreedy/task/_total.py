@@ -1,6 +1,7 @@
 """What the slices of a set add up to: its loss, the gradient of that, and right answers."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -50,23 +51,36 @@ class Total:
             return self._slope
         return self._slope / self._divisor
 
-    def read(self) -> tuple[float, float | None]:
-        """Loss and accuracy of the whole."""
+    @property
+    def numbers(self) -> Tensor:
+        """All that `told` wants to know, in one row, where it is: nothing is read."""
         if not self._rows:
-            return math.nan, None
-        width = 4 if self._answered else 1
-        cells = [cell for row in self._rows for cell in row[:width]]
+            return torch.tensor([math.nan])
+        cells = [cell for row in self._rows for cell in row[: self._width]]
         cells += [] if self._divisor is None else [self._divisor]
         kind = torch.float64 if cells[0].dtype == torch.float64 else torch.float32
-        read = torch.stack([cell.to(kind) for cell in cells]).tolist()
-        count = len(self._rows) * width
-        table = [read[low : low + width] for low in range(0, count, width)]
+        return torch.stack([cell.to(kind) for cell in cells])
+
+    @property
+    def _width(self) -> int:
+        return 4 if self._answered else 1
+
+    def told(self, numbers: Sequence[float]) -> tuple[float, float | None]:
+        """Loss and accuracy of the whole, by its numbers, read."""
+        if not self._rows:
+            return math.nan, None
+        count, width = len(self._rows) * self._width, self._width
+        table = [numbers[low : low + width] for low in range(0, count, width)]
         loss = sum(f * row[0] for f, row in zip(self._factors, table, strict=True))
         if self._divisor is not None:
-            loss = loss / read[-1] if read[-1] else math.nan
+            loss = loss / numbers[-1] if numbers[-1] else math.nan
         return loss, _accuracy(table) if self._answered else None
 
+    def read(self) -> tuple[float, float | None]:
+        """The same, read now."""
+        return self.told(self.numbers.tolist())
 
-def _accuracy(table: list[list[float]]) -> float | None:
+
+def _accuracy(table: Sequence[Sequence[float]]) -> float | None:
     _, right, counted, known = (sum(column) for column in zip(*table, strict=True))
     return right / counted if counted and known == len(table) else None

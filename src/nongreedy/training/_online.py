@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..engines import Engine, OnlineEngine, Problem, Run, Sensitivity, engine_from
+from ..engines._losses import Losses
 from ..engines._run import at
 from ..errors import DivergedError
 from ..optimizers import Optimizer
@@ -173,7 +174,8 @@ def _follow(
     over_time = [n for n in present.now if isinstance(start.curves[n].basis, TimeBasis)]
     followed = {name: torch.zeros(run.steps).double() for name in over_time}
     listed = [name for name, value in present.now.items() if value.numel() <= _LISTED]
-    probes, fixed = engine.probes(run), run.values(start)
+    probes, fixed, losses = engine.probes(run), run.values(start), Losses(run)
+    probes.readings = losses.readings
     when = "before" if engine.probes_before else "after"
     history, clock = list[OuterStep](), time.perf_counter()
 
@@ -199,13 +201,18 @@ def _follow(
             present.move(gradients)
 
     state = run.initial(hypers(0))
-    for t in range(run.steps):
-        if engine.probes_before:
-            probe(state, t)
-        for name in followed:
-            followed[name][t] = present.now[name]
-        state = sensitivity.advance(state, hypers(t), t)
-        if not engine.probes_before:
-            probe(state, t)
-        watch.on_inner_step(t, run.steps)
+    with losses.first():
+        for t in range(run.steps):
+            if engine.probes_before:
+                probe(state, t)
+            for name in followed:
+                followed[name][t] = present.now[name]
+            before, now = state, hypers(t)
+            state = sensitivity.advance(before, now, t)
+            if sensitivity.loss is not None:
+                losses.add(t, before, now, sensitivity.loss)
+            if not engine.probes_before:
+                probe(state, t)
+            watch.on_inner_step(t, run.steps)
+        losses.read()
     return run.optimizer.answer(state), followed, history

@@ -44,18 +44,18 @@ class FixedPoint:
         """Every number's magnitude is below this."""
         return LIMIT / 2.0**self.bits
 
-    def encode(self, numbers: Tensor) -> Tensor | None:
-        """The nearest, int64; None if one is out of range or not finite."""
+    def encode(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest, int64, and whether all are finite and in range, shape (), which is not read."""
         # Not truncated, as in the paper: that is always towards zero, and adds up over steps.
         scaled = (numbers.double() * 2.0**self.bits).round()
-        return scaled.to(torch.int64) if bool(scaled.abs().max() < LIMIT) else None
+        return scaled.to(torch.int64), scaled.abs().max() < LIMIT
 
     def decode(self, integers: Tensor) -> Tensor:
         """The nearest float64."""
         return integers.double() * 2.0**-self.bits
 
 
-def in_range(integers: Tensor) -> bool:
-    """No entry has used up its headroom."""
+def in_range(integers: Tensor) -> Tensor:
+    """Whether no entry has used up its headroom, shape (), not read."""
     low, high = integers.aminmax()
-    return int(low) > -LIMIT and int(high) < LIMIT
+    return (low > -LIMIT) & (high < LIMIT)

@@ -27,6 +27,10 @@ class Multiplier(abc.ABC):
     def room(self, n: int, d: int) -> int:
         """Every limb must be below this before it is multiplied."""
 
+    @abc.abstractmethod
+    def most(self, limb: int, n: int, d: int) -> int:
+        """What a limb of at most so much may be afterwards."""
+
 
 @final
 class Dense(Multiplier):
@@ -52,6 +56,9 @@ class Dense(Multiplier):
 
     def room(self, n: int, d: int) -> int:
         return LIMIT // max(n, d)
+
+    def most(self, limb: int, n: int, d: int) -> int:
+        return (limb * d + d - 1) // n
 
 
 @final
@@ -82,6 +89,9 @@ class Fine(Multiplier):
 
     def room(self, n: int, d: int) -> int:
         return LIMIT // (d // n + 1)
+
+    def most(self, limb: int, n: int, d: int) -> int:
+        return (limb + 1) * -(-d // n) - 1
 
 
 def _sources(product: Tensor, n: int, d: int) -> tuple[Tensor, Tensor]:

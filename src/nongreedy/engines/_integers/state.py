@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import OutOfRangeError
 from ...optimizers import Optimizer
+from .._readings import Note, Readings
 from .buffer import Buffer
 from .factor import Fractions, Values
 from .fixed_point import DEFAULT_BITS, FixedPoint, in_range
@@ -41,7 +42,7 @@ class IntegerState:
         fraction_bits: After the point, of the parameters.
 
     Raises:
-        OutOfRangeError: A number left the range of its format.
+        OutOfRangeError: A number left the range of its format, as soon as what is noted is read.
     """
 
     def __init__(
@@ -56,13 +57,18 @@ class IntegerState:
         self.dtype, self.fraction_bits = start.dtype, fraction_bits
         self.formats = [FixedPoint(fraction_bits)] * len(program.slots)
         self.steps = len(factors.values["step"])
+        self._fractions = {
+            name: list(zip(n.tolist(), d.tolist(), strict=True))
+            for name, (n, d) in factors.fractions.items()
+        }
         self.integers = self.encode(start)
         scaled = ((scale.factor, self.integers[scale.slot]) for scale in program.scales)
         self.buffers = {f.name: Buffer(row, f.multiplier, f.name) for f, row in scaled}
 
     def encode(self, start: Tensor) -> Tensor:
         """A floating-point state in integers."""
-        return torch.stack([self._encoded(row, slot, 0) for slot, row in enumerate(start)])
+        note = Readings(at_once=True).add
+        return torch.stack([self._encoded(row, slot, 0, note) for slot, row in enumerate(start)])
 
     def floats(self) -> Tensor:
         """The state in the run's dtype, shape (slots, P): a function of the integers alone."""
@@ -73,20 +79,28 @@ class IntegerState:
         return self.formats[index].decode(self.integers[index])
 
     @torch.no_grad()
-    def advance(self, gradient: Tensor, step: int) -> None:
+    def advance(self, gradient: Tensor, step: int, note: Note) -> None:
         """Take a step, with the raw gradient at slot 0."""
         if step == 0:
             self._fit(self._reading(step, gradient))
-        self._apply(self.program.gather, self._reading(step, gradient), step)
-        self._apply(self.program.move, self._reading(step), step)
+        self._weigh(step)
+        self._apply(self.program.gather, self._reading(step, gradient), step, note)
+        self._apply(self.program.move, self._reading(step), step, note)
 
     @torch.no_grad()
-    def retreat(self, gradient_at: Callable[[Tensor, int], Tensor], step: int) -> None:
+    def retreat(self, gradient_at: Callable[[Tensor, int], Tensor], step: int, note: Note) -> None:
         """Undo a step. The gradient is asked for once slot 0 is back where it was taken."""
-        self._undo(self.program.move, self._reading(step), step)
+        self._undo(self.program.move, self._reading(step), step, note)
         with torch.enable_grad():
             gradient = gradient_at(self.slot(0).to(self.dtype), step)
-        self._undo(self.program.gather, self._reading(step, gradient), step)
+        self._undo(self.program.gather, self._reading(step, gradient), step, note)
+
+    def _weigh(self, step: int) -> None:
+        """Look at all limbs, in one read, where one may be full."""
+        if any(self.buffers[n].may_be_full(*f[step]) for n, f in self._fractions.items()):
+            most = torch.stack([buffer.limb.max() for buffer in self.buffers.values()]).tolist()
+            for buffer, number in zip(self.buffers.values(), most, strict=True):
+                buffer.weigh(number)
 
     def _fit(self, first: Reading) -> None:
         """Adam does not know the scale of its gradients; nor does its second moment, still zero."""
@@ -102,34 +116,41 @@ class IntegerState:
 
     def _fraction(self, scale: Scale, step: int) -> tuple[Buffer, int, int]:
         name = scale.factor.name
-        n, d = self.factors.fractions[name]
-        return self.buffers[name], int(n[step]), int(d[step])
+        return self.buffers[name], *self._fractions[name][step]
 
-    def _apply(self, operations: Sequence[Operation], reading: Reading, step: int) -> None:
+    def _apply(
+        self, operations: Sequence[Operation], reading: Reading, step: int, note: Note
+    ) -> None:
         for operation in operations:
             row = self.integers[operation.slot]
             if isinstance(operation, Scale):
                 buffer, n, d = self._fraction(operation, step)
                 buffer.multiply(row, n, d, step)
                 continue
-            row += self._encoded(operation.amount(reading), operation.slot, step)
-            if not in_range(row):
-                raise self._out_of_range(operation.slot, step)
+            row += self._encoded(operation.amount(reading), operation.slot, step, note)
+            self._note(in_range(row), operation.slot, step, note)
 
-    def _undo(self, operations: Sequence[Operation], reading: Reading, step: int) -> None:
+    def _undo(
+        self, operations: Sequence[Operation], reading: Reading, step: int, note: Note
+    ) -> None:
         for operation in reversed(operations):
             row = self.integers[operation.slot]
             if isinstance(operation, Scale):
                 buffer, n, d = self._fraction(operation, step)
-                buffer.divide(row, n, d, step)
+                buffer.divide(row, n, d, step, note)
             else:
-                row -= self._encoded(operation.amount(reading), operation.slot, step)
+                row -= self._encoded(operation.amount(reading), operation.slot, step, note)
 
-    def _encoded(self, numbers: Tensor, slot: int, step: int) -> Tensor:
-        integers = self.formats[slot].encode(numbers)
-        if integers is None:
-            raise self._out_of_range(slot, step)
+    def _encoded(self, numbers: Tensor, slot: int, step: int, note: Note) -> Tensor:
+        integers, fits = self.formats[slot].encode(numbers)
+        self._note(fits, slot, step, note)
         return integers
 
-    def _out_of_range(self, slot: int, step: int) -> OutOfRangeError:
-        return OutOfRangeError(self.program.slots[slot], self.formats[slot].range, step, self.steps)
+    def _note(self, fits: Tensor, slot: int, step: int, note: Note) -> None:
+        name, limit = self.program.slots[slot], self.formats[slot].range
+
+        def judge(step: int, numbers: Sequence[float]) -> None:
+            if not numbers[0]:
+                raise OutOfRangeError(name, limit, step, self.steps)
+
+        note(step, [fits], judge)

@@ -1,6 +1,7 @@
 """Strategies: how the next question is found, ours and those that it is compared with."""
 
 from ...schedules._export import export
+from ._approximate import Approximate, RecallWarning
 from ._criterion import BestOfSlate, ChoiceInformation, Criterion, DecisionValue, Information
 from ._exact import Exact
 from ._greedy import Greedy, QueryIteration
@@ -11,6 +12,7 @@ from ._simple import Random, Thompson, TopK
 from ._strategy import Strategy
 
 __all__ = [
+    "Approximate",
     "BestOfSlate",
     "ChoiceInformation",
     "Criterion",
@@ -22,6 +24,7 @@ __all__ = [
     "Partial",
     "QueryIteration",
     "Random",
+    "RecallWarning",
     "Relaxed",
     "Strategy",
     "Thompson",

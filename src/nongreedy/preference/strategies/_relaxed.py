@@ -17,6 +17,7 @@ from .._belief import Belief
 from .._expected import ascent
 from .._query import Query
 from .._sets import Catalogue
+from ._approximate import Approximate
 from ._criterion import ChoiceInformation, DecisionValue
 from ._greedy import greedy_slate, swapped
 from ._strategy import LEVEL, Board, Strategy, asked, check_slots
@@ -47,6 +48,7 @@ class Relaxed(Strategy):
             swaps, the greedy one among them; fewer in large pools.
         pool: Items that are asked about at most; of larger catalogues those that some sample likes best,
             those near relaxed slates, and random ones.
+        search: How those are found that samples like best: None exactly, in blocks.
 
     Source: arXiv:1911.09153; starts from items, products of neighbours and swaps are our own.
 
@@ -66,6 +68,7 @@ class Relaxed(Strategy):
     neighbours: int = 5
     repairs: int = 12
     pool: int = 256
+    search: Approximate | None = None
 
     def __post_init__(self) -> None:
         for name in ("starts", "neighbours", "repairs", "pool"):
@@ -97,7 +100,11 @@ class Relaxed(Strategy):
         """What may be recommended, and what may be asked about: all, or of many items a few."""
         if len(items) <= self.pool:
             return items, torch.arange(len(items))
-        best = items.best(torch.cat([belief.mean[None], belief.utilities]))[1]
+        directions = torch.cat([belief.mean[None], belief.utilities])
+        if self.search is None:
+            best = items.best(directions)[1]
+        else:
+            best = self.search.index(items).best(directions, source)
         liked, often = best.unique(return_counts=True)
         liked = liked[often.argsort(descending=True)[: self.pool // 2]]
         drawn = torch.randint(len(items), (self.pool - len(liked),), generator=source)

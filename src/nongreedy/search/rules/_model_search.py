@@ -171,9 +171,10 @@ class ModelSearch(OuterRule[ModelState]):
         state = replace(state, others=others, begun=begun)
         signs, notes = dict[str, str](), list[str]()
         price = objective.price(way.schedule) * _TRIES + objective.sweep_price(way.schedule)
-        state, rollouts = paired(state, objective, notes, price)
-        if not rollouts and way.rollout is not None:
-            rollouts = [way.rollout]
+        rollouts = [way.rollout] if way.rollout is not None else []
+        for one in ways:  # states are large: these are given up where others are better
+            one.rollout = None
+        state = paired(state, objective, notes, price, rollouts)
         again = 0 if rollouts else 1  # its states were given up for those of another way
         price = objective.price(state.schedule)
         sweep = objective.sweep_price(state.schedule)
@@ -209,6 +210,5 @@ class ModelSearch(OuterRule[ModelState]):
             return retreated(state, objective), {}
         losses = tuple(rollout.outcome.loss for rollout in rollouts)
         state = seen(replace(state, seeds=seeds, losses=losses), state.schedule, seeds, losses)
-        state, better = paired(state, objective, notes, dear)
-        rollouts = better or rollouts
+        state = paired(state, objective, notes, dear, rollouts)
         return differentiated(state, objective, rollouts, notes)

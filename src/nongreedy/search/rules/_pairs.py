@@ -25,14 +25,21 @@ _LINEAR, _ROOT = 1.0, 0.5
 
 
 def paired(
-    state: ModelState, objective: Objective, notes: list[str], spare: float
-) -> tuple[ModelState, list[Rollout]]:
+    state: ModelState,
+    objective: Objective,
+    notes: list[str],
+    spare: float,
+    kept: list[Rollout],
+) -> ModelState:
     """Each of them lower and higher by an outer step, on the seeds of the last runs, one after the other;
     on in a direction that is better. What is better is kept, with its states.
 
     Where it stands among what was run before, nothing is run. At least `spare` plain runs are left.
+
+    Args:
+        kept: Runs of the schedule, whose place what is better takes at once, so that the states of two
+            schedules are held at most: half of the free memory is what the planner gives to one.
     """
-    kept = list[Rollout]()
     for name, hyper in state.hyperparameters.items():
         if not hyper.free or _known(state, name):
             continue
@@ -46,14 +53,14 @@ def paired(
                 state, better = _tried(state, objective, there)
                 if not better:
                     break
-                kept = better
+                kept[:] = better
             if state.schedule != begun:
                 break  # the other side is where it came from
         if state.schedule != begun:
             notes.append(f"{name} {float(begun[name]):g} to {float(state.schedule[name]):g}")
         place = state.space.vector(state.schedule)[state.space.slices[name]]
         state = replace(state, paired={**state.paired, name: float(place)})
-    return state, kept
+    return state
 
 
 def _known(state: ModelState, name: str) -> bool:
