@@ -90,6 +90,7 @@ def failures(rows: Rows) -> list[str]:
 def draw(rows: Rows, path: Path) -> None:
     """Time above, memory below, an axis each; the suffix chooses the format."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     from nongreedy.schedules._drawing._matplotlib import dress
     from nongreedy.schedules._drawing._palette import PAPER
@@ -106,6 +107,11 @@ def draw(rows: Rows, path: Path) -> None:
                     panel.plot(
                         *zip(*points, strict=True), "o-", color=COLOURS[method], label=name, ms=4
                     )
+            low, high = panel.get_ylim()
+            if high < 100 * low:  # what is nearly level shall look so
+                middle = (low * high) ** 0.5
+                panel.set_ylim(middle / 10, middle * 10)
+            panel.yaxis.set_minor_locator(NullLocator())
             dress(panel, title if panel is panels[0] else "", axis)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
