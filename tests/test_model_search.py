@@ -2,6 +2,7 @@
 
 import gc
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -298,6 +299,20 @@ def test_a_result_names_its_gain_and_its_optimizer():
     plain = ng.retrain(tiny_task(), result.schedule, steps=12, optimizer=ng.SGD())
     assert again.validation_loss == pytest.approx(plain.validation_loss, rel=1e-5)
     assert result.cost <= 30
+
+
+@pytest.mark.parametrize("budget", [1, 6, 7])
+def test_a_budget_too_small_for_a_comparison_has_a_gain_that_says_so(budget):
+    result = tuned(budget=budget)
+    assert result.cost <= budget and len(result.history) > 0
+    said = "The start is returned" if budget < 6 else "one fresh seed|Nothing was gained"
+    assert re.search(said, result.gain.verdict)
+
+
+def test_a_rule_that_keeps_no_start_says_that_no_gain_is_known():
+    gain = tuned(outer="paper", outer_steps=1).gain
+    assert math.isnan(gain.loss) and not gain.clear and gain.verdict.startswith("No gain is known")
+    assert Gain.from_json(gain.to_json()).verdict == gain.verdict
 
 
 def test_an_average_is_tried_and_its_schedule_says_so():
