@@ -12,7 +12,7 @@ from ...errors import DivergedError
 from ...schedules import Hyperparameter, Schedule
 from .. import Ask, Objective
 from ._bracket import Bracket
-from ._quadratic import Observation
+from ._observation import Observation
 from ._space import Space
 
 RATE = "learning_rate"
