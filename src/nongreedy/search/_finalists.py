@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from ..errors import DivergedError
 from ..schedules import Schedule
 from ._budget import BudgetSpentError
-from ._gain import Gain
+from ._gain import UNKNOWN, Gain
 from ._knockout import knockout
 from ._objective import Ask, Evaluated, Objective
 from ._result import Status
@@ -20,21 +20,21 @@ _FINAL = -1  # stream of the seeds on which the finalists meet
 _MOST = 8  # of these seeds, where a fallback has to be beaten
 _BEATEN = 0.5  # standard errors by which
 _ONE_SEED = 0.005  # relative standard error of a difference on one seed
-Chosen = tuple[Evaluated, Status, Gain | None]
+Chosen = tuple[Evaluated, Status, Gain]
 
 
 def select(rule: OuterRule, state: OuterState, objective: Objective, status: Status) -> Chosen:
-    """The best evaluated schedule, and its gain over the rule's fallback where it has one."""
+    """The best evaluated schedule, and its gain over the rule's fallback, unknown where it has none."""
     fallback, contenders = rule.fallback(state), rule.contenders(state)
     objective.budget.release()
     if fallback is None:
-        return *_without_fallback(rule, objective, status), None
+        return *_without_fallback(rule, objective, status), UNKNOWN
     if status is Status.interrupted:
-        return objective.evaluated[state.schedule.identity], status, None
+        return objective.evaluated[state.schedule.identity], status, UNKNOWN
     try:
         return _against(fallback, contenders, rule, objective, status)
     except KeyboardInterrupt:
-        return objective.evaluated[state.schedule.identity], Status.interrupted, None
+        return objective.evaluated[state.schedule.identity], Status.interrupted, UNKNOWN
 
 
 def _against(

@@ -12,6 +12,9 @@ from ._words import count
 # Standard errors from which on a gain is called one, from two seeds on: Student's t at 97.5 %, because
 # the standard error of few differences is itself mostly luck.
 _SURE = (12.7, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36)
+_NOTHING = (
+    "No gain is known: the search ended before it had a start to beat, or its rule keeps none."
+)
 
 
 def sure(seeds: int) -> float:
@@ -26,7 +29,7 @@ class Gain:
 
     Attributes:
         loss: By how much its validation loss is lower, on average; 0 where the fallback is returned,
-            infinite where that diverged.
+            infinite where that diverged, NaN where nothing was compared (:data:`UNKNOWN`).
         standard_error: Of that difference; NaN from one seed.
         seeds: Fresh seeds on which both were run.
         fallback: Mean validation loss of the fallback on these seeds; NaN without seeds.
@@ -60,6 +63,8 @@ class Gain:
                 f"Its start diverged on {self.diverged} of {count(self.seeds, 'fresh seed')}, on all of "
                 "which this one finished."
             )
+        if math.isnan(self.loss):
+            return _NOTHING
         if self.loss == 0:
             return (
                 "Nothing was gained over the start, which is returned."
@@ -85,3 +90,6 @@ class Gain:
         """The inverse of :meth:`to_json`."""
         known = {name: math.nan if v is None else v for name, v in row.items()}
         return cls(**{**known, "seeds": int(row["seeds"])})
+
+
+UNKNOWN = Gain(math.nan, math.nan, 0, math.nan)  # nothing was compared

@@ -59,8 +59,8 @@ class Result:
         parameters: Name -> parameter of the network that an online run has trained; empty for
             searches, which end with a schedule.
         validation_metrics: The task's own, by name, over the same seeds as the loss.
-        gain: Over the schedule that the search started from, on common fresh seeds; None of rules that
-            keep no fallback.
+        gain: Over the schedule that the search started from, on common fresh seeds, which says so where
+            nothing was compared; None of online runs.
         unmoved: Name -> why it has its first value, of learned hyperparameters that have.
         task: What was trained, with what was added to it.
         optimizer: What the schedule is for: the given one, with an average where one was chosen.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._quadratic import Observation
+from ._observation import Observation
 
 _TYPICAL = 0.5  # how far an average coefficient moves, of the block's longest step
 

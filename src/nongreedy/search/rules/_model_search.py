@@ -41,8 +41,9 @@ class ModelSearch(OuterRule[ModelState]):
 
     Then each outer step draws a fresh seed, runs and differentiates the schedule on it, and proposes
 
-    1. for schedules and other short hyperparameters the minimum of a :class:`Quadratic` of all values,
-       with an offset per seed, and all hypergradients, with their noise, in a trust region;
+    1. for schedules and other short hyperparameters the minimum of a :class:`Quadratic` of all values (in
+       logarithms where they are positive), with an offset per seed, and all hypergradients, with their
+       noise, in a trust region;
     2. for long ones, such as weights of examples, a step along the mean gradient as far as seeds agree
        (:func:`descent`), whose length plain runs decide.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from typing import final
 import torch
 
 from ...schedules import Hyperparameter, Schedule
-from ._quadratic import Observation, Prior
+from ._observation import Observation, relative
+from ._quadratic import Prior
 from ._rule import OuterState
 from ._space import Space
 
@@ -71,6 +73,16 @@ class ModelState(OuterState):
     def scale(self) -> float:
         """What losses are relative to."""
         return abs(min(o.loss for o in self.observations)) or 1.0
+
+    @cached_property
+    def relative(self) -> list[Observation]:
+        """The observations in the units of the model."""
+        return relative(self.observations)
+
+    def absolute(self, change: float) -> float:
+        """Of the loss, what the model calls a change by so much."""
+        least = min(o.loss for o in self.observations)
+        return self.loss * math.expm1(change) if least > 0 else change * self.scale
 
 
 def prior_of(space: Space) -> Prior:

@@ -16,8 +16,8 @@ from .. import Ask, Objective
 from .._outer_step import mean_accuracy, mean_metrics
 from .._result import Status
 from ._model_state import ModelState
+from ._observation import Observation
 from ._proposal import Proposal
-from ._quadratic import Observation
 from ._rule import StepOutcome, sign_text
 
 _LEAST_GAIN, _SURE = 1e-3, 0.25  # of the loss, and of its standard deviation, to be worth a run

@@ -11,7 +11,8 @@ from torch import Tensor
 from ...schedules import Schedule
 from ._blocks import descent
 from ._model_state import ModelState
-from ._quadratic import Observation, Quadratic
+from ._observation import Observation
+from ._quadratic import Quadratic
 
 _HELD = 0.5  # of what slopes promise along a step is lost to curvature
 
@@ -47,9 +48,7 @@ def proposed(state: ModelState) -> Proposal:
     low, high = space.bounds
     step, change = _steps_of_blocks(state, place)
     chosen = space.modelled
-    model = Quadratic(
-        _without_blocks(state, place), place[chosen], state.reach[0], state.scale, state.prior
-    )
+    model = Quadratic(_without_blocks(state, place), place[chosen], state.reach[0], state.prior)
     box = torch.full_like(place, state.reach[0])[chosen]
     nearest = torch.maximum(place[chosen] - box, low[chosen])
     best = model.best(nearest, torch.minimum(place[chosen] + box, high[chosen]))
@@ -62,7 +61,8 @@ def proposed(state: ModelState) -> Proposal:
     long[chosen] = False
     moved = bool((moves[chosen] > 0).any()), bool((moves[long] > 0).any())
     distance = float(moves.max()) if len(moves) else 0.0
-    return Proposal(space.schedule(there), expected + _HELD * change, spread, distance, moved)
+    change = state.absolute(expected + _HELD * change)
+    return Proposal(space.schedule(there), change, spread * abs(state.loss), distance, moved)
 
 
 def _steps_of_blocks(state: ModelState, place: Tensor) -> tuple[Tensor, float]:
@@ -70,7 +70,7 @@ def _steps_of_blocks(state: ModelState, place: Tensor) -> tuple[Tensor, float]:
     step, change = torch.zeros_like(place), 0.0
     if not state.alone:
         for places in state.space.followed.values():
-            found = descent(state.observations, places, place)
+            found = descent(state.relative, places, place)
             step[places] = state.reach[1] * found.step
             change += state.reach[1] * found.change
     return step, change
@@ -81,9 +81,9 @@ def _without_blocks(state: ModelState, place: Tensor) -> list[Observation]:
     is taken off."""
     chosen, followed = state.space.modelled, state.space.followed
     rows = list[Observation]()
-    slopes = [o.slope for o in state.observations if o.slope is not None]
+    slopes = [o.slope for o in state.relative if o.slope is not None]
     mean = torch.stack(slopes).mean(0) if slopes else torch.zeros_like(place)
-    for told in state.observations:
+    for told in state.relative:
         loss = told.loss
         for places in followed.values():
             loss -= float(mean[places] @ (told.place - place)[places])

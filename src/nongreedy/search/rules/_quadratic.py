@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
 import torch
 from torch import Tensor
+
+from ._observation import Observation
 
 # All relative to the loss at hand, and per outer step: how networks' losses depend on decades of
 # learning rates and the like. Found on other problems than those that judge it.
@@ -18,8 +20,12 @@ _CURVATURE, _CURVATURE_ERROR = 0.17, 0.14  # of one coefficient: mean and standa
 _TOGETHER, _TOGETHER_ERROR = 0.08, 0.07  # of two that act together, such as two learning rates
 _FLATTEST = 0.015  # curvature that a step relies on
 _VALUE, _SEED = 1.5, 0.01  # standard deviations of the level, and of a seed's own
+_SEEDS_DIFFER = 0.3  # the latter, before it is estimated
 _LEAST_REACH = 1.2  # how far away runs still say something, in outer steps
-_WORST = 0.5  # losses that are higher by this say nothing of the shape of a valley
+_WORST = (
+    1.0  # of the same seed: by how much more a loss is higher says nothing of the shape of a valley
+)
+_UPHILL = 0.1  # relative error of what a loss is above that: valleys are no parabolas
 _STEEPEST = 2.0
 _MOST = (
     200  # observations, the latest: with all of thousands, memory and time would grow without end
@@ -27,23 +33,9 @@ _MOST = (
 _BENT = 0.3  # relative error of a slope, of curvature that changes
 _VALUE_NOISE, _SLOPE_NOISE = 0.004, 0.03
 _WEIGHTS = 4.0, 2.0  # how many values, and slopes per coefficient, the noise above counts as
-
-
-@final
-@dataclass(frozen=True)
-class Observation:
-    """What a run told, and its sweep.
-
-    Attributes:
-        place: Where, a vector of a :class:`Space`.
-        loss: Validation loss; infinite where it diverged.
-        slope: Derivatives by the vector, NaN of what no gradient reaches; or None.
-    """
-
-    place: Tensor
-    seed: int
-    loss: float
-    slope: Tensor | None = None
+_TAIL = (
+    3.0  # degrees of freedom of a sweep's noise: one may be wrong as a whole, as of a chaotic run
+)
 
 
 @final
@@ -74,13 +66,14 @@ class Quadratic:
     .. math:: L_s(x) \approx L_0 + z_s + g \cdot e + \tfrac12 e^\top H e, \qquad e = x - c
 
     with an offset :math:`z_s` per seed. Values and slopes count less the farther away they are, by
-    :math:`1 + (|e|_\infty / r)^2`, and with noise that is estimated from what they leave over.
+    :math:`1 + (|e|_\infty / r)^2`, and with noise that is estimated from what they leave over: of values, of
+    seeds, of slopes, and of each sweep as a whole, by Student's t, so that one from a chaotic run yields to
+    values and to other sweeps.
 
     Args:
-        observations: At least one of them finite, in the order of their making.
+        observations: :func:`relative`, at least one of them finite, in the order of their making.
         centre: c, shape (d,).
         radius: r, of the trust region.
-        scale: What losses are relative to.
         prior: What is expected.
     """
 
@@ -89,16 +82,17 @@ class Quadratic:
         observations: Sequence[Observation],
         centre: Tensor,
         radius: float,
-        scale: float,
         prior: Prior,
     ):
-        self.centre, self.radius, self.scale, self.prior = centre, radius, scale, prior
+        self.centre, self.radius, self.prior = centre, radius, prior
         self.size = len(centre)
         self._pairs = torch.triu_indices(self.size, self.size, 1)
         self._near = self._chosen(observations)
         seeds = sorted({o.seed for o in self._near})
         self._seeds = {seed: k for k, seed in enumerate(seeds)}
         self.value_noise, self.slope_noise = _VALUE_NOISE, _SLOPE_NOISE
+        self.seed_noise = _SEEDS_DIFFER
+        self._doubt = torch.ones(len(self._near) + 1, dtype=torch.float64)  # of each, and of values
         for _ in range(3):
             self._solve()
             self._weigh_noise()
@@ -107,8 +101,11 @@ class Quadratic:
         reach = max(2 * self.radius, _LEAST_REACH)
         near = [o for o in observations
                 if math.isfinite(o.loss) and self._distance(o.place) <= reach]  # fmt: skip
-        least = min(o.loss for o in near)
-        return [o for o in near if o.loss < least + _WORST * self.scale][-_MOST:]
+        least = dict[int, float]()
+        for o in near:
+            least[o.seed] = min(o.loss, least.get(o.seed, math.inf))
+        self._least = least
+        return [replace(o, loss=min(o.loss, least[o.seed] + _WORST)) for o in near][-_MOST:]
 
     def _distance(self, place: Tensor) -> float:
         return float((place - self.centre).abs().max()) if self.size else 0.0
@@ -130,47 +127,49 @@ class Quadratic:
         return torch.cat([torch.zeros(d, 1, dtype=e.dtype), eye, torch.diag(e), pairs], 1)
 
     @cached_property
-    def _rows(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features and seeds, what was told, of how far, and whether it is a slope."""
-        rows, told, far, sloped = list[Tensor](), list[Tensor](), list[float](), list[bool]()
-        for o in self._near:
+    def _rows(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Features and seeds, what was told, of how far, how far uphill, and of which sweep; -1: a value."""
+        rows, told, far, sweep = list[Tensor](), list[Tensor](), list[float](), list[int]()
+        uphill = list[float]()
+        for index, o in enumerate(self._near):
             e, own = o.place - self.centre, torch.zeros(len(self._seeds), dtype=torch.float64)
             own[self._seeds[o.seed]] = 1.0
             rows.append(torch.cat([self.features(e), own])[None])
-            told.append(torch.tensor([o.loss / self.scale], dtype=torch.float64))
+            told.append(torch.tensor([o.loss], dtype=torch.float64))
             count = 0
             if o.slope is not None:
                 known = ~o.slope.isnan()
                 count = int(known.sum())
                 none = torch.zeros(count, len(self._seeds), dtype=torch.float64)
                 rows.append(torch.cat([self._slopes(e)[known], none], 1))
-                told.append((o.slope[known] / self.scale).clamp(-_STEEPEST, _STEEPEST))
+                told.append(o.slope[known].clamp(-_STEEPEST, _STEEPEST))
             far += [self._far(o.place)] * (1 + count)
-            sloped += [False, *[True] * count]
-        distances = torch.tensor(far, dtype=torch.float64)
-        return torch.cat(rows), torch.cat(told), distances, torch.tensor(sloped)
+            uphill += [o.loss - self._least[o.seed]] * (1 + count)
+            sweep += [-1, *[index] * count]
+        distances, heights = torch.tensor([far, uphill], dtype=torch.float64)
+        return torch.cat(rows), torch.cat(told), distances, heights, torch.tensor(sweep)
 
-    @cached_property
+    @property
     def _expected(self) -> tuple[Tensor, Tensor]:
         """Means and standard deviations before anything was run."""
         widths, together = self.prior.widths, self.prior.together
         (i, j), seeds = self._pairs, len(self._seeds)
-        level = min(o.loss for o in self._near) / self.scale
+        level = min(o.loss for o in self._near)
         both = together[i] * together[j] * widths[i] * widths[j]
         one, none = torch.ones(1, dtype=torch.float64), torch.zeros(seeds, dtype=torch.float64)
         means = [level * one, 0 * widths, _CURVATURE * widths**2, _TOGETHER * both, none]
         errors = [
             _VALUE * one, _SLOPE * widths, _CURVATURE_ERROR * widths**2,
-            _TOGETHER_ERROR * widths[i] * widths[j], none + _SEED,
+            _TOGETHER_ERROR * widths[i] * widths[j], none + self.seed_noise,
         ]  # fmt: skip
         return torch.cat(means), torch.cat(errors)
 
     def _solve(self) -> None:
-        rows, told, far, sloped = self._rows
-        errors = torch.where(
-            sloped,
-            self.slope_noise * far.sqrt() + _BENT * told.abs(),
-            self.value_noise * far.sqrt(),
+        rows, told, far, uphill, sweep = self._rows
+        errors = self._errors = torch.where(
+            sweep >= 0,
+            (self.slope_noise * far.sqrt() + _BENT * told.abs()) * self._doubt[sweep],
+            self.value_noise * far.sqrt() + _UPHILL * uphill,
         )
         means, deviations = self._expected
         weighted = rows / errors[:, None]
@@ -182,8 +181,15 @@ class Quadratic:
 
     def _weigh_noise(self) -> None:
         """Noise as what is left over says, and the usual one as so many observations more."""
-        rows, told, far, sloped = self._rows
-        left = (told - rows @ self._found).square() / far
+        rows, told, far, _, sweep = self._rows
+        sloped, over = sweep >= 0, (told - rows @ self._found).square()
+        for index in sweep[sloped].unique():
+            mask = sweep == index
+            surprise = (over[mask] / self._errors[mask].square()).sum() * self._doubt[index] ** 2
+            doubt = (_TAIL + surprise) / (_TAIL + mask.sum())
+            self._doubt[index] = doubt.clamp(min=1.0).sqrt()
+        values = over * (self.value_noise / self._errors).square()
+        left = torch.where(sloped, over / (far * self._doubt[sweep].square()), values)
         calm = sloped & (told.abs() < 4 * _BENT * _STEEPEST / 4)
         for name, usual, mask, weight in (
             ("value_noise", _VALUE_NOISE, ~sloped, _WEIGHTS[0]),
@@ -191,6 +197,9 @@ class Quadratic:
         ):
             total = weight * usual**2 + 1.3 * float(left[mask].sum())
             setattr(self, name, math.sqrt(total / (weight + int(mask.sum()) or 1)))
+        offsets = self._found[len(self._found) - len(self._seeds) :].square().sum()
+        total = _WEIGHTS[0] * _SEED**2 + float(offsets)
+        self.seed_noise = math.sqrt(total / (_WEIGHTS[0] + len(self._seeds)))
 
     @property
     def slope(self) -> Tensor:
@@ -214,7 +223,7 @@ class Quadratic:
         count = len(features)
         covariance = self._covariance[:count, :count]
         spread = math.sqrt(max(float(features @ covariance @ features), 0.0))
-        return float(features @ self._found[:count]) * self.scale, spread * self.scale
+        return float(features @ self._found[:count]), spread
 
     def best(self, low: Tensor, high: Tensor) -> Tensor:
         """The place of the least expected loss between two corners, by projected gradients."""

@@ -12,7 +12,7 @@ from ...errors import DivergedError
 from ...schedules import Hyperparameter, Schedule
 from .. import Ask, Objective
 from ._bracket import Bracket
-from ._quadratic import Observation
+from ._observation import Observation
 from ._space import Space
 
 RATE = "learning_rate"
@@ -139,6 +139,7 @@ def best_way(objective: Objective, seed: int, other: int) -> tuple[Way, list[Way
     """Every way of training on one seed; two that are close meet on another one."""
     limit = objective.budget.limit
     most = _MOST if math.isinf(limit) else max(_FEWEST, min(_MOST, round(_SHARE * limit)))
+    most = max(1, int(min(most, objective.budget.left)))  # so that there is a start to return
     untrained = objective.untrained(objective.problem.initial, seed)  # which all ways begin with
     trained = untrained - _TRAINED * abs(untrained) if math.isfinite(untrained) else math.inf
     ways, failed = list[Way](), list[DivergedError]()
