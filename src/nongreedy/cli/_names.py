@@ -8,14 +8,6 @@ METHODS = (
     "constant", "one-cycle", "constant-average", "schedule-free", "prodigy",
 )  # fmt: skip
 POLICIES = (
-    "power",
-    "printed",
-    "subspace",
-    "moments",
-    "random",
-    "thompson",
-    "linucb",
-    "nevergrad",
-    "botorch",
-)
+    "power", "printed", "subspace", "moments", "random", "thompson", "linucb", "nevergrad", "botorch",
+)  # fmt: skip
 PEAKS = (0.03, 0.1, 0.3)  # one of these is usually close to the best hand-tuned cosine

@@ -431,9 +431,8 @@ def checked_device(device: str | torch.device) -> torch.device:
             f"Device {str(device)!r} is not available: there are {torch.cuda.device_count()}, from "
             "'cuda:0' on."
         )
-    if (
-        chosen.type == "cuda" and chosen.index is None
-    ):  # another one later, by torch.cuda.set_device
+    if chosen.type == "cuda" and chosen.index is None:
+        # Another one would be current after torch.cuda.set_device.
         return torch.device("cuda", torch.cuda.current_device())
     return chosen
 

@@ -22,20 +22,14 @@ _FLATTEST = 0.015  # curvature that a step relies on
 _VALUE, _SEED = 1.5, 0.01  # standard deviations of the level, and of a seed's own
 _SEEDS_DIFFER = 0.3  # the latter, before it is estimated
 _LEAST_REACH = 1.2  # how far away runs still say something, in outer steps
-_WORST = (
-    1.0  # of the same seed: by how much more a loss is higher says nothing of the shape of a valley
-)
+_WORST = 1.0  # above the least of its seed; what lies higher says nothing of the shape of a valley
 _UPHILL = 0.1  # relative error of what a loss is above that: valleys are no parabolas
 _STEEPEST = 2.0
-_MOST = (
-    200  # observations, the latest: with all of thousands, memory and time would grow without end
-)
+_MOST = 200  # observations, the latest: with thousands, memory and time would grow without end
 _BENT = 0.3  # relative error of a slope, of curvature that changes
 _VALUE_NOISE, _SLOPE_NOISE = 0.004, 0.03
 _WEIGHTS = 4.0, 2.0  # how many values, and slopes per coefficient, the noise above counts as
-_TAIL = (
-    3.0  # degrees of freedom of a sweep's noise: one may be wrong as a whole, as of a chaotic run
-)
+_TAIL = 3.0  # degrees of freedom of a sweep's noise: a chaotic run's is wrong as a whole
 
 
 @final
