@@ -178,6 +178,15 @@ def distinct(person: Respondent) -> bool:
     return not alike and not same and min(map(len, person.questions)) > 1
 
 
+def _of_each(
+    rows: Rows, label: str, compute: Callable[..., Any], asked: dict[int, Respondent], prior: Any
+) -> list[Any]:
+    return [
+        rows.get(f"{label}|{k}", lambda k=k, person=person: compute(person, prior, k))
+        for k, person in asked.items()
+    ]
+
+
 def people(rows: Rows, options: argparse.Namespace) -> list[str]:
     """The table."""
     lines = list[str]()
@@ -192,15 +201,8 @@ def people(rows: Rows, options: argparse.Namespace) -> list[str]:
             ).to_json(),
         )
         believed = Gaussian(prior["mean"], prior["covariance"])
-        found = [
-            rows.get(
-                f"person|{name}|{k}",
-                lambda k=k, everyone=everyone, believed=believed: interviewed(
-                    everyone[k], believed, k
-                ),
-            )
-            for k in mixed[half:][: options.users]
-        ]
+        asked = {k: everyone[k] for k in mixed[half:][: options.users]}
+        found = _of_each(rows, f"person|{name}", interviewed, asked, believed)
         most = min(len(row["ours"]) for row in found) - 1
         shown = [n for n in (0, 1, 2, 3, 5, 7, 8, 10) if n <= most]
         lines.append(
@@ -210,15 +212,7 @@ def people(rows: Rows, options: argparse.Namespace) -> list[str]:
             cells = [mean_error([row[strategy][n] for row in found]) for n in shown]
             lines.append(f"{strategy} | " + " | ".join(cells))
         lines += [paired(found, other, shown) for other in STRATEGIES if other != "ours"]
-        best = [
-            rows.get(
-                f"hindsight|{name}|{k}",
-                lambda k=k, everyone=everyone, believed=believed: in_hindsight(
-                    everyone[k], believed, k
-                ),
-            )
-            for k in mixed[half:][: options.users]
-        ]
+        best = _of_each(rows, f"hindsight|{name}", in_hindsight, asked, believed)
         cells = [mean_error([row[n] for row in best]) for n in shown if n < len(best[0])]
         lines.append("best set in hindsight | " + " | ".join(cells))
     return lines
