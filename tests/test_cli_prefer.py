@@ -111,6 +111,7 @@ WRONG = [
     (["{binary}"], "is no text in UTF-8"),
     (["{csv}", "--smaller", "error,mms"], "Unknown attribute 'mms'. Did you mean 'ms'?"),
     (["{csv}", "--smaller", "error,net"], "'net' must be a number in every row, but is 'n0' in row 0"),
+    (["{gap}", "--smaller", "a,b"], "'b' must be finite in every row, but is 'nan' in row 1"),
     (["{csv}", "--smaller", "error"], "at least two attributes"),
     (["{csv}", "--smaller", "error,ms", "--log", "MB"], "--log names ['MB']"),
     (["{csv}", "--smaller", "error,ms", "--name", "x"], "no column 'x'; it has net, error, ms, MB"),
@@ -128,7 +129,8 @@ WRONG = [
 @pytest.mark.parametrize(("arguments", "said"), WRONG, ids=[said for _, said in WRONG])
 def test_mistakes_are_one_line(arguments, said, table, tmp_path):
     places = {"csv": table, "one": tmp_path / "one.db", "two": tmp_path / "two.db"}
-    places["binary"] = tmp_path / "binary.csv"
+    places["gap"], places["binary"] = tmp_path / "gap.csv", tmp_path / "binary.csv"
+    places["gap"].write_text("a,b\n1,2\n2,nan\n")
     places["binary"].write_bytes(b"\xff\xfe")
     if "{one}" in arguments:
         study(places["one"], ("minimize",))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import nongreedy as ng
+from nongreedy.comparison import Piece
 from nongreedy.preference import (
     Gaussian,
     Items,
@@ -141,9 +142,7 @@ def test_a_study_brings_its_directions_names_and_front():
 
 def test_rows_of_a_comparison_are_items_by_what_is_read_of_them():
     pieces = [
-        ng.comparison.Piece(
-            name, 0, cost, 0.0, {"test_loss": [loss, loss + 0.1]}, None, [], [], 1, 0, 1.0
-        )
+        Piece(name, 0, cost, 0.0, {"test_loss": [loss, loss + 0.1]}, None, [], [], 1, 0, 1.0)
         for name, cost, loss in [
             ("default", 40.0, 0.30),
             ("cosine", 4.0, 0.35),

@@ -217,6 +217,11 @@ def _column(name: str, values: Iterable[Any]) -> Tensor:
             raise ValueError(
                 f"{name!r} must be a number in every row, but is {value!r} in row {row}."
             ) from None
+        if not math.isfinite(found[-1]):
+            raise ValueError(
+                f"{name!r} must be finite in every row, but is {value!r} in row {row}. Leave that row out, "
+                "or put a number there."
+            )
     return torch.tensor(found, dtype=torch.float64)
 
 
