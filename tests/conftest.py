@@ -51,7 +51,8 @@ def database_url():
 LONG = {
     "test_automatic_windows", "test_bandits", "test_cli", "test_cli_bandit", "test_cli_check",
     "test_cli_compare", "test_cli_prefer", "test_cli_study", "test_closed_forms", "test_comparison",
-    "test_dashboard", "test_evograd_studies", "test_experiments", "test_explosion", "test_gpu_script", "test_long_horizon",
+    "test_dashboard", "test_evograd_studies", "test_experiments", "test_explosion", "test_gpu_script",
+    "test_long_horizon",
     "test_nas_command", "test_nas_search", "test_pages", "test_parallel", "test_peers", "test_planner",
     "test_preference_benchmark", "test_preference_dashboard", "test_preference_dialogue",
     "test_report_browser", "test_reversible_search", "test_search_suite", "test_sharded",
