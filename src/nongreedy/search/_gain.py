@@ -12,9 +12,7 @@ from ._words import count
 # Standard errors from which on a gain is called one, from two seeds on: Student's t at 97.5 %, because
 # the standard error of few differences is itself mostly luck.
 _SURE = (12.7, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36)
-_NOTHING = (
-    "No gain is known: the search ended before it had a start to beat, or its rule keeps none."
-)
+_NOTHING = "No gain is known: nothing was compared with the start."
 
 
 def sure(seeds: int) -> float:
