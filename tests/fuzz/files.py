@@ -460,7 +460,7 @@ def _judged(read: Callable[[], Any]) -> Found:
         return Found("refused", " ".join(str(error).split()))
     except TimeoutError as error:
         return Found("hangs", str(error))
-    except Exception as error:  # noqa: BLE001: whatever it is, it is no error of ours
+    except Exception as error:  # whatever it is, it is no error of ours
         return Found("traceback", f"{type(error).__name__}: {error}")
     return Found("read")
 
