@@ -17,6 +17,7 @@ from nongreedy.search.progress._lines import still
 from nongreedy.search.rules import started
 from nongreedy.search.rules._blocks import descent
 from nongreedy.search.rules._bracket import Bracket
+from nongreedy.search.rules._model_state import ModelState
 from nongreedy.search.rules._observation import Observation, relative
 from nongreedy.search.rules._practice import practised
 from nongreedy.search.rules._quadratic import Prior, Quadratic
@@ -201,12 +202,24 @@ def test_what_is_far_uphill_still_bends_the_model():
 def test_noise_that_grows_with_the_loss_is_alike_in_its_logarithm():
     slope = torch.tensor([0.2]).double()
     rows = [Observation(torch.zeros(1).double(), 0, loss, loss * slope) for loss in (0.1, 10.0)]
-    low, high = relative(rows)
+    low, high = relative(rows, 0.1)
     assert high.loss - low.loss == pytest.approx(math.log(100))
     assert low.slope.item() == pytest.approx(0.2) and high.slope.item() == pytest.approx(0.2)
-    below = relative([replace(rows[0], loss=-2.0), replace(rows[1], loss=math.inf)])
+    below = relative([replace(rows[0], loss=-2.0), replace(rows[1], loss=math.inf)], 2.0)
     assert below[0].loss == -1.0 and below[1].loss == math.inf
     assert below[0].slope.item() == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("told", "here", "unit", "halved"),
+    [((2.0, 4.0), 4.0, 4.0, -2.0), ((-2.0, 1.0), 0.0, 2.0, -1.386)],
+)
+def test_a_change_in_the_model_s_units_is_one_of_the_loss(told, here, unit, halved):
+    rows = tuple(Observation(torch.zeros(1).double(), 0, loss) for loss in told)
+    schedule = ng.Schedule.of(learning_rate=0.1)
+    state = ModelState(schedule=schedule, observations=rows, losses=(here,))
+    assert state.unit == unit
+    assert state.absolute(-math.log(2)) == pytest.approx(halved, abs=1e-3)
 
 
 # ---- long hyperparameters ----------------------------------------------------------------------

@@ -91,7 +91,9 @@ class Scaled(Grouping):
 
     def spread(self, values: Values) -> dict[str, Tensor]:
         """Values of the base's settings, shape (P,) where there are factors, else ()."""
-        assert self.index is not None, "Not bound to a layout: a Scaled optimizer works in a Run."
+        assert self.stretches is not None, (
+            "Not bound to a layout: a Scaled optimizer works in a Run."
+        )
         rows = dict[str, dict[int, Tensor]]()
         for name, number, setting in self._factors():
             rows.setdefault(setting, {})[number] = values[name]
@@ -99,5 +101,5 @@ class Scaled(Grouping):
         for setting, factors in rows.items():
             one = torch.ones_like(values[setting])
             row = [factors.get(number, one) for number in range(len(self.groups) + 1)]
-            spread[setting] = values[setting] * by_group(row, self.index)
+            spread[setting] = values[setting] * by_group(row, self.stretches)
         return spread

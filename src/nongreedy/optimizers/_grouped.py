@@ -86,13 +86,15 @@ class Grouped(Grouping):
 
     def spread(self, values: Values) -> dict[str, Tensor]:
         """Values of the base's settings, shape (P,) where a group has its own, else ()."""
-        assert self.index is not None, "Not bound to a layout: a Grouped optimizer works in a Run."
+        assert self.stretches is not None, (
+            "Not bound to a layout: a Grouped optimizer works in a Run."
+        )
         spread = dict(values)
         for name in self.base.learnable:
             in_groups = [_named(name, pattern) for pattern in self.groups]
             if not values.keys().isdisjoint(in_groups):
                 rows = [values[name], *(values.get(entry, values[name]) for entry in in_groups)]
-                spread[name] = by_group(rows, self.index)
+                spread[name] = by_group(rows, self.stretches)
         return spread
 
 

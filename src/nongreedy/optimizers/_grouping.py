@@ -12,18 +12,15 @@ from torch import Tensor
 
 from ._averaged import bound
 from ._optimizer import Layout, Optimizer, Values
-from ._patterns import index_of, torch_groups
+from ._patterns import Stretch, stretches_of, torch_groups
 
 
-def by_group(rows: Sequence[Tensor], index: Tensor) -> Tensor:
+def by_group(rows: Sequence[Tensor], stretches: Sequence[Stretch]) -> Tensor:
     """Of each entry the number of its group, shape (P,).
 
-    By masks: the derivative of an index adds up all entries of a group one after the other on a GPU.
+    Not by an index, whose derivative adds up all entries of a group one after the other on a GPU.
     """
-    spread = rows[0]
-    for group, row in enumerate(rows[1:], 1):
-        spread = torch.where(index == group, row, spread)
-    return spread
+    return torch.cat([rows[group].expand(size) for group, size in stretches])
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,13 @@ class Grouping(Optimizer):
     Args:
         base: Optimizer of the rest.
         groups: Pattern -> what is its own.
-        index: Group of every entry of the flat vector, from 1; 0 is the rest. None before a run.
+        stretches: Of the flat vector, in its order: group, from 1, 0 being the rest, and how many entries.
+            None before a run.
     """
 
     base: Optimizer = field(kw_only=False)
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    index: Tensor | None = field(default=None, repr=False, compare=False)
+    stretches: tuple[Stretch, ...] | None = field(default=None, repr=False, compare=False)
 
     def _take(self, refused: Iterable[str], verb: str, example: str) -> None:
         """Check the base and the shape of the groups; take the base's slots and settings."""
@@ -68,8 +66,8 @@ class Grouping(Optimizer):
 
     def bound_to(self, layout: Layout, device: torch.device) -> Self:
         """Knowing the group of every entry of the flat vector."""
-        index = index_of(tuple(self.groups), layout, device)
-        return replace(self, base=bound(self.base, layout, device), index=index)
+        stretches = stretches_of(tuple(self.groups), layout)
+        return replace(self, base=bound(self.base, layout, device), stretches=stretches)
 
     @abc.abstractmethod
     def spread(self, values: Values) -> dict[str, Tensor]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from ._optimizer import Layout
 
 VECTORS = "vectors"
+Stretch = tuple[int, int]  # of neighbouring entries: their group, and how many they are
 
 
 def group_of(patterns: Iterable[str], name: str, dimensions: int) -> int:
@@ -23,8 +23,8 @@ def group_of(patterns: Iterable[str], name: str, dimensions: int) -> int:
     return next((number for number, fit in enumerate(fits, 1) if fit), 0)
 
 
-def index_of(patterns: Sequence[str], layout: Layout, device: torch.device) -> Tensor:
-    """The group of every entry of the flat vector, shape (P,).
+def stretches_of(patterns: Sequence[str], layout: Layout) -> tuple[Stretch, ...]:
+    """The groups of the flat vector's entries, neighbours of one group together.
 
     Raises:
         ValueError: A pattern that has no parameter.
@@ -35,8 +35,9 @@ def index_of(patterns: Sequence[str], layout: Layout, device: torch.device) -> T
             raise ValueError(
                 f"No parameter is in the group {pattern!r}; there are {[name for name, _ in layout]}."
             )
-    sizes = torch.tensor([torch.Size(shape).numel() for _, shape in layout])
-    return torch.tensor(groups).repeat_interleave(sizes).to(device)
+    sizes = [math.prod(shape) for _, shape in layout]
+    neighbours = itertools.groupby(zip(groups, sizes, strict=True), lambda pair: pair[0])
+    return tuple((group, sum(size for _, size in pairs)) for group, pairs in neighbours)
 
 
 def torch_groups(patterns: Sequence[str], named: Iterable[tuple[str, Any]]) -> list[dict[str, Any]]:

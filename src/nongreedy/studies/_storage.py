@@ -53,8 +53,7 @@ class Storage:
         self.address, self.name = address, name
         with explained("open", address):
             self._optuna = connection or _connected(address, create)
-            self.study = self._settled(create)
-            self._id = self._optuna.get_study_id_from_name(name)
+            self._id = self._settled(create)
             self._records = self._optuna.get_study_system_attrs(self._id)
         version = self.read("version")
         if version is None and create:
@@ -67,9 +66,10 @@ class Storage:
                 f"version {VERSION}. Install the release that wrote it, or name another file."
             )
 
-    def _settled(self, create: bool) -> optuna.Study:
+    def _settled(self, create: bool) -> int:
+        """The study's number there, made if need be."""
         try:
-            return optuna.load_study(study_name=self.name, storage=self._optuna)
+            return self._optuna.get_study_id_from_name(self.name)
         except KeyError:
             if not create:
                 names = sorted(study.study_name for study in self._optuna.get_all_studies())
@@ -83,7 +83,7 @@ class Storage:
                 load_if_exists=True,  # another process may have made it this moment
             )  # fmt: skip
             study.set_metric_names(["validation loss"])
-        return study
+        return self._optuna.get_study_id_from_name(self.name)
 
     def beside(self, name: str) -> Storage:
         """Another study of the same database, made if need be, by the same connection."""

@@ -12,7 +12,7 @@ from typing import final
 import torch
 
 from ...schedules import Hyperparameter, Schedule
-from ._observation import Observation, relative
+from ._observation import Observation, logged, relative
 from ._quadratic import Prior
 from ._rule import OuterState
 from ._space import Space
@@ -77,12 +77,16 @@ class ModelState(OuterState):
     @cached_property
     def relative(self) -> list[Observation]:
         """The observations in the units of the model."""
-        return relative(self.observations)
+        return relative(self.observations, self.scale)
+
+    @property
+    def unit(self) -> float:
+        """Of the loss, what a small change of the model by one is here."""
+        return self.loss if logged(self.observations) else self.scale
 
     def absolute(self, change: float) -> float:
         """Of the loss, what the model calls a change by so much."""
-        least = min(o.loss for o in self.observations)
-        return self.loss * math.expm1(change) if least > 0 else change * self.scale
+        return self.unit * (math.expm1(change) if logged(self.observations) else change)
 
 
 def prior_of(space: Space) -> Prior:

@@ -27,14 +27,16 @@ class Observation:
     slope: Tensor | None = None
 
 
-def relative(observations: Sequence[Observation]) -> list[Observation]:
-    """In units in which noise is alike: logarithms of losses that are all positive, else their shares of
-    the least."""
-    finite = [o.loss for o in observations if math.isfinite(o.loss)]
-    logged, least = min(finite) > 0, abs(min(finite)) or 1.0
-    found = list[Observation]()
+def logged(observations: Sequence[Observation]) -> bool:
+    """Whether noise is alike in logarithms of losses: all of them are positive."""
+    return min(o.loss for o in observations) > 0
+
+
+def relative(observations: Sequence[Observation], scale: float) -> list[Observation]:
+    """In units in which noise is alike: logarithms where losses have them, else shares of the scale."""
+    found, logs = list[Observation](), logged(observations)
     for o in observations:
-        unit = o.loss if logged and math.isfinite(o.loss) else least
-        loss = math.log(o.loss) if logged else o.loss / least
+        unit = o.loss if logs and math.isfinite(o.loss) else scale
+        loss = math.log(o.loss) if logs else o.loss / scale
         found.append(replace(o, loss=loss, slope=None if o.slope is None else o.slope / unit))
     return found

@@ -62,7 +62,7 @@ def proposed(state: ModelState) -> Proposal:
     moved = bool((moves[chosen] > 0).any()), bool((moves[long] > 0).any())
     distance = float(moves.max()) if len(moves) else 0.0
     change = state.absolute(expected + _HELD * change)
-    return Proposal(space.schedule(there), change, spread * abs(state.loss), distance, moved)
+    return Proposal(space.schedule(there), change, spread * state.unit, distance, moved)
 
 
 def _steps_of_blocks(state: ModelState, place: Tensor) -> tuple[Tensor, float]:
