@@ -529,11 +529,23 @@ def test_a_search_does_not_go_on_with_another_budget(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("steps", "expected"),
-    [(270, {1: 10, 3: 30, 9: 90}), (80, {1: 3, 3: 9, 9: 27}), (12, {1: 4}), (5, {})],
+    ("steps", "rate", "expected"),
+    [
+        (270, ng.Linear(2), {1: 10, 3: 30, 9: 90}),
+        (80, ng.PerStep(), {1: 3, 3: 9, 9: 27}),
+        (80, ng.Linear(5), {1: 9, 3: 27}),  # three steps would not tell five coefficients apart
+        (12, ng.Windows(2), {1: 4}),
+        (5, ng.Windows(2), {}),
+    ],
 )
-def test_rungs(steps, expected):
-    assert rungs(steps) == expected
+def test_rungs(steps, rate, expected):
+    assert rungs(ng.Problem.of(task(), ng.SGD(rate), steps=steps)) == expected
+
+
+def test_bohb_takes_no_run_that_is_too_short_for_the_schedule():
+    problem = ng.Problem.of(task(), ng.SGD(ng.Linear(5)), steps=60)  # a 27th of which are 2 steps
+    found, meter = searched(METHODS["bohb"], problem)
+    assert found is not None and meter.cost <= BUDGET
 
 
 def test_one_cycle_is_that_of_torch():

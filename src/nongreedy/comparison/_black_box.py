@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .._extras import missing
 from ..engines import Problem
 from ..errors import DivergedError
-from ..schedules import Schedule
+from ..schedules import Schedule, TimeBasis
 from ..search import BudgetSpentError, Evaluated
 from ..studies._quiet import quiet
 from ._meter import Meter
@@ -33,10 +33,15 @@ _SHORTEST = 2  # steps of a run that still says something
 Fidelity = Callable[["Trial", Schedule, Meter], float | None]
 
 
-def rungs(steps: int) -> dict[int, int]:
-    """Resource in Optuna's units (1, 3, 9) -> inner steps, without the whole run."""
-    count = _RUNGS
-    while count and steps < _SHORTEST * FACTOR**count:
+def rungs(problem: Problem) -> dict[int, int]:
+    """Resource in Optuna's units (1, 3, 9) -> inner steps, without the whole run.
+
+    The shortest still tells the coefficients of every schedule apart.
+    """
+    bases = [hyper.basis for hyper in problem.learned.values()]
+    sizes = [basis.size(_SHORTEST) for basis in bases if isinstance(basis, TimeBasis)]
+    steps, least, count = problem.steps, max([_SHORTEST, *sizes]), _RUNGS
+    while count and steps < least * FACTOR**count:
         count -= 1
     return {FACTOR**k: round(steps * FACTOR ** (k - count)) for k in range(count)}
 
@@ -53,7 +58,7 @@ def cut(trial: Trial, schedule: Schedule, meter: Meter) -> float | None:
     Hyperband's usual form. It judges a schedule by what it has reached half way, where one that is
     still hot looks worse than one that has cooled too early.
     """
-    resource = {steps: units for units, steps in rungs(meter.problem.steps).items()}
+    resource = {steps: units for units, steps in rungs(meter.problem).items()}
 
     def report(done: int, loss: float) -> bool:
         trial.report(loss, resource[done])
@@ -67,7 +72,7 @@ def stretched(trial: Trial, schedule: Schedule, meter: Meter) -> float | None:
     """A run of its own at each rung: the whole schedule, stretched to a 27th, a ninth, a third of the
     steps, then to all of them. What goes on starts anew, so a trial that is never stopped costs 1.48.
     """
-    for units, steps in rungs(meter.problem.steps).items():
+    for units, steps in rungs(meter.problem).items():
         trial.report(meter.train_short(schedule, steps), units)
         if trial.should_prune():
             return None
@@ -137,7 +142,7 @@ def run_trials(
     with quiet():
         warnings.filterwarnings("ignore", "Clip non-finite values")  # runs that diverged, see above
         if hyperband:
-            most = FACTOR ** len(rungs(meter.problem.steps))
+            most = FACTOR ** len(rungs(meter.problem))
             pruner = optuna.pruners.HyperbandPruner(1, most, FACTOR)
         # Hyperband draws a trial's bracket from the study's name.
         study = optuna.create_study(
