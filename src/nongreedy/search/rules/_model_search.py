@@ -17,7 +17,7 @@ from .._words import count
 from ._agreement import AgreementSearch
 from ._averaged import averaged
 from ._model_state import ModelState
-from ._model_steps import differentiated, outcome, retreated, seen, tried, worthwhile
+from ._model_steps import differentiated, middle, outcome, retreated, seen, tried, worthwhile
 from ._pairs import paired
 from ._practice import warm
 from ._proposal import proposed
@@ -36,8 +36,10 @@ class ModelSearch(OuterRule[ModelState]):
 
     First the scale: the schedule at hand, by default one that falls to nothing from a usual peak, is
     run with higher and lower learning rates on one seed, and likewise with averaged weights
-    (:class:`ScheduleFreeAverage`) where the optimizer has no average yet. The best is the
-    **fallback**: it is returned unless another schedule beats it on common fresh seeds.
+    (:class:`ScheduleFreeAverage`) where the optimizer has no average yet; then, with a budget of 30 or
+    more, with all strengths of the task (augmentation, noise: what is nothing at 0) weaker or stronger
+    together. The best is the **fallback**: it is returned unless another schedule beats it on common fresh
+    seeds.
 
     Then each outer step draws a fresh seed, runs and differentiates the schedule on it, and proposes
 
@@ -118,10 +120,13 @@ class ModelSearch(OuterRule[ModelState]):
         return state.contenders[0] if state.contenders else None
 
     def contenders(self, state: ModelState) -> list[Schedule]:
-        """What the user began with, the last ones that were kept, other starts that were nearly as good."""
-        improved = list(state.contenders[:0:-1])
+        """The last one that was kept, what the user began with, the mean of the later ones, the best of
+        another start or way of training; then the others that were kept, or begun with."""
+        improved, other = list(state.contenders[:0:-1]), state.others[:1]
         rivals = dict[tuple[object, ...], Schedule]()
-        for schedule in (*improved[:1], *state.begun, *improved[1:], *state.others):
+        for schedule in (
+            *improved[:1], *state.begun, *middle(state), *other, *improved[1:], *state.others
+        ):  # fmt: skip
             rivals.setdefault(schedule.identity, schedule)
         if (start := self.fallback(state)) is not None:
             rivals.pop(start.identity, None)  # at a bound, several scales are one

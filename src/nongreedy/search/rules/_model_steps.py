@@ -118,6 +118,17 @@ def differentiated(
     return replace(state, observations=tuple(told)), signs
 
 
+def middle(state: ModelState) -> list[Schedule]:
+    """The mean of the later half of what was kept: each was kept for a loss on one seed, whose luck
+    means have less of. Nothing where these are fewer than two, or where batches or epochs are learned."""
+    kept = state.contenders[1:]
+    late = kept[len(kept) // 2 :]
+    if len(late) < 2 or any(hyper.free for hyper in state.hyperparameters.values()):
+        return []
+    places = torch.stack([state.space.vector(schedule) for schedule in late])
+    return [state.space.schedule(places.mean(0))]
+
+
 def outcome(
     state: ModelState, objective: Objective, signs: dict[str, str], accepted: bool, note: str
 ) -> StepOutcome:

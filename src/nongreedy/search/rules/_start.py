@@ -14,6 +14,7 @@ from .. import Ask, Objective
 from ._bracket import Bracket
 from ._observation import Observation
 from ._space import Space
+from ._strengths import strengthened
 
 RATE = "learning_rate"
 _SHARE, _FEWEST, _MOST = 0.2, 5, 12  # of the budget, for the first bracket, in plain runs
@@ -89,7 +90,10 @@ class Way:
             self.objective.ahead([first], others)
 
     def _run(self, decades: float) -> float:
-        schedule = self.at(decades)
+        return self.loss_of(self.at(decades))
+
+    def loss_of(self, schedule: Schedule) -> float:
+        """A run of a schedule of this way, which is the way's from now on if it is the best so far."""
         if schedule.identity in self._known:  # within bounds it is the same as a nearer one
             return self._known[schedule.identity]
         self._known[schedule.identity] = loss = self._loss(schedule)
@@ -158,6 +162,8 @@ def best_way(objective: Objective, seed: int, other: int) -> tuple[Way, list[Way
         objective.ahead(Ask(way.schedule, other) for way in ways[:2] if way.schedule is not None)
         means = {id(way): (way.loss + way.again(other)) / 2 for way in ways[:2]}
         ways[:2] = sorted(ways[:2], key=lambda way: means[id(way)])
+    if limit >= _RICH:
+        strengthened(ways[0])
     return ways[0], ways
 
 
