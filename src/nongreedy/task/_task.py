@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
+from numbers import Real
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from ._advice import Case, advising
 from ._choices import (
     BATCH_SIZE,
     EPOCHS,
+    checked_table,
     choices_of,
     default_of,
     moved,
@@ -27,6 +29,7 @@ from ._choices import (
 from ._data_plan import DataPlan, generator
 from ._examples import Examples
 from ._first_look import check_classes, refusing, warn_of
+from ._functions import check_functions, check_model
 from ._hypers import Hypers, accepting, takes_hypers
 from ._judgement import OUTER_BATCH, OuterLoss
 from ._loader import Loading, judged, taken_apart
@@ -35,7 +38,7 @@ from ._metrics import Metric, named_metrics
 from ._module import build, gives_out_its_own, to_precision
 from ._order import Order
 from ._own_loss import OwnLoss, with_labels
-from ._refusals import check_loss, placed, plain, unwrapped
+from ._refusals import placed, plain, unwrapped
 from ._roads import Roads
 from ._shards import Shards
 
@@ -156,12 +159,12 @@ class Task(Roads):
         collate_fn: Callable[[list[Any]], Any] | None = None,
         num_workers: int | None = None,
     ):
+        table = checked_table(hyperparameters)
+        check_model(model, table)
         own, loss = loss is None, OwnLoss() if loss is None else loss
-        if not callable(model) or not callable(loss):
-            raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
-        for name, function in {"loss": loss, "validation_loss": validation_loss}.items():
-            check_loss(function, name)
         model = unwrapped(model) if isinstance(model, nn.Module) else model
+        others = {"augment": augment, "validation_loss": validation_loss, "collate_fn": collate_fn}
+        check_functions(others, table)
         self.model = self._made_by = model
         self.augment = augment
         self.device, self.constant_buffers = checked_device(device), tuple(constant_buffers)
@@ -182,7 +185,6 @@ class Task(Roads):
             self.validation = examples(judged(validation, "validation"), "validation")
         warn_of(self.train, self.validation)
         self.test = None if test is None else examples(judged(test, "test"), "test")
-        table = dict(hyperparameters or {})
         size = settled_batch_size(batch_size, table)
         self.batch_size = (loading.batch_size or 128) if size is None else size
         workers = loading.workers if num_workers is None else num_workers
@@ -218,6 +220,8 @@ class Task(Roads):
         """Settle what decides the training loss and the first weights beside model and data."""
         self.learnable, self.loss = dict(hyperparameters), loss
         self.prepare, self.forward, self.initialize = prepare, forward, initialize
+        functions = {"loss": loss, "prepare": prepare, "forward": forward, "initialize": initialize}
+        check_functions(functions, ())
         self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
         self._forward = accepting(forward or (lambda network, inputs: network(inputs)))
         self.verified = dict[str, Any]()  # by what was verified
@@ -395,7 +399,7 @@ class Task(Roads):
         """Settle the length of a run from either `epochs` or `steps`."""
         if (epochs is None) == (steps is None):
             raise ValueError(f"Give either `epochs` or `steps`, but got {epochs=}, {steps=}.")
-        if epochs is not None and not math.isfinite(epochs):
+        if epochs is not None and not (isinstance(epochs, Real) and math.isfinite(epochs)):
             raise ValueError(f"`epochs` must be a finite number, but got {epochs!r}.")
         total = steps if steps is not None else round(float(epochs or 0) * self.steps_per_epoch)
         if not is_whole(total):
