@@ -177,8 +177,8 @@ class Search:
         if not self._comparable:
             self.say("\nNo comparison: the hand-tuned schedules are for SGD.")
             return
-        trainings = f"{len(self.seeds)} fresh trainings of {self.steps} steps each"
-        self.say(f"\n{trainings}, mean ± standard error:")
+        trainings = count(len(self.seeds), "fresh training")
+        self.say(f"\n{trainings} of {self.steps} steps each, mean ± standard error:")
         train, rival = (
             partial(ng.retrain, self.target.task, steps=self.steps, optimizer=optimizer)
             for optimizer in (result.optimizer, self.optimizer)
