@@ -1,11 +1,13 @@
 """The user's own functions: whether they can be called as a task calls them."""
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from torch import nn
 
+from ..schedules import Basis
+from ._choices import BATCH_SIZE, EPOCHS, choices_of, received
 from ._hypers import takes_hypers
 
 # By position; besides, each is given `hypers` and what is searched, where it has an argument for it.
@@ -47,6 +49,44 @@ def check_functions(functions: Mapping[str, Any], searched: Collection[str]) -> 
             )
         if isinstance(function, nn.Module) and name in ("loss", "validation_loss"):
             _check_fixed(name, function)
+
+
+def check_received(
+    learnable: Mapping[str, Basis | float],
+    functions: Mapping[str, Any],
+    makers: Iterable[Callable[..., Any] | None],
+) -> None:
+    """Raise ValueError at a hyperparameter that no function takes, or that begins nowhere.
+
+    Args:
+        functions: Those that may take ``hypers``, by name.
+        makers: Those that may take by name what is searched.
+    """
+    choices = choices_of(learnable)
+    placed = {BATCH_SIZE, EPOCHS} & choices.keys()
+    for maker in makers:
+        placed.update(received(maker, choices))
+    others = set(learnable) - placed
+    if others and not any(takes_hypers(function) for function in functions.values()):
+        raise ValueError(
+            f"The task has hyperparameters {sorted(others)}, but none of its functions "
+            f"({', '.join(functions)}) has an argument `hypers` to receive them."
+        )
+    for name, basis in learnable.items():
+        if isinstance(basis, Basis) and basis.initial is None:
+            raise ValueError(
+                f"{name} has no initial value, and none is known for a task's own "
+                f"hyperparameter: {basis!r}. Pass initial=."
+            )
+
+
+def check_judge(loss: Callable[..., Any]) -> None:
+    """Raise ValueError where training would be judged by hyperparameters."""
+    if takes_hypers(loss):
+        raise ValueError(
+            "The validation loss takes `hypers`, but training is judged without them. Pass "
+            "validation_loss=, a function of (output, target)."
+        )
 
 
 def check_model(model: Any, searched: Collection[str]) -> None:
