@@ -161,6 +161,18 @@ def test_a_plain_run_is_that_of_the_trainer(case, kind, tmp_path):
     assert ours.validation_loss == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_smoothed_loss_is_that_of_the_whole_set_whatever_the_slices(kind, tmp_path):
+    data, values = KINDS[kind][1], []
+    for judged in (5, 13):
+        settings = {**SMOOTHED, "per_device_eval_batch_size": judged}
+        task = ng.Task.from_trainer(
+            trainer_of(tmp_path, model_of(KINDS[kind][0]), data, **settings)
+        )
+        values.append(ng.retrain(task, ng.Schedule.of(learning_rate=0.1), steps=6).validation_loss)
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
 PARTS = 3
 
 
