@@ -159,7 +159,7 @@ SCRIPTS = {
 }
 COMMANDS = {
     "a script that ends": (["tune", "ends.py"], ["sys.exit(3)", "__main__"]),
-    "a function that asks": (["tune", "asks.py"], ["'width'", "defaults", "asks.py:name(...)"]),
+    "a function that asks": (["tune", "asks.py"], ["'width'", "defaults", "asks.py:task(...)"]),
     "no Python": (["trust", "broken.py"], ["invalid syntax (broken.py, line 1)"]),
     "eigenvalues": (["bandit", "--eigenvalues", "1,nan"], ["--eigenvalues", "'1,nan'"]),
     "policies": (["bandit", "--policies", "power,foo"], ["'foo'. Valid names: botorch"]),

@@ -63,7 +63,7 @@ def _object(
         raise Mistake(f"{place!r} has no {name!r}.{nearest_name(name, public)}")
     value = _guarded(lambda: eval(expression, vars(module)), target)
     if callable(value) and not isinstance(value, kinds):
-        _check_makes_alone(value, target)
+        _check_makes_alone(value, f"{place}:{name}")
         value = _guarded(value, target)
     if not isinstance(value, kinds):
         raise Mistake(f"{target!r} is {type(value).__name__!r}, {advice.format(name)}")
@@ -123,13 +123,14 @@ def _import_module(place: str) -> ModuleType:
     return _guarded(lambda: importlib.import_module(place), place)
 
 
-def _check_makes_alone(function: Any, target: str) -> None:
+def _check_makes_alone(function: Any, called: str) -> None:
+    """Raise Mistake where what would make the object wants to be told something."""
     try:
         inspect.signature(function).bind()
     except TypeError as error:
         raise Mistake(
-            f"{target!r} is a function that is called without arguments, but: {error}. Give its arguments "
-            f"defaults, or write them: {target.partition(':')[0]}:name(...)."
+            f"{called!r} is called without arguments, but: {error}. Give its arguments defaults, or write "
+            f"them: '{called}(...)'."
         ) from None
     except ValueError:  # builtins have no signature
         return
