@@ -5,6 +5,7 @@ import math
 import signal
 import warnings
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -203,3 +204,12 @@ def hadamard(order):
 def hear_interrupts():
     """A shell starts background jobs deaf to SIGINT, and whoever runs these tests may be one."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def assert_refused(act, error, words):
+    """What is done raises this error, in a sentence that has these words."""
+    with pytest.raises(error) as caught:
+        act()
+    message = str(caught.value).rstrip('"').rstrip()
+    assert all(word in message for word in words), message
+    assert message.endswith("."), message

@@ -129,7 +129,7 @@ MISTAKES = {
     "nothing_to_differentiate": (lambda: learning(0.1), ValueError, ["fixed", "0.1"]),
     "total_steps": (lambda: ng.cosine_schedule(0.1).values(0), ValueError, ["`total_steps`", "0"]),
     # Models and losses.
-    "no_model": (lambda: tiny_task(model=3), TypeError, ["`model`", "callable"]),
+    "no_model": (lambda: tiny_task(model=3), TypeError, ["`model`", "nn.Module", "got 3"]),
     "model_of_what": (
         lambda: hypergradient(task=tiny_task(model=lambda: 3)), TypeError, ["int", "nn.Module"]
     ),

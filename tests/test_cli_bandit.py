@@ -56,7 +56,7 @@ def test_writes_a_page_a_picture_and_numbers(tmp_path):
         (["--eigenvalues", "1,x"], "numbers joined by commas"),
         (["--eigenvalues", "-1"], "No eigenvalue is positive"),
         (["--eigenvalues", "1,1,1,1,1"], "do not fit into --dimension 4"),
-        (["--eigenvalues", "nan"], "No eigenvalue is positive"),
+        (["--eigenvalues", "nan"], "takes finite numbers, but got 'nan'"),
         (["--noise", "-1"], "`noise`"),
         (["--out", "/proc/nongreedy"], "Cannot write"),
     ],

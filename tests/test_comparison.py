@@ -186,7 +186,7 @@ BAD = [
     ({"methods": "cosin"}, "'cosine'"),
     ({"methods": []}, "No method to compare"),
     ({"budget": 5}, "too small for: default (8)"),
-    ({"budget": float("nan")}, "too small for"),
+    ({"budget": float("nan")}, "positive finite number, but got nan"),
     ({"seeds": 0}, "`seeds` must be a whole number of at least 1"),
     ({"retrain_seeds": 1.5}, "`retrain_seeds` must be"),
     ({"seed": -1}, "`seed` must be a whole number of at least 0"),

@@ -8,7 +8,7 @@ from nongreedy.engines._problem import machine
 from nongreedy.engines._replay import same_outcome
 from nongreedy.engines._trajectory import InMemory
 from nongreedy.optimizers._grouping import by_group
-from nongreedy.task._task import checked_device
+from nongreedy.task._device import checked_device
 from nongreedy.testing import tiny_task
 
 CUDA = torch.device("cuda", 1)

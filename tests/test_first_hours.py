@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nongreedy as ng
 
-from .helpers import classes
+from .helpers import assert_refused, classes
 from .test_cli import TINY, only_line, run
 
 X, Y = classes(40, (4,), 0)
@@ -134,12 +134,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_is_refused(case):
-    act, error, words = REFUSED[case]
-    with pytest.raises(error) as caught:
-        act()
-    message = str(caught.value)
-    assert all(word in message for word in words), message
-    assert message.endswith("."), message
+    assert_refused(*REFUSED[case])
 
 
 def of_two(output, target):

@@ -160,6 +160,11 @@ def test_the_lower_bounds_are_the_versions_that_are_tested():
     assert bounds.items() <= tested.items()
 
 
+def test_the_wheel_brings_no_weight():
+    installed = [file for file in Path(ng.__file__).parent.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in installed if file.suffix != ".pyc") < 3e6
+
+
 # ---- the command line ---------------------------------------------------------------------------
 
 COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]

@@ -23,7 +23,7 @@ ORDER = [
     ["engines"],
     ["statistics", "planning", "testing", "recipe"], ["search"], ["parallel", "studies", "training", "trust"],
     ["_hypergradient", "_tune"], ["citations"], ["reports"], ["comparison"], ["integrations"],
-    ["__init__"], ["bandits", "nas", "preference"], ["cli"], ["__main__"],
+    ["bandits", "nas", "preference"], ["__init__"], ["cli"], ["__main__"],
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 
@@ -121,6 +121,21 @@ def test_what_only_reports_or_compares_is_imported_where_it_is_used(environment)
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_wing_is_there_when_it_is_asked_for_and_not_before(environment):
+    code = (
+        "import sys, nongreedy as ng\n"
+        "def loaded():\n"
+        "    print(*(name for name in ('torch', 'nongreedy.bandits', 'nongreedy.nas',"
+        " 'nongreedy.preference') if name in sys.modules))\n"
+        "loaded(); ng.tune, ng.compare; loaded()\n"
+        "ng.bandits.play, ng.nas.search, ng.preference.Dialogue, ng.parallel.ranks"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "\ntorch\n"
 
 
 PLACES = re.findall(r"\[`(\w+)`\]\(\.\./(src/[^#)]+)#L(\d+)\)", ARCHITECTURE.read_text("utf-8"))

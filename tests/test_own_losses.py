@@ -72,6 +72,28 @@ def test_own_losses_read_tensors_in_memory_and_dictionaries():
     assert found.accuracy == expected.accuracy
 
 
+def test_labels_in_a_column_are_no_text():
+    class Gathering(nn.Module):
+        """Means by no function of PyTorch's, over labels of shape (N, 1)."""
+
+        def __init__(self):
+            torch.manual_seed(0)
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, inputs, labels):
+            logits = self.layer(inputs)
+            return {"loss": -logits.log_softmax(1).gather(1, labels).mean(), "rest": logits.T}
+
+    drawn = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    data = {"inputs": drawn, "label": (drawn[:, :1] > 0).long()}
+    values = set()
+    for size in (3, 7, 20):
+        task = ng.Task(Gathering(), None, data, {**data}, batch_size=5, evaluation_batch_size=size)
+        values.add(round(ng.hypergradient(task, ng.SGD(), steps=4).value, 5))
+    assert len(values) == 1
+
+
 def test_a_loss_that_takes_no_output_of_several_parts_says_what_it_may_be():
     settings = {"batch_size": BATCH, "collate_fn": padded}
     task = ng.Task(bert(), functional.cross_entropy, *KINDS["sentences"][1], **settings)

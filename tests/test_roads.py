@@ -1,5 +1,7 @@
 """The same small task by hand, from loaders, from a LightningModule and from a Hugging Face Trainer."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -10,11 +12,13 @@ import nongreedy as ng
 
 from .road_cases import (
     BATCH,
+    CLASSES,
     JUDGED,
     KINDS,
     STEPS,
     TRAIN,
     VALIDATION,
+    WORDS,
     bert,
     lightning,
     loaders,
@@ -155,6 +159,108 @@ def test_a_plain_run_is_that_of_the_trainer(case, kind, tmp_path):
     whole = padded([data[1][index] for index in range(len(data[1]))])
     expected = float(trainer.compute_loss(trainer.model.eval(), whole))
     assert ours.validation_loss == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_smoothed_loss_is_that_of_the_whole_set_whatever_the_slices(kind, tmp_path):
+    data, values = KINDS[kind][1], []
+    for judged in (5, 13):
+        settings = {**SMOOTHED, "per_device_eval_batch_size": judged}
+        task = ng.Task.from_trainer(
+            trainer_of(tmp_path, model_of(KINDS[kind][0]), data, **settings)
+        )
+        values.append(ng.retrain(task, ng.Schedule.of(learning_rate=0.1), steps=6).validation_loss)
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+PARTS = 3
+
+
+def loss_by_training_step(trainer, task, data, rates):
+    """The final validation loss of a loop around Trainer's own `training_step`, which accumulates."""
+    model, size = copy.deepcopy(trainer.model).double(), BATCH // PARTS
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.5)
+    trainer.current_gradient_accumulation_steps = PARTS
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = rates[step * len(rates) // STEPS]
+        rows = [data[0][index] for index in task.plan.index(0, step).tolist()]
+        cuts = range(0, BATCH, size)
+        device = torch.device("cpu")
+        parts = iter([padded(rows[low : low + size]) for low in cuts])
+        batches, items = trainer.get_batch_samples(parts, PARTS, device)
+        for batch in batches:
+            trainer.training_step(model, batch, items)
+        optimizer.step()
+        optimizer.zero_grad()
+    whole = padded([data[1][index] for index in range(len(data[1]))])
+    return trainer.compute_loss(model.eval(), whole).item()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("case", ["as it is", "smoothed", "own function"])
+def test_accumulation_has_the_derivative_of_a_plain_loop_that_accumulates(case, kind, tmp_path):
+    (settings, given), data = TRAINERS[case], KINDS[kind][1]
+    settings = {**settings, "gradient_accumulation_steps": PARTS, "per_device_eval_batch_size": 13}
+    trainer = trainer_of(tmp_path, model_of(KINDS[kind][0]), data, given, **settings)
+    task, rates = ng.Task.from_trainer(trainer), (0.05, 0.03)
+    assert task.accumulate == PARTS
+    optimizer = ng.SGD(ng.Windows(2, initial=rates), momentum=0.5)
+    # Causal language models and label smoothing of this package compute in float32, whatever weights are in.
+    coarse = case == "smoothed" or (case, kind) == ("as it is", "next words")
+    width, tolerance = (3e-3, 1e-4) if coarse else (1e-4, 1e-6)
+    found = hypergradient(task, optimizer)
+    at_once = hypergradient(ng.Task.from_trainer(trainer, accumulate=1), optimizer)
+    rows = found.gradients["learning_rate"]
+    torch.testing.assert_close(rows, at_once.gradients["learning_rate"], rtol=1e-8, atol=0)
+    for index, row in enumerate(rows.tolist()):
+        ends = []
+        for by in (width, -width, 2 * width, -2 * width):
+            moved = [rate + by * (k == index) for k, rate in enumerate(rates)]
+            ends.append(loss_by_training_step(trainer, task, data, moved))
+        slope = (8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / (12 * width)
+        assert row == pytest.approx(slope, rel=tolerance)
+
+
+class Normalized(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.norm = nn.Embedding(WORDS, 4), nn.BatchNorm1d(4)
+        self.last = nn.Linear(4, CLASSES)
+
+    def forward(self, input_ids, attention_mask=None, labels=None):
+        logits = self.last(self.norm(self.words(input_ids).mean(1)))
+        loss = None if labels is None else functional.cross_entropy(logits, labels)
+        return {"loss": loss, "logits": logits}
+
+
+def test_what_cannot_be_split_is_one_graph_of_the_trainers_micro_batches(tmp_path):
+    torch.manual_seed(0)
+    settings = {"gradient_accumulation_steps": 2}
+    normalized = ng.Task.from_trainer(trainer_of(tmp_path, Normalized(), **settings))
+    assert normalized.accumulate == 1 and normalized.batch_size == BATCH
+    assert hypergradient(normalized, ng.SGD(0.1, ng.Windows(1, initial=0.5))).value > 0
+    trainer = trainer_of(tmp_path, **settings)
+    assert ng.Task.from_trainer(trainer, batch_size=4).accumulate == 1  # 3 and 1
+    uneven = ng.Task.from_trainer(trainer, batch_size=12, accumulate=3)  # of four micro-batches
+    with pytest.raises(ValueError, match="Let accumulate be 4, or a number that divides it"):
+        hypergradient(uneven)
+
+
+def test_lightnings_accumulation_is_a_larger_batch_in_parts(tmp_path):
+    pair = [DataLoader(data, BATCH // 2, collate_fn=padded) for data in (TRAIN, VALIDATION)]
+    given = dict(zip(("train_dataloaders", "val_dataloaders"), pair, strict=True))
+    module = Classifier()
+    task = ng.Task.from_lightning(module, **given, batch_size=BATCH, accumulate=2)
+    ours = ng.retrain(task, ng.Schedule.of(learning_rate=0.1), steps=4)
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_steps=4, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+        num_sanity_val_steps=0, accumulate_grad_batches=2,
+    )  # fmt: skip
+    module.training_step = lambda batch, batch_idx: module._loss(batch)[0]  # there is no logger
+    trainer.fit(module, **given)
+    for mine, theirs in zip(ours.model.parameters(), module.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_a_plain_run_is_that_of_lightning(tmp_path):

@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 
 import nongreedy as ng
 from nongreedy.schedules._hyperparameter import learned
-from nongreedy.search import Budget, BudgetSpentError, Status
+from nongreedy.search import Budget, BudgetSpentError, Evaluated, Status
 from nongreedy.search._finalists import select
-from nongreedy.search._objective import Evaluated
 
 Array = NDArray[np.float64]
 KNOTS, LEVEL, PLATEAU = 5, 1.4, 1.8  # the optimum's loss, and how far above it no run ends

@@ -1,7 +1,11 @@
 """nongreedy: gradient-based hyperparameter optimization over whole training runs."""
 
+from . import bandits as bandits
 from . import data as data
 from . import models as models
+from . import nas as nas
+from . import parallel as parallel
+from . import preference as preference
 from . import recipe as recipe
 from . import testing as testing
 from ._hypergradient import hypergradient as hypergradient

@@ -6,6 +6,7 @@ from .engines import Engine, Hypergradient, Problem
 from .optimizers import Optimizer
 from .planning import settle
 from .schedules import Schedule
+from .schedules._given import checked_schedule
 from .task import Task
 
 
@@ -49,6 +50,8 @@ def hypergradient(
         >>> h.gradients["learning_rate"].shape, h.per_step["learning_rate"].shape
         (torch.Size([2]), torch.Size([10]))
     """
+    if schedule is not None:
+        checked_schedule("schedule", schedule)
     problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype, engine=engine)
     start, run = problem.at(schedule), problem.run(seed)
     chosen = settle(engine, problem, start, seed).engine

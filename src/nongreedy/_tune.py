@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from .engines import Engine, Problem
-from .errors import DivergedError, check_whole
+from .errors import DivergedError, check_seed, check_whole
 from .optimizers import Optimizer
 from .parallel import Ranks
 from .recipe import extend
@@ -128,6 +128,7 @@ def tune(
     """
     if outer_steps is not None:
         check_whole("outer_steps", outer_steps)
+    check_seed(seed)
     check_threads(threads)
     together = checked_task(task).shards.many or getattr(engine, "together", False)
     if together and ranks is None:
@@ -142,13 +143,14 @@ def tune(
     )  # fmt: skip
     rule = rule.suited(problem)
     problem = started(problem, rule.start if start is None else start)
+    problem.at(problem.start)  # a start of what is not here would be forgotten
     problem = searchable(problem, rule)
     ranks = ranks or Ranks()
     ranks.gather(None)  # from here all count the time of the first one's clock
     purse, history = Budget(budget, rule.final, timeout, ranks.clock), list[OuterStep]()
     settings = settings_of(problem, engine, rule, outer_steps, seed, budget, threads)
-    seen = [*shown(progress), *callbacks] if ranks.first else []
-    watchers = Callbacks([*seen, *ranks.callbacks])
+    seen = [shown(progress), callbacks] if ranks.first else []
+    watchers = Callbacks(*seen, ranks.callbacks)
     held = ranks.sharing(remembering(study, settings, problem, LIMITS), together)
     with held as memory, watchers as callback, threaded(threads, problem, seed, memory):
         most = most_outer_steps({**settings, "timeout": timeout})

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -132,10 +133,11 @@ class MissingExtraError(NongreedyError, ModuleNotFoundError):
 
 
 def nearest_name(value: str, options: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` and the list of valid names, to end an error message with."""
+    """Return `` Did you mean 'x'?`` where one is near, and the list of valid names, to end a message with."""
     options = sorted(options)
-    close = difflib.get_close_matches(value, options, n=1, cutoff=0.4)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    spelled = {option.lower(): option for option in options}
+    close = difflib.get_close_matches(value.lower(), spelled, n=1)
+    hint = f" Did you mean {spelled[close[0]]!r}?" if close else ""
     return f"{hint} Valid names: {', '.join(options)}."
 
 
@@ -159,6 +161,18 @@ def check_number(name: str, value: Any, advice: str = "", zero: bool = False) ->
     if not valid:
         kind = "zero or a positive finite number" if zero else "a positive finite number"
         raise ValueError(f"`{name}` must be {kind}, but got {value!r}.{advice}")
+
+
+def check_seed(seed: object) -> None:
+    """Raise ValueError unless random streams can be drawn by this, and by no other number the same."""
+    if not (isinstance(seed, int) and not isinstance(seed, bool) and -(2**63) <= seed < 2**63):
+        raise ValueError(f"A seed must be a whole number of 64 bits, such as 0, but got {seed!r}.")
+
+
+def check_path(name: str, value: object, also: str = "", advice: str = "") -> None:
+    """Raise TypeError unless this is the path of a file or folder; `also` says what else may be."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"`{name}` must be a path{also}, but got {value!r:.80}.{advice}")
 
 
 def check_name(name: str, value: object, options: Iterable[str]) -> None:

@@ -80,7 +80,7 @@ def _used(value: Any) -> Iterator[tuple[type, Mapping[str, Any]]]:
 def _name(thing: Any) -> str:
     if isinstance(thing, list) and thing:
         return _name(thing[0])
-    if isinstance(thing, Mapping):
-        return str(thing.get("class"))
+    if isinstance(thing, (str, Mapping)):
+        return thing if isinstance(thing, str) else str(thing.get("class"))
     kind = thing if isinstance(thing, type) else type(thing)
     return f"{kind.__module__}.{kind.__qualname__}"

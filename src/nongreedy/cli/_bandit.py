@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,6 +99,8 @@ def _eigenvalues(words: str, dimension: int) -> list[float]:
         values = [float(word) for word in words.split(",")]
     except ValueError:
         raise Mistake(f"--eigenvalues takes numbers joined by commas, but got {words!r}.") from None
+    if not all(map(math.isfinite, values)):
+        raise Mistake(f"--eigenvalues takes finite numbers, but got {words!r}.")
     if len(values) > dimension:
         raise Mistake(f"{len(values)} eigenvalues do not fit into --dimension {dimension}.")
     if not max(values) > 0:

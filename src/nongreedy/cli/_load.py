@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from contextlib import suppress
@@ -62,6 +63,7 @@ def _object(
         raise Mistake(f"{place!r} has no {name!r}.{nearest_name(name, public)}")
     value = _guarded(lambda: eval(expression, vars(module)), target)
     if callable(value) and not isinstance(value, kinds):
+        _check_makes_alone(value, f"{place}:{name}")
         value = _guarded(value, target)
     if not isinstance(value, kinds):
         raise Mistake(f"{target!r} is {type(value).__name__!r}, {advice.format(name)}")
@@ -121,15 +123,36 @@ def _import_module(place: str) -> ModuleType:
     return _guarded(lambda: importlib.import_module(place), place)
 
 
+def _check_makes_alone(function: Any, called: str) -> None:
+    """Raise Mistake where what would make the object wants to be told something."""
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise Mistake(
+            f"{called!r} is called without arguments, but: {error}. Give its arguments defaults, or write "
+            f"them: '{called}(...)'."
+        ) from None
+    except ValueError:  # builtins have no signature
+        return
+
+
 def _guarded(action: Any, place: str) -> Any:
     """Run the user's own code; say where it fails, in one line."""
     try:
         return action()
     except (Mistake, KeyboardInterrupt):
         raise
+    except SystemExit as error:
+        raise Mistake(
+            f"{place} ended Python itself, by sys.exit({error.code!r}). Put what only a script does under "
+            '`if __name__ == "__main__":`.'
+        ) from error
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
+        # The message of a file that is no Python has its line already.
+        where = f" ({frame.filename}, line {frame.lineno})"
+        where = "" if isinstance(error, SyntaxError) else where
         raise Mistake(
-            f"{place} raised {type(error).__name__}: {error} ({frame.filename}, line "
-            f"{frame.lineno}). Run it by itself with `python` to see the whole traceback."
+            f"{place} raised {type(error).__name__}: {error}{where}. Run it by itself with `python` to see "
+            "the whole traceback."
         ) from error

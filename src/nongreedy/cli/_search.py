@@ -18,6 +18,7 @@ from nongreedy.parallel import Ranks
 from nongreedy.reports import ReportCallback, schedule_figure
 from nongreedy.schedules import Basis
 from nongreedy.schedules._drawing._matplotlib import write_figure
+from nongreedy.search import Budget
 from nongreedy.search._settings import most_outer_steps
 from nongreedy.search._words import count, duration, number, spaced
 from nongreedy.search.progress._lines import still
@@ -49,11 +50,12 @@ class Search:
         ranks: The processes that share the work, of which the first one shows and writes.
 
     Raises:
-        ValueError: A bad name, before anything is loaded or computed.
+        ValueError: A bad name or limit, before anything is loaded, computed or kept.
     """
 
     def __init__(self, settings: Mapping[str, Any], ranks: Ranks):
         engine_from(settings["engine"])
+        Budget(settings["budget"], seconds=settings["timeout"])
         self.outer, start = outer_from(settings["outer"]), located(settings["start"])
         self.start = start if start is None or start in _NAMED else ng.Schedule.load(start)
         self.target, self.optimizer, self.steps = options.settled(settings)
@@ -175,8 +177,8 @@ class Search:
         if not self._comparable:
             self.say("\nNo comparison: the hand-tuned schedules are for SGD.")
             return
-        trainings = f"{len(self.seeds)} fresh trainings of {self.steps} steps each"
-        self.say(f"\n{trainings}, mean ± standard error:")
+        trainings = count(len(self.seeds), "fresh training")
+        self.say(f"\n{trainings} of {self.steps} steps each, mean ± standard error:")
         train, rival = (
             partial(ng.retrain, self.target.task, steps=self.steps, optimizer=optimizer)
             for optimizer in (result.optimizer, self.optimizer)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from ..engines import Problem
-from ..errors import nearest_name
+from ..errors import check_number, nearest_name
 from ._black_box import GAUSSIAN, BlackBox, cut, stretched, whole
 from ._from_practice import FromPractice
 from ._method import Method
@@ -86,6 +86,7 @@ def settled(
     taking = {name: method for name, method in chosen.items() if name not in skipped}
     if not taking:
         raise ValueError(f"No method to compare: `methods` is {methods!r}.")
+    check_number("budget", budget, " It is in plain runs.", zero=True)
     needs = {name: method.least(problem) for name, method in taking.items()}
     short = {name: need for name, need in needs.items() if not budget >= need}
     if short:

@@ -11,7 +11,7 @@ from ..schedules import Schedule
 from ..schedules._drawing._chart import Chart, Line
 from ..schedules._drawing._schedules import together
 from ..schedules._drawing._sketch import sketches
-from ..search._words import duration, spaced
+from ..search._words import count, duration, spaced
 from ._table import ALIKE, Row, Table, alike
 
 
@@ -47,9 +47,9 @@ def _head(compared: Table, rows: Sequence[Row]) -> str:
         "Time": (duration(sum(p.seconds for p in compared.pieces)), "that the searches took"),
     }
     lead = (
-        f"{len(rows)} methods searched for schedules of {made_with.get('steps')} steps at equal cost, "
-        "counted in gradients. What each search chose on validation data was trained afresh "
-        f"{made_with.get('retrain_seeds')} times on seeds that no search had used."
+        f"{count(len(rows), 'method')} searched for schedules of {made_with.get('steps')} steps at equal "
+        "cost, counted in gradients. What each search chose on validation data was trained afresh "
+        f"{count(made_with.get('retrain_seeds', 0), 'time')} on seeds that no search had used."
     )
     return f"<h1>Comparison: {text(compared.task)}</h1>\n<p>{text(lead)}</p>\n{facts(entries)}"
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._extras import needed
-from ..errors import DataError, nearest_name
+from ..errors import DataError, check_path, nearest_name
 from ._cifar import is_cifar_folder, read_cifar_folder
 from ._idx import is_idx_folder, read_idx_folder
 from ._image_folder import is_image_folder, read_image_folder
@@ -126,6 +126,7 @@ def load(
         >>> splits.train[0].shape
         torch.Size([1222, 1, 8, 8])
     """
+    check_path("name_or_path", name_or_path, f" or one of the names {', '.join(NAMES)}")
     name, parts = _parts(name_or_path)
     caps = {"train": train_examples, "validation": validation_examples, "test": test_examples}
     chosen = select(parts, validation=validation, test=test, caps=caps, seed=seed)

@@ -3,15 +3,11 @@
 import os
 
 from ..schedules import Schedule
+from ..schedules._given import checked_schedule
 
 
 def schedule_from(schedule: Schedule | str | os.PathLike[str]) -> Schedule:
     """The schedule itself."""
-    if isinstance(schedule, Schedule):
-        return schedule
     if isinstance(schedule, (str, os.PathLike)):
         return Schedule.load(schedule)
-    raise TypeError(
-        "Give a Schedule, such as `result.schedule`, or the path of a schedule.json; got "
-        f"{schedule!r}."
-    )
+    return checked_schedule("schedule", schedule, " or the path of its file")

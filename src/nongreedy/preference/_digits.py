@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import torch
 
-from .. import Task, cosine_schedule, retrain
 from ..data import load
 from ..models._build import mlp
+from ..schedules import cosine_schedule
+from ..task import Task
+from ..training import retrain
 from ._attribute import Attribute, smaller
 
 WIDTHS, EPOCHS, PEAKS = (4, 8, 16, 32, 64, 128), (1, 3, 10), (0.1, 0.3)

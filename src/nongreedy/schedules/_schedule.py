@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..errors import ScheduleFileError
+from ..errors import ScheduleFileError, check_path
 from ._curve import Curve, read_curve
 from ._files import read_json, replace_file
 from ._formats import written
@@ -299,6 +299,7 @@ class Schedule(Value):
             ScheduleFileError: Not JSON, not a schedule, another version, or values that are not
                 finite numbers or that an optimizer's setting cannot have, as in :meth:`of`.
         """
+        check_path("path", path)
         path = Path(path)
         try:
             content = read_json(path)
@@ -343,12 +344,12 @@ def _write(path: Path, text: str) -> Path:
 def _row(name: str, value: Any) -> Tensor:
     """Numbers as a row of float64."""
     try:
-        row = torch.as_tensor(value, dtype=torch.float64).reshape(-1)
+        row = torch.as_tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
         row = torch.empty(0)
-    if not len(row):
-        raise ValueError(f"{name} must be a number or a list of numbers, but got {value!r}.")
-    return row
+    if row.dim() > 1 or not row.numel() or isinstance(value, bool):
+        raise ValueError(f"{name} must be a number or a list of numbers, but got {value!r:.80}.")
+    return row.reshape(-1)
 
 
 def moved(

@@ -3,10 +3,11 @@
 from ..schedules._export import export
 from ._budget import Budget, BudgetSpentError
 from ._callback import Callback, Callbacks
+from ._evaluated import Ask, Evaluated
 from ._gain import Gain
 from ._knockout import knockout
 from ._memory import Answer, Job, Memory, Ran, Request
-from ._objective import Ask, Evaluated, Objective
+from ._objective import Objective
 from ._outer_step import OuterStep, StepOutcome
 from ._outlook import Outlook
 from ._result import Result, Status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from typing import Any
 
 from ..engines import Engine
 from ..schedules import Schedule
@@ -41,10 +42,14 @@ class Callback:
 
 
 class Callbacks(Callback):
-    """Several callbacks as one; a context that ends with `on_end`."""
+    """Several callbacks as one; a context that ends with `on_end`.
 
-    def __init__(self, callbacks: Iterable[Callback] = ()):
-        self.callbacks = list(callbacks)
+    Raises:
+        TypeError: Something else than callbacks.
+    """
+
+    def __init__(self, *callbacks: Iterable[Callback]):
+        self.callbacks = [one for given in callbacks for one in _checked(given)]
 
     def __enter__(self) -> Callbacks:
         return self
@@ -84,3 +89,16 @@ class Callbacks(Callback):
         with ExitStack() as stack:  # all of them, even where one raises
             for callback in reversed(self.callbacks):
                 stack.callback(callback.on_end)
+
+
+def _checked(given: Any) -> list[Callback]:
+    if isinstance(given, Callback):
+        raise TypeError(f"`callbacks` must be a list: callbacks=[{type(given).__name__}(...)].")
+    found = list(given) if isinstance(given, Iterable) else [given]
+    for one in found:
+        if not isinstance(one, Callback):
+            raise TypeError(
+                f"`callbacks` must be a list of nongreedy.Callback objects, but got {one!r:.80}. Subclass "
+                "it, define a hook such as on_outer_step(self, row), and pass an object of that class."
+            )
+    return found

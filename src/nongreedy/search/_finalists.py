@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from ..errors import DivergedError
 from ..schedules import Schedule
 from ._budget import BudgetSpentError
+from ._evaluated import Ask, Evaluated
 from ._gain import UNKNOWN, Gain
 from ._knockout import knockout
-from ._objective import Ask, Evaluated, Objective
+from ._objective import Objective
 from ._result import Status
 from .rules import OuterRule, OuterState
 

@@ -2,13 +2,11 @@
 
 import itertools
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from ..engines import Engine, Hypergradient, Outcome, Problem, Rollout, Runner
+from ..engines import Engine, Hypergradient, Problem, Rollout, Runner
 from ..engines._progress import OnState, Progress
 from ..engines._replay import same_outcome
 from ..engines._run import at
@@ -17,50 +15,13 @@ from ..schedules import Schedule, identity
 from ..task._data_plan import mix
 from ._budget import Budget
 from ._callback import Callback
+from ._evaluated import Ask, Evaluated
 from ._gain import Gain
 from ._memory import Answer, Job, Memory, Ran, Request
-from ._outer_step import OuterStep, StepOutcome, mean_accuracy, mean_metrics
+from ._outer_step import OuterStep, StepOutcome
 from ._result import Result, Status
 
 A = TypeVar("A", Ran, Hypergradient)
-
-
-class Ask(NamedTuple):
-    """A run of a schedule on a seed, which may be differentiated."""
-
-    schedule: Schedule
-    seed: int
-    sweep: bool = False
-
-
-@dataclass
-class Evaluated:
-    """A schedule that was run, and its outcome for each seed."""
-
-    schedule: Schedule
-    losses: dict[int, float] = field(default_factory=dict)
-    accuracies: dict[int, float | None] = field(default_factory=dict)
-    measured: dict[int, Mapping[str, float]] = field(default_factory=dict)
-
-    def add(self, seed: int, outcome: Outcome) -> None:
-        """One more run."""
-        self.losses[seed], self.accuracies[seed] = outcome.loss, outcome.accuracy
-        self.measured[seed] = outcome.metrics
-
-    @property
-    def loss(self) -> float:
-        """Mean validation loss over its seeds."""
-        return statistics.fmean(self.losses.values())
-
-    @property
-    def accuracy(self) -> float | None:
-        """Mean validation accuracy over its seeds, or None."""
-        return mean_accuracy(self.accuracies.values())
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Means of the task's own metrics over its seeds, by name."""
-        return mean_metrics(self.measured.values())
 
 
 class Objective:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from ..errors import StudyError
+from ..errors import StudyError, check_path
 
 _URL = re.compile(r"^[a-z][a-z0-9+]*://", re.IGNORECASE)
 _SQLITE = "sqlite:///"
@@ -45,6 +45,11 @@ class Address:
     @classmethod
     def of(cls, given: str | os.PathLike[str], folder: str | os.PathLike[str] | None) -> Address:
         """From a path to an SQLite file, or a URL such as ``postgresql://user@host/database``."""
+        kinds, advice = (
+            " of a study, its URL or a Study",
+            " A search keeps one: tune(..., study=path).",
+        )
+        check_path("study", given, kinds, advice)
         text = os.fspath(given)
         if not text or (
             _URL.match(text) and text.lower().startswith("sqlite") and ":memory:" in text

@@ -14,6 +14,20 @@ BATCH_SIZE, EPOCHS = "batch_size", "epochs"  # which no function need receive
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def checked_table(given: Any) -> dict[str, Basis | float]:
+    """The hyperparameters of a task, by name; None is none.
+
+    Raises:
+        TypeError: Something else than a mapping.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(
+            "`hyperparameters` must be a dictionary from names to bases or numbers, such as "
+            f'{{"penalty": ng.Constant(initial=0.1)}}, but got {given!r:.80}.'
+        )
+    return dict(given or {})
+
+
 def choices_of(learnable: Mapping[str, Basis | float]) -> dict[str, GradientFree]:
     """Those that no gradient reaches, by name."""
     return {name: basis for name, basis in learnable.items() if isinstance(basis, GradientFree)}

@@ -12,7 +12,7 @@ from ._default_generator import at_hand, seed_everything
 from ._kept import Kept
 from ._nest import checksum, each, leaves, taken
 from ._raised import as_written
-from ._streams import JUDGE, READ, mix
+from ._streams import JUDGE, READ, generator, mix
 
 Indices = Tensor | Sequence[int] | slice
 Collate = Callable[[list[Any]], Any]
@@ -69,6 +69,21 @@ class Examples:
         source: Any = self.source
         subset = Subset(source, index.tolist())
         return Examples(subset, name, self.collate, self.device)
+
+    def split(self, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+        """Numbers of the examples for training, and of those held out.
+
+        Raises:
+            DataError: Either are none.
+        """
+        held = round(self.count * fraction)
+        if not 0 < held < self.count:
+            raise DataError(
+                f"validation={fraction} of {self.count} examples leaves {held} for validation and "
+                f"{self.count - held} for training. Choose a fraction strictly between 0 and 1."
+            )
+        order = torch.randperm(self.count, generator=generator(seed))
+        return order[held:], order[:held]
 
     def settle(self, device: torch.device) -> None:
         """Lie on an accelerator from now on, if that takes little of what is free there: else each batch

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import RandomSampler
 
 from ..errors import DataError
 from ._loader import Loading
+from ._micro_batches import Collated
 from ._own_loss import OwnLoss, part_of
 from ._steps import Whole, only_ours, stepping, whole
 
@@ -33,18 +36,22 @@ def from_trainer(trainer: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     size = arguments.train_batch_size
 
     def several(collate: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda items: tuple(
-            collate(items[low : low + size]) for low in range(0, len(items), size)
-        )
+        def collated(items: list[Any]) -> Collated:
+            cuts = range(0, len(items), size)
+            return Collated(tuple(collate(items[low : low + size]) for low in cuts), 0, len(cuts))
+
+        return collated
 
     train = _loading(trainer.get_train_dataloader(), "train_dataset", several)
     given = dict(settings)
     if given.get("test") is not None:
         given["test"] = _loading(trainer.get_test_dataloader(given["test"]), "test")
+    total = given.get("batch_size") or size * accumulated
     return {
         "model": _model(trainer),
         "loss": OwnLoss(),
         "train": replace(train, batch_size=size * accumulated),
+        "accumulate": _parts(trainer.model, total, size),
         "validation": _loading(trainer.get_eval_dataloader(), "eval_dataset"),
         "evaluation_batch_size": arguments.eval_batch_size,
         "device": arguments.device,
@@ -89,18 +96,28 @@ def _loading(loader: Any, name: str, made: Callable[..., Any] | None = None) -> 
     return replace(loading, sampler=None) if shuffled else loading
 
 
+def _parts(network: nn.Module, total: Any, size: int) -> int:
+    """As many as the trainer has micro-batches, which bounds the memory of a step as there; one graph of all
+    where engines have no other way."""
+    split = isinstance(total, int) and total % size == 0
+    mixed = any(isinstance(part, _BatchNorm) for part in network.modules())
+    return total // size if split and not mixed else 1
+
+
 def _step(trainer: Any, network: Any, whole: Whole) -> dict[str, Any]:
-    """The loss of a step: of one batch as it is, of those of several accumulated as Trainer adds them."""
+    """The loss of a step: of micro-batches as Trainer adds them up, so that a mean over all of a step's, or
+    over a part of these, is of one size."""
     if not network.training:
         return _loss(trainer, network, whole.batch, None)
-    count = len(whole.batch)
-    batches, items = trainer.get_batch_samples(iter(whole.batch), count, trainer.args.device)
+    given, count = whole.batch, len(whole.batch.batches)
+    batches, items = trainer.get_batch_samples(iter(given.batches), count, trainer.args.device)
     scaled = getattr(trainer, "loss_is_scaled_for_ga", None)
     if scaled is None:
         scaled = trainer.model_accepts_loss_kwargs and items is not None
         scaled = scaled or trainer.compute_loss_func is not None
-    rows = [_loss(trainer, network, batch, items) for batch in batches]
-    return {"loss": sum(row["loss"] for row in rows) / (1 if scaled else count)}
+    rows = [_loss(trainer, network, batch, items) for batch in batches[given.begin : given.end]]
+    # Scaled ones sum to the loss of the whole step, and a part is to have the mean of its size.
+    return {"loss": sum(row["loss"] for row in rows) / (len(rows) / count if scaled else len(rows))}
 
 
 def _loss(trainer: Any, network: Any, batch: Mapping[str, Any], items: Any) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from ._default_generator import default_generator
 from ._double_backward import grad
 from ._first_look import refusing
 from ._looks import Look, detached, numbers_in, taken
-from ._loss_calls import SHARES, SUM, WEIGHTS, Call, Watch, checked_loss, is_plain, watched
+from ._loss_calls import SHARES, SHIFTED, SUM, WEIGHTS, Call, Watch, checked_loss, is_plain, watched
 from ._metrics import Metric, measured
 from ._own_loss import OwnAnswers, OwnLoss
-from ._reduction import reduction_of, weight_of
+from ._reduction import reduction_of, shifted_weight, weight_of
 from ._total import Total
 
 OUTER_BATCH = 500  # examples per forward pass, as in the paper (BatchNorm sees these)
@@ -56,8 +56,9 @@ class OuterLoss:
     2. The outputs of all slices are put together, in the order of the examples, and the loss is taken of
        them. Its gradient is pulled back through the network slice by slice, in a second pass.
     3. Where outputs are too large for that, or not a row for each example, the reduction (a sum, a mean
-       over examples, a mean over targets that count) is measured on slices and their halves. Of a loss
-       that has none of these, J is the mean over the slices, by their numbers of examples.
+       over examples, over targets that count, over those but the first of each row) is measured on slices
+       and their halves. Of a loss that has none of these, J is the mean over the slices, by their numbers
+       of examples.
 
     Args:
         loss: ``(output, target) -> scalar``.
@@ -171,9 +172,11 @@ class _Judging:
         self, by: str, index: int, seen: Sequence[Call], output: Any, targets: Any
     ) -> None:
         value, calls = self._valued(self.outer.loss, output, targets)
-        divisor = None
+        divisor = shifted_weight(targets) if by == SHIFTED else None
         if by == WEIGHTS:
-            divisor = weight_of(seen, targets, self.look.length(index)).to(value)
+            divisor = weight_of(seen, targets, self.look.length(index))
+        if divisor is not None:
+            divisor = divisor.to(value)
             if not divisor.item():  # no target counts: the loss is 0 / 0
                 self._keep((output, targets))
                 return

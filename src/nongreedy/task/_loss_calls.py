@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 CLASSES, LOGIT, PROBABILITY, OTHER = "classes", "logit", "probability", "other"
 # How losses of slices add up to that of the set: as they are, by numbers of examples, or by the weights
 # of their targets.
-SUM, SHARES, WEIGHTS = "sum", "shares", "weights"
+SUM, SHARES, WEIGHTS, SHIFTED = "sum", "shares", "weights", "shifted"
 
 # What the input of each loss says: scores of classes, one logit, one probability, or nothing that
 # has right answers. Those of PyTorch that are not named here are of the last kind, too.

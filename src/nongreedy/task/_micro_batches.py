@@ -1,16 +1,39 @@
 """A batch in parts, one after the other: what bounds the memory of a step."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from ._nest import each
 from ._streams import DROPOUT, mix
 
 Index = Callable[[], Tensor]  # the numbers of a batch's examples
 Part = tuple[Any, Index, float]  # of a batch: its examples, their numbers, its share of the loss
+
+
+class Collated(NamedTuple):
+    """Micro-batches that were collated each by itself, all of them, and which ones are meant."""
+
+    batches: tuple[Any, ...]
+    begin: int
+    end: int
+
+    def cut(self, begin: int, end: int, count: int) -> "Collated":
+        """Those of these examples of so many.
+
+        Raises:
+            ValueError: A cut goes through one.
+        """
+        whole = len(self.batches)
+        if begin * whole % count or end * whole % count:
+            raise ValueError(
+                f"Of {whole} micro-batches with {count} examples, {begin} to {end} are no whole ones. Let "
+                f"accumulate be {whole}, or a number that divides it."
+            )
+        return self._replace(begin=begin * whole // count, end=end * whole // count)
 
 
 def cut(batch: Any, begin: int, end: int, count: int) -> Any:
@@ -21,6 +44,10 @@ def cut(batch: Any, begin: int, end: int, count: int) -> Any:
     """
 
     def rows(leaf: Any) -> Any:
+        if leaf is None:
+            return None
+        if isinstance(leaf, Collated):
+            return leaf.cut(begin, end, count)
         if isinstance(leaf, Tensor) and leaf.dim() and len(leaf) == count:
             return leaf[begin:end]
         said = f"a tensor of shape {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else None
@@ -29,7 +56,7 @@ def cut(batch: Any, begin: int, end: int, count: int) -> Any:
             "belongs to which example. Give tensors whose first dimension counts examples (collate_fn=)."
         )
 
-    return tree_map(rows, batch)
+    return tree_map(rows, batch, is_leaf=lambda node: isinstance(node, Collated))
 
 
 def micro_batch(batch: Any, index: Index, number: int, count: int) -> Part:
@@ -37,7 +64,7 @@ def micro_batch(batch: Any, index: Index, number: int, count: int) -> Part:
     numbers = index()
     size = len(numbers)
     begin, end = (size * k // count for k in (number, number + 1))
-    part = tree_map(torch.clone, cut(batch, begin, end, size))
+    part = each(cut(batch, begin, end, size), torch.clone)
     return part, lambda: numbers[begin:end], (end - begin) / size
 
 

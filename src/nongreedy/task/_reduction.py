@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten
 
 from ._accuracy import IGNORED
 from ._looks import Look, detached
-from ._loss_calls import SHARES, SUM, WEIGHTS, Call, watched, whole_numbers
+from ._loss_calls import SHARES, SHIFTED, SUM, WEIGHTS, Call, watched, whole_numbers
 
 _TRIED = 8  # slices, at most
 _CLOSE = 1e-4  # of a loss in float32, by kernels for batches of other sizes
@@ -25,17 +25,29 @@ def weight_of(calls: Sequence[Call], targets: Any, count: int) -> Tensor:
     weights = [weight for call in calls if (weight := call.weight) is not None]
     if len(weights) == 1:
         return weights[0]
+    labels = _labels(targets)
+    return torch.tensor(count) if labels is None else (labels != IGNORED).sum()
+
+
+def shifted_weight(targets: Any) -> Tensor | None:
+    """The same where a model predicts each token from those before, and the first of a row from nothing; None
+    where targets are no rows of tokens."""
+    labels = _labels(targets)
+    return None if labels is None or labels.dim() < 2 else (labels[..., 1:] != IGNORED).sum()
+
+
+def _labels(targets: Any) -> Tensor | None:
     whole = [x for x in tree_flatten(targets)[0] if whole_numbers(x)]
-    return (whole[0] != IGNORED).sum() if len(whole) == 1 else torch.tensor(count)
+    return whole[0] if len(whole) == 1 else None
 
 
 def reduction_of(loss: Callable[[Any, Any], Tensor], look: Look) -> str:
-    """By which of three the losses of the halves of slices add up to those of the slices.
+    """By which of four the losses of the halves of slices add up to those of the slices.
 
     Slices are tried until one is left: nothing tells a mean over examples from one over targets that
     count while all of them do. Where none is left, numbers of examples it is.
     """
-    standing = [WEIGHTS, SHARES, SUM]
+    standing = [WEIGHTS, SHIFTED, SHARES, SUM]
     for index in range(min(len(look.parts), _TRIED)):
         rows = look.parts[index]
         if not isinstance(rows, Tensor) or len(rows) < 2:
@@ -60,12 +72,17 @@ def _seen(
         return float(value.detach()), detached(targets)
 
     (value, targets), calls = watched(lambda: look.answer(index, valued, part))
-    weight = weight_of(calls, targets, len(part))
-    return value, {SUM: 1.0, SHARES: float(len(part)), WEIGHTS: float(weight)}
+    weight, shifted = weight_of(calls, targets, len(part)), shifted_weight(targets)
+    return value, {
+        SUM: 1.0, SHARES: float(len(part)), WEIGHTS: float(weight),
+        SHIFTED: math.nan if shifted is None else float(shifted),
+    }  # fmt: skip
 
 
 def _fits(whole: float, sides: Sequence[tuple[float, Mapping[str, float]]], by: str) -> bool:
     weighed = [(value, weights[by]) for value, weights in sides if weights[by]]
+    if not weighed:  # nothing counts
+        return whole == 0
     found = sum(value * weight for value, weight in weighed)
     if by != SUM:
         found /= sum(weight for _, weight in weighed)

@@ -81,27 +81,6 @@ def missing_derivative(error: BaseException) -> str | None:
     )
 
 
-def check_loss(loss: Any, name: str) -> None:
-    """Raise where a loss is a class, or has parameters of its own that no one would train.
-
-    Raises:
-        TypeError: A class of losses in place of one.
-        ValueError: Trainable parameters in the loss.
-    """
-    if isinstance(loss, type) and issubclass(loss, nn.Module):
-        raise TypeError(
-            f"`{name}` is the class {loss.__name__}; pass an instance: {loss.__name__}()."
-        )
-    if isinstance(loss, nn.Module):
-        trained = [path for path, p in loss.named_parameters() if p.requires_grad]
-        if trained:
-            raise ValueError(
-                f"`{name}` has trainable parameters of its own ({', '.join(trained)}), which no "
-                "optimizer would train. Make them part of the model, whose output may hold what the "
-                "loss needs of them; or freeze them: loss.requires_grad_(False)."
-            )
-
-
 def check_differentiable(loss: Tensor) -> None:
     """Raise ValueError where a training loss has no gradient."""
     if not loss.requires_grad:

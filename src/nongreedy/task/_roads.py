@@ -81,7 +81,7 @@ class Roads:
             DataError: Loaders that are missing, or several, or cannot be replayed.
 
         Cannot: follow callbacks, accumulation, clipping or precision of Lightning's ``Trainer``, which it
-            does not see: give ``batch_size`` and the optimizer's ``clip_norm``.
+            does not see: give ``batch_size``, ``accumulate`` and the optimizer's ``clip_norm``.
 
         Example:
             >>> task = ng.Task.from_lightning(module, datamodule)  # doctest: +SKIP
@@ -96,11 +96,13 @@ class Roads:
 
         Every run begins with the model's present weights, or with ``model_init`` under the run's seed. The
         loss is what the trainer's ``compute_loss`` says, with its label smoothing, ``compute_loss_func``
-        and ``num_items_in_batch``; of a step that accumulates, as the trainer adds it up. Runs are judged by
-        that of the whole ``eval_dataset``, and the accuracy is of the targets that count.
+        and ``num_items_in_batch``; of a step that accumulates, as the trainer adds it up, one micro-batch at
+        a time unless there is BatchNorm. Runs are judged by that of the whole ``eval_dataset``, and the
+        accuracy is of the targets that count.
 
         Args:
-            settings: Of :class:`Task`: ``batch_size``, ``device``, ``test`` (a data set) and the like.
+            settings: Of :class:`Task`: ``batch_size``, ``device``, ``test`` (a data set) and the like;
+                ``accumulate=1`` holds all micro-batches of a step at once, which is faster where they fit.
 
         Raises:
             ValueError: Half precision, several devices, or what else a run cannot follow.

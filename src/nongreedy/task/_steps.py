@@ -11,10 +11,11 @@ from torch.utils.data import DataLoader, default_collate
 from ..errors import DataError, nearest_name
 from ._examples import counted_items, pair_of
 from ._loader import Loading, taken_apart
+from ._micro_batches import Collated
 
 # Settings of a task that are not another trainer's.
 _OURS = {
-    "batch_size", "constant_buffers", "device", "evaluation_batch_size", "initialize", "metric",
+    "accumulate", "batch_size", "constant_buffers", "device", "evaluation_batch_size", "initialize", "metric",
     "num_workers", "split_seed", "test", "verify",
 }  # fmt: skip
 
@@ -72,6 +73,8 @@ def whole(
 
 def _target(batch: Any) -> Any:
     """What is told as the target beside a batch; None where nobody can tell."""
+    if isinstance(batch, Collated):
+        return None
     try:
         return pair_of(batch, "")[1]
     except DataError:

@@ -2,6 +2,8 @@
 
 import torch
 
+from ..errors import check_seed
+
 _MASK = (1 << 64) - 1
 
 # Independent streams of one seed. JUDGE is that of the data that judge, which no seed of a run moves.
@@ -19,9 +21,13 @@ def mix(*numbers: int) -> int:
     """Hash whole numbers into one 63-bit seed, by the splitmix64 finalizer.
 
     Neighbouring seeds and steps give unrelated streams.
+
+    Raises:
+        ValueError: What is no whole number, or one of more than 64 bits, whose stream another has.
     """
     state = 0x9E3779B97F4A7C15
     for number in numbers:
+        check_seed(number)
         state = (state ^ (number & _MASK)) * 0xBF58476D1CE4E5B9 & _MASK
         state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _MASK
         state ^= state >> 31

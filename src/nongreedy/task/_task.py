@@ -5,29 +5,31 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, check_whole, is_whole, nearest_name
+from ..errors import check_whole, is_whole
 from ..schedules import Basis, Default, GradientFree, Hyperparameter
 from ..schedules._hyperparameter import resolve_all
 from ._advice import Case, advising
 from ._choices import (
     BATCH_SIZE,
-    EPOCHS,
+    checked_table,
     choices_of,
     default_of,
     moved,
-    received,
     receiving,
     settled_batch_size,
 )  # fmt: skip
-from ._data_plan import DataPlan, generator
+from ._data_plan import DataPlan
+from ._device import checked_device
 from ._examples import Examples
 from ._first_look import check_classes, refusing, warn_of
-from ._hypers import Hypers, accepting, takes_hypers
+from ._functions import check_functions, check_judge, check_model, check_received
+from ._hypers import Hypers, accepting
 from ._judgement import OUTER_BATCH, OuterLoss
 from ._loader import Loading, judged, taken_apart
 from ._loss_calls import checked_loss
@@ -35,7 +37,7 @@ from ._metrics import Metric, named_metrics
 from ._module import build, gives_out_its_own, to_precision
 from ._order import Order
 from ._own_loss import OwnLoss, with_labels
-from ._refusals import check_loss, placed, plain, unwrapped
+from ._refusals import placed, plain, unwrapped
 from ._roads import Roads
 from ._shards import Shards
 
@@ -156,12 +158,12 @@ class Task(Roads):
         collate_fn: Callable[[list[Any]], Any] | None = None,
         num_workers: int | None = None,
     ):
+        table = checked_table(hyperparameters)
+        check_model(model, table)
         own, loss = loss is None, OwnLoss() if loss is None else loss
-        if not callable(model) or not callable(loss):
-            raise TypeError("`model` and `loss` must be callable (an nn.Module is).")
-        for name, function in {"loss": loss, "validation_loss": validation_loss}.items():
-            check_loss(function, name)
         model = unwrapped(model) if isinstance(model, nn.Module) else model
+        others = {"augment": augment, "validation_loss": validation_loss, "collate_fn": collate_fn}
+        check_functions(others, table)
         self.model = self._made_by = model
         self.augment = augment
         self.device, self.constant_buffers = checked_device(device), tuple(constant_buffers)
@@ -175,14 +177,13 @@ class Task(Roads):
         self.train = examples(loading, "train")
         order = Order.of(loading.sampler if sampler is None else sampler, self.train.count)
         if isinstance(validation, float):
-            kept, held = _split(self.train.count, validation, split_seed)
+            kept, held = self.train.split(validation, split_seed)
             self.validation = self.train.part(held, "validation")
             self.train, order = self.train.part(kept, "train"), order.part(kept)
         else:
             self.validation = examples(judged(validation, "validation"), "validation")
         warn_of(self.train, self.validation)
         self.test = None if test is None else examples(judged(test, "test"), "test")
-        table = dict(hyperparameters or {})
         size = settled_batch_size(batch_size, table)
         self.batch_size = (loading.batch_size or 128) if size is None else size
         workers = loading.workers if num_workers is None else num_workers
@@ -218,13 +219,16 @@ class Task(Roads):
         """Settle what decides the training loss and the first weights beside model and data."""
         self.learnable, self.loss = dict(hyperparameters), loss
         self.prepare, self.forward, self.initialize = prepare, forward, initialize
+        functions = {"loss": loss, "prepare": prepare, "forward": forward, "initialize": initialize}
+        check_functions(functions, ())
         self._loss, self._prepare = accepting(loss), accepting(prepare or (lambda x, y: (x, y)))
         self._forward = accepting(forward or (lambda network, inputs: network(inputs)))
         self.verified = dict[str, Any]()  # by what was verified
         self.shards = Shards()
         self._looked = False  # at a first batch
         self.idle: tuple[str, ...] | None = None  # parameters without gradient; by the first run
-        self._check_functions()
+        check_received(self.learnable, functions, (self._made_by, self.augment))
+        check_judge(self.validation_loss)
         self.hyperparameters()
         if self.choices:
             self._make_anew()
@@ -343,30 +347,6 @@ class Task(Roads):
             self._outer_loss = kept
         return kept
 
-    def _check_functions(self) -> None:
-        names = ("loss", "prepare", "forward", "initialize")
-        functions = {name: getattr(self, name) for name in names}
-        placed = {BATCH_SIZE, EPOCHS} & set(self.choices)
-        for function in (self._made_by, self.augment):
-            placed.update(received(function, self.choices))
-        others = set(self.learnable) - placed
-        if others and not any(takes_hypers(f) for f in functions.values()):
-            raise ValueError(
-                f"The task has hyperparameters {sorted(others)}, but none of its functions "
-                f"({', '.join(functions)}) has an argument `hypers` to receive them."
-            )
-        if takes_hypers(self.validation_loss):
-            raise ValueError(
-                "The validation loss takes `hypers`, but training is judged without them. Pass "
-                "validation_loss=, a function of (output, target)."
-            )
-        for name, basis in self.learnable.items():
-            if isinstance(basis, Basis) and basis.initial is None:
-                raise ValueError(
-                    f"{name} has no initial value, and none is known for a task's own "
-                    f"hyperparameter: {basis!r}. Pass initial=."
-                )
-
     @property
     def name(self) -> str:
         """Of its model, with the number of examples: what titles call it."""
@@ -395,7 +375,7 @@ class Task(Roads):
         """Settle the length of a run from either `epochs` or `steps`."""
         if (epochs is None) == (steps is None):
             raise ValueError(f"Give either `epochs` or `steps`, but got {epochs=}, {steps=}.")
-        if epochs is not None and not math.isfinite(epochs):
+        if epochs is not None and not (isinstance(epochs, Real) and math.isfinite(epochs)):
             raise ValueError(f"`epochs` must be a finite number, but got {epochs!r}.")
         total = steps if steps is not None else round(float(epochs or 0) * self.steps_per_epoch)
         if not is_whole(total):
@@ -416,34 +396,3 @@ def checked_task(task: Any) -> Task:
     if isinstance(task, str):
         how += ", with data such as nongreedy.data.load has them"
     raise TypeError(f"`task` must be a task, but got {got}. Make one: {how}.")
-
-
-def checked_device(device: str | torch.device) -> torch.device:
-    """A device that exists here, or an error that names those that do."""
-    found = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
-    found += ["mps"] if torch.backends.mps.is_available() else []
-    kind = str(device).split(":")[0]
-    if kind not in found:
-        raise ValueError(f"Device {str(device)!r} is not available." + nearest_name(kind, found))
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"Device {str(device)!r} is not available: there are {torch.cuda.device_count()}, from "
-            "'cuda:0' on."
-        )
-    if chosen.type == "cuda" and chosen.index is None:
-        # Another one would be current after torch.cuda.set_device.
-        return torch.device("cuda", torch.cuda.current_device())
-    return chosen
-
-
-def _split(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Numbers of the examples for training, and of those held out."""
-    held = round(count * fraction)
-    if not 0 < held < count:
-        raise DataError(
-            f"validation={fraction} of {count} examples leaves {held} for validation and "
-            f"{count - held} for training. Choose a fraction strictly between 0 and 1."
-        )
-    order = torch.randperm(count, generator=generator(seed))
-    return order[held:], order[:held]

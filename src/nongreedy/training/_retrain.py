@@ -13,6 +13,7 @@ from ..optimizers import SGD, Optimizer
 from ..optimizers._mistakes import checked_optimizer
 from ..schedules import Schedule
 from ..schedules._average import is_average
+from ..schedules._given import checked_schedule
 from ..schedules._scheduler import ScheduleLR
 from ..task import Examples, Task
 from ..task._choices import refuse_others
@@ -83,7 +84,7 @@ def retrain(
     total = checked_task(task).steps_for(epochs, steps)
     rule = checked_optimizer(SGD() if optimizer is None else optimizer, Optimizer)
 
-    _refuse_foreign(task, schedule)
+    _refuse_foreign(task, checked_schedule("schedule", schedule))
     refuse_others(task.choices, schedule)
     schedule = with_average(schedule, rule)
 

@@ -7,6 +7,7 @@ from ..errors import DivergedError, IrreversibleError, check_whole
 from ..optimizers import Optimizer
 from ..planning import settle
 from ..schedules import Schedule
+from ..schedules._given import checked_schedule
 from ..search import Objective
 from ..task import Task
 from ._prospect import prospect_of
@@ -69,6 +70,8 @@ def trust(
     check_whole("seeds", seeds)
     if smoothness is not None and not smoothness > 0:
         raise ValueError(f"`smoothness` must be a positive step or None, but got {smoothness!r}.")
+    if schedule is not None:
+        checked_schedule("schedule", schedule)
     problem = Problem.of(task, optimizer, epochs=epochs, steps=steps, dtype=dtype, engine=engine)
     start = problem.at(schedule)
     objective = Objective(problem, settle(engine, problem, start, seed).engine, seed=seed)
