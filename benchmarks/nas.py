@@ -1,6 +1,7 @@
 """Architecture search, row by row of what it must show: ``python -m benchmarks.nas ROW [--out FOLDER]``.
 
-Rows: ``banks`` (SP4, SP6, SP7), ``table`` (SP8), ``pixel`` (row 2), ``targets`` (row 3), ``cifar`` (row 4),
+Rows: ``banks`` (SP4, SP6, SP7), ``table`` (SP8), ``pixel`` (row 2), ``targets`` (row 3), ``simulated`` (the
+same on machines that are known), ``cifar`` (row 4),
 ``planted`` (row 5), ``decoded`` (row 6), ``tuned`` (settings by hypergradients),
 ``drift`` (what the machine itself does to row 3). Every finished piece is
 a JSON file in the folder; a row that was stopped goes on with what is missing, and ``--small`` runs it in
@@ -27,6 +28,7 @@ from . import _nas_bank as bank
 from . import _nas_planted as planted
 from ._nas_cifar import cifar, compared
 from ._nas_pixel import PIXEL, pixel_table, totals
+from ._nas_simulated import simulated
 from ._nas_stopwatch import drift, table, targets
 from ._nas_tuned import tuned
 
@@ -96,6 +98,7 @@ def planted_row(small: bool) -> dict[str, Piece]:
 ROWS = {
     "banks": banks, "table": table, "pixel": pixel, "targets": targets, "cifar": cifar,
     "planted": planted_row, "decoded": decoded, "tuned": tuned, "drift": drift,
+    "simulated": simulated,
 }  # fmt: skip
 
 
@@ -142,6 +145,12 @@ def summary(row: str, pieces: dict[str, dict[str, Any]]) -> str:
         return "\n".join(lines)
     if row == "cifar":
         return compared(pieces)
+    if row == "simulated":
+        return "\n".join(
+            f"{name}: {sum(o <= 0.05 for o in off)} of {len(off)} within 5 %, {max(off):.3f}"
+            for name in dict.fromkeys(piece.rsplit("-", 2)[0] for piece in pieces)
+            for off in [[abs(p["off"]) for n, p in pieces.items() if n.rsplit("-", 2)[0] == name]]
+        )
     return ""
 
 
