@@ -2,7 +2,7 @@
 
 Rows: ``banks`` (SP4, SP6, SP7), ``table`` (SP8), ``pixel`` (row 2), ``targets`` (row 3), ``simulated`` (the
 same on machines that are known), ``cifar`` (row 4),
-``planted`` (row 5), ``decoded`` (row 6), ``tuned`` (settings by hypergradients),
+``planted`` (row 5), ``decoded`` (row 6), ``tuned`` (settings by hypergradients), ``sampler`` (by Optuna),
 ``drift`` (what the machine itself does to row 3). Every finished piece is
 a JSON file in the folder; a row that was stopped goes on with what is missing, and ``--small`` runs it in
 miniature.
@@ -28,6 +28,7 @@ from . import _nas_bank as bank
 from . import _nas_planted as planted
 from ._nas_cifar import cifar, compared
 from ._nas_pixel import PIXEL, pixel_table, totals
+from ._nas_sampler import sampler
 from ._nas_simulated import simulated
 from ._nas_stopwatch import drift, table, targets
 from ._nas_tuned import tuned
@@ -98,7 +99,7 @@ def planted_row(small: bool) -> dict[str, Piece]:
 ROWS = {
     "banks": banks, "table": table, "pixel": pixel, "targets": targets, "cifar": cifar,
     "planted": planted_row, "decoded": decoded, "tuned": tuned, "drift": drift,
-    "simulated": simulated,
+    "simulated": simulated, "sampler": sampler,
 }  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def run(row: str, out: Path, small: bool) -> dict[str, dict[str, Any]]:
     """Compute the pieces that are missing; all pieces of the row."""
     out.mkdir(parents=True, exist_ok=True)
     pieces = {}
-    where = {"out": out} if row == "cifar" else {}  # its search keeps a checkpoint
+    where = {"out": out} if row in ("cifar", "sampler") else {}  # these keep files of their own
     for name, compute in ROWS[row](small, **where).items():
         file = out / f"{row}-{name}{'-small' if small else ''}.json"
         if not file.exists():
