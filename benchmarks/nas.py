@@ -4,8 +4,8 @@ Rows: ``banks`` (SP4, SP6, SP7), ``table`` (SP8), ``pixel`` (row 2), ``targets``
 same on machines that are known), ``cifar`` (row 4),
 ``planted`` (row 5), ``decoded`` (row 6), ``tuned`` (settings by hypergradients), ``sampler`` (by Optuna),
 ``drift`` (what the machine itself does to row 3). Every finished piece is
-a JSON file in the folder; a row that was stopped goes on with what is missing, and ``--small`` runs it in
-miniature.
+a JSON file in the folder; a row that was stopped goes on with what is missing, ``--small`` runs it in
+miniature, and ``--only`` a part of it.
 """
 
 from __future__ import annotations
@@ -103,12 +103,13 @@ ROWS = {
 }  # fmt: skip
 
 
-def run(row: str, out: Path, small: bool) -> dict[str, dict[str, Any]]:
-    """Compute the pieces that are missing; all pieces of the row."""
+def run(row: str, out: Path, small: bool, only: str = "") -> dict[str, dict[str, Any]]:
+    """Compute the pieces that are missing; all pieces of the row, or those with a text in their names."""
     out.mkdir(parents=True, exist_ok=True)
     pieces = {}
     where = {"out": out} if row in ("cifar", "sampler") else {}  # these keep files of their own
-    for name, compute in ROWS[row](small, **where).items():
+    chosen = {k: piece for k, piece in ROWS[row](small, **where).items() if only in k}
+    for name, compute in chosen.items():
         file = out / f"{row}-{name}{'-small' if small else ''}.json"
         if not file.exists():
             begin = time.perf_counter()
@@ -160,9 +161,10 @@ def main() -> None:
     parser.add_argument("row", choices=ROWS)
     parser.add_argument("--out", type=Path, default=Path("runs/nas-rows"))
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--only", default="", help="pieces with this text in their names")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(summary(options.row, run(options.row, options.out, options.small)))
+    print(summary(options.row, run(options.row, options.out, options.small, options.only)))
 
 
 if __name__ == "__main__":
