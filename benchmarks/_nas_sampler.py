@@ -17,7 +17,7 @@ import torch
 import nongreedy as ng
 from nongreedy import nas
 
-TRIALS, STEPS, BATCH = 12, 150, 64
+TRIALS, STEPS, BATCH = 10, 100, 64
 
 
 def made(seed: int = 0) -> nas.SuperNet:

@@ -30,12 +30,12 @@ def corrected(table: CostTable, measured: Sequence[tuple[Architecture, float]]) 
         measured: Networks with what they cost.
     """
     before = np.array([*itertools.chain(*table.costs), table.fixed])
-    starts = np.cumsum([0, *(len(row) for row in table.costs)])
+    starts = list(itertools.accumulate((len(row) for row in table.costs), initial=0))
     has = np.zeros((len(measured), len(before)))
     for row, (architecture, _) in zip(has, measured, strict=True):
-        pairs = zip(table.space.layers, architecture.choices, strict=True)
-        places = [options.choices().index(choice) for options, choice in pairs]
-        row[starts[:-1] + places] = row[-1] = 1
+        parts = zip(starts[:-1], table.space.layers, architecture.choices, strict=True)
+        row[[first + options.choices().index(choice) for first, options, choice in parts]] = 1
+        row[-1] = 1
     found = np.array([cost for _, cost in measured])
     layers = np.append(before[:-1], 0.0)
     spread = ALL**2 * np.outer(layers, layers) + np.diag((EACH * layers) ** 2)
