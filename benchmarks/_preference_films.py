@@ -12,6 +12,7 @@ import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -104,14 +105,16 @@ def _different(points: Tensor) -> tuple[Tensor, Tensor]:
     return points[first], first
 
 
-def interview(films: Films, name: str, number: int) -> dict[str, Any]:
-    """Regret after 0, 1, ... answers, and seconds for each question."""
-    user = User(films.held_out[number], number, films.tau)
-    belief = Belief(films.prior, noise=films.tau, samples=512, seed=number)
+def interview(films: Films, name: str, number: int, repeat: int = 0) -> dict[str, Any]:
+    """Regret after 0, 1, ... answers, and seconds for each question; repeats have answers and samples of
+    their own."""
+    seed = mix(number, repeat) if repeat else number
+    user = User(films.held_out[number], seed, films.tau)
+    belief = Belief(films.prior, noise=films.tau, samples=512, seed=seed)
     regrets, seconds = [user.regret(films.items, belief)], list[float]()
     for question in range(QUESTIONS):
         started = time.perf_counter()
-        query = STRATEGIES[name].choose(belief, films.items, 2, mix(number, question))
+        query = STRATEGIES[name].choose(belief, films.items, 2, mix(seed, question))
         seconds.append(time.perf_counter() - started)
         belief = belief.updated(query, user.answers(query.points, question))
         regrets.append(user.regret(films.items, belief))
@@ -119,18 +122,29 @@ def interview(films: Films, name: str, number: int) -> dict[str, Any]:
 
 
 def films(rows: Rows, options: argparse.Namespace) -> list[str]:
-    """The table."""
-    loaded_ = loaded(options.data)
+    """The table, and ours less the others' over the same users and answers."""
+    loaded_, after = loaded(options.data), dict[str, list[float]]()
     lines = [
         f"{len(loaded_.items)} films, {loaded_.prior.attributes} attributes, tau {loaded_.tau:.3f}",
         "strategy | regret before | after 3 | after 5 questions | seconds per question, median",
     ]
     for name in STRATEGIES:
         found = [
-            rows.get(f"films|{name}|{k}", lambda k=k, name=name: interview(loaded_, name, k))
+            [
+                rows.get(
+                    f"films|{name}|{k}" + (f"|{r}" if r else ""),
+                    lambda k=k, name=name, r=r: interview(loaded_, name, k, r),
+                )
+                for r in range(options.repeats)
+            ]
             for k in range(min(options.users, HELD_OUT))
         ]
-        cells = [mean_error([row["regrets"][n] for row in found]) for n in (0, 3, 5)]
-        times = sorted(s for row in found for s in row["seconds"])
+        regrets = [[fmean(row["regrets"][n] for row in user) for n in (0, 3, 5)] for user in found]
+        times = sorted(s for user in found for row in user for s in row["seconds"])
+        cells = [mean_error(column) for column in zip(*regrets, strict=True)]
         lines.append(f"{name} | {' | '.join(cells)} | {times[len(times) // 2]:.3f}")
+        after[name] = [user[-1] for user in regrets]
+    for name in list(after)[1:]:
+        gaps = [a - b for a, b in zip(after["relaxed"], after[name], strict=True)]
+        lines.append(f"relaxed less {name} | | | {mean_error(gaps)} |")
     return lines

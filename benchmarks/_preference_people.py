@@ -13,7 +13,7 @@ import gzip
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Respondent:
     choices: list[int]
 
 
-def _table(file: Path) -> list[dict[str, str]]:
+def _rows_of(file: Path) -> list[dict[str, str]]:
     with gzip.open(file, "rt") as stream:
         return list(csv.DictReader(stream))
 
@@ -59,7 +59,7 @@ def swissmetro(directory: Path) -> list[Respondent]:
     """Train, Swissmetro, car: constants of train and car, time and cost in hundreds, headway. Commuters and
     business trips, as is usual."""
     people = dict[str, Respondent]()
-    for row in _table(directory / "swissmetro.csv.gz"):
+    for row in _rows_of(directory / "swissmetro.csv.gz"):
         if row["PURPOSE"] not in "13" or row["CHOICE"] == "0":
             continue
         free = row["GA"] == "1"  # a season ticket
@@ -82,7 +82,7 @@ def swissmetro(directory: Path) -> list[Respondent]:
 def electricity(directory: Path) -> list[Respondent]:
     """Four suppliers: price, length of contract, local, well known, by time of day, by season."""
     people, situations = dict[str, Respondent](), dict[str, list[dict[str, str]]]()
-    for row in _table(directory / "electricity.csv.gz"):
+    for row in _rows_of(directory / "electricity.csv.gz"):
         situations.setdefault(row["chid"], []).append(row)
     for rows in situations.values():
         person = people.setdefault(rows[0]["id"], Respondent([], []))
@@ -117,29 +117,64 @@ def fitted(people: list[Respondent]) -> Gaussian:
     return population(questions, choices, asked)
 
 
-def interviewed(person: Respondent, prior: Gaussian, number: int) -> dict[str, list[float]]:
-    """Regret after 0, 1, ... answers, for each strategy."""
+def dialogues(
+    person: Respondent, prior: Gaussian, number: int, items: Catalogue
+) -> Iterator[tuple[str, list[int], int]]:
+    """After 0, 1, ... answers, by each strategy: its name, which questions it asked, and which item it
+    recommends."""
     queries = [Query(points) for points in person.questions]
-    items = Catalogue(torch.cat(person.questions).unique(dim=0))
-    whole = Belief(prior, noise=1.0, samples=2048, seed=number + 10_000)
-    for query, choice in zip(queries, person.choices, strict=True):
-        whole = whole.updated(query, choice)
-    worth = items.points @ whole.mean
-    found = {}
     for name, make in STRATEGIES.items():
-        belief, regrets = Belief(prior, noise=1.0, samples=512, seed=number), list[float]()
+        belief, asked = Belief(prior, noise=1.0, samples=512, seed=number), list[int]()
         order = torch.randperm(len(queries), generator=generator(number, 55)).tolist()
         strategy = make and make(queries)
-        for step in range(len(queries) + 1):
-            regrets.append(float(worth.max() - worth[int(items.best(belief.mean)[1])]))
-            if step == len(queries):
+        while True:
+            yield name, list(asked), int(items.best(belief.mean)[1])
+            if len(asked) == len(queries):
                 break
-            place = order[step]
+            place = order[len(asked)]
             if strategy is not None:
-                asked = strategy.choose(belief, items, 2, number)
-                place = next(k for k, query in enumerate(queries) if query is asked)
+                query = strategy.choose(belief, items, 2, number)
+                place = next(k for k, each in enumerate(queries) if each is query)
+            asked.append(place)
             belief = belief.updated(queries[place], person.choices[place])
-        found[name] = regrets
+
+
+def interviewed(person: Respondent, prior: Gaussian, number: int) -> dict[str, list[float]]:
+    """Regret after 0, 1, ... answers, for each strategy."""
+    items = Catalogue(torch.cat(person.questions).unique(dim=0))
+    whole = Belief(prior, noise=1.0, samples=2048, seed=number + 10_000)
+    for points, choice in zip(person.questions, person.choices, strict=True):
+        whole = whole.updated(Query(points), choice)
+    worth, found = items.points @ whole.mean, dict[str, list[float]]()
+    for name, _, item in dialogues(person, prior, number, items):
+        found.setdefault(name, []).append(float(worth.max() - worth[item]))
+    return found
+
+
+def invented(person: Respondent, prior: Gaussian, number: int) -> dict[str, list[float]]:
+    """The regret to be expected after 0, 1, ... answers of somebody whom the belief describes.
+
+    Asked what a respondent was, and answering by a utility of the population: so the belief is right, and
+    its own expectation after the answers, by other samples, is the true one.
+    """
+    source = generator(number, 57)
+    utility = prior.mean + prior.factor @ torch.randn(prior.attributes, generator=source).double()
+    choices = list[int]()
+    for points in person.questions:
+        gumbel = -torch.rand(len(points), generator=source).double().log().neg().log()
+        choices.append(int((points @ utility + gumbel).argmax()))
+    person = Respondent(person.questions, choices)
+    items = Catalogue(torch.cat(person.questions).unique(dim=0))
+    fresh = Belief(prior, noise=1.0, samples=8192, seed=number + 30_000)
+    told = [
+        fresh.probabilities(Query(points))[choice].log()
+        for points, choice in zip(person.questions, choices, strict=True)
+    ]
+    best, found = items.best(fresh.utilities)[0], dict[str, list[float]]()
+    for name, asked, item in dialogues(person, prior, number, items):
+        logs = sum((told[k] for k in asked), torch.zeros_like(best))
+        lost = torch.softmax(logs, 0) @ (best - fresh.utilities @ items.points[item])
+        found.setdefault(name, []).append(float(lost))
     return found
 
 
@@ -188,7 +223,7 @@ def _of_each(
 
 
 def people(rows: Rows, options: argparse.Namespace) -> list[str]:
-    """The table."""
+    """The table of people, and that of respondents whom the belief describes."""
     lines = list[str]()
     for name, read in TABLES.items():
         everyone = [person for person in read(options.data) if distinct(person)]
@@ -203,16 +238,35 @@ def people(rows: Rows, options: argparse.Namespace) -> list[str]:
         believed = Gaussian(prior["mean"], prior["covariance"])
         asked = {k: everyone[k] for k in mixed[half:][: options.users]}
         found = _of_each(rows, f"person|{name}", interviewed, asked, believed)
-        most = min(len(row["ours"]) for row in found) - 1
-        shown = [n for n in (0, 1, 2, 3, 5, 7, 8, 10) if n <= most]
-        lines.append(
-            f"{name}, {len(found)} respondents | " + " | ".join(f"{n} answers" for n in shown)
-        )
-        for strategy in STRATEGIES:
-            cells = [mean_error([row[strategy][n] for row in found]) for n in shown]
-            lines.append(f"{strategy} | " + " | ".join(cells))
-        lines += [paired(found, other, shown) for other in STRATEGIES if other != "ours"]
+        made = _of_each(rows, f"invented|{name}", invented, asked, believed)
         best = _of_each(rows, f"hindsight|{name}", in_hindsight, asked, believed)
+        shown = _shown(found)
+        lines += _table(name, "respondents", found, shown)
         cells = [mean_error([row[n] for row in best]) for n in shown if n < len(best[0])]
         lines.append("best set in hindsight | " + " | ".join(cells))
+        lines += _table(name, "invented", made, shown)
     return lines
+
+
+def _shown(found: list[dict[str, list[float]]]) -> list[int]:
+    most = min(len(row["ours"]) for row in found) - 1
+    return [n for n in (0, 1, 2, 3, 5, 7, 8, 9, 10) if n <= most]
+
+
+def _table(name: str, who: str, found: list[dict[str, list[float]]], shown: list[int]) -> list[str]:
+    lines = [f"{name}, {len(found)} {who} | " + " | ".join(f"{n} answers" for n in shown)]
+    for strategy in STRATEGIES:
+        cells = [mean_error([row[strategy][n] for row in found]) for n in shown]
+        lines.append(f"{strategy} | " + " | ".join(cells))
+    lines += [paired(found, other, shown) for other in STRATEGIES if other != "ours"]
+    return [*lines, reached(found, shown)]
+
+
+def reached(found: list[dict[str, list[float]]], shown: list[int]) -> str:
+    """Ours after n answers less a random order after ten, where there are more, or after all but one."""
+    enough = [row for row in found if len(row["ours"]) > 11] or found
+    last = min(10, min(len(row["ours"]) for row in enough) - 2)
+    cells = [
+        mean_error([row["ours"][n] - row["random order"][last] for row in enough]) for n in shown
+    ]
+    return f"ours less random order after {last}, {len(enough)} of them | " + " | ".join(cells)

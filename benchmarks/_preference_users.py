@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nongreedy.preference import Belief, Catalogue, Gaussian, KnownNoise, Noise, UncertainNoise
+from nongreedy.preference import (
+    Answer,
+    Belief,
+    Catalogue,
+    Gaussian,
+    KnownNoise,
+    Logistic,
+    Noise,
+    UncertainNoise,
+)
 from nongreedy.preference._surprise import ALARM, surprise
 from nongreedy.preference.strategies import (
     BestOfSlate,
@@ -38,6 +50,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 TAU = 0.2
 NOISES: Mapping[str, Noise] = {
     "right": KnownNoise(TAU),
+    "prior around the right one": UncertainNoise(TAU),
     "three times too large": KnownNoise(3 * TAU),
     "three times too small": KnownNoise(TAU / 3),
     "prior around three times too large": UncertainNoise(3 * TAU),
@@ -75,6 +88,27 @@ def items_on_a_sphere(count: int, attributes: int) -> Catalogue:
     return Catalogue(points / points.norm(dim=1, keepdim=True))
 
 
+@functools.cache
+def _everybody(items: Catalogue) -> tuple[Tensor, Tensor]:
+    """Utilities of all who may be asked, and of each what the best item is worth."""
+    shape = (100_000, items.points.shape[1])
+    utilities = torch.randn(*shape, generator=generator(303), dtype=torch.float64)
+    return utilities, items.best(utilities)[0]
+
+
+def expected_regret(items: Catalogue, answers: Sequence[Answer], item: int) -> float:
+    """What whoever gives these answers loses by this item, on average over all users and the true noise.
+
+    Its mean is that of the regret, without the scatter of users who answer alike.
+    """
+    utilities, best = _everybody(items)
+    scale, logs = torch.tensor(TAU).double(), torch.zeros_like(best)
+    for answer in answers:
+        chances = Logistic().probabilities(answer.query.points @ utilities.T, scale)
+        logs = logs + chances[answer.choice].log()
+    return float(torch.softmax(logs, 0) @ (best - utilities @ items.points[item]))
+
+
 def dialogue(
     user: User,
     items: Catalogue,
@@ -93,30 +127,53 @@ def dialogue(
         belief = belief.updated(query, choice)
         regrets.append(user.regret(items, belief))
     covered = belief.covers(user.utility, 0.9)
-    return {"regrets": regrets, "covered": covered, "surprise": surprise(predicted)}
+    item = int(items.best(belief.mean)[1])
+    return {
+        "regrets": regrets, "covered": covered, "surprise": surprise(predicted),
+        "expected": expected_regret(items, belief.answers, item),
+    }  # fmt: skip
 
 
 def dialogues(rows: Rows, options: argparse.Namespace) -> list[str]:
     """EV5: regret after five questions, by strategy."""
     lines = ["strategy | regret before | after 5 questions | in the 90 % region"]
     for name, strategy in STRATEGIES.items():
-        found = _users(rows, options.users, f"dialogue|{name}", strategy, NOISES["right"], 5)
+        found = _users(rows, options, f"dialogue|{name}", strategy, NOISES["right"], 5)
         lines.append(f"{name} | {_summary(found)}")
     return lines
 
 
 def noises(rows: Rows, options: argparse.Namespace) -> list[str]:
     """Regret after ten questions under wrong noise, and how often the answers are said to contradict."""
-    lines = ["noise | regret before | after 10 questions | in the 90 % region | warned"]
+    lines = [
+        "noise | regret before | after 10 questions | in the 90 % region | warned | expected regret | "
+        "times the right one's"
+    ]
+    right = list[float]()
     for name, noise in NOISES.items():
-        found = _users(rows, options.users, f"noise|{name}", STRATEGIES["relaxed"], noise, 10)
+        found = _users(rows, options, f"noise|{name}", STRATEGIES["relaxed"], noise, 10)
         warned = sum(row["surprise"] > ALARM for row in found) / len(found)
-        lines.append(f"{name} | {_summary(found)} | {warned:.0%}")
+        expected = [row["expected"] for row in found]
+        right = right or expected
+        shares = f"{mean_error(expected)} | {ratio(expected, right)}"
+        lines.append(f"{name} | {_summary(found)} | {warned:.0%} | {shares}")
     return lines
 
 
+def ratio(values: Sequence[float], others: Sequence[float]) -> str:
+    """Of the means over the same users, with its standard error."""
+    share = fmean(values) / fmean(others)
+    left = [a - share * b for a, b in zip(values, others, strict=True)]
+    return f"{share:.2f} ± {stdev(left) / math.sqrt(len(left)) / fmean(others):.2f}"
+
+
 def _users(
-    rows: Rows, count: int, key: str, strategy: Strategy, noise: Noise, questions: int
+    rows: Rows,
+    options: argparse.Namespace,
+    key: str,
+    strategy: Strategy,
+    noise: Noise,
+    questions: int,
 ) -> list[dict[str, Any]]:
     items = items_on_a_sphere(200, 4)
     return [
@@ -124,7 +181,7 @@ def _users(
             f"{key}|{k}",
             lambda k=k: dialogue(User.drawn(k, 4), items, strategy, noise, questions, k),
         )
-        for k in range(count)
+        for k in range(options.first, options.first + options.users)
     ]
 
 

@@ -1,10 +1,11 @@
 """Architecture search, row by row of what it must show: ``python -m benchmarks.nas ROW [--out FOLDER]``.
 
-Rows: ``banks`` (SP4, SP6, SP7), ``table`` (SP8), ``pixel`` (row 2), ``targets`` (row 3), ``cifar`` (row 4),
-``planted`` (row 5), ``decoded`` (row 6), ``tuned`` (settings by hypergradients),
+Rows: ``banks`` (SP4, SP6, SP7), ``table`` (SP8), ``pixel`` (row 2), ``targets`` (row 3), ``simulated`` (the
+same on machines that are known), ``cifar`` (row 4),
+``planted`` (row 5), ``decoded`` (row 6), ``tuned`` (settings by hypergradients), ``sampler`` (by Optuna),
 ``drift`` (what the machine itself does to row 3). Every finished piece is
-a JSON file in the folder; a row that was stopped goes on with what is missing, and ``--small`` runs it in
-miniature.
+a JSON file in the folder; a row that was stopped goes on with what is missing, ``--small`` runs it in
+miniature, and ``--only`` a part of it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from . import _nas_bank as bank
 from . import _nas_planted as planted
 from ._nas_cifar import cifar, compared
 from ._nas_pixel import PIXEL, pixel_table, totals
+from ._nas_sampler import sampler
+from ._nas_simulated import simulated
 from ._nas_stopwatch import drift, table, targets
 from ._nas_tuned import tuned
 
@@ -96,15 +99,17 @@ def planted_row(small: bool) -> dict[str, Piece]:
 ROWS = {
     "banks": banks, "table": table, "pixel": pixel, "targets": targets, "cifar": cifar,
     "planted": planted_row, "decoded": decoded, "tuned": tuned, "drift": drift,
+    "simulated": simulated, "sampler": sampler,
 }  # fmt: skip
 
 
-def run(row: str, out: Path, small: bool) -> dict[str, dict[str, Any]]:
-    """Compute the pieces that are missing; all pieces of the row."""
+def run(row: str, out: Path, small: bool, only: str = "") -> dict[str, dict[str, Any]]:
+    """Compute the pieces that are missing; all pieces of the row, or those with a text in their names."""
     out.mkdir(parents=True, exist_ok=True)
     pieces = {}
-    where = {"out": out} if row == "cifar" else {}  # its search keeps a checkpoint
-    for name, compute in ROWS[row](small, **where).items():
+    where = {"out": out} if row in ("cifar", "sampler") else {}  # these keep files of their own
+    chosen = {k: piece for k, piece in ROWS[row](small, **where).items() if only in k}
+    for name, compute in chosen.items():
         file = out / f"{row}-{name}{'-small' if small else ''}.json"
         if not file.exists():
             begin = time.perf_counter()
@@ -142,6 +147,12 @@ def summary(row: str, pieces: dict[str, dict[str, Any]]) -> str:
         return "\n".join(lines)
     if row == "cifar":
         return compared(pieces)
+    if row == "simulated":
+        return "\n".join(
+            f"{name}: {sum(o <= 0.05 for o in off)} of {len(off)} within 5 %, {max(off):.3f}"
+            for name in dict.fromkeys(piece.rsplit("-", 2)[0] for piece in pieces)
+            for off in [[abs(p["off"]) for n, p in pieces.items() if n.rsplit("-", 2)[0] == name]]
+        )
     return ""
 
 
@@ -150,9 +161,10 @@ def main() -> None:
     parser.add_argument("row", choices=ROWS)
     parser.add_argument("--out", type=Path, default=Path("runs/nas-rows"))
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--only", default="", help="pieces with this text in their names")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(summary(options.row, run(options.row, options.out, options.small)))
+    print(summary(options.row, run(options.row, options.out, options.small, options.only)))
 
 
 if __name__ == "__main__":

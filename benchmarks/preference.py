@@ -42,12 +42,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--what", choices=WHAT, default="instances")
     parser.add_argument("--users", type=int, default=100, help="simulated, or held-out respondents")
+    parser.add_argument(
+        "--first", type=int, default=0, help="the number of the first simulated user"
+    )
+    parser.add_argument("--repeats", type=int, default=1, help="of films, with other answers each")
     parser.add_argument("--data", type=Path, help="directory of the tables of people or films")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("results/preference.json"))
     options = parser.parse_args(arguments)
     if options.users < 2:
         parser.error(f"--users must be at least 2, but got {options.users}.")
+    if options.repeats < 1:
+        parser.error(f"--repeats must be at least 1, but got {options.repeats}.")
     if options.what in ("people", "films") and not (options.data and options.data.is_dir()):
         parser.error(f"--what {options.what} needs --data, a directory, but got {options.data}.")
     return options

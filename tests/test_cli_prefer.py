@@ -1,6 +1,7 @@
 """``nongreedy prefer``, used as a person uses it."""
 
 import json
+import re
 
 import optuna
 import pytest
@@ -83,6 +84,7 @@ def test_a_study_brings_its_own_directions(tmp_path):
     file = study(tmp_path / "study.db")
     found = run(file, "--out", tmp_path / "out", "--answers", "a a a")
     assert found.exit_code == 0, found.output
+    assert re.search(r"  -1 ms is worth \S+ \(\S+ to \S+\) times -1 error\n", found.output)
     assert "ms: smaller is better; 0 at 90, 1 at 4" in found.output and "trial " in found.output
     by_ratio = run(
         file, "--smaller", "ms", "--log", "ms", "--out", tmp_path / "log", "--answers", "a"
@@ -109,6 +111,7 @@ WRONG = [
     (["nowhere.csv"], "No file 'nowhere.csv'"),
     (["{csv}"], "which columns of"),
     (["{binary}"], "is no text in UTF-8"),
+    (["{semicolons}", "--smaller", "a,b"], "a single column, 'a;b'. Columns are separated by commas"),
     (["{csv}", "--smaller", "error,mms"], "Unknown attribute 'mms'. Did you mean 'ms'?"),
     (["{csv}", "--smaller", "error,net"], "'net' must be a number in every row, but is 'n0' in row 0"),
     (["{gap}", "--smaller", "a,b"], "'b' must be finite in every row, but is 'nan' in row 1"),
@@ -132,6 +135,8 @@ def test_mistakes_are_one_line(arguments, said, table, tmp_path):
     places["gap"], places["binary"] = tmp_path / "gap.csv", tmp_path / "binary.csv"
     places["gap"].write_text("a,b\n1,2\n2,nan\n")
     places["binary"].write_bytes(b"\xff\xfe")
+    places["semicolons"] = tmp_path / "semicolons.csv"
+    places["semicolons"].write_text("a;b\n1;2\n2;1\n")
     if "{one}" in arguments:
         study(places["one"], ("minimize",))
     if "{two}" in arguments:

@@ -68,3 +68,12 @@ def test_tuned_settings_are_judged_on_tasks_that_tuning_has_not_seen():
 def test_pairs_of_measurements_that_are_apart():
     found = stopwatch._apart([1.0, 1.04, 2.0])
     assert found["within"] == pytest.approx(1 / 3) and found["largest"] == pytest.approx(1.0)
+
+
+def test_a_samplers_settings_are_those_of_a_search(tmp_path):
+    pytest.importorskip("optuna")
+    pieces = rows.run("sampler", tmp_path, small=True)
+    best = pieces["optuna"]
+    assert best["validation_loss"] == min(best["losses"]) and len(best["losses"]) == 2
+    assert pieces["default-0"] != pieces["default-1"]
+    assert pieces["longer"]["gradients"] > pieces["default-0"]["gradients"]

@@ -11,6 +11,7 @@ import torch
 
 from benchmarks._nas_pixel import PIXEL, pixel_table, totals
 from nongreedy import nas
+from nongreedy.nas._correction import ALL, EACH, FIXED, OWN, corrected
 from nongreedy.protocols import generator
 
 from .extras import needs
@@ -136,6 +137,40 @@ def test_calibration_finds_an_affine_error():
     assert table.calibrated([(low, 2.0), (high, 1.0)]).costs == table.costs
 
 
+def test_measured_networks_correct_what_they_show():
+    """Against the formula: the mean of a normal distribution given linear observations."""
+    table = wide_table()
+    known = [(table.space.random(generator(k)), 2.0 + k) for k in range(3)]
+    found = corrected(table, known)
+    costs = torch.tensor([c for row in table.costs for c in row] + [0.0]).double()
+    has = torch.zeros(3, len(costs)).double()
+    for row, (architecture, _) in zip(has, known, strict=True):
+        row[-1] = 1
+        for layer, choice in enumerate(architecture.choices):
+            row[layer * len(OPTIONS.choices()) + OPTIONS.choices().index(choice)] = 1
+    spread = ALL**2 * costs[:, None] * costs + (EACH * costs).square().diag()
+    spread[-1, -1] = (FIXED * 3.0) ** 2  # the mean of what was measured
+    before = costs + torch.tensor([0.0] * (len(costs) - 1) + [table.fixed])
+    said = torch.tensor([2.0, 3.0, 4.0]).double()
+    precision = spread.inverse() + has.T @ (OWN * said).square().reciprocal().diag() @ has
+    after = before + torch.linalg.solve(
+        precision, has.T @ ((said - has @ before) / (OWN * said).square())
+    )
+    assert [c for row in found.costs for c in row] == pytest.approx(after[:-1].tolist(), rel=1e-6)
+    assert found.fixed == pytest.approx(float(after[-1]), rel=1e-6)
+    assert nas.prediction_error(found, *zip(*known, strict=True)) < 0.06
+
+
+def test_a_table_that_is_right_is_left_as_it_is():
+    table = wide_table()
+    known = [
+        (each, table.total(each)) for each in (table.space.random(generator(k)) for k in (1, 2))
+    ]
+    found = corrected(table, known)
+    torch.testing.assert_close(torch.tensor(found.costs), torch.tensor(table.costs))
+    assert found.fixed == pytest.approx(table.fixed)
+
+
 def test_a_stopwatch_takes_the_median_of_what_is_counted():
     now = iter(range(10**6))
     ticks = []
@@ -150,6 +185,9 @@ def test_a_stopwatch_takes_the_median_of_what_is_counted():
     assert calls == ["a", "b"] * 5 and times == {"a": 1e3, "b": 1e3}
     with pytest.raises(ValueError, match="repeats"):
         nas.Stopwatch(repeats=0)
+    still = nas.Stopwatch(3, 0, clock=lambda: 0.0)
+    with pytest.raises(ValueError, match=r"says that a network takes 0 ms.*perf_counter"):
+        nas.measure([torch.nn.Flatten()], (1, 2, 2), stopwatch=still)
 
 
 class Planned:

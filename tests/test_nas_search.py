@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks import _nas_planted as planted
+from benchmarks._nas_simulated import Simulated, on_target
 from benchmarks._nas_strangers import Mobile
 from nongreedy import nas
 from nongreedy.errors import DataError, DivergedError
@@ -421,3 +422,18 @@ def test_an_error_that_grows_with_the_cost_is_corrected_near_the_fastest_network
     assert ends[0] < 0.97 * target / 1.25 and target + 0.2 * target > ends[0]
     found = searched(net, table=table, target=target)
     assert abs(found.measured / target - 1) <= 0.05
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "errors",
+    [{"layer": 0.2}, {"layer": 0.1, "network": 0.02}, {"layer": 0.1, "drift": 0.05}],
+    ids=str,
+)
+def test_targets_are_met_on_a_machine_whose_errors_are_known(share, errors):
+    """Layers by themselves are 30 % too slow, and each kind is off by its own; drift moves the pace from one
+    measurement to the next, and the target is compared with the last."""
+    row = on_target(Simulated(3, **errors), share, seed=0)
+    assert abs(row["off"]) <= 0.05
+    if "drift" not in errors:
+        assert row["measured"] == pytest.approx(row["takes"])

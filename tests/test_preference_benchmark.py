@@ -78,13 +78,18 @@ def test_respondents_are_interviewed_in_an_order_of_each_strategy(tmp_path, monk
     assert said.startswith("electricity, 6 respondents | 0 answers | 1 answers")
     begun = [line.split(" | ")[0] for line in said.splitlines()[1:]]
     others = [f"ours less {name}" for name in people.STRATEGIES if name != "ours"]
-    assert begun == [*people.STRATEGIES, *others, "best set in hindsight"]
+    last = "ours less random order after 5, 6 of them"
+    table = [*people.STRATEGIES, *others, last]
+    assert begun == [*table, "best set in hindsight", "electricity, 6 invented", *table]
     # All strategies have asked everything in the end, and agree with the belief of all answers.
     read = people.electricity(tmp_path)
     rows = people.interviewed(read[0], people.fitted(read), 0)
     assert (
         len({row[0] for row in rows.values()}) == 1 and max(row[-1] for row in rows.values()) < 0.1
     )
+    made = people.invented(read[0], people.fitted(read), 0)
+    assert len({row[0] for row in made.values()}) == 1
+    assert max(row[-1] for row in made.values()) - min(row[-1] for row in made.values()) < 0.05
     # But for other samples, no order is better than the best set.
     best = people.in_hindsight(read[0], people.fitted(read), 0, most=6)
     assert len(best) == 7 and best[6] < 0.1

@@ -87,7 +87,7 @@ REFUSED = [
     (lambda: Items.of([{"a": 1, "b": "x"}, {"a": 2, "b": 3}], [smaller("a"), smaller("b")]), "'x' in row 0"),
     (lambda: Items.of([{"a": 1, "b": 2}, {"a": 2}], [smaller("a"), smaller("b")]), "None in row 1"),
     (lambda: Items.of([[1.0, 2.0], [2.0, 2.0]], ATTRIBUTES[:2]), "'ms' is the same for all items"),
-    (lambda: Items.of([[1.0, 0.0], [2.0, 2.0]], ATTRIBUTES[:2]), "'ms' has log=True and must be positive"),
+    (lambda: Items.of([[1.0, 0.0], [2.0, 2.0]], ATTRIBUTES[:2]), "'ms' has log=True.* is 0 in row 0, count"),
     (lambda: Items.of(TABLE, ATTRIBUTES[:1]), "at least two attributes"),
     (lambda: Items.of(TABLE, ATTRIBUTES[:2]), "2 attributes, but 3 columns"),
     (lambda: Items.of(TABLE, ATTRIBUTES, ["a"]), "6 items, but 1 `names`"),

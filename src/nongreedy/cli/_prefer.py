@@ -46,7 +46,9 @@ def prefer(
     ] = None,
     cost: Annotated[
         float,
-        typer.Option(help="Of a question, on a scale where the best item in everything has 1."),
+        typer.Option(
+            help="Of a question: what its answer must gain, where 1 is the best in everything."
+        ),
     ] = 0.002,
     questions: Annotated[int, typer.Option(min=0, help="At most.")] = 20,
     answers: Annotated[
@@ -195,6 +197,11 @@ def _rows(file: Path) -> list[dict[str, str]]:
         raise Mistake(f"{str(file)!r} is no text in UTF-8 ({error}).") from error
     if not rows:
         raise Mistake(f"{str(file)!r} has no rows.")
+    if len(rows[0]) == 1:
+        raise Mistake(
+            f"{str(file)!r} has a single column, {next(iter(rows[0]))!r}. Columns are separated by commas, "
+            "in a .tsv file by tabs."
+        )
     return rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from ._architecture import Architecture
 from ._backends import Backend
 from ._checkpoint import Checkpoint
+from ._correction import corrected
 from ._data import Data
 from ._profile import measure
 from ._progress import Progress, Watch
@@ -21,17 +22,20 @@ from ._table import CostTable
 
 _PACE = 1.2  # a machine that has become so much slower or faster is worth a word
 _NEAR = 0.03  # of the target: a measured time that is closer needs no second choice
-_CHOICES = 5  # at most, each measured and the table corrected by it
+_AIMS = ((1 - _NEAR, 1.0), (1 - _NEAR, 1 + _NEAR), (0.95, 1.05), (0.9, 1.1), (0.8, 1.2))
+_CHOICES = 8  # at most, each measured and the table corrected by it
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """An architecture, the table after it was measured, and what was predicted before."""
+    """An architecture, a table, what was predicted by it, and measured: this network, and in the same rounds
+    the cheapest and the most expensive one."""
 
     architecture: Architecture
     table: CostTable
     predicted: float
-    measured: float | None
+    measured: float | None = None
+    ends: tuple[float, ...] = ()
 
     def off(self, target: float) -> float:
         """How far the measured time is from the target, as a share; 0 where nothing is measured."""
@@ -67,17 +71,20 @@ class Choosing:
         turns = _CHOICES if stopwatch else 1
         for turn in range(turns):
             self.told(Progress("choose", turn, turns, 0.0))
-            (architecture, table), measured = self._choose(tries), None
+            table = self._corrected(tries, tries[-1]) if tries else self.state.table
+            architecture = self._choose(tries, table)
             if architecture is None:
                 break
-            predicted = table.total(architecture)
-            if stopwatch is not None:
-                table, measured = self._measured(architecture, table, backend, stopwatch)
-            tries.append(Chosen(architecture, table, predicted, measured))
+            found = Chosen(architecture, table, table.total(architecture))
+            tries.append(self._measured(found, backend, stopwatch) if stopwatch else found)
             if tries[-1].off(self.target) <= _NEAR:
                 break
         self.told(Progress("choose", turns, turns, 0.0))
-        chosen = min(tries, key=lambda each: each.off(self.target))
+        chosen = self._nearest(tries)
+        if chosen.measured is not None:  # around this one the table is right
+            table = self._corrected(tries, chosen)
+            off = chosen.measured - table.total(chosen.architecture)
+            chosen = replace(chosen, table=replace(table, fixed=table.fixed + off))
         row = {
             "architecture": chosen.architecture.to_json(), "table": chosen.table.to_json(),
             "predicted": chosen.predicted, "measured": chosen.measured, "spent": self.readout.spent,
@@ -86,18 +93,16 @@ class Choosing:
         kept.keep("found", row)
         return chosen
 
-    def _measured(
-        self, architecture: Architecture, table: CostTable, backend: Backend, stopwatch: Stopwatch
-    ) -> tuple[CostTable, float]:
-        """The time of a network, and the table as the machine is now: the cheapest network and the most
-        expensive one are measured in the same rounds, and around this one the table is right."""
-        network, chosen = self.state.network, [architecture, *table.extremes()]
-        plain = [network.plain(each) for each in chosen]
-        times = measure(plain, network.input_shape, backend, stopwatch=stopwatch)
-        before = sum(self.state.table.total(each) for each in chosen[1:])
-        self._warn_of_pace(sum(times[1:]) / before)
-        table = table.calibrated(list(zip(chosen, times, strict=True)))
-        return replace(table, fixed=table.fixed + times[0] - table.total(architecture)), times[0]
+    def _measured(self, found: Chosen, backend: Backend, stopwatch: Stopwatch) -> Chosen:
+        """With its time, and those of the cheapest network and the most expensive one in the same rounds."""
+        network = self.state.network
+        plain = [network.plain(each) for each in (found.architecture, *self.state.table.extremes())]
+        own, *ends = measure(plain, network.input_shape, backend, stopwatch=stopwatch)
+        self._warn_of_pace(sum(ends) / self._ends())
+        return replace(found, measured=own, ends=tuple(ends))
+
+    def _ends(self) -> float:
+        return sum(self.state.table.total(each) for each in self.state.table.extremes())
 
     def _warn_of_pace(self, pace: float) -> None:
         if not 1 / _PACE <= pace <= _PACE and not self.warned:
@@ -108,34 +113,38 @@ class Choosing:
                 stacklevel=5,
             )
 
-    def _choose(self, tries: Sequence[Chosen]) -> tuple[Architecture | None, CostTable]:
-        """And the table by which it is chosen.
+    def _corrected(self, tries: Sequence[Chosen], then: Chosen) -> CostTable:
+        """The table by all that was measured, at the pace that the machine had then."""
+        first, pace, known = self.state.table, sum(then.ends), list[tuple[Architecture, float]]()
+        for each in tries:
+            times = (each.measured or 0.0, *each.ends)
+            pairs = zip((each.architecture, *first.extremes()), times, strict=True)
+            known += [(network, time * pace / sum(each.ends)) for network, time in pairs]
+        return corrected(first.times(pace / self._ends()), known)
 
-        At first the best; then one that differs little from what came nearest, for which alone the
-        correction of the table is right. None where that is as near as can be. Where the machine's pace has
-        changed, the first choice was by another table: then once more the best, by the corrected one.
+    def _nearest(self, tries: Sequence[Chosen]) -> Chosen:
+        """To the target, if all had been measured at the pace that the machine had last."""
+        if not tries[-1].ends:
+            return tries[-1]
+        now = sum(tries[-1].ends)
+        return min(tries, key=lambda each: each.off(self.target * sum(each.ends) / now))
+
+    def _choose(self, tries: Sequence[Chosen], table: CostTable) -> Architecture | None:
+        """At first the best; then one that differs little from what came nearest, as near to the target as
+        there is one. None where those have been tried. Where the machine's pace has changed, the first
+        choice was by another table: then once more the best, by the corrected one.
         """
         if tries and not (self.warned and len(tries) == 1):
-            nearest = min(tries, key=lambda each: each.off(self.target))
-            aim = (1 - _NEAR) * self.target, self.target
-            for table in self._corrected(nearest):
-                found = self.readout.near(nearest.architecture, table, *aim)
-                if found is not None:
-                    return (None if found == nearest.architecture else found), table
-            return None, nearest.table
-        table = tries[0].table if tries else self.state.table
+            around, seen = self._nearest(tries).architecture, {each.architecture for each in tries}
+            for low, high in _AIMS:
+                found = self.readout.near(around, table, low * self.target, high * self.target)
+                if found is not None and found not in seen:
+                    return found
+            return None
         most, least = self.target, self.target * (1 - self.room)
         start = self.readout.ranked(table, least, most)
         if start is None:  # none costs so much, or the corrected table has none so cheap
             least = -float("inf")
             start = self.readout.ranked(table, least, most) or table.extremes()[0]
         self.state.network.gating.progress = 1.0
-        return self.readout.improved(start, table, least, most), table
-
-    def _corrected(self, nearest: Chosen) -> Iterator[CostTable]:
-        """With its error as an offset of all networks; then, where that leaves none, as a share of each."""
-        yield nearest.table
-        first = self.state.table
-        share = (nearest.measured or nearest.predicted) / first.total(nearest.architecture)
-        rows = tuple(tuple(share * cost for cost in row) for row in first.costs)
-        yield replace(first, costs=rows, fixed=share * first.fixed)
+        return self.readout.improved(start, table, least, most)

@@ -86,12 +86,21 @@ def measure(
     batch: int = 1,
     stopwatch: Stopwatch | None = None,
 ) -> list[float]:
-    """Milliseconds that each plain network takes, all measured in the same rounds."""
+    """Milliseconds that each plain network takes, all measured in the same rounds.
+
+    Raises:
+        ValueError: A clock too coarse to see one of them.
+    """
     backend, stopwatch = backend or Eager(), stopwatch or Stopwatch()
     x = torch.randn(batch, *input_shape, generator=generator(0))
     with backend.running():
         calls = {k: backend.prepared(network, x) for k, network in enumerate(networks)}
         times = stopwatch.milliseconds(calls)
+    if min(times.values()) <= 0:
+        raise ValueError(
+            f"The clock {stopwatch.clock!r} says that a network takes {min(times.values()):g} ms. Use a "
+            "finer one, such as time.perf_counter, or a larger `batch`."
+        )
     return [times[k] for k in range(len(networks))]
 
 

@@ -153,8 +153,12 @@ class CostTable:
             slope = sum((x - mean) * y for x, y in zip(own, found, strict=True)) / spread
         if slope <= 0:  # noise has turned the order round: the blocks' own times are better
             slope = 1.0
-        rows = tuple(tuple(slope * cost for cost in row) for row in self.costs)
-        return replace(self, costs=rows, fixed=mean_found - slope * mean)
+        return replace(self.times(slope), fixed=mean_found - slope * mean)
+
+    def times(self, factor: float) -> CostTable:
+        """The table of a machine that takes so many times as long."""
+        rows = tuple(tuple(factor * cost for cost in row) for row in self.costs)
+        return replace(self, costs=rows, fixed=factor * self.fixed)
 
     def check(self, network: SuperNet) -> None:
         """Warn of a table that was made for another network, or on another machine.

@@ -43,7 +43,8 @@ class Attribute:
         """In the coordinate in which utility is linear, not yet scaled."""
         if self.log and not bool((values > 0).all()):
             raise ValueError(
-                f"{self.name!r} has log=True and must be positive, but is {float(values.min()):g} somewhere."
+                f"{self.name!r} has log=True and must be positive, but is {float(values.min()):g} in row "
+                f"{int(values.argmin())}, counting from 0. Without log=True it may be."
             )
         return (values.log() if self.log else values) * (self.sign or 1)
 

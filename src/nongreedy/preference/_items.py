@@ -75,9 +75,15 @@ class Items:
         """
         attributes = tuple(attributes)
         if len(attributes) < 2:
-            raise ValueError(f"A choice needs at least two attributes, but got {len(attributes)}.")
+            raise ValueError(
+                f"A choice needs at least two attributes, but got {[a.name for a in attributes]}. By one "
+                "alone, take the item that is best in it."
+            )
         if len({a.name for a in attributes}) < len(attributes):
-            raise ValueError(f"`attributes` repeat a name: {[a.name for a in attributes]}.")
+            raise ValueError(
+                f"`attributes` repeat a name: {[a.name for a in attributes]}. Name each once: smaller or "
+                "larger."
+            )
         raw = tensor("table", _array(table, [a.name for a in attributes]), 2)
         if raw.shape[1] != len(attributes):
             raise ValueError(f"{len(attributes)} attributes, but {raw.shape[1]} columns.")
@@ -215,12 +221,13 @@ def _column(name: str, values: Iterable[Any]) -> Tensor:
             found.append(float(value))
         except (TypeError, ValueError):
             raise ValueError(
-                f"{name!r} must be a number in every row, but is {value!r} in row {row}."
+                f"{name!r} must be a number in every row, but is {value!r} in row {row}, counting "
+                "from 0. Leave that row out, or put a number there."
             ) from None
         if not math.isfinite(found[-1]):
             raise ValueError(
-                f"{name!r} must be finite in every row, but is {value!r} in row {row}. Leave that row out, "
-                "or put a number there."
+                f"{name!r} must be finite in every row, but is {value!r} in row {row}, counting "
+                "from 0. Leave that row out, or put a number there."
             )
     return torch.tensor(found, dtype=torch.float64)
 

@@ -62,13 +62,15 @@ class Recommendation:
             f"Best of all with probability {self.chance:.0%}; perfect knowledge would gain another "
             f"{self.regret:.3g} of utility. It rests on {self.answers} answers. {self.reason}"
         )
+        lines.append("What was learned, with what holds nine times in ten:")
         for name, part in self.weights.items():
             lines.append(
                 f"  weight of {name}: {part.middle:.2f} ({part.low:.2f} to {part.high:.2f})"
             )
         for step, worth in self.exchange.items():
             lines.append(
-                f"  {step} is worth {worth.middle:.3g} ({worth.low:.3g} to {worth.high:.3g})"
+                f"  {step} is worth {worth.middle:.3g} ({worth.low:.3g} to {worth.high:.3g}) times "
+                f"{self.exchange_unit}"
             )
         return "\n".join(lines)
 
