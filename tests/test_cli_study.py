@@ -220,3 +220,20 @@ def test_the_history_has_the_gain_and_the_output_its_verdict(tmp_path):
     known = {"loss", "standard_error", "seeds", "fallback", "hopeless", "diverged", "verdict"}
     assert known == set(gain)
     assert gain["verdict"] in result.output
+
+
+def test_a_recipe_is_learned_judged_and_resumed(tmp_path):
+    words = [*TINY[:-1], 1, "--learn", "label_smoothing, noise", "--compare-seeds", 1]
+    begun = run("tune", *words, "--out", tmp_path)
+    assert begun.exit_code == 0, begun.output
+    assert "learned: label_smoothing, noise" in begun.output
+    assert "ng.recipe.Training" in begun.output
+    found = ng.Schedule.load(tmp_path / "schedule.json")
+    assert {"label_smoothing", "noise"} <= set(found.curves)
+    rows = json.loads((tmp_path / "history.json").read_text())["comparison"]
+    assert len(rows) == 4  # the hand-tuned schedules train without a recipe
+    again = run("resume", tmp_path / "study.db", "--outer-steps", 2)
+    assert again.exit_code == 0, again.output
+    refused = run("tune", *words[:-4], "--learn", "augmentations", "--out", tmp_path / "x")
+    assert refused.exit_code == 2 and "Did you mean 'augmentation'?" in refused.stderr
+    assert not (tmp_path / "x" / "study.db").exists()

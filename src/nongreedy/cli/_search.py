@@ -1,6 +1,7 @@
 """A search of the command line: conducted, judged, written down."""
 
 import math
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,13 +15,16 @@ import typer
 import nongreedy as ng
 from nongreedy.comparison import Piece
 from nongreedy.engines import engine_from
+from nongreedy.optimizers import Optimizer
 from nongreedy.parallel import Ranks
+from nongreedy.recipe import Extended, extend
 from nongreedy.reports import ReportCallback, schedule_figure
 from nongreedy.schedules import Basis
 from nongreedy.schedules._drawing._matplotlib import write_figure
 from nongreedy.search import Budget
 from nongreedy.search._settings import most_outer_steps
 from nongreedy.search._words import count, duration, number, spaced
+from nongreedy.search.progress._columns import ROOM
 from nongreedy.search.progress._lines import still
 from nongreedy.search.progress._screen import Screen
 from nongreedy.search.rules import outer_from
@@ -30,6 +34,9 @@ from . import _target as options
 from ._exit import INTERRUPTED, Mistake, uninterrupted
 
 _NAMED = ("practice", "zero")
+_BESIDES = """
+What was learned besides needs the groups of the optimizer and the changed training loss:
+ng.recipe.Training, as in "In a loop of your own" of docs/recipe.md."""
 
 
 def located(start: str | None) -> str | None:
@@ -59,6 +66,7 @@ class Search:
         self.outer, start = outer_from(settings["outer"]), located(settings["start"])
         self.start = start if start is None or start in _NAMED else ng.Schedule.load(start)
         self.target, self.optimizer, self.steps = options.settled(settings)
+        self.learned = _extended(self.target.task, self.optimizer, settings["learn"], self.steps)
         self.settings, self.out = settings, settings["out"]
         self.ranks = ranks
         self.seeds = _judge.fresh_seeds(settings["seed"], settings["compare_seeds"])
@@ -87,6 +95,8 @@ class Search:
             interrupted = True
         place = self.study.address.shown
         self.say("\n" + _output.summary(self.out, self.steps, interrupted, place))
+        if self.learned.parts:
+            self.say(_BESIDES)
         if interrupted:
             self.say("\n" + _study.how_to_resume(self.study))
             raise typer.Exit(INTERRUPTED)
@@ -119,7 +129,7 @@ class Search:
     def _tune(self) -> ng.Result:
         forwarded = ("outer_steps", "engine", "seed", "budget", "timeout")
         return ng.tune(
-            self.target.task, self.optimizer, steps=self.steps, outer=self.outer, start=self.start,
+            *self.learned, steps=self.steps, outer=self.outer, start=self.start,
             study=self.study, callbacks=[self.screen, *self.live], progress=False, ranks=self.ranks,
             **{name: self.settings[name] for name in forwarded},
         )  # fmt: skip
@@ -138,6 +148,8 @@ class Search:
             f"Tuning {', '.join(map(spaced, learned))} for {self.target.name}: {self.steps} steps per "
             f"run, up to {' or '.join(told)}."
         )
+        if self.learned.parts:
+            self.say(textwrap.fill(f"Besides, {self.learned}", ROOM, subsequent_indent="  "))
         for page in self.live:
             self.say(
                 f"Open {page.page.as_posix()} in a browser: it shows the search as it goes on."
@@ -180,8 +192,11 @@ class Search:
         trainings = count(len(self.seeds), "fresh training")
         self.say(f"\n{trainings} of {self.steps} steps each, mean ± standard error:")
         train, rival = (
-            partial(ng.retrain, self.target.task, steps=self.steps, optimizer=optimizer)
-            for optimizer in (result.optimizer, self.optimizer)
+            partial(ng.retrain, task, steps=self.steps, optimizer=optimizer)
+            for task, optimizer in (
+                (self.learned.task, result.optimizer),
+                (self.target.task, self.optimizer),
+            )
         )
         pieces, kept = list[Piece](), _judge.Kept(self.study, self.steps)
         try:
@@ -191,3 +206,10 @@ class Search:
             with uninterrupted(), self._saying_what_is_kept():
                 self._write_history(result, rows)
                 self.study.note("judged", rows)
+
+
+def _extended(task: ng.Task, optimizer: Optimizer, learn: str | None, steps: int) -> Extended:
+    """With the parts that --learn names."""
+    if learn is None:
+        return Extended(task, optimizer)
+    return extend(task, optimizer, [word.strip() for word in learn.split(",")], steps=steps)

@@ -17,7 +17,7 @@ from ._exit import Mistake, reported
 from ._names import PEAKS
 
 # Options that studies of earlier releases lack, and what these searches did.
-_LATER = {"timeout": None, "start": None, "live": False}
+_LATER = {"timeout": None, "start": None, "live": False, "learn": None}
 
 
 def tune(
@@ -72,6 +72,13 @@ def tune(
             show_default="practice; zero with --outer agreement or paper",
         ),
     ] = None,
+    learn: Annotated[
+        str | None,
+        typer.Option(
+            help="What is learned besides: recipe, or parts of one joined by commas, such as "
+            "augmentation,noise,groups. Compared is with training without."
+        ),
+    ] = None,
     compare: Annotated[
         bool,
         typer.Option(
@@ -91,7 +98,7 @@ def tune(
         ),
     ] = False,
 ) -> None:
-    """Find learning rate, momentum and weight decay over a whole training run.
+    """Find learning rate, momentum and weight decay over a whole training run, and more with --learn.
 
     Writes schedule.json, history.json and schedule.png to --out. Whatever is computed is kept in a
     study at once: after Ctrl-C or a kill, `nongreedy resume` goes on.
