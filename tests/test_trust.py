@@ -300,6 +300,7 @@ def test_hyperparameters_of_the_task_are_judged_too():
     ("given", "message"),
     [
         ({"seeds": 0}, "`seeds`"),
+        ({"seeds": 1}, "at least 2, but got 1. Of one seed alone the noise"),
         ({"seeds": True}, "`seeds`"),
         ({"smoothness": -1.0}, "`smoothness`"),
         ({"steps": None}, "epochs"),

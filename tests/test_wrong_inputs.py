@@ -134,6 +134,22 @@ def test_functions_of_any_spelling_are_taken():
     assert ng.hypergradient(searched, ng.SGD(), steps=2).value > 0
 
 
+def test_a_start_that_cannot_be_kept_is_warned_of():
+    with pytest.warns(
+        UserWarning, match=r"momentum at 0\.9, but it is fixed at 0\.5 .*ng\.Constant"
+    ):
+        ng.tune(
+            tiny_task(),
+            ng.SGD(momentum=0.5, weight_decay=5e-4),
+            steps=4,
+            outer_steps=1,
+            start=COSINE,
+        )
+    learned = ng.SGD(momentum=ng.Constant(), weight_decay=5e-4)
+    found = ng.tune(tiny_task(), learned, steps=4, outer_steps=1, start=COSINE, engine="reverse")
+    assert found.schedule["weight_decay"].item() == 5e-4
+
+
 def test_negative_seeds_have_streams_of_their_own():
     values = {hypergradient(seed=seed, engine="reverse").value for seed in (-1, 0, 1, 2**63 - 1)}
     assert len(values) == 4

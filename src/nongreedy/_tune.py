@@ -22,6 +22,7 @@ from .search import (
     Result,
     Status,
 )
+from .search._beginning import check_start
 from .search._finalists import select
 from .search._settings import LIMITS, most_outer_steps, outlook_of, settings_of, settled, verified
 from .search._threads import check_threads, threaded
@@ -78,7 +79,8 @@ def tune(
         start: Where it begins. ``"practice"``: a learning rate that falls to nothing from its usual
             peak, momentum 0.9 and the like, as far as bases have no `initial` of their own.
             ``"zero"``: the first values of the optimizer, as in the paper. A schedule, or the result of
-            a search. None is the rule's own: practice for the default one, zero for the others.
+            a search, but for what is fixed here. None is the rule's own: practice for the default one,
+            zero for the others.
         learn: What is learned besides: ``"recipe"``, or words of :data:`nongreedy.recipe.PARTS`, such as
             ``["augmentation", "label_smoothing"]`` (:func:`nongreedy.recipe.extend`). `task` and
             `optimizer` of the result have it, for :func:`retrain`.
@@ -143,7 +145,7 @@ def tune(
     )  # fmt: skip
     rule = rule.suited(problem)
     problem = started(problem, rule.start if start is None else start)
-    problem.at(problem.start)  # a start of what is not here would be forgotten
+    check_start(problem)
     problem = searchable(problem, rule)
     ranks = ranks or Ranks()
     ranks.gather(None)  # from here all count the time of the first one's clock

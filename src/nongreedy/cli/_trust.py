@@ -29,7 +29,7 @@ def trust(
         Path | None,
         typer.Option(help="Where to differentiate.", show_default="the optimizer's first values"),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Hypergradients to compare.")] = 4,
+    seeds: Annotated[int, typer.Option(min=2, help="Hypergradients to compare.")] = 4,
     engine: Annotated[str, typer.Option(help="As of `nongreedy tune`.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Decides the seeds of the runs.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,

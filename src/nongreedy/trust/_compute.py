@@ -45,7 +45,7 @@ def trust(
         task, optimizer, epochs, steps, engine, dtype: As in :func:`tune`.
         schedule: Where to differentiate; what it leaves out, as None does everything, has the
             optimizer's initial values.
-        seeds: Hypergradients to compare.
+        seeds: Hypergradients to compare, at least two.
         smoothness: Share of an outer step to look ahead; None makes no runs for it.
         seed: Decides the seeds of the runs.
 
@@ -67,7 +67,7 @@ def trust(
         >>> ng.trust(task, ng.SGD(ng.Windows(2)), steps=20).verdict.name
         'trustworthy'
     """
-    check_whole("seeds", seeds)
+    check_whole("seeds", seeds, 2, " Of one seed alone the noise between seeds is not known.")
     if smoothness is not None and not smoothness > 0:
         raise ValueError(f"`smoothness` must be a positive step or None, but got {smoothness!r}.")
     if schedule is not None:
