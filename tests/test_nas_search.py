@@ -237,6 +237,7 @@ def test_progress_is_told_with_the_time_left():
     searched(small(), watch=rows.append)
     assert [row.stage for row in rows if row.step == row.steps] == ["search", "choose", "train"]
     assert rows[3].seconds_left > 0 and "left" in str(rows[3])
+    assert [str(row) for row in rows if row.stage == "choose"] == ["choose 0/1", "choose 1/1"]
     assert math.isnan(rows[0].cost) and rows[11].cost > 0
     few = []
     sparse = nas.tenths(few.append)

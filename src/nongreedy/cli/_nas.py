@@ -188,4 +188,5 @@ def _summary(found: nas.Found, splits: Any, files: list[Path], seconds: float) -
     if splits.test is not None:
         test = f", test accuracy {100 * nas.judge(found.network, splits.test)[1]:.2f} %"
     places = "\n".join(f"  {file.as_posix()}" for file in files)
-    return f"{found}{test}\nWritten:\n{places}\nIt took {duration(seconds)}."
+    layers = f"Layers, k their kernel and e their expansion: {found}{test}"
+    return f"{layers}\nWritten:\n{places}\nIt took {duration(seconds)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -70,7 +71,7 @@ class Choosing:
         tries = list[Chosen]()
         turns = _CHOICES if stopwatch else 1
         for turn in range(turns):
-            self.told(Progress("choose", turn, turns, 0.0))
+            self.told(Progress("choose", turn, turns, math.nan))
             table = self._corrected(tries, tries[-1]) if tries else self.state.table
             architecture = self._choose(tries, table)
             if architecture is None:
@@ -79,7 +80,7 @@ class Choosing:
             tries.append(self._measured(found, backend, stopwatch) if stopwatch else found)
             if tries[-1].off(self.target) <= _NEAR:
                 break
-        self.told(Progress("choose", turns, turns, 0.0))
+        self.told(Progress("choose", turns, turns, math.nan))
         chosen = self._nearest(tries)
         if chosen.measured is not None:  # around this one the table is right
             table = self._corrected(tries, chosen)

@@ -16,7 +16,7 @@ class Progress:
     Attributes:
         stage: "search", "choose" or "train".
         step: Done, of `steps` in this stage.
-        seconds_left: Of all stages, as far as it can be told.
+        seconds_left: Of all stages, as far as it can be told; NaN while an architecture is chosen.
         loss: Of training.
         cost: Average by the gates, in the table's unit; NaN before they move.
         price: Of the logarithm of the cost.
@@ -33,7 +33,8 @@ class Progress:
     def __str__(self) -> str:
         cost = "" if self.cost != self.cost else f", cost {self.cost:.3g} at price {self.price:.3g}"
         loss = "" if self.loss != self.loss else f", loss {self.loss:.3f}"
-        left = f", about {duration(self.seconds_left)} left"
+        known = self.seconds_left == self.seconds_left
+        left = f", about {duration(self.seconds_left)} left" if known else ""
         return f"{self.stage} {self.step}/{self.steps}{loss}{cost}{left}"
 
 
