@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -17,10 +18,10 @@ RATE, _MOMENTUM, _DECAY = 0.01, 0.9, 5e-4
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A network, its input shape and how many steps a timed run has."""
+    """A network, its input shape (of texts, their length) and how many steps a timed run has."""
 
     model: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     steps: int
     batch_size: int = 128
     examples: int = 512
@@ -31,7 +32,9 @@ CASES = {
     "lenet": Case("lenet", (3, 32, 32), 60),
     "convnet": Case("convnet", (3, 32, 32), 20),
     "wrn-16-1": Case("wrn-16-1", (3, 32, 32), 6),
+    "transformer": Case("transformer", (64,), 12, 16, 256),
 }
+_CHARACTERS = 65
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,13 +70,12 @@ def of_loss(case: Case, count: int) -> Problem:
 
 
 def make_task(case: Case, weights: ng.Variable | None = None) -> ng.Task:
-    """Random images: the cost does not depend on what they show."""
+    """Random images or texts: the cost does not depend on what they show."""
     x, y = _data(case.examples, case.shape)
     # A validation set of one batch, so that the figure is that of the steps.
     held_out = (x[: case.batch_size], y[: case.batch_size])
-    model = ng.models.build(case.model, case.shape, 10)
     return ng.Task(
-        model,
+        _model(case),
         functional.cross_entropy if weights is None else weighted,
         (x, y),
         held_out,
@@ -83,9 +85,19 @@ def make_task(case: Case, weights: ng.Variable | None = None) -> ng.Task:
     )
 
 
+def _model(case: Case) -> Callable[[], torch.nn.Module]:
+    if case.model == "transformer":
+        return functools.partial(ng.models.CharTransformer, _CHARACTERS, *case.shape)
+    channels, height, width = case.shape
+    return ng.models.build(case.model, (channels, height, width), 10)
+
+
 @functools.cache
-def _data(count: int, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+def _data(count: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
+    if len(shape) == 1:
+        rows = torch.randint(_CHARACTERS, (count, shape[0] + 1), generator=generator)
+        return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
     x = torch.randn(count, *shape, generator=generator)
     return x, torch.randint(10, (count,), generator=generator)
 

@@ -31,6 +31,7 @@ Row = dict[str, float]  # predicted and measured seconds and bytes
 
 ENGINES = {
     "Reverse, graphs": ng.Reverse("graphs"),
+    "Reverse, in 900 MiB": ng.Reverse(ng.engines.Auto(memory=900 * 2**20)),
     "Reverse, in 300 MiB": ng.Reverse(ng.engines.Auto(memory=300 * 2**20)),
     "Reverse, in 100 MiB": ng.Reverse(ng.engines.Auto(memory=100 * 2**20)),
     "Reverse, stored states": ng.Reverse("device"),
@@ -50,7 +51,7 @@ def compare(model: str, name: str, sample: int) -> Row:
     case, engine = CASES[model], ENGINES[name]
     task, optimizer = (
         make_task(case),
-        ng.SGD(ng.Windows(7), ng.Windows(1, initial=0.9), ng.Windows(1)),
+        ng.SGD(ng.Windows(min(7, case.steps)), ng.Windows(1, initial=0.9), ng.Windows(1)),
     )
     # Once per task, and no part of what is predicted.
     ng.Problem.of(task, optimizer, steps=case.steps, engine=engine)

@@ -1,14 +1,18 @@
 """Graphs kept: the same bits as from states, two plain steps a sweep's step instead of three."""
 
 import gc
+import os
+import platform
+from pathlib import Path
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import nongreedy as ng
-from nongreedy.engines import Auto, Checkpoints, Device, Disk, Graphs, _store
+from nongreedy.engines import Auto, Checkpoints, Device, Disk, Graphs, _graphed, _store
 from nongreedy.engines._graph_size import GraphSize, graph_size
+from nongreedy.engines._slack import give_back
 from nongreedy.planning import _choice as choice
 from nongreedy.planning import settle
 from nongreedy.testing import EDGE_MODELS, HYPERPARAMETERS, MODELS, OPTIMIZERS, STEPS, tiny_task
@@ -153,7 +157,8 @@ def test_auto_keeps_as_many_graphs_as_it_has_room_for(monkeypatch):
     monkeypatch.setattr(_store, "free_bytes", lambda device: 0)
     # 100 states and ten a graph; 20 checkpoints, and eleven a graph.
     for memory, store in (
-        (1100, Graphs()),
+        (1320, Graphs()),
+        (1100, Graphs(100)),  # all, but nothing to spare for what lies between them
         (600, Graphs(50, Device())),
         (105, Device()),
         (99, Graphs(7, Checkpoints())),
@@ -176,12 +181,57 @@ def test_a_gradient_of_other_bits_is_not_kept(monkeypatch):
     assert_same_bits(swept(one, engine.store), swept(one, Device()))
 
 
+@pytest.mark.parametrize(
+    ("store", "expected"),
+    [
+        (Graphs(), []),
+        (Graphs(16), ["step 14", "step 16", "swept 16"]),  # an eighth before the end, and around it
+        (Graphs(99, Checkpoints()), ["step 14", "step 16", "swept 16"]),
+        (Graphs(1), ["step 16", "swept 16"]),
+    ],
+    ids=repr,
+)
+def test_where_memory_is_tight_what_was_freed_is_returned(monkeypatch, store, expected):
+    one, told, place = problem("mlp", steps=17), [], ["step 0"]
+    monkeypatch.setattr(_graphed, "give_back", lambda: told.append(place[0]))
+    engine, run = ng.Reverse(store), one.run()
+    rollout = engine.rollout(
+        run, one.initial, keep=True, on_step=lambda t: place.__setitem__(0, f"step {t + 1}")
+    )
+    engine.differentiate(rollout, list(one.learned), lambda t: place.__setitem__(0, f"swept {t}"))
+    assert told == expected
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing is returned elsewhere")
+def test_what_is_resident_is_what_is_held():
+    # Where nothing is returned, 1.2 times as much: a graph lies between what its step frees.
+    x, y = torch.randn(128, 3, 32, 32), torch.randint(10, (128,))
+    task = ng.Task(
+        ng.models.build("convnet", (3, 32, 32), 10), torch.nn.functional.cross_entropy, (x, y), (x, y),
+        batch_size=128, verify=False,
+    )  # fmt: skip
+    one, store = ng.Problem(task, ng.SGD(ng.Windows(3)), 13), Graphs(13)
+    run, seen = one.run(), []
+    held = store.states_held(run) * run.state_bytes
+    give_back()
+    before = resident()
+    rollout = ng.Reverse(store).rollout(
+        run, one.initial, keep=True, on_step=lambda t: seen.append(resident())
+    )
+    assert 0.9 * held < seen[-1] - before < 1.12 * held
+    del rollout
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_the_planner_takes_graphs_where_they_easily_fit(monkeypatch):
     one = problem("mlp", steps=100)
     run = one.run()
     every = (Graphs().states_held(run)) * run.state_bytes
     states = 100 * run.state_bytes
-    for free, last in ((9 * every, None), (8 * (states + 51 * graph_size(run).bytes), 51)):
+    for free, last in ((10 * every, None), (8 * (states + 51 * graph_size(run).bytes), 51)):
         monkeypatch.setattr(choice, "free_bytes", lambda device, free=free: int(free))
         found = settle("auto", one, one.initial)
         assert found.engine == ng.Reverse(Graphs(last))

@@ -40,10 +40,11 @@ def alone(tmp_path_factory, environment):
     return said(folder, 1)[0]
 
 
-def test_two_ranks_have_the_bits_of_one_process(alone, tmp_path, environment):
-    done = launched(tmp_path, 2, RULES, environment)
+@pytest.mark.parametrize("size", [2, 4])
+def test_ranks_have_the_bits_of_one_process(size, alone, tmp_path, environment):
+    done = launched(tmp_path, size, RULES, environment)
     assert done.returncode == 0, done.stderr
-    assert said(tmp_path, 2) == [alone, alone]
+    assert said(tmp_path, size) == [alone] * size
     assert all(len(alone[rule]["history"]) >= 2 for rule in RULES)
 
 

@@ -38,11 +38,7 @@ class Accumulated(Linearized):
     def coarse(self) -> float:
         return self.epsilon
 
-    def pull_back(
-        self, vector: Tensor, graph: bool = False, keep: bool = False
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        if graph:
-            raise NotImplementedError("Micro-batches keep no graph of their products.")
+    def pull_back(self, vector: Tensor, keep: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         product, rest = self.again(0).pull_back(vector)
         for number in range(1, self.count):
             more, others = self.again(number).pull_back(vector)

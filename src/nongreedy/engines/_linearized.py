@@ -61,15 +61,18 @@ class Linearized:
     gate: Gate
     held: Callable[[Callable[[], Any]], Any]
 
-    def pull_back(
-        self, vector: Tensor, graph: bool = False, keep: bool = False
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def pull_back(self, vector: Tensor, keep: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         r"""Adjoints of the point: :math:`v^\top \partial_\theta g = H v` and :math:`v^\top \partial_h g`.
 
         Args:
             vector: Adjoint of the gradient, shape (P,).
-            graph, keep: As in :func:`derivatives`.
+            keep: As in :func:`derivatives`.
         """
+        return self._pulled(vector, keep=keep)
+
+    def _pulled(
+        self, vector: Tensor, graph: bool = False, keep: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         leaves = self.parameters, *self.hypers.values()
         product, *rest = self.held(lambda: derivatives(self.gradient, leaves, vector, graph, keep))
         return product, dict(zip(self.hypers, rest, strict=True))
@@ -113,7 +116,7 @@ class Linearized:
     def _transposed(self) -> tuple[Tensor, tuple[Tensor, dict[str, Tensor]]]:
         """v, a leaf, and the adjoints for it with their graph: one for all tangents."""
         vector = torch.zeros_like(self.gradient).requires_grad_()
-        return vector, self.pull_back(vector, graph=True)
+        return vector, self._pulled(vector, graph=True)
 
     @functools.cached_property
     def _slopes(self) -> dict[str, Tensor]:

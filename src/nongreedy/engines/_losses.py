@@ -25,7 +25,7 @@ class Losses:
         readings: What looks at them, for whatever else a step says.
 
     Raises:
-        DivergedError, DataError: By `add` and `read`, as by :meth:`TrainingLoss.gradient`.
+        DivergedError, DataError: By `add` and `read`, as by :meth:`TrainingGradient.gradient`.
     """
 
     def __init__(self, run: Run, numbers: Iterable[float] = (), bounded: bool = False):

@@ -18,7 +18,8 @@ from ..task._looks import Look
 from ..task._module import constant
 from ..task._total import Total
 from ._linearized import derivatives
-from ._training_loss import T, TrainingLoss
+from ._training_gradient import TrainingGradient
+from ._training_loss import T
 from ._training_loss import Values as Values
 from ._training_loss import at as at
 
@@ -38,7 +39,7 @@ class Outcome:
     metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
-class Run(TrainingLoss):
+class Run(TrainingGradient):
     r"""A task trained by an optimizer for some steps from some seed.
 
     .. math:: s_0 = \mathrm{init}(\text{seed}), \qquad

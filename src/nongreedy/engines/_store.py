@@ -145,7 +145,9 @@ class Graphs(Store):
     takes a few numbers for each weight.
 
     Args:
-        last: How many; None is all.
+        last: How many; None is all. Where it is a number, memory is taken to be tight: what lies free between
+            graphs, up to a sixth of them on a CPU, is returned to the system where most is held (2 to 5 %
+            of the time).
         before: Keeps the states of the steps before.
 
     Cannot: know that graphs grow over a run, as those of longer and longer texts: they are weighed at the
@@ -183,7 +185,9 @@ class Graphs(Store):
 
     def trajectory(self, run: Run, steps: int | None = None) -> Trajectory:
         first = run.steps - self.kept(run)
-        return Graphed(self.before.trajectory(run, first), first)
+        tight = self.last is not None and run.task.device.type == "cpu"
+        tidy = max((run.steps - first) // _TIDY, 1) if tight else 0
+        return Graphed(self.before.trajectory(run, first), first, tidy)
 
     def states_held(self, run: Run, steps: int | None = None) -> float:
         graphs = self.kept(run)
@@ -201,8 +205,8 @@ class Auto(Store):
     the disk; and as many graphs of the last steps as the rest has room for.
 
     Args:
-        memory: Bytes that states and graphs may take on the run's device; None is half of what is free
-            for states, an eighth where graphs are among them.
+        memory: Bytes that states and graphs may take on the run's device, beside what a plain run takes; None
+            is half of what is free for states, an eighth where graphs are among them.
     """
 
     memory: int | None = None
@@ -229,7 +233,7 @@ class Auto(Store):
         last = min(int(room / max(each, 1)), run.steps)
         if not graph.exact or last < 1:
             return states
-        return Graphs(None if last == run.steps else last, states)
+        return Graphs(None if run.steps * each * _LOOSE <= room else last, states)
 
     def _states(self, run: Run, most: float) -> Store:
         total, device = run.state_bytes * run.steps, run.task.device
@@ -252,6 +256,12 @@ class Auto(Store):
 # Of what is free, the share that graphs may take, unless they are given a limit: two or three runs are often
 # kept at once.
 EASY = 1 / 8
+
+
+# Of what is held, what is resident where nothing is returned to the system.
+_LOOSE = 1.2
+# Of the graphs that are kept, the part after which it is returned.
+_TIDY = 8
 
 
 def _count(run: Run, steps: int | None) -> int:

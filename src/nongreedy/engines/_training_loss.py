@@ -1,51 +1,34 @@
-"""Training losses of a run's steps, and their first and second derivatives."""
+"""Training losses of a run's steps, as functions of the flat parameters."""
 
 import contextlib
 import functools
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..errors import DataError, DivergedError, ReplayError
 from ..schedules import Schedule
 from ..task import FlatModule, Hypers, Task
 from ..task._choices import refuse_others
 from ..task._data_plan import INITIAL, ReplayGuard, mix
 from ..task._default_generator import seed_default, seed_everything
-from ..task._double_backward import Recording, grad, recording, valued
-from ..task._finite import not_finite
+from ..task._double_backward import Recording, grad, valued
 from ..task._micro_batches import dropout_seed, micro_batch
 from ..task._refusals import check_differentiable
 from ..task._repeatable import repeatable
-from ..task._stop_gradient import Gate
-from ._accumulated import WHOLE, accumulated, refuse_batch_norm, refuse_indivisible
+from ._accumulated import WHOLE, refuse_batch_norm, refuse_indivisible
 from ._graph import coarsest
-from ._linearized import Linearized, leaves_of
-from ._replay import CAUSES
+from ._linearized import leaves_of
 
 T = TypeVar("T")
 Values = Mapping[str, Tensor]  # of the hyperparameters, by name
 Parts = Mapping[str, Tensor]  # the parameters by name, with the graph of the flat vector
 
-_HOOKS = "parts of the forward pass are computed again"
-_ROUNDING = 1000  # units in the last place that two kernels of one function may be apart
-_COARSE = 2  # of the coarsest numbers within, such as those of autocast, which a mean smooths
-
-_LOST = (
-    "The weights were not finite any more, though the loss before was: its gradient is NaN or infinite, as "
-    "at a root or a norm of 0, or behind torch.where, where the branch that is not taken is NaN; or the "
-    "learning rate is far too high. Add a small number under the root, or clamp what the branch is given."
-)
-# No learning rate has acted yet.
-_AT_ONCE = "Look for NaN or infinity in the training data or in the model's initial weights."
-
 
 class TrainingLoss:
-    """The training loss of every step of a run, as a function of the flat parameters.
+    """The training loss of every step of a run, and where it begins.
 
     Args:
         task, steps, seed, dtype: As in :class:`Run`.
@@ -165,18 +148,20 @@ class TrainingLoss:
         mode: Recording | None = None,
         part: int = 0,
         training: bool = True,
+        behind: bool = True,
     ) -> T:
         """What `then` makes of the loss of the batch at `step`, while the module has the parameters.
 
         Args:
             part: Number of the micro-batch whose share of the loss it is.
+            behind: Whether the parameters by name have the graph of the flat vector.
         """
         batch, shards, count = self._batch(step), self.task.shards, self.task.accumulate
         batch, index, share = shards.part(batch, lambda: self.task.plan.index(self.seed, step))
         if count > 1:
             which = (part, count) if part > WHOLE else (0, 1)
             batch, index, share = micro_batch(batch, index, *which)
-        parts = self.module.unflatten(shards.spread(parameters))
+        parts = (self.module.unflatten if behind else self.module.leaves)(shards.spread(parameters))
         own = {name: shards.spread(value) for name, value in self._own(values or {}).items()}
         hypers = Hypers(own, step, lambda: parts, lambda: index().to(self.task.device))
         seed_everything(
@@ -207,155 +192,6 @@ class TrainingLoss:
         check_differentiable(loss)
         sources = [*parts.values(), *self.module.idle.values()]
         return grad(loss, sources, create_graph=graph, allow_unused=True)
-
-    def _flat_gradient(self, loss: Tensor, parts: Parts, step: int, graph: bool = False) -> Tensor:
-        """The gradient, shape (P,). Raises ValueError where a parameter has one at some steps only."""
-        idle, found = self.module.idle, self._gradients(loss, parts, graph)
-        for name, gradient in zip([*parts, *idle], found, strict=True):
-            if (gradient is None) != (name in idle):
-                has = "has no gradient" if gradient is None else "has a gradient"
-                raise ValueError(
-                    f"The parameter {name!r} {has} at step {step}, unlike at the first. torch.optim "
-                    "skips it then, its momentum, decay and step count included, which no state of "
-                    "equal slots can follow. Multiply what it computes by 0 or 1 instead of leaving "
-                    "it out."
-                )
-        return self.task.shards.total(
-            self.module.flat_gradient([g for g in found if g is not None])
-        )
-
-    def unread_gradient(
-        self, parameters: Tensor, step: int, values: Values | None = None, first: int = 0
-    ) -> tuple[Tensor, Tensor]:
-        """Training loss, shape (), and its gradient, shape (P,), neither of which is looked at. The one
-        function that a replay repeats.
-
-        Args:
-            first: Of the micro-batches that take part.
-        """
-
-        def differentiated(loss: Tensor, parts: Parts) -> tuple[Tensor, Tensor]:
-            return loss.detach(), self._flat_gradient(loss, parts, step)
-
-        leaf = parameters.detach().requires_grad_()
-        loss, gradient = self.with_loss(leaf, step, values, differentiated, part=first)
-        for part in range(first + 1, self.task.accumulate):
-            more, slope = self.with_loss(leaf, step, values, differentiated, part=part)
-            loss, gradient = loss + more, gradient + slope
-        return loss, gradient
-
-    def gradient(
-        self, parameters: Tensor, step: int, values: Values | None = None
-    ) -> tuple[float, Tensor]:
-        """The same, the loss looked at: DivergedError, or by data DataError, where it is not finite."""
-        unread, gradient = self.unread_gradient(parameters, step, values)
-        loss = unread.item()
-        if not math.isfinite(loss):
-            self.name_divergence(step, values, bool(parameters.isfinite().all()))
-        return loss, gradient
-
-    def name_divergence(self, step: int, values: Values | None, finite: bool) -> NoReturn:
-        """DivergedError, or by data DataError: the loss of a step is not finite, at parameters that are or
-        are not."""
-        plan = self.task.plan
-        batch = plan.batch(self.seed, step, self.task.device, self.dtype)
-        found = not_finite(self.task.train, batch, plan.index(self.seed, step))
-        self._blame(found, lambda start: self.gradient(start, step, values))
-        lost = "" if finite else _LOST
-        raise DivergedError("training loss", step, self.steps, lost if step else _AT_ONCE)
-
-    def _blame(self, found: str | None, again: Callable[[Tensor], object]) -> None:
-        """Raise DataError where data are found to be why a loss is not finite: it is not where training
-        begins, either. `again` computes it there, and raises DivergedError."""
-        if found is None or self._blaming:
-            return
-        self._blaming = True
-        try:
-            own = Schedule.initial(self.task.hyperparameters(self.steps))
-            again(self.initial_parameters(at(self.values(own), 0)).detach())
-        except DivergedError:
-            raise DataError(found) from None
-        finally:
-            self._blaming = False
-
-    def linearize(
-        self,
-        parameters: Tensor,
-        step: int,
-        values: Values | None = None,
-        learn: Collection[str] = (),
-    ) -> Linearized:
-        """The gradient with its graph, also of the task's hyperparameters among `learn`."""
-        values = dict(values or {})
-
-        def recorded(part: int) -> Linearized:
-            return self._recorded(parameters, step, values, learn, part)
-
-        if self.task.accumulate == 1:
-            return recorded(0)
-        others = self.unread_gradient(parameters, step, values, first=1)
-        return accumulated(recorded, others, self.task.accumulate)
-
-    def _recorded(
-        self, parameters: Tensor, step: int, values: Values, learn: Collection[str], part: int
-    ) -> Linearized:
-        parameters = parameters.detach().requires_grad_()
-        leaves, gate = self._leaves(values, learn), Gate()
-        everything = {**values, **leaves}
-
-        def differentiated(loss: Tensor, parts: Parts) -> tuple[Tensor, Tensor, Parts]:
-            return loss, self._flat_gradient(loss, parts, step, graph=True), parts
-
-        def recorded() -> tuple[Tensor, Tensor, Parts]:
-            mode = recording(gate)
-            return self.with_loss(parameters, step, everything, differentiated, mode, part)
-
-        loss, gradient, parts = self._with_hooks(recorded)
-        gate.open = True
-
-        def held(differentiate: Callable[[], T]) -> T:
-            """While parts of the forward pass may be computed again."""
-
-            def body(_: object) -> T:
-                with recording(gate) as mode:
-                    mode.backwards = True
-                    return differentiate()
-
-            return self.module.hold(parts, True, body) if self._recomputes else differentiate()
-
-        return Linearized(loss, parameters, leaves, gradient, gate, held)
-
-    def _with_hooks(self, record: Callable[[], T]) -> T:
-        """What it records; once more where parts of the forward pass turn out to be computed again, whose
-        backward passes then run with the module's parameters and modes."""
-        if not self._recomputes:
-            try:
-                with torch.autograd.graph.disable_saved_tensors_hooks(_HOOKS):
-                    return record()
-            except RuntimeError as error:
-                if _HOOKS not in str(error):
-                    raise
-            if self.task.shards.many:
-                raise ValueError(
-                    "Activation checkpointing cannot be spread over ranks: parts of its forward pass are "
-                    "computed again at moments of each rank's own. Leave it out, or use one rank a run."
-                ) from None
-            self._recomputes = True
-        return record()
-
-    def check_replay(self, now: float, expected: float, step: int, coarse: float = 0.0) -> None:
-        """Raise ReplayError unless this is the loss that the run had at this step, to rounding.
-
-        Args:
-            coarse: Epsilon of the least precise numbers that it is computed with.
-        """
-        slack = max(_ROUNDING * torch.finfo(self.dtype).eps, _COARSE * coarse)
-        apart = abs(now - expected) / (1 + abs(expected))
-        if not apart <= slack:
-            raise ReplayError(
-                f"The training loss at step {step} was {expected!r} in the run and is {now!r} when it is "
-                f"computed again from the same state. {CAUSES}"
-            )
 
     @contextlib.contextmanager
     def isolated(self) -> Iterator[None]:

@@ -160,7 +160,9 @@ class SGD(Optimizer):
             on_values = {}
             if "learning_rate" in learn or (self.nesterov and "momentum" in learn):
                 decayed = clipped.addcmul(decay, parameters)
-                new = self._entering(decayed, values).addcmul(momentum, velocity)
+                new = self._entering(decayed, values)
+                add = new.addcmul if self.nesterov else new.addcmul_  # in place: a pass less
+                new = add(momentum, velocity)
             if "learning_rate" in learn:
                 direction = decayed.addcmul(momentum, new) if self.nesterov else new
                 on_values["learning_rate"] = -(on_parameters @ direction)

@@ -1,12 +1,13 @@
 """The most memory that a piece of work holds."""
 
 import contextlib
-import ctypes
 import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+
+from ..engines._slack import give_back
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -30,9 +31,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
     if accelerated:
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        # What was freed but is kept for later would count as held. Only glibc can return it.
-        with contextlib.suppress(OSError, AttributeError, TypeError):
-            ctypes.CDLL(None).malloc_trim(0)
+        give_back()
         with contextlib.suppress(OSError):
             _RESET.write_text("5")  # see proc(5): the peak becomes what is resident now
     try:
