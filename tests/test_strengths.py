@@ -1,7 +1,6 @@
 """Strengths of a task are found all together, and means and other ways stand in the final."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -43,7 +42,7 @@ class Way:
     """Runs of one problem, whose loss is least at one factor of all strengths."""
 
     def __init__(self, problem, best, budget=None):
-        self.problem, self.objective = problem, SimpleNamespace(budget=Budget(budget, 0.0))
+        self.problem, self.budget = problem, Budget(budget, 0.0)
         self.schedule, self.runs, self.best = problem.initial, [], best
         self.loss = self._value(problem.initial)
 
@@ -55,10 +54,15 @@ class Way:
             return self.loss
         loss = self._value(schedule)
         self.runs.append(schedule)
-        self.objective.budget.spend(1)
+        self.budget.spend(1)
         if loss < self.loss:
             self.schedule, self.loss = schedule, loss
         return loss
+
+    def strengthen(self):
+        strengthened(
+            self.problem, self.schedule, self.loss, self.loss_of, lambda: self.budget.affords(1)
+        )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ def test_strengths_are_weaker_or_stronger_together_as_far_as_that_is_better(
     problem, best, factor, runs
 ):
     way = Way(problem, best)
-    strengthened(way)
+    way.strengthen()
     assert way.schedule == scaled(problem, problem.initial, 10.0**factor)
     assert len(way.runs) == runs
     others = [name for name in problem.learned if name != "smoothing"]
@@ -79,18 +83,14 @@ def test_strengths_are_weaker_or_stronger_together_as_far_as_that_is_better(
 def test_strengths_end_at_their_bounds_and_with_the_budget(problem):
     assert scaled(problem, problem.initial, 100.0)["smoothing"].item() == 0.5
     way = Way(problem, 5.0, budget=1.5)
-    strengthened(way)
+    way.strengthen()
     assert len(way.runs) == 1
 
 
 def test_where_there_are_no_strengths_nothing_is_run():
     problem = Problem.of(tiny_task(), ng.SGD(ng.Linear(2)), steps=12)
-    way = SimpleNamespace(
-        problem=problem, schedule=problem.initial, loss=1.0, objective=SimpleNamespace(budget=Budget()),
-        loss_of=lambda schedule: 1.0 if schedule == problem.initial else pytest.fail("a run"),
-    )  # fmt: skip
-    strengthened(way)
-    assert way.schedule == problem.initial
+    known = {problem.initial.identity: 1.0}
+    strengthened(problem, problem.initial, 1.0, lambda s: known[s.identity], lambda: True)
 
 
 class Asked(Memory):

@@ -162,9 +162,12 @@ def best_way(objective: Objective, seed: int, other: int) -> tuple[Way, list[Way
         objective.ahead(Ask(way.schedule, other) for way in ways[:2] if way.schedule is not None)
         means = {id(way): (way.loss + way.again(other)) / 2 for way in ways[:2]}
         ways[:2] = sorted(ways[:2], key=lambda way: means[id(way)])
-    if limit >= _RICH:
-        strengthened(ways[0])
-    return ways[0], ways
+    best = ways[0]
+    if limit >= _RICH and best.schedule is not None:
+        strengthened(
+            best.problem, best.schedule, best.loss, best.loss_of, lambda: objective.budget.affords(1)
+        )  # fmt: skip
+    return best, ways
 
 
 def _few(most: int) -> int:

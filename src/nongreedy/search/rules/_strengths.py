@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from ...engines import Problem
 from ...schedules import Hyperparameter, Schedule
-
-if TYPE_CHECKING:
-    from ._start import Way
 
 _STRIDE, _FARTHEST = 0.5, 1.0  # decades
 _FEW = 64  # coefficients: more are weights of examples and the like, of which only ratios matter
 
 
-def strengthened(way: Way) -> None:
+def strengthened(
+    problem: Problem,
+    begun: Schedule,
+    loss: float,
+    run: Callable[[Schedule], float],
+    affords: Callable[[], bool],
+) -> None:
     """All strengths weaker or stronger by one factor, as long as that is better; each a plain run.
 
     Each part of a recipe changes a loss by less than two seeds differ, and a hypergradient at one strength
     knows little of another: all of them together are seen in one run. On few images that are often looked
     at the best factor is above 2, in a short run below a quarter.
+
+    Args:
+        begun: With what strengths, and to what loss.
+        run: The loss of a schedule.
+        affords: Whether one more can be paid for.
     """
     for sign in (-1, 1):
-        begun = way.schedule
-        assert begun is not None
-        place = sign * _STRIDE
-        while abs(place) <= _FARTHEST and way.objective.budget.affords(1):
-            before = way.loss
-            if way.loss_of(scaled(way.problem, begun, 10.0**place)) >= before:
+        best, place = loss, sign * _STRIDE
+        while abs(place) <= _FARTHEST and affords():
+            found = run(scaled(problem, begun, 10.0**place))
+            if found >= best:
                 break
-            place += sign * _STRIDE
-        if way.schedule != begun:
+            best, place = found, place + sign * _STRIDE
+        if best < loss:
             return
 
 
