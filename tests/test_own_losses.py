@@ -41,13 +41,17 @@ def test_own_losses_and_accuracies_are_those_of_the_whole_set(kind, size, tmp_pa
     assert found.validation_accuracy == pytest.approx(float(right))
 
 
-def test_own_losses_read_tensors_in_memory_and_dictionaries():
-    class Named(nn.Module):
-        def __init__(self):
-            torch.manual_seed(0)
-            super().__init__()
-            self.layer = nn.Linear(4, 2)
+class OfFour(nn.Module):
+    """Two scores of four numbers."""
 
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__()
+        self.layer = nn.Linear(4, 2)
+
+
+def test_own_losses_read_tensors_in_memory_and_dictionaries():
+    class Named(OfFour):
         def forward(self, inputs, labels):
             logits = self.layer(inputs)
             return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
@@ -73,13 +77,8 @@ def test_own_losses_read_tensors_in_memory_and_dictionaries():
 
 
 def test_labels_in_a_column_are_no_text():
-    class Gathering(nn.Module):
+    class Gathering(OfFour):
         """Means by no function of PyTorch's, over labels of shape (N, 1)."""
-
-        def __init__(self):
-            torch.manual_seed(0)
-            super().__init__()
-            self.layer = nn.Linear(4, 2)
 
         def forward(self, inputs, labels):
             logits = self.layer(inputs)
