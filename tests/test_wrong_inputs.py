@@ -61,6 +61,7 @@ REFUSED = {
     "a function as callback": (
         lambda: tune(callbacks=[print]), TypeError, ["`callbacks`", "print", "Subclass", "on_outer_step"]
     ),
+    "a number of ranks": (lambda: tune(ranks=2), TypeError, ["`ranks`", "2", "torchrun"]),
     "one callback": (lambda: tune(callbacks=ng.Callback()), TypeError, ["[Callback(...)]"]),
     "a class as callback": (lambda: tune(callbacks=[ng.Callback]), TypeError, ["an object of that class"]),
     "no callbacks": (lambda: compare(callbacks=None), TypeError, ["`callbacks`", "None"]),

@@ -9,6 +9,7 @@ from .engines import Engine, Problem
 from .errors import DivergedError, check_seed, check_whole
 from .optimizers import Optimizer
 from .parallel import Ranks
+from .parallel._ranks import checked_ranks
 from .recipe import extend
 from .schedules import GradientFree, Schedule, identity
 from .search import (
@@ -147,7 +148,7 @@ def tune(
     problem = started(problem, rule.start if start is None else start)
     check_start(problem)
     problem = searchable(problem, rule)
-    ranks = ranks or Ranks()
+    ranks = checked_ranks(ranks)
     ranks.gather(None)  # from here all count the time of the first one's clock
     purse, history = Budget(budget, rule.final, timeout, ranks.clock), list[OuterStep]()
     settings = settings_of(problem, engine, rule, outer_steps, seed, budget, threads)

@@ -118,6 +118,20 @@ class Ranks:
             raise RankError(f"{name} is gone ({str(error).splitlines()[0]}).") from error
 
 
+def checked_ranks(given: Ranks | None) -> Ranks:
+    """The processes that were given, or this one alone.
+
+    Raises:
+        TypeError: Something else, such as a number.
+    """
+    if given is not None and not isinstance(given, Ranks):
+        raise TypeError(
+            f"`ranks` must be what nongreedy.parallel.ranks() gives, but got {given!r:.80}. Start the "
+            "program by torchrun --nproc-per-node N, and say: with ng.parallel.ranks() as ranks: ..."
+        )
+    return given or Ranks()
+
+
 @contextmanager
 def ranks(patience: float = 20.0) -> Iterator[Ranks]:
     """The processes that ``torchrun`` has started, or this one alone.
