@@ -28,17 +28,17 @@ def unmoved(state: ModelState, start: Schedule, chosen: Schedule) -> dict[str, s
 def _reason(slopes: Iterable[Tensor], hyper: Hyperparameter, values: Tensor) -> str:
     rows = list(slopes)
     if hyper.free:
-        return "runs to both sides of it were no better, or none was affordable"
+        return "runs to both sides were no better, or none was affordable"
     if not rows:
-        return "it was not differentiated: the budget is too small"
+        return "not differentiated: the budget is too small"
     told = torch.stack(rows)
     if not bool(told.any()):
-        return "the loss does not depend on it where it stands: its hypergradient is 0"
+        return "no effect on the loss at these values: every hypergradient is 0"
     mean = told.mean(0)
     if bool(hyper.blocked(values, mean).all()):
-        return "it stands on a bound, beyond which it would go"
+        return "at a bound, beyond which hypergradients point"
     if len(rows) > 1:
         error = told.std(0) / len(rows) ** 0.5
         if bool((mean.abs() <= error).all()):
-            return f"its hypergradients of {len(rows)} seeds do not agree"
+            return f"hypergradients of {len(rows)} seeds do not agree"
     return "no move lowered the loss by more than the noise"
