@@ -183,7 +183,9 @@ def test_image_modes(mode, tmp_path):
     assert splits.train[0].shape[1] == (1 if mode in ("1", "L", "LA") else 3)
 
 
-@pytest.mark.parametrize(("kind", "suffix"), [("JPEG", "jpg"), ("JPEG", "jpeg"), ("BMP", "bmp")])
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("JPEG", "jpg"), ("JPEG", "jpeg"), ("BMP", "bmp"), ("WEBP", "webp")]
+)
 def test_image_formats(kind, suffix, tmp_path):
     flat = [np.full((8, 8, 3), 20 * n, np.uint8) for n in range(10)]  # survives JPEG
     files = {f"a/{n}.{suffix}": encoded(image, kind) for n, image in enumerate(flat)}

@@ -13,8 +13,13 @@ from .._extras import needed
 from ..errors import DataError
 from ._source import check_unpacked, reading
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-_DECODERS = ("PNG", "JPEG", "BMP")  # no others: fewer parsers are exposed to untrusted bytes
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_DECODERS = (
+    "PNG",
+    "JPEG",
+    "BMP",
+    "WEBP",
+)  # no others: fewer parsers are exposed to untrusted bytes
 _GREY, _COLOUR, _PALETTE = ("1", "L", "LA"), ("RGB", "RGBA", "CMYK", "YCbCr"), ("P", "PA")
 
 
