@@ -2,7 +2,7 @@
 a test holds these names to the truth."""
 
 METHODS = (
-    "default", "agreement", "paper", "random", "tpe", "tpe-hyperband", "bohb", "gp",
+    "default", "recipe", "agreement", "paper", "random", "tpe", "tpe-hyperband", "bohb", "gp",
     "random-paper-ranges", "tpe-paper-ranges", "tpe-hyperband-paper-ranges", "bohb-paper-ranges",
     "tpe-practice", "gp-practice", "bohb-practice", "hypergradient-descent", "cosine", "linear",
     "constant", "one-cycle", "constant-average", "schedule-free", "prodigy",
