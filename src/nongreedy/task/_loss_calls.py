@@ -91,6 +91,18 @@ class Call:
         # No indexing by `counted`, whose size the host would have to read.
         return (weight[self.target.clamp(0, len(weight) - 1)] * counted).sum()
 
+    @property
+    def divisor(self) -> "Tensor | int | None":
+        """What a mean over targets or elements is divided by; None of what is no such mean."""
+        of, known = self.arguments, self.function in _WEIGHTED | EVEN
+        if not known or of.get("size_average") is not None or of.get("reduce") is not None:
+            return None
+        if of["reduction"] == "batchmean":
+            return len(self.target)
+        weight = self.weight
+        mean = self.target.numel() if weight is None else weight
+        return mean if of["reduction"] == "mean" else None
+
     def summing(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The same loss as a sum over the examples, of any output and target."""
         rest = {k: v for k, v in self.arguments.items() if k not in ("input", "target")}

@@ -1,12 +1,15 @@
 """A batch in parts, one after the other: what bounds the memory of a step."""
 
+import math
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
+from ._loss_calls import watched
 from ._nest import each
 from ._streams import DROPOUT, mix
 
@@ -56,7 +59,7 @@ def cut(batch: Any, begin: int, end: int, count: int) -> Any:
             "belongs to which example. Give tensors whose first dimension counts examples (collate_fn=)."
         )
 
-    return tree_map(rows, batch, is_leaf=lambda node: isinstance(node, Collated))
+    return tree_map(rows, batch, is_leaf=_collated)
 
 
 def micro_batch(batch: Any, index: Index, number: int, count: int) -> Part:
@@ -75,6 +78,47 @@ def micro_batches(batch: Any, index: Index, count: int) -> Iterator[Part]:
         return
     for number in range(count):
         yield micro_batch(batch, index, number, count)
+
+
+class Evenness:
+    """Whether a mean is one over the micro-batches of a step, too: each averages over as many targets, for
+    its size, as the others.
+
+    One look at the first batches cannot tell: targets that are ignored may come later.
+    """
+
+    def __init__(self) -> None:
+        self._step, self._averaged = -1, list[float]()
+
+    def watched(
+        self, step: int, batch: Any, share: float, loss: Callable[[], Tensor], accumulate: int
+    ) -> Tensor:
+        """The loss of a micro-batch with this share of the step's examples. The host waits for its targets.
+
+        Raises:
+            ValueError: It averages over more than its share, or over less.
+        """
+        if any(isinstance(part, Collated) for part in tree_leaves(batch, is_leaf=_collated)):
+            return loss()  # whose trainer says how they add up
+        value, calls = watched(loss)
+        divisors = [divisor for call in calls if (divisor := call.divisor) is not None]
+        averaged = [float(divisor) / share for divisor in divisors]
+        if self._step != step:
+            self._step, self._averaged = step, averaged
+        pairs = zip_longest(self._averaged, averaged, fillvalue=0.0)
+        for here, there in pairs:
+            if not math.isclose(here, there, rel_tol=1e-5):
+                raise ValueError(
+                    f"accumulate={accumulate} cannot split this loss: at step {step} one micro-batch "
+                    f"averages over {there * share:g} targets, where its share of another's would be "
+                    f"{here * share:g}. It must be a mean over examples, without class weights or ignored "
+                    "targets. Leave accumulate out, or divide a sum by the number of examples."
+                )
+        return value
+
+
+def _collated(node: Any) -> bool:
+    return isinstance(node, Collated)
 
 
 def dropout_seed(seed: int, step: int, number: int = 0) -> int:
