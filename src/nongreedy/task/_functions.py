@@ -38,11 +38,12 @@ def check_functions(functions: Mapping[str, Any], searched: Collection[str]) -> 
     for name, function in functions.items():
         if function is None:
             continue
-        takes, is_class = ", ".join(_CALLED[name]), isinstance(function, type)
+        takes = ", ".join(_CALLED[name])
         if not callable(function):
             raise TypeError(f"`{name}` must be a function of ({takes}), but got {function!r:.80}.")
         given = _other_arguments(function, _CALLED[name], searched)
-        if is_class and (given is not None or issubclass(function, nn.Module)):
+        unmade = isinstance(function, type) and (given or issubclass(function, nn.Module))
+        if unmade:
             raise TypeError(
                 f"`{name}` is the class {function.__name__}; pass an instance: {function.__name__}()."
             )
