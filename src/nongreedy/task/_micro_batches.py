@@ -13,6 +13,8 @@ from ._loss_calls import watched
 from ._nest import each
 from ._streams import DROPOUT, mix
 
+CLOSE = 1e-5  # relative
+EVEN = "It must be a mean over examples, without class weights or ignored targets."
 Index = Callable[[], Tensor]  # the numbers of a batch's examples
 Part = tuple[Any, Index, float]  # of a batch: its examples, their numbers, its share of the loss
 
@@ -80,41 +82,38 @@ def micro_batches(batch: Any, index: Index, count: int) -> Iterator[Part]:
         yield micro_batch(batch, index, number, count)
 
 
-class Evenness:
-    """Whether a mean is one over the micro-batches of a step, too: each averages over as many targets, for
-    its size, as the others.
+def averages(batch: Any, share: float, loss: Callable[[], Tensor]) -> tuple[Tensor, list[float]]:
+    """The loss of a part with this share of a batch; and over how many targets each of PyTorch's means within
+    averages, times what the batch is of the part: the same for all parts, or it is no mean over these.
 
-    One look at the first batches cannot tell: targets that are ignored may come later.
+    One look at the first batches cannot tell: targets that are ignored may come later. The host waits for
+    the targets.
     """
+    if any(isinstance(part, Collated) for part in tree_leaves(batch, is_leaf=_collated)):
+        return loss(), []  # whose trainer says how they add up
+    value, calls = watched(loss)
+    divisors = [divisor for call in calls if (divisor := call.divisor) is not None]
+    return value, [float(divisor) / share for divisor in divisors]
+
+
+class Evenness:
+    """Whether a mean over a step's examples is the mean over its micro-batches."""
 
     def __init__(self) -> None:
-        self._step, self._averaged = -1, list[float]()
+        self._step, self._first = -1, list[float]()
 
-    def watched(
-        self, step: int, batch: Any, share: float, loss: Callable[[], Tensor], accumulate: int
-    ) -> Tensor:
-        """The loss of a micro-batch with this share of the step's examples. The host waits for its targets.
-
-        Raises:
-            ValueError: It averages over more than its share, or over less.
-        """
-        if any(isinstance(part, Collated) for part in tree_leaves(batch, is_leaf=_collated)):
-            return loss()  # whose trainer says how they add up
-        value, calls = watched(loss)
-        divisors = [divisor for call in calls if (divisor := call.divisor) is not None]
-        averaged = [float(divisor) / share for divisor in divisors]
+    def check(self, step: int, averaged: list[float], share: float, accumulate: int) -> None:
+        """Raise ValueError where a micro-batch averages over more than its share, or over less."""
         if self._step != step:
-            self._step, self._averaged = step, averaged
-        pairs = zip_longest(self._averaged, averaged, fillvalue=0.0)
-        for here, there in pairs:
-            if not math.isclose(here, there, rel_tol=1e-5):
+            self._step, self._first = step, averaged
+        for first, now in zip_longest(self._first, averaged, fillvalue=0.0):
+            if not math.isclose(first, now, rel_tol=CLOSE):
                 raise ValueError(
                     f"accumulate={accumulate} cannot split this loss: at step {step} one micro-batch "
-                    f"averages over {there * share:g} targets, where its share of another's would be "
-                    f"{here * share:g}. It must be a mean over examples, without class weights or ignored "
-                    "targets. Leave accumulate out, or divide a sum by the number of examples."
+                    f"averages over {now * share:g} targets, where its share of another's would be "
+                    f"{first * share:g}. {EVEN} Leave accumulate out, or divide a sum by the number of "
+                    "examples."
                 )
-        return value
 
 
 def _collated(node: Any) -> bool:

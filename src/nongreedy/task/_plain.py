@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ._data_plan import INITIAL, mix
 from ._default_generator import seed_default, seed_everything
 from ._hypers import Hypers
-from ._micro_batches import Evenness, dropout_seed, micro_batches
+from ._micro_batches import Evenness, averages, dropout_seed, micro_batches
 from ._module import call, trained_by
 from ._refusals import check_differentiable
 from ._task import Task
@@ -85,11 +85,11 @@ class PlainTraining:
             made = functools.partial(
                 task.training_loss, lambda x: call(self.model, x), part, hypers
             )
-            loss = (
-                made()
-                if task.accumulate == 1
-                else even.watched(step, part, share, made, task.accumulate)
-            )
+            if task.accumulate == 1:
+                loss = made()
+            else:
+                loss, averaged = averages(part, share, made)
+                even.check(step, averaged, share, task.accumulate)
             check_differentiable(loss)
             loss = loss if share == 1.0 else loss * share
             loss.backward()
