@@ -12,7 +12,7 @@ import torch
 
 import nongreedy as ng
 from nongreedy import testing
-from nongreedy.engines._store import free_bytes
+from nongreedy.engines._free_memory import free_bytes
 
 from ._gpu_cases import Bench, Rows, relative
 

@@ -11,6 +11,7 @@ from .verdict import Training, Verdict, verdict
 
 VALUES = {"learning_rate": [0.5, 0.3], "momentum": [0.5, 0.4], "weight_decay": [0.03, 0.02]}
 ENGINES = {
+    "graphs": ng.Reverse("graphs"),
     "device": ng.Reverse("device"),
     "host": ng.Reverse("host"),
     "disk": ng.Reverse("disk"),
@@ -19,7 +20,13 @@ ENGINES = {
     "reversible": ng.Reversible(),
     "differences": ng.FiniteDifference(1e-4, order=4),
 }
-KINDS = ["device", "checkpoint", "forward", "reversible"]  # those that differ in more than a store
+KINDS = [
+    "graphs",
+    "device",
+    "checkpoint",
+    "forward",
+    "reversible",
+]  # those that differ in more than a store
 
 # What is differentiated exactly, by every engine.
 EXACT = {
@@ -37,6 +44,7 @@ EXACT = {
     "F5 weight norm of all": lambda: task(cases.weight_normed(None)),
     "F6 frozen BatchNorm": lambda: task(cases.FineTuned),
     "F8 fixed parameters of a loss": lambda: task(loss=cases.Centres(False).double()),
+    "weights folded once for evaluation": lambda: task(cases.Folded),
     "F9 no gradient": lambda: task(cases.Probe),
     "F12 the same module again": lambda: task(functools.partial(_identity, cases.TwoLayers())),
     "F13 fast path": lambda: task(cases.Padded),
@@ -61,6 +69,9 @@ REFUSED = {
     "F1 once_differentiable": (escapes.once_differentiable, "Function Once"),
     "F4 an attribute that moves": (lambda: task(cases.Annealed), "attributes of the model"),
     "F4 a frozen weight that moves": (lambda: task(cases.Teacher), "teacher|frozen"),
+    "F4 a buffer that moves late": (cases.late, r"loss at step \d|another state|different state"),
+    "two parameters share memory": (lambda: task(cases.OneMemory), "share memory"),
+    "a parameter and a buffer share memory": (lambda: task(cases.Shadow), "share memory"),
     "F8 trained parameters of a loss": (lambda: task(loss=cases.Centres(True).double()), "loss"),
     "F8 a penalty on another network": (lambda: _penalized(), "loss"),
     "F2 reentrant checkpointing": (lambda: task(cases.Reentrant), "use_reentrant=False"),

@@ -241,6 +241,40 @@ def test_what_cannot_be_split_is_refused_by_name(name, verify):
         gradients(task(model, loss, verify=verify), ng.SGD(), dtype=torch.float32)
 
 
+LATE = 7  # no step that is looked at before training
+
+
+def gapped(loss=functional.cross_entropy):
+    """Ignored targets in one batch of an epoch of ten."""
+    x = torch.randn(40, 4, generator=torch.Generator().manual_seed(2))
+    y, held = torch.arange(40) % 3, (X[21:], Y[21:])
+
+    def made(labels):
+        return ng.Task(
+            network, loss, (x, labels), held, batch_size=4, accumulate=2, verify=False,
+            validation_loss=functional.cross_entropy,
+        )  # fmt: skip
+
+    y[made(y).plan.index(0, LATE)[0]] = -100
+    return made(y)
+
+
+def selected(output, target):
+    kept = target != -100
+    return functional.cross_entropy(output[kept], target[kept])
+
+
+@pytest.mark.parametrize("loss", [functional.cross_entropy, selected])
+def test_targets_that_are_ignored_late_are_refused_where_they_come(loss):
+    schedule = ng.Schedule.of(learning_rate=0.1, momentum=0.0, weight_decay=0.0)
+    for train in (
+        lambda: gradients(gapped(loss), ng.SGD(), steps=10),
+        lambda: ng.retrain(gapped(loss), schedule, steps=10),
+    ):
+        with pytest.raises(ValueError, match=f"at step {LATE} one micro-batch averages over"):
+            train()
+
+
 def test_a_loss_that_is_not_finite_is_not_blamed_on_them():
     def lost(output, target):
         return functional.cross_entropy(output, target) * float("nan")

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import threading
 
 import pytest
 import torch
@@ -264,6 +265,34 @@ def test_a_network_without_shapes_is_refused(layer):
     for model in (layer, lambda: layer):
         with pytest.raises(ValueError, match=r"lazy module.*once with a batch"):
             hypergradient(task=tiny_task(model=model))
+
+
+def test_a_network_without_numbers_is_refused():
+    with pytest.raises(ValueError, match=r"'weight' of the model is on the meta device"):
+        hypergradient(task=tiny_task(model=lambda: nn.Linear(4, 2, device="meta")))
+
+
+def test_a_network_that_cannot_be_copied_is_refused():
+    locked = nn.Linear(4, 2)
+    locked.lock = threading.Lock()
+    for model, why in ((locked, "cannot pickle"), (torch.jit.script(nn.Linear(4, 2)), "scripted")):
+        with pytest.raises(ValueError, match=rf"cannot be copied.*{why}.*model=make_model"):
+            hypergradient(task=tiny_task(model=model))
+
+
+def test_a_buffer_that_a_forward_pass_takes_away_is_named():
+    class Forgetful(nn.Linear):
+        def forward(self, inputs):
+            self._buffers.pop("seen", None)
+            return super().forward(inputs)
+
+    def model():
+        made = Forgetful(4, 3)
+        made.register_buffer("seen", torch.ones(1))
+        return made
+
+    with pytest.raises(ValueError, match="forward pass changes its buffer 'seen'"):
+        hypergradient(task=tiny_task(model=model))
 
 
 def test_constant_buffers_do_not_need_to_change():

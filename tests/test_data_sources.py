@@ -1,7 +1,9 @@
 """Readers: tiny files written by hand, one good per format and a table of broken ones."""
 
 import itertools
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +195,40 @@ def test_image_formats(kind, suffix, tmp_path):
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0)).numpy()
     train = np.stack(flat).transpose(0, 3, 1, 2)[order[3:]]
     torch.testing.assert_close(splits.train[0], standardised(train, train), atol=0.02, rtol=0)
+
+
+def deep_png(channels):
+    """A PNG of 16 bits per channel, as Pillow does not write them."""
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + bytes(4 * channels * 2) for _ in range(4))
+
+    def chunk(kind, content):
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", 4, 4, 16, colour, 0, 0, 0)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_of_more_bits_are_not_cut_down(channels, tmp_path):
+    files = {f"{name}/{n}.png": deep_png(channels) for name in "ab" for n in range(3)}
+    with pytest.raises(nongreedy.DataError, match=r"a/0\.png.*does not fit 8-bit.*Convert it"):
+        data.load(write_files(tmp_path / "m", files))
+
+
+def test_images_of_other_kinds_are_not_left_out_in_silence(tmp_path):
+    files = tree(pixels(20, 3, 3), suffix="png")
+    files["cat/0.GIF"] = encoded(pixels(3, 3, 3), "GIF")
+    with pytest.warns(UserWarning, match=r"left out: 1 of them, such as cat/0\.GIF\. Convert"):
+        splits = data.load(write_files(tmp_path / "m", files))
+    assert splits.classes == ("ant", "bee")
+    files["ant/x.png"] = files.pop("cat/0.GIF")
+    with pytest.raises(
+        nongreedy.DataError, match=r"ant/x\.png .*it is none of PNG, JPEG, BMP, WEBP"
+    ):
+        data.load(write_files(tmp_path / "n", files))
 
 
 # --- Selection and standardisation -----------------------------------------------------------

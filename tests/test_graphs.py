@@ -10,10 +10,18 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import nongreedy as ng
-from nongreedy.engines import Auto, Checkpoints, Device, Disk, Graphs, _graphed, _store
+from nongreedy.engines import (
+    Auto,
+    Checkpoints,
+    Device,
+    Disk,
+    Graphs,
+    _free_memory,
+    _graphed,
+    _store,
+)
 from nongreedy.engines._graph_size import GraphSize, graph_size
 from nongreedy.engines._slack import give_back
-from nongreedy.planning import _choice as choice
 from nongreedy.planning import settle
 from nongreedy.testing import EDGE_MODELS, HYPERPARAMETERS, MODELS, OPTIMIZERS, STEPS, tiny_task
 
@@ -154,7 +162,7 @@ def test_auto_keeps_as_many_graphs_as_it_has_room_for(monkeypatch):
     run = problem("mlp", steps=100).run()
     state = run.state_bytes
     monkeypatch.setattr(_store, "graph_size", lambda run: GraphSize(10 * state, exact=True))
-    monkeypatch.setattr(_store, "free_bytes", lambda device: 0)
+    monkeypatch.setattr(_free_memory, "free_bytes", lambda device: 0)
     # 100 states and ten a graph; 20 checkpoints, and eleven a graph.
     for memory, store in (
         (1320, Graphs()),
@@ -232,7 +240,7 @@ def test_the_planner_takes_graphs_where_they_easily_fit(monkeypatch):
     every = (Graphs().states_held(run)) * run.state_bytes
     states = 100 * run.state_bytes
     for free, last in ((10 * every, None), (8 * (states + 51 * graph_size(run).bytes), 51)):
-        monkeypatch.setattr(choice, "free_bytes", lambda device, free=free: int(free))
+        monkeypatch.setattr(_free_memory, "free_bytes", lambda device, free=free: int(free))
         found = settle("auto", one, one.initial)
         assert found.engine == ng.Reverse(Graphs(last))
         assert "100 steps take" in found.reason and "easily fits" in found.reason
@@ -252,8 +260,7 @@ def test_what_keeps_no_states_is_refused():
 def test_a_search_that_goes_on_keeps_its_store(monkeypatch, tmp_path, engine):
     # Else the price of a hypergradient, and with it all that a budget pays for, would follow other programs.
     def search(free, outer_steps):
-        monkeypatch.setattr(_store, "free_bytes", lambda device: free)
-        monkeypatch.setattr(choice, "free_bytes", lambda device: free)
+        monkeypatch.setattr(_free_memory, "free_bytes", lambda device: free)
         return ng.tune(
             tiny_task(), ng.SGD(), steps=30, outer_steps=outer_steps, engine=engine,
             study=tmp_path / f"{outer_steps > 1}.db", progress=False,

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import nongreedy as ng
-from nongreedy.engines import Checkpoints, _store, _trajectory
+from nongreedy.engines import Checkpoints, _free_memory, _store, _trajectory
 from nongreedy.engines._graph_size import GraphSize
 from nongreedy.planning._peak import peak_memory
 from nongreedy.task import DataPlan, Examples
@@ -287,7 +287,7 @@ def test_auto_store_takes_at_most_half_of_what_is_free(
     monkeypatch, device, device_free, host_free, states, chosen
 ):
     free = {"cpu": host_free * GIB, "cuda": device_free * GIB}
-    monkeypatch.setattr(_store, "free_bytes", lambda d: free[d.type])
+    monkeypatch.setattr(_free_memory, "free_bytes", lambda d: free[d.type])
     monkeypatch.setattr(_store, "graph_size", lambda run: GraphSize(2**30, exact=False))
     # 1024 states of `states` MiB: `states` GiB in all, 64 states' worth with checkpoints.
     task = SimpleNamespace(device=torch.device(device), shards=Shards())
@@ -297,7 +297,7 @@ def test_auto_store_takes_at_most_half_of_what_is_free(
 
 
 def test_free_bytes_are_those_of_the_machine_or_its_group():
-    assert 2**20 < _store.free_bytes(CPU) < 2**50
+    assert 2**20 < _free_memory.free_bytes(CPU) < 2**50
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import nongreedy as ng
 from nongreedy.cli import app
-from nongreedy.engines import Outcome, Run, engine_from
+from nongreedy.engines import Outcome, Run, _free_memory, engine_from
 from nongreedy.planning import Choice, Forecast, Plan, settle
 from nongreedy.planning import _choice as choice
 from nongreedy.planning import _short_runs as short_runs
@@ -455,7 +455,7 @@ def settled(monkeypatch, free, engine="auto", **changed):
     problem = ng.Problem(tiny_task(), ng.SGD(), 100)
     size = problem.run().state_bytes
     made = Rows(monkeypatch, size, **changed)
-    monkeypatch.setattr(choice, "free_bytes", lambda device: round(free * size))
+    monkeypatch.setattr(_free_memory, "free_bytes", lambda device: round(free * size))
     return settle(engine, problem, problem.initial), made.asked
 
 
@@ -490,7 +490,7 @@ def test_auto_measures_no_more_than_it_needs(monkeypatch, free, engine, asked):
 def test_auto_goes_by_sizes_where_measuring_fails(monkeypatch, error):
     monkeypatch.setattr(short_runs, "_plain", raising(error))
     problem = ng.Problem(tiny_task(), ng.SGD(), 100)
-    monkeypatch.setattr(choice, "free_bytes", lambda device: 200 * problem.run().state_bytes)
+    monkeypatch.setattr(_free_memory, "free_bytes", lambda device: 200 * problem.run().state_bytes)
     found = settle("auto", problem, problem.initial)
     assert found.engine == ng.Reverse() and str(error) in found.reason
 
@@ -543,13 +543,13 @@ def measured(monkeypatch):
     """Memory that is scarce when sizes are looked at, so that auto measures, and then is not."""
     looks = []
 
-    def free_bytes(device):
+    def free_for(task, device):
         looks.append(device)
         return (
             3 * 6 * Run(tiny_task("conv_net"), ng.SGD(), 6).state_bytes if len(looks) % 2 else 2**50
         )
 
-    monkeypatch.setattr(choice, "free_bytes", free_bytes)
+    monkeypatch.setattr(choice, "free_for", free_for)
     return looks
 
 

@@ -26,6 +26,10 @@ def model():
     )
 
 
+def undropped():
+    return nn.Sequential(nn.Flatten(), nn.Linear(60, 3))
+
+
 def task_of(**changed):
     settings = {
         "model": model, "loss": functional.cross_entropy, "batch_size": 6,
@@ -198,6 +202,32 @@ def test_weights_of_examples_of_another_loss():
     expected = (row[:, None] * (output - y).square()).mean().item()
     found = run.gradient(start, 0, {"example_weights": weights})[0]
     assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_micro_batches_have_weights_of_examples_and_none_of_classes():
+    values = {}
+    for accumulate in (1, 2):
+        task = task_of(model=undropped, accumulate=accumulate)
+        words = ["example_weights", "label_smoothing"]
+        task, rule = ng.recipe.extend(task, OPTIMIZER, words, steps=STEPS)
+        values[accumulate] = ng.hypergradient(task, rule, steps=STEPS, dtype=torch.float64).value
+    assert values[2] == pytest.approx(values[1], rel=1e-9)
+    with pytest.raises(ValueError, match="over weights of classes is none over micro-batches"):
+        ng.recipe.extend(task_of(accumulate=2), OPTIMIZER, "class_weights", steps=STEPS)
+
+
+def test_targets_that_are_ignored_are_seen_within_a_recipe():
+    task = task_of(accumulate=2)
+    labels = task.train.fetch(slice(0, task.train.count))[1].clone()
+    labels[task.plan.index(0, 1)[0]] = -100
+    train = task.train.fetch(slice(0, task.train.count))[0], labels
+    whole, _ = ng.recipe.extend(task_of(), OPTIMIZER, "label_smoothing", steps=STEPS)
+    gapped = task_of(train=train, accumulate=2, verify=False)
+    task = gapped.training_by(
+        whole.learnable, whole.loss, prepare=whole.prepare, forward=whole.forward
+    )
+    with pytest.raises(ValueError, match="one micro-batch averages over"):
+        ng.hypergradient(task, OPTIMIZER, steps=STEPS)
 
 
 def test_the_users_own_functions_stay():

@@ -82,6 +82,7 @@ def test_a_search_is_that_of_one_process(found):
     [
         ("dropout", "spread over ranks, and the forward pass draws random numbers"),
         ("a sum as a mean", "a sum is told by parallel.sharded"),
+        ("ignored late", "they average over unlike numbers of targets"),
         ("one coefficient", "1 coefficients are too few for 3 ranks"),
     ],
 )

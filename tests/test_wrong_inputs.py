@@ -1,5 +1,7 @@
 """Values of the wrong kind, given to each verb: refused with the value and the way out, without debris."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -81,11 +83,21 @@ REFUSED = {
         lambda: ng.Schedule.of(learning_rate=[[1, 2], [3, 4]]), ValueError, ["list of numbers", "[[1, 2]"]
     ),
     "a schedule of truth": (lambda: ng.Schedule.of(momentum=True), ValueError, ["momentum", "True"]),
+    "a directory": (
+        lambda: ng.Schedule.load("."), ng.ScheduleFileError, ["'.' is a directory", "'schedule.json'"]
+    ),
     "a file that is a number": (lambda: ng.Schedule.load(3), TypeError, ["`path`", "3"]),
     "data that are nothing": (lambda: ng.data.load(None), TypeError, ["digits", "None"]),
     "no budget to compare at": (lambda: compare(budget=None), ValueError, ["`budget`", "None", "plain runs"]),
     "a class as model": (
         lambda: tiny_task(model=nn.Linear), TypeError, ["`model`", "in_features", "lambda: torch.nn.Linear"]
+    ),
+    "a metric's class": (
+        lambda: tiny_task(metric=nn.L1Loss), TypeError, ["`metric` is the class L1Loss", "L1Loss()"]
+    ),
+    "a loss of one keyword more": (
+        lambda: tiny_task(loss=lambda output, target, *, weight: None), TypeError,
+        ["takes (output, target, *, weight)"],
     ),
     "a model that asks": (lambda: tiny_task(model=lambda width: None), TypeError, ["<lambda> takes (width)"]),
     "model and loss swapped": (
@@ -212,3 +224,19 @@ def test_a_refused_resumption_leaves_the_study_as_it_was(limit, tmp_path):
 def test_a_tensor_seed_is_no_whole_number():
     with pytest.raises(ValueError, match=r"tensor\(0\)"):
         hypergradient(seed=torch.tensor(0))
+
+
+def test_a_decorator_may_take_other_arguments_than_what_it_wraps():
+    def weighted(output, target, weight):
+        return weight * nn.functional.cross_entropy(output, target)
+
+    @functools.wraps(weighted)
+    def loss(output, target):
+        return weighted(output, target, 2.0)
+
+    judged = {"validation_loss": nn.functional.cross_entropy}
+    doubled, plain = (
+        ng.hypergradient(tiny_task(**given, **judged), ng.SGD(), steps=4).value
+        for given in ({"loss": loss}, {})
+    )
+    assert doubled != plain

@@ -2,10 +2,12 @@
 
 import io
 import os
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +16,9 @@ from ..errors import DataError
 from ._source import check_unpacked, reading
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_DECODERS = (
-    "PNG",
-    "JPEG",
-    "BMP",
-    "WEBP",
-)  # no others: fewer parsers are exposed to untrusted bytes
+_OTHERS = (".gif", ".tif", ".tiff", ".jfif", ".avif", ".heic", ".jp2", ".ppm", ".pgm", ".tga")
+# No others: fewer parsers are exposed to untrusted bytes.
+_DECODERS = ("PNG", "JPEG", "BMP", "WEBP")
 _GREY, _COLOUR, _PALETTE = ("1", "L", "LA"), ("RGB", "RGBA", "CMYK", "YCbCr"), ("P", "PA")
 
 
@@ -40,28 +39,40 @@ class ImageFiles:
     def pixels(self, name: str) -> np.ndarray:
         """Decode one image to uint8 of shape ``(C, H, W)``, one channel if grey, else three.
 
-        An alpha channel is dropped.
+        An alpha channel is dropped, an animation's first picture taken, and no EXIF rotation applied, as
+        in torchvision.
 
         Raises:
             DataError: If the file is unreadable, or has more than eight bits per channel.
         """
         needed("An image file", "PIL")
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
-        with (
-            reading(f"the image {name} in {self.root}", "Replace or remove it."),
-            Image.open(io.BytesIO(self.read(name)), formats=_DECODERS) as image,
-        ):
-            if image.mode in _GREY:
-                return np.asarray(image.convert("L"))[None]
-            if image.mode in _PALETTE:  # by way of RGBA: a transparent palette would warn
-                return np.asarray(image.convert("RGBA").convert("RGB")).transpose(2, 0, 1)
-            if image.mode in _COLOUR:
-                return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-            raise DataError(
-                f"The image {name} in {self.root} has Pillow's mode {image.mode!r}, which does not "
-                f"fit 8-bit grey or RGB. Convert it, or store the data as .npz with float32 pixels."
-            )
+        with reading(f"the image {name} in {self.root}", "Replace or remove it."):
+            try:
+                image = Image.open(io.BytesIO(self.read(name)), formats=_DECODERS)
+            except UnidentifiedImageError:
+                raise DataError(
+                    f"Cannot read the image {name} in {self.root}: it is none of {', '.join(_DECODERS)}, "
+                    "whatever its name says, or is cut off. Convert or remove it."
+                ) from None
+            with image:
+                return self._decoded(image, name)
+
+    def _decoded(self, image: Any, name: str) -> np.ndarray:
+        # Of more bits in RGB Pillow drops the lower ones without a word.
+        deep = any(";16" in str(tile[-1]) for tile in getattr(image, "tile", ()))
+        if image.mode in _GREY and not deep:
+            return np.asarray(image.convert("L"))[None]
+        if image.mode in _PALETTE:  # by way of RGBA: a transparent palette would warn
+            return np.asarray(image.convert("RGBA").convert("RGB")).transpose(2, 0, 1)
+        if image.mode in _COLOUR and not deep:
+            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        raise DataError(
+            f"The image {name} in {self.root} has Pillow's mode {image.mode!r}"
+            f"{' of 16 bits' if deep else ''}, which does not fit 8-bit grey or RGB. Convert it, or "
+            "store the data as .npz with float32 pixels."
+        )
 
 
 def open_image_files(root: Path) -> ImageFiles:
@@ -69,9 +80,19 @@ def open_image_files(root: Path) -> ImageFiles:
 
     Raises:
         DataError: If the archive is unreadable, or has a member with an unsafe path.
+
+    Warns:
+        UserWarning: Images of other kinds, which are left out.
     """
     names, read = _in_archive(root) if root.is_file() else _in_directory(root)
-    return ImageFiles(root, tuple(sorted(filter(_is_image, names))), read)
+    names = sorted(names)
+    if others := [name for name in names if _is_image(name, _OTHERS)]:
+        warnings.warn(
+            f"{root} has images of kinds that are not read and left out: {len(others)} of them, such as "
+            f"{others[0]}. Convert them to one of {', '.join(SUFFIXES)}.",
+            stacklevel=2,
+        )
+    return ImageFiles(root, tuple(filter(_is_image, names)), read)
 
 
 def has_image_files(root: Path) -> bool:
@@ -102,7 +123,7 @@ def _in_archive(root: Path) -> tuple[Iterable[str], Callable[[str], bytes]]:
     return archive.namelist(), archive.read
 
 
-def _is_image(name: str) -> bool:
+def _is_image(name: str, suffixes: tuple[str, ...] = SUFFIXES) -> bool:
     # Hidden files and __MACOSX folders hold metadata under image names.
     hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-    return name.lower().endswith(SUFFIXES) and not hidden
+    return name.lower().endswith(suffixes) and not hidden

@@ -6,14 +6,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..task import FlatModule
 from ._linearized import Linearized
 
-_SLACK = 1e-4  # relative: rounding of two ways to sum a loss
-_LOOKS = 3  # batches
+_ROUNDING = 1000  # units in the last place that two ways to sum a loss may be apart
+_LOOKS = 6  # batches of the run
 # In place of a micro-batch's number: the whole batch, and the same with other draws.
 WHOLE, REDRAWN = -1, -2
 
@@ -94,12 +95,11 @@ def refuse_indivisible(share: Share, steps: int, accumulate: int, coarse: float)
     training = _draws_nothing(share, True)
     if not training and not _draws_nothing(share, False):
         return
-    for step in range(min(_LOOKS, steps)):
+    limit = max(_ROUNDING * min(coarse, torch.finfo(torch.float32).eps), 2 * coarse)
+    for step in sorted({steps * look // _LOOKS for look in range(_LOOKS)}):
         whole = share(step, WHOLE, training).item()
         parts = sum(share(step, part, training).item() for part in range(accumulate))
-        if math.isfinite(whole) and not abs(whole - parts) <= max(_SLACK, 2 * coarse) * (
-            1 + abs(whole)
-        ):
+        if math.isfinite(whole) and not abs(whole - parts) <= limit * (1 + abs(whole)):
             raise ValueError(
                 f"accumulate={accumulate} cannot split this loss: of the batch at step {step} it is "
                 f"{whole:.6g}, and the mean over its micro-batches is {parts:.6g}. It must be a mean over "

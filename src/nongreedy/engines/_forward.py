@@ -144,6 +144,7 @@ class Forward(TangentEngine):
             start, state = saved["step"], saved["state"].to(state.device)
             tangents.copy_(saved["tangents"])
         with run.isolated(), readings.first():
+            begun, coarse = run.first_loss(values)
             for t in range(start, run.steps):
                 started = tangents[: bisect.bisect_right(starts, t)]
                 seeds = {name: table[t] for name, table in injected.items()}
@@ -156,6 +157,7 @@ class Forward(TangentEngine):
                     progress.keep(TANGENTS, t + 1, {"state": state, "tangents": tangents})
                 progress(t)
             readings.read()
+            run.check_replay(run.first_loss(values)[0], begun, 0, coarse)
             outcome, gradient = run.outer_gradient(run.optimizer.answer(state))
         return outcome, (run.optimizer.answer(tangents) @ gradient).cpu().double()
 

@@ -114,20 +114,25 @@ class Reverse(Engine):
             if saved := progress.begin(SWEEP):
                 left, adjoint = saved["step"] + 1, saved["adjoint"].to(adjoint.device)
                 sweep.restore(saved)
-            trajectory.readings = sweep.readings
+            trajectory.readings, recorded = sweep.readings, False
             with sweep.readings.first():
                 for t, state in trajectory.backwards(rollout.last, replay):
                     if t >= left:  # swept before
                         continue
                     now = at(values, t)
-                    point = trajectory.point(t, own) or run.linearize(state[0], t, now, own)
+                    kept = trajectory.point(t, own)
+                    point = kept or run.linearize(state[0], t, now, own)
                     adjoint, pulled = pull_back_at(run, point, state, now, adjoint, learn)
                     sweep.add(point, adjoint[0], pulled, t)
-                    del point  # its graph, before the next one is made
+                    recorded = kept is not None
+                    del point, kept  # its graph, before the next one is made
                     if progress.due(SWEEP):
                         progress.keep(SWEEP, t - 1, {"adjoint": adjoint, **sweep.tables})
                     progress(t)
             norms, sums = sweep.norms, sweep.sums
+            if recorded:  # nothing was computed again so far
+                loss, coarse = run.first_loss(values)
+                run.check_replay(loss, rollout.losses[0], 0, coarse)
             if not bool(adjoint.isfinite().all()):
                 raise DivergedError("adjoint", 0, run.steps, swept=swept_backwards(0, run.steps))
             sums.add(run.pull_back_initial(adjoint[0], at(values, 0), learn), 0)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import abc
 import math
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, ClassVar, final
 
 import torch
 
 from ..schedules import Value
+from ._free_memory import EASY, free_for
 from ._graph_size import graph_size
 from ._graphed import Graphed
 from ._leaf import check_counts
 from ._run import Run
 from ._trajectory import Checkpointed, InMemory, OnDisk, Trajectory, need_space
+
+# Of what is held, what is resident where nothing is returned to the system.
+_LOOSE = 1.2
+# Of the graphs that are kept, the part after which it is returned.
+_TIDY = 8
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Host(Store):
         return InMemory(on_host=True)
 
     def states_held(self, run: Run, steps: int | None = None) -> float:
-        if _count(run, steps) * run.state_bytes > free_for(run, torch.device("cpu")) / 2:
+        if _count(run, steps) * run.state_bytes > free_for(run.task, torch.device("cpu")) / 2:
             raise OSError("All states would take more than half of the host's free memory.")
         return 2
 
@@ -222,7 +226,7 @@ class Auto(Store):
         return {} if self.memory is None else super().content()
 
     def settled(self, run: Run) -> Store:
-        free = free_for(run, run.task.device)
+        free = free_for(run.task, run.task.device)
         most = free / 2 if self.memory is None else self.memory
         states = self._states(run, most)
         held = states.states_held(run) * run.state_bytes
@@ -239,7 +243,7 @@ class Auto(Store):
         total, device = run.state_bytes * run.steps, run.task.device
         if total <= most:
             return Device()
-        if device.type != "cpu" and total <= free_for(run, torch.device("cpu")) / 2:
+        if device.type != "cpu" and total <= free_for(run.task, torch.device("cpu")) / 2:
             return Host()
         return Checkpoints() if 2 * run.state_bytes * math.isqrt(run.steps) <= most else Disk()
 
@@ -251,17 +255,6 @@ class Auto(Store):
 
     def cost(self, run: Run) -> float:
         return self.settled(run).cost(run)
-
-
-# Of what is free, the share that graphs may take, unless they are given a limit: two or three runs are often
-# kept at once.
-EASY = 1 / 8
-
-
-# Of what is held, what is resident where nothing is returned to the system.
-_LOOSE = 1.2
-# Of the graphs that are kept, the part after which it is returned.
-_TIDY = 8
 
 
 def _count(run: Run, steps: int | None) -> int:
@@ -276,28 +269,3 @@ STORES: dict[str, type[Store]] = {
     "disk": Disk,
     "checkpoint": Checkpoints,
 }
-
-
-def free_for(run: Run, device: torch.device) -> int:
-    """:func:`free_bytes`; of a run that several ranks make, on the one that has least."""
-    return run.task.shards.least(free_bytes(device))
-
-
-def free_bytes(device: torch.device) -> int:
-    """Bytes that can still be allocated on a device (on a CPU: available, within the cgroup, and shared
-    with the other ranks of this machine)."""
-    if device.type == "cuda":
-        # What PyTorch keeps for later is free to it, too.
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + kept
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    meminfo, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-    if meminfo.exists():
-        rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        limits.append(int(rows["MemAvailable"].split()[0]) * 1024)
-    try:
-        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
-        limits.append(int(limit) - int(used))
-    except (OSError, ValueError):
-        pass  # no memory cgroup, or no limit in it
-    return max(min(limits), 0) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

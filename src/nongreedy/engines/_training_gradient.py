@@ -13,6 +13,7 @@ from ..task._double_backward import recording
 from ..task._finite import not_finite
 from ..task._stop_gradient import Gate
 from ._accumulated import accumulated
+from ._graph import coarsest
 from ._linearized import Linearized
 from ._replay import CAUSES
 from ._training_loss import Parts, T, TrainingLoss, Values, at
@@ -169,6 +170,21 @@ class TrainingGradient(TrainingLoss):
                 ) from None
             self._recomputes = True
         return record()
+
+    def first_loss(self, values: Values) -> tuple[float, float]:
+        """The training loss that a run begins with, and epsilon of its coarsest numbers. Where it is another
+        one after the run, that has moved more than its state."""
+        now = at(values, 0)
+        start = self.initial_parameters(now).detach().requires_grad_()
+
+        def told(loss: Tensor, _: Parts) -> tuple[float, float]:
+            return loss.item(), coarsest(loss)
+
+        parts = range(self.task.accumulate)
+        losses, coarse = zip(
+            *(self.with_loss(start, 0, now, told, part=part) for part in parts), strict=True
+        )
+        return sum(losses), max(coarse)
 
     def check_replay(self, now: float, expected: float, step: int, coarse: float = 0.0) -> None:
         """Raise ReplayError unless this is the loss that the run had at this step, to rounding.

@@ -15,7 +15,7 @@ from ..task._choices import refuse_others
 from ..task._data_plan import INITIAL, ReplayGuard, mix
 from ..task._default_generator import seed_default, seed_everything
 from ..task._double_backward import Recording, grad, valued
-from ..task._micro_batches import dropout_seed, micro_batch
+from ..task._micro_batches import Evenness, averages, dropout_seed, micro_batch
 from ..task._refusals import check_differentiable
 from ..task._repeatable import repeatable
 from ._accumulated import WHOLE, refuse_batch_norm, refuse_indivisible
@@ -38,6 +38,7 @@ class TrainingLoss:
         self.task, self.steps, self.seed, self.dtype = task.at_precision(dtype), steps, seed, dtype
         self._guard, self._recomputes, self._blaming = ReplayGuard(task.train), False, False
         self._read: tuple[int, Any] | None = None  # the last step, and its batch
+        self._even = Evenness()
         if task.idle is None:
             task.idle = self._without_gradient()
             if task.accumulate > 1:
@@ -175,7 +176,10 @@ class TrainingLoss:
                 if mode is not None:
                     stack.enter_context(mode)
                 stack.enter_context(shards.mode())
-                loss = self.task.training_loss(network, batch, hypers)
+                made = functools.partial(self.task.training_loss, network, batch, hypers)
+                loss = (
+                    self._of_part(step, batch, share, made) if shards.many or count > 1 else made()
+                )
                 loss = shards.total(loss * share) if shards.many or share != 1.0 else loss
                 if mode is None or not self._recomputes:
                     stack.close()
@@ -184,6 +188,15 @@ class TrainingLoss:
                 return then(loss, parts)
 
         return self.module.hold(parts, training, body)
+
+    def _of_part(self, step: int, batch: Any, share: float, made: Callable[[], Tensor]) -> Tensor:
+        """The loss of a part of a batch, which is refused where all parts' are not that of the batch."""
+        loss, averaged = averages(batch, share, made)
+        if self.task.shards.many:
+            self.task.shards.check_even(step, averaged, loss.device)
+        else:
+            self._even.check(step, averaged, share, self.task.accumulate)
+        return loss
 
     def _gradients(
         self, loss: Tensor, parts: Parts, graph: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from ..task import Task
-from ..task._micro_batches import cut
+from ..task._micro_batches import CLOSE, EVEN, cut
 from ..task._shards import Shards
 from ._ranks import Ranks
 
@@ -76,6 +76,17 @@ class RankShards(Shards):
 
         share = 1.0 if self._summed else self._own / count
         return cut(batch, begin, end, count), lambda: numbers[begin:end], share
+
+    def check_even(self, step: int, averaged: Sequence[float], device: torch.device) -> None:
+        own = sum(number * mean for number, mean in enumerate(averaged, 1))
+        both = self.total(torch.tensor([own, own**2], dtype=torch.float64, device=device))
+        mean, square = (both / self._ranks.size).tolist()
+        if not self._summed and square - mean**2 > (CLOSE * mean) ** 2:
+            raise ValueError(
+                f"Ranks cannot share this loss: at step {step} they average over unlike numbers of targets, "
+                f"for their parts of the batch. {EVEN} Use one rank a run, or divide a sum by the number of "
+                "examples."
+            )
 
     def mode(self) -> TorchFunctionMode:
         return _Synchronized(self)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..engines import Auto, Engine, FiniteDifference, Graphs, Problem, Reverse, Run, engine_from
-from ..engines._store import EASY, free_bytes
+from ..engines._free_memory import EASY, free_for
 from ..errors import NongreedyError
 from ..schedules import Schedule
 from ._forecast import Forecast, engines_for, forecast
@@ -69,7 +69,7 @@ def settle(engine: str | Engine, problem: Problem, schedule: Schedule, seed: int
 def _by_size(problem: Problem, schedule: Schedule, seed: int) -> Choice | None:
     """The first store whose states easily fit, unless one before it may fit, too; and graphs that do."""
     run, device = problem.run(seed), problem.task.device
-    free = run.task.shards.least(free_bytes(device))
+    free = free_for(problem.task, device)
     if (store := graphs_of(run, free)) is not None:
         last, took = store.kept(run), round(store.states_held(run) * run.state_bytes)
         return Choice(
@@ -82,7 +82,7 @@ def _by_size(problem: Problem, schedule: Schedule, seed: int) -> Choice | None:
         on_host = engine == Reverse("host")
         held = run.steps if on_host else engine.states_held(run, schedule, problem.learned)
         size = round(held * run.state_bytes)
-        there = run.task.shards.least(free_bytes(torch.device("cpu"))) if on_host else free
+        there = free_for(problem.task, torch.device("cpu")) if on_host else free
         if size <= there / 4:
             return Choice(engine, f"its states take {_size(size)}, which easily fits")
         if size <= there / 2:
@@ -110,7 +110,7 @@ def _by_sample(problem: Problem, schedule: Schedule, seed: int) -> Choice | None
         short = ShortRuns(problem, schedule, seed, _SAMPLE)
     except (NongreedyError, MemoryError, torch.OutOfMemoryError) as error:
         return Choice(Reverse(), f"{_UNMEASURED}{error}")
-    free, present = free_bytes(problem.task.device), short.plain[1].bytes
+    free, present = free_for(problem.task, problem.task.device), short.plain[1].bytes
     exact = [e for e in engines_for(problem.task.device) if not isinstance(e, FiniteDifference)]
     rows = (forecast(short, engine) for engine in exact)
     first = next(rows)

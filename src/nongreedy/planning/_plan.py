@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..engines import Engine, Problem, Reverse, engine_from
-from ..engines._store import free_bytes
+from ..engines._free_memory import free_bytes
 from ..errors import NongreedyError, check_whole
 from ..optimizers import Optimizer
 from ..schedules._words import number

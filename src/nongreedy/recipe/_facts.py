@@ -22,6 +22,7 @@ class Facts:
 
     Attributes:
         inputs, targets: As the network and the loss get them, after the task's own functions.
+        count: How many examples those are.
         calls: Those of PyTorch's losses that the loss called.
         layers: Weights of the layers that the forward pass calls, in its order, by name.
         layout: Names and shapes of the parameters that are trained.
@@ -32,6 +33,7 @@ class Facts:
     steps: int
     inputs: Any = None
     targets: Any = None
+    count: int = 0
     calls: list[Call] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
     layout: Layout = ()
@@ -69,7 +71,7 @@ def _watched(facts: Facts) -> Task:
             return forward(network, inputs, hypers=hypers)
 
     def judged(output: Any, targets: Any, hypers: Hypers) -> Tensor:
-        facts.targets = targets
+        facts.targets, facts.count = targets, len(hypers.index)
         value, facts.calls = watched(lambda: accepting(task.loss)(output, targets, hypers=hypers))
         return value
 

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..task import Hypers
 from ..task._hypers import accepting
-from ..task._loss_calls import EVEN, Call, bound
+from ..task._loss_calls import EVEN, Call, bound, weighted_mean
 
 Rows = tuple[Tensor, Tensor]  # losses of the targets, and what a mean divides by the sum of
 
@@ -105,7 +105,7 @@ class _Adjusting(TorchFunctionMode):
         reduction = call.arguments["reduction"]
         if reduction == "none":
             return losses
-        return losses.sum() / (weights.sum() if reduction == "mean" else 1)
+        return weighted_mean(losses, weights) if reduction == "mean" else losses.sum()
 
     def _mixture(self, call: Call) -> Rows:
         importance = self._importance()

@@ -84,6 +84,8 @@ def class_weights(facts: Facts) -> Addition:
     _check_loss(facts, entropy=True)
     if facts.calls[0].target.is_floating_point():
         _refuse("targets are probabilities, of which PyTorch's mean is not over weights")
+    if facts.task.accumulate > 1:
+        _refuse("a mean over weights of classes is none over micro-batches (accumulate=)")
     first = torch.ones(classes_of(facts))
     basis = Variable(initial=first, bounds=(0.05, 20.0), transform="log", outer_step=0.1)
     return Addition({"class_weights": basis})
@@ -95,9 +97,9 @@ def example_weights(facts: Facts) -> Addition:
     count, target = facts.task.train.count, facts.calls[0].target
     if count > _WEIGHTS:
         _refuse(f"there are {count:,} training examples, above {_WEIGHTS:,}")
-    if target.dim() == 0 or len(target) != facts.task.batch_size:
+    if target.dim() == 0 or len(target) != facts.count:
         _refuse(
-            f"the loss must be given one target for each of the {facts.task.batch_size} examples, but "
+            f"the loss must be given one target for each of the {facts.count} examples, but "
             f"its target has shape {tuple(target.shape)}"
         )
     basis = Variable(initial=torch.ones(count), bounds=(0.0, 5.0), transform=None, outer_step=0.3)

@@ -299,11 +299,16 @@ class Schedule(Value):
 
         Raises:
             FileNotFoundError: No such file.
-            ScheduleFileError: Not JSON, not a schedule, another version, or values that are not
+            ScheduleFileError: A directory, not JSON, not a schedule, another version, or values that are not
                 finite numbers or that an optimizer's setting cannot have, as in :meth:`of`.
         """
         check_path("path", path)
         path = Path(path)
+        if path.is_dir():
+            raise ScheduleFileError(
+                f"{str(path)!r} is a directory. Give the file in it that Schedule.save wrote, such as "
+                f"{str(path / 'schedule.json')!r}."
+            )
         try:
             content = read_json(path)
         except ValueError as error:

@@ -1,5 +1,6 @@
 """The user's own functions: whether they can be called as a task calls them."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ _CALLED = {
     "forward": ("network", "inputs"),
     "initialize": ("parameters",),
     "collate_fn": ("items",),
+    "metric": ("output", "target"),
 }
 
 
@@ -36,14 +38,16 @@ def check_functions(functions: Mapping[str, Any], searched: Collection[str]) -> 
     for name, function in functions.items():
         if function is None:
             continue
-        if isinstance(function, type) and issubclass(function, nn.Module):
-            raise TypeError(
-                f"`{name}` is the class {function.__name__}; pass an instance: {function.__name__}()."
-            )
         takes = ", ".join(_CALLED[name])
         if not callable(function):
             raise TypeError(f"`{name}` must be a function of ({takes}), but got {function!r:.80}.")
-        if (given := _other_arguments(function, _CALLED[name], searched)) is not None:
+        given = _other_arguments(function, _CALLED[name], searched)
+        unmade = isinstance(function, type) and (given or issubclass(function, nn.Module))
+        if unmade:
+            raise TypeError(
+                f"`{name}` is the class {function.__name__}; pass an instance: {function.__name__}()."
+            )
+        if given is not None:
             raise TypeError(
                 f"`{name}` is called with ({takes}), but takes {given}. Change its arguments."
             )
@@ -110,19 +114,19 @@ def _other_arguments(
     function: Callable[..., Any], called: Collection[str], searched: Collection[str]
 ) -> str | None:
     """What a function takes, where that is not what it is called with."""
-    try:
-        signature = inspect.signature(
-            function.forward if isinstance(function, nn.Module) else function
-        )
-    except (TypeError, ValueError):  # builtins have no signature
-        return None
-    named = {name for name in searched if name in signature.parameters}
-    named |= {"hypers"} if takes_hypers(function) else set()
-    try:
-        signature.bind(*called, **dict.fromkeys(named))
-    except TypeError:
-        return f"({', '.join(signature.parameters):.80})"
-    return None
+    named = {"hypers"} if takes_hypers(function) else set[str]()
+    takes = function.forward if isinstance(function, nn.Module) else function
+    for wrapped in (True, False):  # a decorator may say what it wraps, and take something else
+        try:
+            signature = inspect.signature(takes, follow_wrapped=wrapped)
+        except (TypeError, ValueError):  # builtins have no signature
+            return None
+        own = named | {name for name in searched if name in signature.parameters}
+        with contextlib.suppress(TypeError):
+            signature.bind(*called, **dict.fromkeys(own))
+            return None
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return f"{inspect.Signature(bare)!s:.80}"
 
 
 def _check_fixed(name: str, loss: nn.Module) -> None:

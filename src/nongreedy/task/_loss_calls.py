@@ -9,12 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 
 CLASSES, LOGIT, PROBABILITY, OTHER = "classes", "logit", "probability", "other"
 # How losses of slices add up to that of the set: as they are, by numbers of examples, or by the weights
 # of their targets.
 SUM, SHARES, WEIGHTS, SHIFTED = "sum", "shares", "weights", "shifted"
+
+
+def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """Their sum by the sum of the weights, which whoever watches PyTorch's losses sees."""
+    if has_torch_function((losses,)):
+        return handle_torch_function(weighted_mean, (losses,), losses, weights)
+    return losses.sum() / weights.sum()
+
 
 # What the input of each loss says: scores of classes, one logit, one probability, or nothing that
 # has right answers. Those of PyTorch that are not named here are of the last kind, too.
@@ -28,6 +36,7 @@ _MEANINGS: dict[Any, str] = {
     functional.multi_margin_loss: CLASSES,
     functional.binary_cross_entropy_with_logits: LOGIT,
     functional.binary_cross_entropy: PROBABILITY,
+    weighted_mean: OTHER,
 }
 # Means over the targets' weights; and over elements, of which every example has as many.
 _WEIGHTED = {functional.cross_entropy, functional.nll_loss}
@@ -90,6 +99,20 @@ class Call:
             return counted.sum()
         # No indexing by `counted`, whose size the host would have to read.
         return (weight[self.target.clamp(0, len(weight) - 1)] * counted).sum()
+
+    @property
+    def divisor(self) -> "Tensor | int | None":
+        """What a mean over targets or elements is divided by; None of what is no such mean."""
+        of, known = self.arguments, self.function in _WEIGHTED | EVEN
+        if self.function is weighted_mean:
+            return of["weights"].sum()
+        if not known or of.get("size_average") is not None or of.get("reduce") is not None:
+            return None
+        if of["reduction"] == "batchmean":
+            return len(self.target)
+        weight = self.weight
+        mean = self.target.numel() if weight is None else weight
+        return mean if of["reduction"] == "mean" else None
 
     def summing(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The same loss as a sum over the examples, of any output and target."""

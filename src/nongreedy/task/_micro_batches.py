@@ -1,15 +1,20 @@
 """A batch in parts, one after the other: what bounds the memory of a step."""
 
+import math
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
+from ._loss_calls import watched
 from ._nest import each
 from ._streams import DROPOUT, mix
 
+CLOSE = 1e-5  # relative
+EVEN = "It must be a mean over examples, without class weights or ignored targets."
 Index = Callable[[], Tensor]  # the numbers of a batch's examples
 Part = tuple[Any, Index, float]  # of a batch: its examples, their numbers, its share of the loss
 
@@ -56,7 +61,7 @@ def cut(batch: Any, begin: int, end: int, count: int) -> Any:
             "belongs to which example. Give tensors whose first dimension counts examples (collate_fn=)."
         )
 
-    return tree_map(rows, batch, is_leaf=lambda node: isinstance(node, Collated))
+    return tree_map(rows, batch, is_leaf=_collated)
 
 
 def micro_batch(batch: Any, index: Index, number: int, count: int) -> Part:
@@ -75,6 +80,44 @@ def micro_batches(batch: Any, index: Index, count: int) -> Iterator[Part]:
         return
     for number in range(count):
         yield micro_batch(batch, index, number, count)
+
+
+def averages(batch: Any, share: float, loss: Callable[[], Tensor]) -> tuple[Tensor, list[float]]:
+    """The loss of a part with this share of a batch; and over how many targets each of PyTorch's means within
+    averages, times what the batch is of the part: the same for all parts, or it is no mean over these.
+
+    One look at the first batches cannot tell: targets that are ignored may come later. The host waits for
+    the targets.
+    """
+    if any(isinstance(part, Collated) for part in tree_leaves(batch, is_leaf=_collated)):
+        return loss(), []  # whose trainer says how they add up
+    value, calls = watched(loss)
+    divisors = [divisor for call in calls if (divisor := call.divisor) is not None]
+    return value, [float(divisor) / share for divisor in divisors]
+
+
+class Evenness:
+    """Whether a mean over a step's examples is the mean over its micro-batches."""
+
+    def __init__(self) -> None:
+        self._step, self._first = -1, list[float]()
+
+    def check(self, step: int, averaged: list[float], share: float, accumulate: int) -> None:
+        """Raise ValueError where a micro-batch averages over more than its share, or over less."""
+        if self._step != step:
+            self._step, self._first = step, averaged
+        for first, now in zip_longest(self._first, averaged, fillvalue=0.0):
+            if not math.isclose(first, now, rel_tol=CLOSE):
+                raise ValueError(
+                    f"accumulate={accumulate} cannot split this loss: at step {step} one micro-batch "
+                    f"averages over {now * share:g} targets, where its share of another's would be "
+                    f"{first * share:g}. {EVEN} Leave accumulate out, or divide a sum by the number of "
+                    "examples."
+                )
+
+
+def _collated(node: Any) -> bool:
+    return isinstance(node, Collated)
 
 
 def dropout_seed(seed: int, step: int, number: int = 0) -> int:

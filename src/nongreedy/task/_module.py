@@ -37,8 +37,8 @@ def build(
         device: Where the callable may draw, beside the CPU.
     """
     if isinstance(model, nn.Module):
-        _refuse_lazy(model)
-        return copy.deepcopy(model)
+        _refuse_shapeless(model)
+        return _copied(model)
     with default_generator(device), as_written():
         seed_default(mix(seed, INITIAL), device)
         network = model()
@@ -47,16 +47,35 @@ def build(
             f"`model` returned {type(network).__name__}; it must be an nn.Module or a zero-argument "
             "callable that returns one."
         )
-    _refuse_lazy(network)
-    return copy.deepcopy(network) if shared else network
+    _refuse_shapeless(network)
+    return _copied(network) if shared else network
 
 
-def _refuse_lazy(module: nn.Module) -> None:
+def _copied(network: nn.Module) -> nn.Module:
+    why = "of scripted ones PyTorch's copies are no leaves"
+    try:
+        copied = copy.deepcopy(network)
+        if all(p.is_leaf for p in copied.parameters()):
+            return copied
+    except (TypeError, RuntimeError, NotImplementedError, AttributeError) as error:
+        why = str(error)
+    raise ValueError(
+        f"A {type(network).__name__} cannot be copied, and every run trains a copy: {why}. Pass the function "
+        "that makes it, such as model=make_model, or leave out what cannot be copied."
+    )
+
+
+def _refuse_shapeless(module: nn.Module) -> None:
     for name, p in itertools.chain(module.named_parameters(), module.named_buffers()):
         if is_lazy(p):
             raise ValueError(
                 f"{name!r} of the model has no shape before its first forward pass (a lazy module). Call "
                 "the model once with a batch, within the function that makes it."
+            )
+        if p.is_meta:
+            raise ValueError(
+                f"{name!r} of the model is on the meta device, where tensors have no numbers. Make the model "
+                "on the CPU, or give it numbers: model.to_empty(device=...), then initialize it."
             )
 
 
@@ -111,8 +130,18 @@ def set_training(module: nn.Module, training: bool, frozen: Collection[nn.Module
 @contextlib.contextmanager
 def constant(module: nn.Module) -> Iterator[None]:
     """Parameters without gradient, to be judged: a model may need autograd itself, as forces do that are
-    derivatives of an energy."""
+    derivatives of an energy.
+
+    Raises:
+        ValueError: A forward pass has moved one that is fixed, as a function of others.
+    """
     trained = [p for p in module.parameters() if p.requires_grad]
+    if any(not p.is_leaf for p in trained):
+        name = next(name for name, p in module.named_parameters() if not p.is_leaf)
+        raise ValueError(
+            f"The forward pass changes {name!r}, which is not trained: state outside the parameters, which "
+            "derivatives do not see. Compute it from the parameters at each step, or keep it fixed."
+        )
     try:
         for p in trained:
             p.requires_grad_(False)
@@ -229,8 +258,6 @@ class FlatModule:
         Backward passes belong into `body`, too: they may compute parts of the forward pass again
         (activation checkpointing), and would find the module's own parameters later.
         """
-        if self.module.training != training:
-            set_training(self.module, training, self.frozen)
         # Copies stand in for the buffers: whatever a forward pass does to them, in place or by
         # assignment, touches neither the module nor what autograd has saved.
         watched = self._constant if self._checked else self._buffers
@@ -240,7 +267,7 @@ class FlatModule:
             with self._kernels(self._start.device):
                 return call(self.module, inputs)
 
-        with self._places.held(given):
+        with self._places.held(given), self._mode(training):
             result = body(network)
             if not self._checked:
                 self._check_unchanged({name: self._places.now(name) for name in given})
@@ -250,15 +277,27 @@ class FlatModule:
         """The output for these parameters."""
         return self.hold(self.unflatten(flat), training, lambda network: network(inputs))
 
+    @contextlib.contextmanager
+    def _mode(self, training: bool) -> Iterator[None]:
+        """Evaluation begins anew each time: at a change of mode, and of the weights that are there then,
+        models fold weights together and forget what they have kept of others."""
+        if self.module.training != training:
+            set_training(self.module, training, self.frozen)
+        try:
+            yield
+        finally:
+            if not training:
+                set_training(self.module, True, self.frozen)
+
     def _kernels(self, device: torch.device) -> AbstractContextManager[object]:
         """PyTorch's own recurrent layers: cuDNN's have no second derivative, and keep random state."""
         own = self._recurrent and device.type == "cuda"
         return torch.backends.cudnn.flags(enabled=False) if own else nullcontext()
 
-    def _check_unchanged(self, given: Mapping[str, Tensor]) -> None:
+    def _check_unchanged(self, given: Mapping[str, Tensor | None]) -> None:
         for name, old in self._buffers.items():
             now = given[name]
-            same = now.dtype == old.dtype and torch.equal(old, now)
+            same = now is not None and now.dtype == old.dtype and torch.equal(old, now)
             if not same and name not in self._constant:
                 raise ValueError(
                     f"The model's forward pass changes its buffer {name!r}, which is state outside "
@@ -266,7 +305,7 @@ class FlatModule:
                     f"update; or, where training does not depend on it, pass constant_buffers=({name!r},)"
                     " to undo it at every step."
                 )
-        # One look suffices: a buffer that a forward pass changes, it changes at every step.
+        # What changes at later steps only, a second computation of the first tells.
         self._checked = True
 
 

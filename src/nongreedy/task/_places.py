@@ -38,10 +38,10 @@ class Places:
                     table[key] = tensor
             yield
         finally:
-            for table, key, own in kept:
+            for table, key, own in reversed(kept):
                 table[key] = own
 
-    def now(self, name: str) -> Tensor:
-        """What stands there."""
+    def now(self, name: str) -> Tensor | None:
+        """What stands there, if anything does."""
         table, key = self._of[name][0]
-        return table[key]
+        return table.get(key)

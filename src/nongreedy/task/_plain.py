@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ._data_plan import INITIAL, mix
 from ._default_generator import seed_default, seed_everything
 from ._hypers import Hypers
-from ._micro_batches import dropout_seed, micro_batches
+from ._micro_batches import Evenness, averages, dropout_seed, micro_batches
 from ._module import call, trained_by
 from ._refusals import check_differentiable
 from ._task import Task
@@ -74,7 +74,7 @@ class PlainTraining:
 
     def _backward(self, step: int, batch: Any) -> Iterator[Tensor]:
         """Add up the gradients of a batch, one micro-batch after the other; their shares of its loss."""
-        task = self.task
+        task, even = self.task, Evenness()
         whole = functools.partial(task.plan.index, self.seed, step)
         for number, (part, index, share) in enumerate(micro_batches(batch, whole, task.accumulate)):
             seed_everything(dropout_seed(self.seed, step, number), task.device)
@@ -82,7 +82,14 @@ class PlainTraining:
                 self._at(step), step, lambda: dict(self.model.named_parameters()),
                 lambda index=index: index().to(task.device),
             )  # fmt: skip
-            loss = task.training_loss(lambda x: call(self.model, x), part, hypers)
+            made = functools.partial(
+                task.training_loss, lambda x: call(self.model, x), part, hypers
+            )
+            if task.accumulate == 1:
+                loss = made()
+            else:
+                loss, averaged = averages(part, share, made)
+                even.check(step, averaged, share, task.accumulate)
             check_differentiable(loss)
             loss = loss if share == 1.0 else loss * share
             loss.backward()

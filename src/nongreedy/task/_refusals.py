@@ -3,6 +3,7 @@
 import copy
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,30 @@ def plain(network: nn.Module) -> nn.Module:
                     f"The layer {path!r} ({type(part).__name__})" if path else type(part).__name__
                 )
                 raise ValueError(why.format(what=what, part=part))
+    _refuse_common_memory(network)
     return network
+
+
+def _refuse_common_memory(network: nn.Module) -> None:
+    """Raise ValueError where a step of one parameter moves another tensor, too."""
+    places = defaultdict[int, list[tuple[int, int, str, bool]]](list)
+    for name, x in itertools.chain(network.named_parameters(), network.named_buffers()):
+        if type(x) in (Tensor, nn.Parameter) and x.layout == torch.strided and x.numel():
+            begin, size = int(x.storage_offset()) * x.element_size(), x.element_size()
+            steps = zip(x.shape, x.stride(), strict=True)
+            end = begin + size * (1 + int(sum((count - 1) * step for count, step in steps)))
+            places[x.untyped_storage().data_ptr()].append((begin, end, name, x.requires_grad))
+    for begun in places.values():
+        _, reach, first, moves = min(begun)
+        for begin, end, name, trained in sorted(begun)[1:]:
+            if begin < reach and (moves or trained):
+                raise ValueError(
+                    f"{first!r} and {name!r} of the model share memory, so that a step of torch.optim moves "
+                    "both. Clone one, as in weight.detach().clone(); to tie two layers, give both the same "
+                    "nn.Parameter: second.weight = first.weight."
+                )
+            if end > reach:
+                reach, first, moves = end, name, trained
 
 
 def missing_derivative(error: BaseException) -> str | None:

@@ -1,9 +1,10 @@
 """How the batch of a step is spread over processes: not at all, unless `parallel` says otherwise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -34,6 +35,9 @@ class Shards:
     ) -> tuple[Any, Callable[[], Tensor], float]:
         """One's own part of a batch and of the numbers of its examples, and its share of the loss."""
         return batch, index, 1.0
+
+    def check_even(self, step: int, averaged: Sequence[float], device: torch.device) -> None:
+        """Raise ValueError, in all processes, unless :func:`averages` says the same in all."""
 
     def mode(self) -> AbstractContextManager[object]:
         """While one's own part is computed: layers that look at all of a batch look at all parts."""

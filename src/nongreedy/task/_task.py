@@ -202,6 +202,8 @@ class Task(Roads):
         self.verify = verify
         check_whole("evaluation_batch_size", evaluation_batch_size)
         self.evaluation_batch_size, self.metrics = evaluation_batch_size, named_metrics(metric)
+        for each in self.metrics.values():
+            check_functions({"metric": each}, ())
         self._outer_loss: OuterLoss | None = None
         self._train_by(table, loss, prepare, forward, initialize)
         if BATCH_SIZE in self.choices:  # whose bounds must fit the data
