@@ -1,9 +1,13 @@
 """Data that cannot be read: every error quotes what is wrong and where."""
 
 import gzip
+import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nongreedy import data
 from nongreedy.errors import DataError
@@ -170,6 +174,26 @@ def damaged_zip(root):
     return raw_zip(root, bytes(content))
 
 
+def sixteen_bits():
+    """A PNG of colours with 16 bits, which Pillow does not write itself."""
+
+    def chunk(kind, content):
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    rows = b"".join(b"\0" + struct.pack(">12H", *range(300, 312)) for _ in range(4))
+    head = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def pages():
+    """A TIFF file of two."""
+    stream, page = io.BytesIO(), Image.new("L", (4, 4))
+    page.save(stream, "TIFF", save_all=True, append_images=[page])
+    return stream.getvalue()
+
+
 BAD_FOLDERS = {
     "garbage zip": (lambda r: raw_zip(r, b"garbage"), "a.zip as a zip archive"),
     "cut zip": (lambda r: raw_zip(r, zip_with(r).read_bytes()[:-30]), "a.zip as a zip archive"),
@@ -201,6 +225,19 @@ BAD_FOLDERS = {
         lambda r: folder_with(r, ant__x=encoded(pixels(4, 4).astype(np.uint16) * 256)),
         "ant/x.png .* mode 'I;16'",
     ),
+    "sixteen bits of colour": (
+        lambda r: folder_with(r, ant__x=sixteen_bits()),
+        "ant/x.png .* mode 'RGB', of 16 bits per channel.*float32",
+    ),
+    "sixteen bits, TIFF": (
+        lambda r: folder_with(r, **{"ant/x.tif": encoded(pixels(4, 4).astype(np.uint16), "TIFF")}),
+        "ant/x.tif .* mode 'I;16'",
+    ),
+    "real numbers, TIFF": (
+        lambda r: folder_with(r, **{"ant/x.tiff": encoded(np.ones((4, 4), np.float32), "TIFF")}),
+        "ant/x.tiff .* mode 'F'",
+    ),
+    "pages, TIFF": (lambda r: folder_with(r, **{"ant/x.tif": pages()}), "ant/x.tif .* 2 pages"),
     "no class": (lambda r: folder_with(r, stray=PNG), "stray.png in .* lies outside the layout"),
     "beside splits": (
         lambda r: write_files(r / "a", tree(pixels(8, 4, 4), "train/") | {"cow/1.png": PNG}),

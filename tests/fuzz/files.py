@@ -171,7 +171,7 @@ def _pickled_npz(folder: Path) -> None:
 
 
 def _images(folder: Path) -> None:
-    for number, kind in enumerate(("PNG", "JPEG", "BMP", "PNG", "JPEG", "BMP")):
+    for number, kind in enumerate(("PNG", "JPEG", "BMP", "TIFF", "PNG", "JPEG", "BMP", "TIFF")):
         place = folder / "images" / f"class{number % 2}"
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{number}.{kind.lower()}").write_bytes(encoded(pixels(8, 8), kind))

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +14,9 @@ from .._extras import needed
 from ..errors import DataError
 from ._source import check_unpacked, reading
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_DECODERS = (
-    "PNG",
-    "JPEG",
-    "BMP",
-    "WEBP",
-)  # no others: fewer parsers are exposed to untrusted bytes
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+# No others: fewer parsers are exposed to untrusted bytes.
+_DECODERS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _GREY, _COLOUR, _PALETTE = ("1", "L", "LA"), ("RGB", "RGBA", "CMYK", "YCbCr"), ("P", "PA")
 
 
@@ -43,7 +40,8 @@ class ImageFiles:
         An alpha channel is dropped.
 
         Raises:
-            DataError: If the file is unreadable, or has more than eight bits per channel.
+            DataError: If the file is unreadable, has more than eight bits per channel, or is a TIFF file of
+                several pages.
         """
         needed("An image file", "PIL")
         from PIL import Image
@@ -52,16 +50,26 @@ class ImageFiles:
             reading(f"the image {name} in {self.root}", "Replace or remove it."),
             Image.open(io.BytesIO(self.read(name)), formats=_DECODERS) as image,
         ):
+            _check_form(image, f"The image {name} in {self.root}")
             if image.mode in _GREY:
                 return np.asarray(image.convert("L"))[None]
             if image.mode in _PALETTE:  # by way of RGBA: a transparent palette would warn
-                return np.asarray(image.convert("RGBA").convert("RGB")).transpose(2, 0, 1)
-            if image.mode in _COLOUR:
-                return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-            raise DataError(
-                f"The image {name} in {self.root} has Pillow's mode {image.mode!r}, which does not "
-                f"fit 8-bit grey or RGB. Convert it, or store the data as .npz with float32 pixels."
-            )
+                image = image.convert("RGBA")
+            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+
+
+def _check_form(image: Any, called: str) -> None:
+    """Raise DataError unless this is one image, grey or coloured, of eight bits per channel."""
+    if image.format == "TIFF" and image.n_frames > 1:
+        raise DataError(f"{called} has {image.n_frames} pages. Store each in a file of its own.")
+    # Of colours with sixteen bits Pillow keeps the upper eight, and says that only here.
+    deep = any(";16" in str(tile[3]) for tile in image.tile)
+    if deep or image.mode not in _GREY + _COLOUR + _PALETTE:
+        form = f"Pillow's mode {image.mode!r}" + (", of 16 bits per channel" if deep else "")
+        raise DataError(
+            f"{called} has {form}, which does not fit 8-bit grey or RGB. Convert it, or store the data as "
+            ".npz with float32 pixels."
+        )
 
 
 def open_image_files(root: Path) -> ImageFiles:

@@ -76,7 +76,7 @@ FORMATS = (
            ".npz with x_train, y_train[, x_val, y_val][, x_test, y_test], or x, y, or inputs, targets",
            is_npz, read_npz),
     Format("image folder",
-           "directory or .zip with train|val|test/<class>/*, or <class>/*; png, jpg, jpeg, bmp, webp",
+           "directory or .zip with train|val|test/<class>/*, or <class>/*; png, jpg, bmp, webp, tif",
            is_image_folder, read_image_folder),
 )  # fmt: skip
 
