@@ -27,6 +27,8 @@ STUDY = "compare.db"
 def compare(
     target: options.Argument = None,
     data: options.Data = None,
+    column: options.Column = None,
+    drop: options.Drop = None,
     model: options.Model = None,
     epochs: options.Epochs = 10,
     batch_size: options.BatchSize = None,
@@ -85,6 +87,8 @@ def compare(
             f"Comparing on {chosen.name}: {steps} steps per run, {budget:g} plain runs per search, "
             f"{seeds} searches per method, {torch.get_num_threads()} threads."
         )
+        for line in chosen.told:
+            screen.say(line)
         started = time.perf_counter()
         try:
             comparison = _run(chosen, optimizer, steps, settings, screen)

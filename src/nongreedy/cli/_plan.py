@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def plan(
     target: options.Argument = None,
     data: options.Data = None,
+    column: options.Column = None,
+    drop: options.Drop = None,
     model: options.Model = None,
     epochs: options.Epochs = 10,
     batch_size: options.BatchSize = None,
@@ -35,8 +37,11 @@ def plan(
 
         chosen, optimizer, steps = options.settled(settings)
         forecast = ng.plan(chosen.task, optimizer, steps=steps, sample=sample)
+        print(*chosen.told, sep="\n", end="\n" if chosen.told else "")
+        plain = forecast.plain_seconds
+        plain = duration(plain) if plain >= 1 else f"{plain:.2g} s"
         print(
-            f"{chosen.name}: {steps} steps. A plain run takes {duration(forecast.plain_seconds)}; "
+            f"{chosen.name}: {steps} steps. A plain run takes {plain}; "
             f"{forecast.free_bytes / 2**30:.1f} GiB are free. One hypergradient:\n"
         )
         _print_table(forecast)

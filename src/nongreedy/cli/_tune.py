@@ -17,12 +17,16 @@ from ._exit import Mistake, reported
 from ._names import PEAKS
 
 # Options that studies of earlier releases lack, and what these searches did.
-_LATER = {"timeout": None, "start": None, "live": False, "learn": None}
+_LATER = {
+    "timeout": None, "start": None, "live": False, "learn": None, "column": None, "drop": None,
+}  # fmt: skip
 
 
 def tune(
     target: options.Argument = None,
     data: options.Data = None,
+    column: options.Column = None,
+    drop: options.Drop = None,
     model: options.Model = None,
     epochs: options.Epochs = 10,
     outer_steps: Annotated[
