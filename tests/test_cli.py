@@ -24,7 +24,7 @@ from .helpers import hear_interrupts
 TINY = ["--model", "mlp", "--train-examples", "160", "--epochs", "8", "--outer-steps", "2"]
 # Half a second per outer step, and unsettled for at least ten.
 LONG = [*TINY[:4], "--epochs", "40", "--outer", "paper", "--outer-steps", "5000"]
-FILES = ["history.json", "schedule.json", "schedule.png"]
+FILES = ["config.toml", "history.json", "schedule.json", "schedule.png"]
 STUDY = ["study.db", "study.db-savepoints"]
 TASK_FILE = """
     import torch

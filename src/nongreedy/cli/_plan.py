@@ -8,6 +8,7 @@ import typer
 
 import nongreedy as ng
 
+from . import _config
 from . import _target as options
 from ._exit import reported
 
@@ -29,6 +30,7 @@ def plan(
     train_examples: options.TrainExamples = None,
     threads: options.Threads = None,
     sample: Annotated[int, typer.Option(min=1, help="Steps of the longer measured run.")] = 8,
+    config: _config.Option = None,
 ) -> None:
     """Predict time and memory of one hypergradient for every engine, from two short runs."""
     settings = dict(locals())

@@ -111,6 +111,7 @@ class Search:
                 self.say(f"The files of an earlier search are now in {aside.as_posix()}.")
             result.schedule.save(self.out / _output.SCHEDULE)
             self._write_history(result)
+            _output.write_config(self.out, self.settings)
             figure = schedule_figure(result.schedule, result.history, self.steps)
             write_figure(figure, self.out / _output.FIGURE)
         return result

@@ -12,7 +12,7 @@ import nongreedy as ng
 
 from . import _load
 from ._exit import Mistake
-from ._names import TABLES
+from ._names import TABLES, flag
 
 if TYPE_CHECKING:
     from nongreedy.optimizers import Optimizer
@@ -109,8 +109,9 @@ def _own_target(settings: Mapping[str, Any]) -> _load.Target:
     for option in [*fixed, *bases]:
         if settings[option] is not None:
             where = "its `optimizer`" if option in bases else "its ng.Task"
-            flag = "--" + {"column": "target"}.get(option, option).replace("_", "-")
-            raise Mistake(f"{flag} does not apply to {settings['target']!r}: set it in {where}.")
+            raise Mistake(
+                f"--{flag(option)} does not apply to {settings['target']!r}: set it in {where}."
+            )
     return target
 
 

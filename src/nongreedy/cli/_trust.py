@@ -10,6 +10,7 @@ import typer
 
 import nongreedy as ng
 
+from . import _config
 from . import _target as options
 from ._exit import reported
 
@@ -38,6 +39,7 @@ def trust(
     engine: Annotated[str, typer.Option(help="As of `nongreedy tune`.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Decides the seeds of the runs.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    config: _config.Option = None,
 ) -> None:
     """Say whether hypergradients stand out of their noise, and what a search may gain.
 

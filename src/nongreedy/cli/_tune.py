@@ -11,7 +11,7 @@ import typer
 
 import nongreedy as ng
 
-from . import _study
+from . import _config, _study
 from . import _target as options
 from ._exit import Mistake, reported
 from ._names import PEAKS
@@ -19,6 +19,7 @@ from ._names import PEAKS
 # Options that studies of earlier releases lack, and what these searches did.
 _LATER = {
     "timeout": None, "start": None, "live": False, "learn": None, "column": None, "drop": None,
+    "config": None,
 }  # fmt: skip
 
 
@@ -101,11 +102,13 @@ def tune(
             "--live", help="Write report.html to --out after each outer step, for an open browser."
         ),
     ] = False,
+    config: _config.Option = None,
 ) -> None:
     """Find learning rate, momentum and weight decay over a whole training run, and more with --learn.
 
-    Writes schedule.json, history.json and schedule.png to --out. Whatever is computed is kept in a
-    study at once: after Ctrl-C or a kill, `nongreedy resume` goes on.
+    Writes schedule.json, history.json, schedule.png and config.toml (its options)
+    to --out. Whatever is computed is kept in a study at once: after Ctrl-C or a
+    kill, `nongreedy resume` goes on.
 
     By several processes: `torchrun --standalone --nproc-per-node 2 -m nongreedy tune`.
     """
