@@ -284,6 +284,15 @@ def test_words_may_be_numbers_of_nothing(tmp_path):
     assert data.load(path, target="y").columns == ("a=DE", "a=NA")
 
 
+def test_numbers_of_rows_are_told(tmp_path):
+    columns = {"id": range(7, ROWS + 7), "area": AREA, "year": [1990] * ROWS, "y": PRICE}
+    splits = data.load(written(tmp_path / "t.csv", columns), target="y")
+    said = (
+        "id counts the rows: leave it out, by drop=['id'], or --drop id, unless it means something."
+    )
+    assert splits.told[0] == said and not any("area" in line for line in splits.told)
+
+
 def test_what_is_left_out_may_be_anything(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(

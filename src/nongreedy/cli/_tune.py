@@ -188,6 +188,7 @@ def _same(study: ng.Study, target: str | None) -> dict[str, Any]:
         again = f"it again: nongreedy resume STUDY {of}" if of else "none"
         raise Mistake(f"The study is of target {of!r}, not {target!r}. Give {again}.")
     kept = study.read("settings") or {}  # which may have been extended by `ng.tune` meanwhile
+    settings = {name: settings[name] for name in tune.__annotations__ if name in known}
     limits = {name: kept[name] for name in LIMITS if name in kept}
     return {**settings, **limits, "out": Path(settings["out"])}
 

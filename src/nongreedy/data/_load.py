@@ -103,7 +103,7 @@ def load(
     ready = {split: (encoded.inputs[split], targets[split]) for split in chosen}
     return Splits(
         name, ready["train"], ready["validation"], ready["test"], parts.classes,
-        scale, encoded.names, encoded.told,
+        scale, encoded.names, parts.told + encoded.told,
     )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ class Parts:
         classes: Their names; none where targets are real numbers.
         columns: Of rows, name -> words, of which the rows have the numbers; None for images.
         target: What real targets are called.
+        told: What the reader has to say of the columns, in sentences.
     """
 
     train: Source
@@ -58,6 +59,7 @@ class Parts:
     test: Source | None = None
     columns: Mapping[str, tuple[str, ...]] | None = None
     target: str = ""
+    told: tuple[str, ...] = ()
 
     def __post_init__(self):
         for source in (self.train, self.validation, self.test):

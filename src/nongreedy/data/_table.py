@@ -43,7 +43,12 @@ def read_table(path: Path, target: str | None, drop: Collection[str]) -> Parts:
 
     known = {column.name: column.words for column in inputs}
     source = Source(str(path), torch.tensor(targets), fetch)
-    return Parts(source, classes, columns=known, target=predicted.name)
+    told = tuple(
+        f"{column.name} counts the rows: leave it out, by {left_out(column.name)}, unless it means something."
+        for column in inputs
+        if column.whole and bool((np.diff(column.values) == 1).all())
+    )
+    return Parts(source, classes, columns=known, target=predicted.name, told=told)
 
 
 def _targets(path: Path, column: Column) -> tuple[np.ndarray, tuple[str, ...]]:
