@@ -10,6 +10,8 @@ import torch
 from nongreedy import data
 from nongreedy.errors import DataError, MissingExtraError
 
+from .extras import needs
+
 ROWS = 40
 RNG = np.random.default_rng(3)
 AREA, ROOMS = RNG.normal(80, 20, ROWS).round(2), RNG.integers(1, 6, ROWS)
@@ -322,7 +324,7 @@ def test_parquet_needs_its_package(tmp_path, monkeypatch):
 
 @pytest.fixture
 def parquet():
-    pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    needs("pyarrow")
     import pyarrow
     import pyarrow.parquet
 
