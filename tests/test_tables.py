@@ -243,7 +243,8 @@ BAD = {
     "open quote": (GOOD + '1,"2,3\n', {}, "line 22: unexpected end of data"),
     "text after a quote": (GOOD + '1,"2" m,2\n', {}, "line 22: ',' expected after"),
     "constant target": ("a,y\n" + "1,2.5\n2,2.5\n3,2.5\n" * 5, {}, "y has the same value, 2.5, in all 10"),
-    "missing target": (GOOD + "1,2,\n2,3,\n", {}, "column 'y' has no value in 2 of 22 rows, .* line 22"),
+    "missing target": (GOOD + "1,2,\n2,3,\n", {}, "'y' has no .* 2 of 22 .* line 22. Leave these rows out.$"),
+    "Python's numbers": (GOOD + "1_000,2,1\n", {}, "'a' has both .*'0' .line 2. and '1_000' .line 22"),
     "missing input": (GOOD + "NA,2,1\n", {}, "column 'a' has no value in 1 of 21 .* --drop a"),
     "NaN": (GOOD + "nan,2,1\nNaN,1,1\n", {}, "column 'a' has no value in 2 of 22"),
     "question mark": (GOOD + "1,?,1\n", {}, "column 'b' has no value in 1 of 21"),
@@ -293,6 +294,12 @@ def test_numbers_of_rows_are_told(tmp_path):
         "id counts the rows: leave it out, by drop=['id'], or --drop id, unless it means something."
     )
     assert splits.told[0] == said and not any("area" in line for line in splits.told)
+
+
+def test_codes_are_words(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,y\n" + "".join(f"2020_0{k % 3},{k}.5\n" for k in range(20)))
+    assert data.load(path, target="y").columns == ("a=2020_00", "a=2020_01", "a=2020_02")
 
 
 def test_what_is_left_out_may_be_anything(tmp_path):

@@ -74,12 +74,17 @@ def _check_header(what: object, names: Sequence[str]) -> None:
         raise DataError(f"{what} has several columns {twice!r}. Rename all but one.")
 
 
-def check_missing(what: object, name: str, missing: int, rows: int, where: str = "") -> None:
+def check_missing(
+    what: object, name: str, missing: int, rows: int, target: str | None, where: str = ""
+) -> None:
     """Raise DataError where a column has rows without a value."""
     if missing:
+        way = "Fill them in, leave these rows out, or the column: " + left_out(name)
+        way = (
+            "Leave these rows out" if name == target else way
+        )  # what was made up is not to be learned
         raise DataError(
-            f"{what}: column {name!r} has no value in {missing} of {rows} rows{where}. Fill them in, leave "
-            f"these rows out, or the column: {left_out(name)}."
+            f"{what}: column {name!r} has no value in {missing} of {rows} rows{where}. {way}."
         )
 
 
@@ -111,8 +116,8 @@ def shown(names: Sequence[str]) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Whether this is a number in digits, as files have them: not ``nan``."""
+    """Whether this is a number in digits, as files have them: not ``nan``, nor Python's ``1_000``."""
     try:
-        return float(text) == float(text)
+        return float(text) == float(text) and "_" not in text
     except ValueError:
         return False

@@ -66,7 +66,7 @@ def read_delimited(path: Path, target: str | None, drop: Collection[str]) -> lis
         raise DataError(
             f"{path} has the names of columns, but no rows. Add a row for each example."
         )
-    return [each.column(path, rows) for each in gathered.values()]
+    return [each.column(path, rows, target) for each in gathered.values()]
 
 
 def _separator(stream: TextIO) -> str:
@@ -115,16 +115,17 @@ class _Gathered:
         self.first: tuple[str, int] | None = None  # number, and its line
 
     def add(self, cells: Sequence[str], lines: Sequence[int]) -> None:
+        marks = set("".join(cells))
         try:
             values = np.array(cells, np.float64)
         except ValueError:
             values = np.array([np.nan])
-        if np.isnan(values).any():
+        if np.isnan(values).any() or "_" in marks:
             cells, lines = self._without_words(cells, lines)
             values = np.array(cells, np.float64)
         if len(cells):
             self.first = self.first or (cells[0], lines[0])
-            self.whole = self.whole and not set("".join(cells)) - set("+-0123456789 ")
+            self.whole = self.whole and not marks - set("+-0123456789 ")
             self.numbers.append(values)
 
     def _without_words(
@@ -143,9 +144,25 @@ class _Gathered:
             self.places.append(self.words[word][0])
         return left, at
 
-    def column(self, path: Path, rows: int) -> Column:
+    def column(self, path: Path, rows: int, target: str | None) -> Column:
         """What it is; refused where it is nothing."""
         proper = [word for word in self.words if word not in _MISSING]
+        self._check_kinds(path, proper)
+        lacking = [word for word in self.words if word == "" or not proper]
+        lines = [self.words[word][1] for word in lacking]
+        counts = np.bincount(self.places, minlength=len(self.words))
+        missing = sum(int(counts[self.words[word][0]]) for word in lacking)
+        where = f", at first in line {min(lines)}" if lines else ""
+        check_missing(path, self.name, missing, rows, target, where)
+        if not proper:
+            return Column(self.name, np.concatenate(self.numbers), whole=self.whole)
+        ordered = sorted(self.words)
+        renumbered = np.empty(len(ordered))
+        renumbered[[self.words[word][0] for word in ordered]] = np.arange(len(ordered))
+        return Column(self.name, renumbered[self.places], tuple(ordered))
+
+    def _check_kinds(self, path: Path, proper: list[str]) -> None:
+        """Raise DataError where there are numbers and words, or numbers in another form."""
         commas = [word for word in proper if _COMMA.fullmatch(word)]
         if commas and (self.first or len(commas) == len(proper)):
             raise DataError(
@@ -158,19 +175,3 @@ class _Gathered:
                 f"{path}: column {self.name!r} has both numbers and words, such as {number!r} (line {line}) "
                 f"and {word!r:.40} (line {self.words[word][1]}). Write all of it as numbers, or all as words."
             )
-        lacking = [word for word in self.words if word == "" or not proper]
-        lines = [self.words[word][1] for word in lacking]
-        counts = np.bincount(self.places, minlength=len(self.words))
-        missing = sum(int(counts[self.words[word][0]]) for word in lacking)
-        where = f", at first in line {min(lines)}" if lines else ""
-        check_missing(path, self.name, missing, rows, where)
-        return self._of_words() if proper else self._of_numbers(path)
-
-    def _of_words(self) -> Column:
-        ordered = sorted(self.words)
-        renumbered = np.empty(len(ordered))
-        renumbered[[self.words[word][0] for word in ordered]] = np.arange(len(ordered))
-        return Column(self.name, renumbered[self.places], tuple(ordered))
-
-    def _of_numbers(self, path: Path) -> Column:
-        return Column(self.name, np.concatenate(self.numbers), whole=self.whole)

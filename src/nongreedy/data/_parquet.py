@@ -29,15 +29,15 @@ def read_parquet(path: Path, target: str | None, drop: Collection[str]) -> list[
             table = file.read(columns=kept)
         if not rows:
             raise DataError(f"{path} has columns, but no rows. Add a row for each example.")
-        return [_column(path, arrow, name, table.column(name)) for name in kept]
+        return [_column(path, arrow, name, table.column(name), target) for name in kept]
 
 
-def _column(path: Path, arrow: Any, name: str, cells: Any) -> Column:
+def _column(path: Path, arrow: Any, name: str, cells: Any, target: str | None) -> Column:
     kinds, kind = arrow.types, cells.type
-    check_missing(path, name, cells.null_count, len(cells))
+    check_missing(path, name, cells.null_count, len(cells), target)
     if kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind):
         values = cells.cast(arrow.float64(), safe=False).to_numpy()
-        check_missing(path, name, int(np.isnan(values).sum()), len(values))
+        check_missing(path, name, int(np.isnan(values).sum()), len(values), target)
         return Column(name, values, whole=kinds.is_integer(kind))
     if kinds.is_dictionary(kind):
         kind = kind.value_type
