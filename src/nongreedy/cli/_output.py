@@ -99,7 +99,7 @@ def summary(directory: Path, steps: int, interrupted: bool, study: str) -> str:
   {files}
   {study} (every outer step; `optuna-dashboard` shows it)
 
-In your own training loop, with any number of steps:
+In your own training loop, over about as many steps:
 
     import nongreedy as ng
 

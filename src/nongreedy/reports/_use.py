@@ -12,7 +12,7 @@ _MOST_VALUES = 64  # of a schedule are written into code
 
 
 def use(record: Record) -> str:
-    lead = "In your own training loop, with any number of steps:"
+    lead = "In your own training loop, over about as many steps:"
     return section("Use it", f"<p>{lead}</p><pre><code>{text(code(record))}</code></pre>")
 
 
