@@ -102,7 +102,7 @@ model = torch.nn.Linear(20, 2)
 task = ng.Task(lambda: torch.nn.Linear(20, 2), torch.nn.functional.cross_entropy,
                (x_train, y_train), (x_val, y_val), batch_size=64)
 optimizer = ng.SGD(ng.Linear(5), momentum=ng.Constant(), weight_decay=ng.Constant())
-total_steps = 40
+total_steps = 20
 """
 _FILE = """
 ng.cosine_schedule(0.1).save("schedule.json")

@@ -525,6 +525,24 @@ def test_a_schedule_of_another_kind_of_optimizer_is_refused_unless_one_insists(
     learned_with(learned).attach(optimizer, 8, strict=False)
 
 
+def learned_in(steps):
+    return ng.Schedule.of(learning_rate=[0.1, 0.01]).with_settings({"steps": steps})
+
+
+@pytest.mark.parametrize("total_steps", [3, 30, 800])
+def test_a_run_of_quite_another_length_than_was_learned_in_is_warned_of(total_steps):
+    with pytest.warns(UserWarning, match=rf"of 200 steps, .* total_steps={total_steps}: .* epochs"):
+        learned_in(200).attach(sgd(0.1), total_steps)
+    learned_in(200).attach(sgd(0.1), total_steps, strict=False)
+    learned_in(200).attach(sgd(0.1), 200, from_step=100, remaining=700)  # as one wants it
+
+
+def test_a_run_of_about_the_length_that_was_learned_in_is_not():
+    for total_steps in (80, 200, 500):
+        learned_in(200).attach(sgd(0.1), total_steps)
+    learned_in("unknown").attach(sgd(0.1), 3)
+
+
 class Stranger(torch.optim.Optimizer):
     def __init__(self, parameters, lr):
         super().__init__(parameters, {"lr": lr, "momentum": 0.0})

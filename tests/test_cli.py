@@ -24,7 +24,7 @@ from .helpers import hear_interrupts
 TINY = ["--model", "mlp", "--train-examples", "160", "--epochs", "8", "--outer-steps", "2"]
 # Half a second per outer step, and unsettled for at least ten.
 LONG = [*TINY[:4], "--epochs", "40", "--outer", "paper", "--outer-steps", "5000"]
-FILES = ["history.json", "schedule.json", "schedule.png"]
+FILES = ["config.toml", "history.json", "schedule.json", "schedule.png"]
 STUDY = ["study.db", "study.db-savepoints"]
 TASK_FILE = """
     import torch
@@ -153,8 +153,10 @@ def test_task_without_classes_or_test_data_is_judged_by_its_loss(tmp_path):
     assert result.exit_code == 0, result.output
     comparison = json.loads((tmp_path / "history.json").read_text())["comparison"]
     assert {entry["measure"] for entry in comparison} == {"validation_loss"}
-    assert "accuracy" not in result.output
-    assert "The loss of the schedule found is" in result.output
+    assert "acc" not in result.output
+    assert (
+        "On one seed, which may be luck, the loss of the schedule found differs by" in result.output
+    )
 
 
 @pytest.mark.parametrize(
@@ -350,6 +352,42 @@ def test_verdict_on_a_schedule_that_diverges_praises_nothing():
     table = [*entry(_judge.FOUND, 98.0, 10.0, diverged=1), *entry("rival", 50.0, 51.0)]
     assert "1 of 2 trainings diverged" in _judge.verdict(table)
     assert "(1 of 2 diverged)" in _judge.line(table[:2])
+
+
+def losses(name, *scores):
+    """The same, by test losses, with no accuracy."""
+    return [
+        _judge.piece(name, seed, ng.Retrained(torch.nn.Identity(), score, None, score, None))
+        for seed, score in enumerate(scores)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "rivals", "said"),
+    [
+        ([0.1, 0.2], [[0.3, 0.41], [0.5, 0.6]], "found is below that of the best of 3"),
+        ([0.5, 0.6], [[0.3, 0.41], [0.5, 0.6]], "found is above that of the best of 3"),
+        ([0.3, 0.4], [[0.35, 0.36], [0.5, 0.6]], "found cannot be told from that of the best of 3"),
+        ([0.3, 0.4], [[math.inf, 0.1], [math.inf, 0.1]], "Each of the fixed cosines diverged"),
+        ([0.3, math.inf], [[0.3, 0.4], [0.5, 0.6]], "unreliable: 1 of 2 trainings diverged"),
+    ],
+)
+def test_verdict_on_losses(found, rivals, said):
+    table = [
+        losses(_judge.FOUND, *found),
+        *(losses(f"rival {i}", *r) for i, r in enumerate(rivals)),
+    ]
+    assert said in _judge.verdict([piece for each in table for piece in each])
+
+
+def test_losses_are_said_in_the_units_of_what_is_predicted():
+    scale = ng.data.TargetScale("price", 100.0, 20.0)
+    line = _judge.line(losses("a", 0.25, 0.36), scale)
+    assert line.endswith("0.3050 ± 0.0550 test loss, RMSE 11 ± 1")
+    diverged = losses("a", 0.25, math.inf)
+    assert _judge.line(diverged, scale).endswith("  inf test loss (1 of 2 diverged)")
+    (record,) = _judge.records(diverged, scale)
+    assert record["rmse"] == [10.0, math.inf] and math.isnan(record["standard_error"])
 
 
 def test_standard_error_of_the_mean():

@@ -41,6 +41,7 @@ def test_writes_a_table_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert result.output.count("seed 0") == 0 and result.output.count("seed 1") == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "compare.db", "compare.db-savepoints", "compare.html", "compare.json", "compare.png",
+        "config.toml",
     ]  # fmt: skip
     content = json.loads((tmp_path / "compare.json").read_text())
     assert sorted(row["method"] for row in content["rows"]) == ["cosine", "default", "random"]

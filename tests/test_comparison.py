@@ -108,6 +108,7 @@ def test_spends_what_it_computes_and_no_more_than_the_budget(name, monkeypatch):
     found, meter = searched(METHODS[name], problem)
     spent = count.unread_gradient + 3 * count.linearize
     spent += count.unread_outer_gradient if name == "hypergradient-descent" else 0
+    spent -= name == "recipe"  # one batch is looked at, for what applies to it, as in verification
     assert 0.4 * BUDGET < meter.cost <= BUDGET
     if name.endswith("-paper-ranges"):
         spent -= count.gradient

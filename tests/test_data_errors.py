@@ -1,9 +1,13 @@
 """Data that cannot be read: every error quotes what is wrong and where."""
 
 import gzip
+import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nongreedy import data
 from nongreedy.errors import DataError
@@ -132,13 +136,33 @@ BAD_NPZ = {
     "keys": (lambda r: npz_with(r, images=X, y=Y), "holds the arrays images, y"),
     "half a pair": (lambda r: npz_with(r, x=X, y=Y, x_test=X), "not both x_test and y_test"),
     "lengths": (lambda r: npz_with(r, x=X, y=Y[:9]), "10 images but 9 labels"),
-    "flat": (lambda r: npz_with(r, x=X.reshape(10, 9), y=Y), r"\[x\] has shape \(10, 9\)"),
+    "one number each": (lambda r: npz_with(r, x=X[:, 0, 0], y=Y), r"\[x\] has shape \(10,\)"),
+    "rows and images": (
+        lambda r: npz_with(r, x=X.reshape(10, 9), y=Y, x_test=X, y_test=Y),
+        "splits of different kinds",
+    ),
+    "whole and real targets": (
+        lambda r: npz_with(r, x=X, y=Y, x_test=X, y_test=Y / 2),
+        "splits of different kinds",
+    ),
+    "NaN in a row": (
+        lambda r: npz_with(r, x=NAN.reshape(10, 9), y=Y),
+        "column '7' has NaN, infinite or huge .* in 1 train rows",
+    ),
+    "NaN targets": (
+        lambda r: npz_with(r, x=X, y=np.where(Y == 1, np.nan, 0.5)),
+        "targets that are NaN or infinite in 3 of 10",
+    ),
+    "equal targets": (
+        lambda r: npz_with(r, x=X, y=np.full(10, 0.5)),
+        "y has the same value, 0.5, in all 7 training examples",
+    ),
     "strings": (lambda r: npz_with(r, x=X.astype(str), y=Y), "dtype <U3"),
     "one-hot": (lambda r: npz_with(r, x=X, y=np.eye(10)), "argmax"),
-    "float labels": (lambda r: npz_with(r, x=X, y=Y / 2), "float64, but labels are whole"),
+    "complex targets": (lambda r: npz_with(r, x=X, y=Y * 1j), "complex128, but targets are whole"),
     "negative labels": (lambda r: npz_with(r, x=X, y=Y.astype(int) - 1), "from -1 to 1"),
     "huge labels": (lambda r: npz_with(r, x=X, y=Y.astype(int) + 10**9), "label 1000000002"),
-    "no examples": (lambda r: npz_with(r, x=X[:0], y=Y[:0]), "no pixels"),
+    "no examples": (lambda r: npz_with(r, x=X[:0], y=Y[:0]), "holds nothing"),
     "NaN": (lambda r: npz_with(r, x=NAN, y=Y), "NaN, infinite or huge"),
     "beyond float32": (lambda r: npz_with(r, x=X * 1e300, y=Y), "NaN, infinite or huge"),
     "one example": (lambda r: npz_with(r, x=X[:1], y=Y[:1]), "test=0.2 takes 1 of 1"),
@@ -168,6 +192,26 @@ def damaged_zip(root):
     content = bytearray(path.read_bytes())
     content[content.index(b"IDAT") + 6] ^= 0xFF
     return raw_zip(root, bytes(content))
+
+
+def sixteen_bits():
+    """A PNG of colours with 16 bits, which Pillow does not write itself."""
+
+    def chunk(kind, content):
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    rows = b"".join(b"\0" + struct.pack(">12H", *range(300, 312)) for _ in range(4))
+    head = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def pages():
+    """A TIFF file of two."""
+    stream, page = io.BytesIO(), Image.new("L", (4, 4))
+    page.save(stream, "TIFF", save_all=True, append_images=[page])
+    return stream.getvalue()
 
 
 BAD_FOLDERS = {
@@ -201,6 +245,19 @@ BAD_FOLDERS = {
         lambda r: folder_with(r, ant__x=encoded(pixels(4, 4).astype(np.uint16) * 256)),
         "ant/x.png .* mode 'I;16'",
     ),
+    "sixteen bits of colour": (
+        lambda r: folder_with(r, ant__x=sixteen_bits()),
+        "ant/x.png .* mode 'RGB', of 16 bits per channel.*float32",
+    ),
+    "sixteen bits, TIFF": (
+        lambda r: folder_with(r, **{"ant/x.tif": encoded(pixels(4, 4).astype(np.uint16), "TIFF")}),
+        "ant/x.tif .* mode 'I;16'",
+    ),
+    "real numbers, TIFF": (
+        lambda r: folder_with(r, **{"ant/x.tiff": encoded(np.ones((4, 4), np.float32), "TIFF")}),
+        "ant/x.tiff .* mode 'F'",
+    ),
+    "pages, TIFF": (lambda r: folder_with(r, **{"ant/x.tif": pages()}), "ant/x.tif .* 2 pages"),
     "no class": (lambda r: folder_with(r, stray=PNG), "stray.png in .* lies outside the layout"),
     "beside splits": (
         lambda r: write_files(r / "a", tree(pixels(8, 4, 4), "train/") | {"cow/1.png": PNG}),
@@ -215,8 +272,13 @@ BAD_FOLDERS = {
 
 
 def text_file(root):
-    (root / "a.csv").write_text("1,2")
-    return root / "a.csv"
+    (root / "a.txt").write_text("1,2")
+    return root / "a.txt"
+
+
+def folder_of_tables(root):
+    (root / "a.csv").write_text("x,y\n1,2\n")
+    return root
 
 
 BAD_PATHS = {
@@ -225,7 +287,8 @@ BAD_PATHS = {
     "missing file": (lambda r: "no/such.zip", "No such file or directory: 'no/such.zip'"),
     "missing path": (lambda r: r / "none", "No such file or directory: .*none"),
     "empty directory": (lambda r: r, "in no known format.*NumPy archive"),
-    "unknown format": (text_file, "a.csv is in no known format"),
+    "unknown format": (text_file, "a.txt is in no known format"),
+    "folder of tables": (folder_of_tables, "a folder of tables: give one of them, such as .*a.csv"),
 }
 
 
@@ -262,6 +325,8 @@ def test_broken_input_is_named(make, quoted, tmp_path):
         ({"train_examples": 0}, "train_examples=0"),
         ({"train_examples": 2.5}, "train_examples=2.5"),
         ({"validation": 0.9999}, "validation=0.9999 takes 1438 of 1438"),
+        ({"target": "price"}, "`target` names columns of a table .* digits is none"),
+        ({"drop": ["id"]}, "`drop` names columns of a table .* digits is none"),
     ],
 )
 def test_bad_settings(settings, quoted):

@@ -186,7 +186,8 @@ def test_image_modes(mode, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "suffix"), [("JPEG", "jpg"), ("JPEG", "jpeg"), ("BMP", "bmp"), ("WEBP", "webp")]
+    ("kind", "suffix"),
+    [("JPEG", "jpg"), ("JPEG", "jpeg"), ("BMP", "bmp"), ("WEBP", "webp"), ("TIFF", "tif")],
 )
 def test_image_formats(kind, suffix, tmp_path):
     flat = [np.full((8, 8, 3), 20 * n, np.uint8) for n in range(10)]  # survives JPEG

@@ -16,6 +16,7 @@ import nongreedy as ng
 from nongreedy._extras import EXTRAS, package
 from nongreedy.cli import _bandit, _names, app
 from nongreedy.comparison import METHODS
+from nongreedy.data._table import _READERS
 
 from .helpers import hear_interrupts
 
@@ -199,6 +200,7 @@ def test_help_imports_nothing_that_takes_seconds(imported, name):
 def test_help_tells_the_names_that_there_are():
     assert tuple(METHODS) == _names.METHODS
     assert tuple(_bandit.learners()) == _names.POLICIES
+    assert tuple(_READERS) == _names.TABLES
 
 
 @pytest.mark.parametrize("module", ["typer", "torch", "nongreedy.data"])

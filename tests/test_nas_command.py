@@ -54,6 +54,10 @@ def test_the_command_writes_a_network_and_a_page_and_goes_on(tmp_path, table):
     [
         (("--latency-ms", "1"), "error: No network of this space costs only 1"),
         (("--backend", "abacus"), "error: --backend takes eager or onnx"),
+        (
+            ("--data", "houses.csv"),
+            "error: The networks are for images of classes, but 'houses.csv'",
+        ),
         (("--data", "nothing-here"), "error: Unknown data set"),
         (("--depth", "two"), "error: --depth takes numbers"),
         (("--width", "0"), "error: `width` must be a positive finite number"),

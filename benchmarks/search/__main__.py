@@ -32,7 +32,7 @@ from ._tasks import TASKS, seconds
 
 BASELINES = ("cosine", "linear", "one-cycle", "constant-average", "schedule-free", "prodigy")
 TAKING = (
-    *("default", "agreement", "paper", *BASELINES),
+    *("default", "recipe", "agreement", "paper", *BASELINES),
     *("tpe", "gp", "bohb", "tpe-practice", "gp-practice", "bohb-practice"),
 )
 

@@ -12,7 +12,7 @@ from ._entry import Entry
 from ._pieces import Place
 from ._scores import FOUR, Scores, gains, grouped, standings
 
-OURS = ("default", "agreement", "paper")
+OURS = ("default", "recipe", "agreement", "paper")
 
 
 def scores_of(

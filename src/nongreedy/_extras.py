@@ -15,6 +15,7 @@ EXTRAS = {
     "data": ("sklearn", "PIL"),
     "wings": ("scipy",),
     "pandas": ("pandas",),
+    "parquet": ("pyarrow",),
     "compare": ("schedulefree", "prodigyopt"),
     "dashboard": ("optuna_dashboard",),
     "faiss": ("faiss",),

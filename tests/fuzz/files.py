@@ -158,6 +158,32 @@ def _read_table(folder: Path) -> None:
     _command("prefer", folder / "table.csv", *ways, "--out", folder)
 
 
+def _data_table(folder: Path) -> None:
+    rows = [
+        f'{k},{k * 37 % 101 / 10},"{("north, up", "south")[k % 2]}",{k * k}.5' for k in range(24)
+    ]
+    (folder / "data.csv").write_text("\n".join(["number,size,place,price", *rows]) + "\n")
+
+
+def _read_data_table(folder: Path) -> None:
+    ng.data.load(folder / "data.csv", target="price")
+
+
+def _config(folder: Path) -> None:
+    (folder / "search.toml").write_text(
+        'train-examples = 40\nbatch-size = 10\nmodel = "mlp"\nepochs = 1.5\nsample = 2\nknots = 3\n'
+    )
+
+
+def _read_config(folder: Path) -> None:
+    _command("plan", "--config", folder / "search.toml", "--epochs", 1)
+
+
+def _rows(folder: Path) -> None:
+    inputs = np.arange(48.0).reshape(12, 4) ** 0.5
+    np.savez(folder / "data.npz", x=inputs, y=inputs.sum(1))
+
+
 def _idx(folder: Path, suffix: str = "") -> None:
     write_idx(folder, "train", pixels(12, 5, 5), labels(12), suffix)
 
@@ -171,7 +197,7 @@ def _pickled_npz(folder: Path) -> None:
 
 
 def _images(folder: Path) -> None:
-    for number, kind in enumerate(("PNG", "JPEG", "BMP", "PNG", "JPEG", "BMP")):
+    for number, kind in enumerate(("PNG", "JPEG", "BMP", "TIFF", "PNG", "JPEG", "BMP", "TIFF")):
         place = folder / "images" / f"class{number % 2}"
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{number}.{kind.lower()}").write_bytes(encoded(pixels(8, 8), kind))
@@ -236,6 +262,9 @@ SUBJECTS: dict[str, tuple[Callable[[Path], None], Callable[[Path], None]]] = {
     "IDX": (_idx, _loading(".")),
     "IDX, gzipped": (lambda folder: _idx(folder, ".gz"), _loading(".")),
     "npz": (_npz, _loading("data.npz")),
+    "npz of rows": (_rows, _loading("data.npz")),
+    "table of data": (_data_table, _read_data_table),
+    "configuration": (_config, _read_config),
     "npz with code": (_pickled_npz, _loading("data.npz")),
     "images": (_images, _loading("images")),
     "zip": (_zip, _loading("images.zip")),

@@ -11,6 +11,7 @@ import typer
 
 import nongreedy as ng
 
+from . import _config
 from . import _target as options
 from ._exit import INTERRUPTED, reported, uninterrupted
 from ._names import METHODS
@@ -27,6 +28,8 @@ STUDY = "compare.db"
 def compare(
     target: options.Argument = None,
     data: options.Data = None,
+    column: options.Column = None,
+    drop: options.Drop = None,
     model: options.Model = None,
     epochs: options.Epochs = 10,
     batch_size: options.BatchSize = None,
@@ -63,10 +66,12 @@ def compare(
             "claims one search after the other.",
         ),
     ] = False,
+    config: _config.Option = None,
 ) -> None:
     """Compare searches at equal cost: ours, Optuna's, hypergradient descent, tuned peaks.
 
-    Writes compare.html, compare.json and compare.png to --out, and keeps its study there, compare.db.
+    Writes compare.html, compare.json, compare.png and config.toml (its options) to
+    --out, and keeps its study there, compare.db.
     The same command goes on where it was stopped or killed, also in the middle of a search.
     """
     settings = dict(locals())
@@ -85,14 +90,16 @@ def compare(
             f"Comparing on {chosen.name}: {steps} steps per run, {budget:g} plain runs per search, "
             f"{seeds} searches per method, {torch.get_num_threads()} threads."
         )
+        for line in chosen.told:
+            screen.say(line)
         started = time.perf_counter()
         try:
             comparison = _run(chosen, optimizer, steps, settings, screen)
         except KeyboardInterrupt:
-            _write(ng.Comparison.load(study or out / STUDY), out, screen, study)
+            _write(ng.Comparison.load(study or out / STUDY), settings, screen)
             screen.say("Interrupted: the same command goes on from here.")
             raise typer.Exit(INTERRUPTED) from None
-        _write(comparison, out, screen, study)
+        _write(comparison, settings, screen)
         screen.say(f"It took {duration(time.perf_counter() - started)}.")
 
 
@@ -126,17 +133,20 @@ def _line(piece: Piece) -> str:
     return f"  {piece.method:<26} seed {piece.seed}  {score}  ({cost})"
 
 
-def _write(comparison: ng.Comparison, out: Path, screen: Screen, study: str | None) -> None:
+def _write(comparison: ng.Comparison, settings: Mapping[str, Any], screen: Screen) -> None:
     """The table on the screen, the methods best first; the files in the directory."""
     from rich.table import Table
 
+    from nongreedy.schedules._files import replace_file
     from nongreedy.search.progress._screen import make_console
 
+    out = settings["out"]
     if not comparison.pieces:
         screen.say("No search was finished.")
         return
     with uninterrupted():
-        files = comparison.save(out)
+        files = [*comparison.save(out), out / _config.FILE]
+        replace_file(files[-1], _config.content("compare", settings))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, title in enumerate(comparison.head()):
         table.add_column(title, justify="right" if number else "left")
@@ -147,5 +157,5 @@ def _write(comparison: ng.Comparison, out: Path, screen: Screen, study: str | No
     for name, reason in comparison.skipped.items():
         screen.say(f"Left out: {name} ({reason}).")
     written = [path.as_posix() for path in files]
-    written.append(ng.Study(study or out / STUDY).address.shown)
+    written.append(ng.Study(settings["study"] or out / STUDY).address.shown)
     screen.say("Written:\n" + "\n".join(f"  {place}" for place in written))

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -34,19 +34,19 @@ def reported() -> Iterator[None]:
             importlib.import_module("torch")
         yield
     except KeyboardInterrupt:
-        _leave("Interrupted before the first run was evaluated: nothing to write.", INTERRUPTED)
+        leave("Interrupted before the first run was evaluated: nothing to write.", INTERRUPTED)
     except (DivergedError, ReplayError) as error:
-        _leave(f"error: {error}", FAILED)
+        leave(f"error: {error}", FAILED)
     except (FileNotFoundError, IsADirectoryError) as error:
-        _leave(f"error: {_missing(error)}", USAGE)
+        leave(f"error: {_missing(error)}", USAGE)
     except (Mistake, NongreedyError, ValueError) as error:
-        _leave(f"error: {error}", USAGE)
+        leave(f"error: {error}", USAGE)
     except BrokenPipeError:
         raise  # `nongreedy ... | head`: Typer ends quietly
     except MemoryError as error:
-        _leave(f"error: not enough memory: {error or 'none is left'}. Use fewer examples.", FAILED)
+        leave(f"error: not enough memory: {error or 'none is left'}. Use fewer examples.", FAILED)
     except OSError as error:
-        _leave(f"error: {error}", FAILED)
+        leave(f"error: {error}", FAILED)
 
 
 @contextmanager
@@ -77,7 +77,8 @@ def _missing(error: OSError) -> str:
     return f"There is no {str(error.filename)!r}: name a file that exists."
 
 
-def _leave(line: str, code: int) -> None:
+def leave(line: str, code: int) -> NoReturn:
+    """End the command with one line on standard error."""
     # Messages from below may be wrapped; a log wants one line.
     print(" ".join(line.split()), file=sys.stderr, flush=True)
     raise typer.Exit(code)

@@ -22,11 +22,22 @@ from ._exit import Mistake
 
 @dataclass(frozen=True)
 class Target:
-    """A task and, where its author chose one, the optimizer to learn."""
+    """A task and, where its author chose one, the optimizer to learn.
+
+    Attributes:
+        told: What a table became, in sentences.
+        scale: Of real targets that are ours.
+    """
 
     name: str
     task: ng.Task
     optimizer: Any = None
+    told: tuple[str, ...] = ()
+    scale: ng.data.TargetScale | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What a report says of it."""
+        return {"name": self.name, "told": list(self.told)}
 
 
 def own_task(target: str) -> Target:

@@ -12,6 +12,7 @@ import typer
 import nongreedy as ng
 
 from ._exit import INTERRUPTED, Mistake, reported, uninterrupted
+from ._names import TABLES
 
 if TYPE_CHECKING:
     from nongreedy import nas
@@ -85,6 +86,8 @@ def nas_command(
         if backend not in backends:
             raise Mistake(f"--backend takes {' or '.join(backends)}, but got {backend!r}.")
         torch.set_num_threads(1 if data in (None, DATA) else torch.get_num_threads())
+        if (data or DATA).lower().endswith(TABLES):
+            raise Mistake(f"The networks are for images of classes, but {data!r} is a table.")
         splits = ng.data.load(data or DATA, train_examples=train_examples)
         network = _network(splits, width, depth, squeeze, seed)
         screen, started = Screen(), time.perf_counter()
@@ -123,6 +126,9 @@ def _network(
 ) -> nas.SuperNet:
     from nongreedy import nas
 
+    if splits.train[0].dim() != 4 or not splits.classes:
+        what = "real targets" if splits.train[0].dim() == 4 else "rows of numbers"
+        raise Mistake(f"The networks are for images of classes, but {splits.name} has {what}.")
     channels, height, across = splits.train[0].shape[1:]
     if height != across:
         raise Mistake(f"Images must be square, but these are {height}x{across} pixels.")

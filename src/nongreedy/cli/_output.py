@@ -13,9 +13,11 @@ import nongreedy as ng
 from nongreedy._extras import needed
 from nongreedy.schedules._files import make_writable, plain, read_json, replace_file
 
+from . import _config
 from ._exit import Mistake
 
 SCHEDULE, HISTORY, FIGURE = "schedule.json", "history.json", "schedule.png"
+FILES = (SCHEDULE, HISTORY, FIGURE, _config.FILE)
 
 
 def prepare(directory: Path) -> None:
@@ -30,7 +32,7 @@ def prepare(directory: Path) -> None:
 def set_aside(directory: Path, study: ng.Study) -> Path | None:
     """Move the files of another search into a folder beside them, named after it; None where there are
     none, or they are of this study's search, which goes on."""
-    files = [file for name in (SCHEDULE, HISTORY, FIGURE) if (file := directory / name).exists()]
+    files = [file for name in FILES if (file := directory / name).exists()]
     try:
         earlier = read_json(directory / HISTORY)["study"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -82,15 +84,19 @@ def write_history(
     replace_file(directory / HISTORY, text)
 
 
+def write_config(directory: Path, settings: Mapping[str, Any]) -> None:
+    """Write the options of `nongreedy tune`, to be given again."""
+    replace_file(directory / _config.FILE, _config.content("tune", settings))
+
+
 def summary(directory: Path, steps: int, interrupted: bool, study: str) -> str:
     """The files, and what a user puts into their own training loop."""
     head = "Interrupted: what was found so far is written." if interrupted else "Written:"
-    place = (directory / SCHEDULE).as_posix()
+    place, *others = ((directory / name).as_posix() for name in FILES)
+    files = "\n  ".join([place, *others])
     return f"""\
 {head}
-  {place}
-  {(directory / HISTORY).as_posix()}
-  {(directory / FIGURE).as_posix()}
+  {files}
   {study} (every outer step; `optuna-dashboard` shows it)
 
 In your own training loop, with any number of steps:

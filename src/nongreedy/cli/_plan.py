@@ -8,6 +8,7 @@ import typer
 
 import nongreedy as ng
 
+from . import _config
 from . import _target as options
 from ._exit import reported
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 def plan(
     target: options.Argument = None,
     data: options.Data = None,
+    column: options.Column = None,
+    drop: options.Drop = None,
     model: options.Model = None,
     epochs: options.Epochs = 10,
     batch_size: options.BatchSize = None,
@@ -27,6 +30,7 @@ def plan(
     train_examples: options.TrainExamples = None,
     threads: options.Threads = None,
     sample: Annotated[int, typer.Option(min=1, help="Steps of the longer measured run.")] = 8,
+    config: _config.Option = None,
 ) -> None:
     """Predict time and memory of one hypergradient for every engine, from two short runs."""
     settings = dict(locals())
@@ -35,8 +39,11 @@ def plan(
 
         chosen, optimizer, steps = options.settled(settings)
         forecast = ng.plan(chosen.task, optimizer, steps=steps, sample=sample)
+        print(*chosen.told, sep="\n", end="\n" if chosen.told else "")
+        plain = forecast.plain_seconds
+        plain = duration(plain) if plain >= 1 else f"{plain:.2g} s"
         print(
-            f"{chosen.name}: {steps} steps. A plain run takes {duration(forecast.plain_seconds)}; "
+            f"{chosen.name}: {steps} steps. A plain run takes {plain}; "
             f"{forecast.free_bytes / 2**30:.1f} GiB are free. One hypergradient:\n"
         )
         _print_table(forecast)

@@ -83,6 +83,7 @@ class Search:
             self._tune()
             return
         _study.keep_command(self.study, self.settings)
+        self.study.note("trained", self.target.to_json())
         started = time.perf_counter()
         result = self._run()
         seconds = time.perf_counter() - started
@@ -110,6 +111,7 @@ class Search:
                 self.say(f"The files of an earlier search are now in {aside.as_posix()}.")
             result.schedule.save(self.out / _output.SCHEDULE)
             self._write_history(result)
+            _output.write_config(self.out, self.settings)
             figure = schedule_figure(result.schedule, result.history, self.steps)
             write_figure(figure, self.out / _output.FIGURE)
         return result
@@ -148,6 +150,8 @@ class Search:
             f"Tuning {', '.join(map(spaced, learned))} for {self.target.name}: {self.steps} steps per "
             f"run, up to {' or '.join(told)}."
         )
+        for line in self.target.told:
+            self.say(textwrap.fill(line, ROOM, subsequent_indent="  "))
         if self.learned.parts:
             self.say(textwrap.fill(f"Besides, {self.learned}", ROOM, subsequent_indent="  "))
         for page in self.live:
@@ -200,9 +204,18 @@ class Search:
         )
         pieces, kept = list[Piece](), _judge.Kept(self.study, self.steps)
         try:
-            _judge.judge(result.schedule, train, rival, self.seeds, self.screen, pieces, kept)
+            _judge.judge(
+                result.schedule,
+                train,
+                rival,
+                self.seeds,
+                self.screen,
+                pieces,
+                kept,
+                self.target.scale,
+            )
         finally:
-            rows = _judge.records(pieces)
+            rows = _judge.records(pieces, self.target.scale)
             with uninterrupted(), self._saying_what_is_kept():
                 self._write_history(result, rows)
                 self.study.note("judged", rows)

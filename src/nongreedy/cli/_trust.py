@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import nongreedy as ng
 
+from . import _config
 from . import _target as options
 from ._exit import reported
+
+if TYPE_CHECKING:
+    from ._load import Target
 
 
 def trust(
     target: options.Argument = None,
     data: options.Data = None,
+    column: options.Column = None,
+    drop: options.Drop = None,
     model: options.Model = None,
     epochs: options.Epochs = 10,
     batch_size: options.BatchSize = None,
@@ -33,6 +39,7 @@ def trust(
     engine: Annotated[str, typer.Option(help="As of `nongreedy tune`.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Decides the seeds of the runs.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    config: _config.Option = None,
 ) -> None:
     """Say whether hypergradients stand out of their noise, and what a search may gain.
 
@@ -54,12 +61,12 @@ def trust(
         if as_json:
             from nongreedy.schedules._files import plain
 
-            print(json.dumps(plain(_content(report, chosen.name)), indent=2, allow_nan=False))
+            print(json.dumps(plain(_content(report, chosen)), indent=2, allow_nan=False))
         else:
-            print(f"{chosen.name}: {report}")
+            print("\n".join([*chosen.told, f"{chosen.name}: {report}"]))
 
 
-def _content(report: ng.Trust, name: str) -> dict[str, Any]:
+def _content(report: ng.Trust, target: Target) -> dict[str, Any]:
     """Verdict, advice and the table, in the values' own units."""
     signals = {
         name: {
@@ -70,7 +77,8 @@ def _content(report: ng.Trust, name: str) -> dict[str, Any]:
     }  # fmt: skip
     prospect = report.prospect.words if report.prospect else None
     return {
-        "task": name, "verdict": report.verdict.name, "meaning": report.verdict.value,
+        "task": target.name, "data": list(target.told),
+        "verdict": report.verdict.name, "meaning": report.verdict.value,
         "advice": report.advice, "prospect": prospect, "steps": report.steps,
         "seeds": report.seeds, "cost_in_plain_runs": report.cost, "signals": signals,
         "failures": list(report.failures),

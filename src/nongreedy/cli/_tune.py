@@ -11,18 +11,23 @@ import typer
 
 import nongreedy as ng
 
-from . import _study
+from . import _config, _study
 from . import _target as options
 from ._exit import Mistake, reported
 from ._names import PEAKS
 
 # Options that studies of earlier releases lack, and what these searches did.
-_LATER = {"timeout": None, "start": None, "live": False, "learn": None}
+_LATER = {
+    "timeout": None, "start": None, "live": False, "learn": None, "column": None, "drop": None,
+    "config": None,
+}  # fmt: skip
 
 
 def tune(
     target: options.Argument = None,
     data: options.Data = None,
+    column: options.Column = None,
+    drop: options.Drop = None,
     model: options.Model = None,
     epochs: options.Epochs = 10,
     outer_steps: Annotated[
@@ -97,11 +102,13 @@ def tune(
             "--live", help="Write report.html to --out after each outer step, for an open browser."
         ),
     ] = False,
+    config: _config.Option = None,
 ) -> None:
     """Find learning rate, momentum and weight decay over a whole training run, and more with --learn.
 
-    Writes schedule.json, history.json and schedule.png to --out. Whatever is computed is kept in a
-    study at once: after Ctrl-C or a kill, `nongreedy resume` goes on.
+    Writes schedule.json, history.json, schedule.png and config.toml (its options)
+    to --out. Whatever is computed is kept in a study at once: after Ctrl-C or a
+    kill, `nongreedy resume` goes on.
 
     By several processes: `torchrun --standalone --nproc-per-node 2 -m nongreedy tune`.
     """
@@ -181,6 +188,7 @@ def _same(study: ng.Study, target: str | None) -> dict[str, Any]:
         again = f"it again: nongreedy resume STUDY {of}" if of else "none"
         raise Mistake(f"The study is of target {of!r}, not {target!r}. Give {again}.")
     kept = study.read("settings") or {}  # which may have been extended by `ng.tune` meanwhile
+    settings = {name: settings[name] for name in tune.__annotations__ if name in known}
     limits = {name: kept[name] for name in LIMITS if name in kept}
     return {**settings, **limits, "out": Path(settings["out"])}
 

@@ -71,6 +71,8 @@ def compare(
 
     * ``default``, ``agreement``, ``paper``: :func:`tune` by this library's default rule, by
       :class:`AgreementSearch`, and by the paper's rule from zero;
+    * ``recipe``: by the default rule, over what :mod:`nongreedy.recipe` adds as well: augmentation,
+      label smoothing, noise, factors on rates, decays and first weights. No other method has these;
     * ``random``, ``tpe``, ``gp``: Optuna's samplers at its defaults, over the same coefficients, each in a
       positive range (SGD's learning rate 1e-4 to 3, others' 1e-5 to 0.1, momentum 0 to 0.99 in decades
       of one minus it, weight decay 1e-6 to 1e-2; `bounds` of a basis go before these);

@@ -4,8 +4,10 @@ import abc
 from dataclasses import dataclass
 
 from ..engines import Problem, Runner
+from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..search import Evaluated
+from ..task import Task
 from ..training import Retrained, retrain
 from ._meter import Meter
 
@@ -42,8 +44,11 @@ class Method(abc.ABC):
     def search(self, problem: Problem, meter: Meter) -> Evaluated | None:
         """The schedule found and its validation loss; None if every run diverged."""
 
+    def trained(self, problem: Problem) -> tuple[Task, Optimizer]:
+        """Task and optimizer that its schedules are of."""
+        return problem.task, problem.optimizer
+
     def retrain(self, problem: Problem, schedule: Schedule, seed: int) -> Retrained:
         """One fresh training of what was found, by the whole problem, test data included."""
-        return retrain(
-            problem.task, schedule, steps=problem.steps, seed=seed, optimizer=problem.optimizer
-        )
+        task, optimizer = self.trained(problem)
+        return retrain(task, schedule, steps=problem.steps, seed=seed, optimizer=optimizer)

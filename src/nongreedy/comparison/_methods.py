@@ -8,7 +8,7 @@ from ._black_box import GAUSSIAN, BlackBox, cut, stretched, whole
 from ._from_practice import FromPractice
 from ._method import Method
 from ._online import HypergradientDescent
-from ._ours import AGREEMENT, DEFAULT, PAPER
+from ._ours import AGREEMENT, DEFAULT, PAPER, RECIPE
 from ._peaks import TunedPeak, constant, cosine, linear, one_cycle
 from ._plain_runs import PlainPeak
 from ._prodigy import ProdigyRuns
@@ -40,6 +40,7 @@ def _black_boxes(
 
 METHODS: dict[str, Method] = {
     "default": DEFAULT,
+    "recipe": RECIPE,
     "agreement": AGREEMENT,
     "paper": PAPER,
     **_black_boxes("random tpe tpe-hyperband bohb gp", "", "", Ranges()),

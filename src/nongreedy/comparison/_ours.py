@@ -7,9 +7,11 @@ from .._tune import tune
 from ..engines import Problem
 from ..errors import DivergedError
 from ..optimizers import Optimizer
+from ..recipe import extend
 from ..schedules import Schedule
 from ..search import Callback, Evaluated, OuterStep, Status
 from ..search.rules import AgreementSearch, OuterRule, SignDescent
+from ..task import Task
 from ._meter import Meter
 from ._method import Method
 from ._practice import grouped, starting
@@ -26,13 +28,19 @@ class Ours(Method):
             last; otherwise the one with the least loss so far is what it would return.
         from_zero: Start where the rule would, whatever initial values, bounds and coordinates the
             optimizer's bases have.
+        learn: What is learned beside them, as in :func:`tune`.
     """
 
     rule: str | OuterRule
     improves: bool
     from_zero: bool
+    learn: str | None = None
 
     def refused(self, problem: Problem) -> str | None:
+        try:
+            self.trained(problem)
+        except ValueError as error:
+            return str(error)
         return grouped(problem) if self.from_zero else None
 
     def least(self, problem: Problem) -> float:
@@ -48,6 +56,7 @@ class Ours(Method):
                 steps=problem.steps,
                 engine=meter.engine,
                 outer=self.rule,
+                learn=self.learn,
                 seed=meter.objective.seed,
                 budget=meter.limit,
                 dtype=problem.dtype,
@@ -69,9 +78,19 @@ class Ours(Method):
             {meter.seed: result.validation_metrics},
         )
 
+    def trained(self, problem: Problem) -> tuple[Task, Optimizer]:
+        if self.learn is None:
+            return super().trained(problem)
+        task, optimizer = extend(problem.task, problem.optimizer, self.learn, steps=problem.steps)
+        return task, optimizer
+
 
 _WHAT = "hypergradients of whole runs, "
 DEFAULT = Ours(_WHAT + "the default rule", "auto", improves=True, from_zero=False)
+RECIPE = Ours(
+    _WHAT + "the default rule, over a recipe beside the schedule", "auto", improves=True,
+    from_zero=False, learn="recipe",
+)  # fmt: skip
 AGREEMENT = Ours(_WHAT + "AgreementSearch", AgreementSearch(), improves=True, from_zero=False)
 PAPER = Ours(_WHAT + "the paper's rule from zero", SignDescent(), improves=False, from_zero=True)
 

@@ -64,11 +64,12 @@ def _two_orders(compared: Table) -> str:
         return ""
     best, lowest = compared.rows()[0].method, min(losses, key=lambda name: losses[name])
     differ = f"Here {best} has the best {what}, and {lowest} the lowest {least}. "
+    why = "these are other examples."
+    if what.endswith("accuracy"):
+        why = "a loss also counts how sure the answers are, and an accuracy only whether they are right."
     said = (
         f"The ranking is by {what}, the regret by {least}, which is what searches minimize. "
-        f"{differ if best != lowest else ''}"
-        "The two orders may differ: a loss also counts how sure the answers are, and an accuracy only "
-        "whether they are right."
+        f"{differ if best != lowest else ''}The two orders may differ: {why}"
     )
     return f"<p>{text(said)}</p>"
 

@@ -8,7 +8,7 @@ from ..schedules._drawing._chart import Axis, Chart, Line, Text
 from ..schedules._drawing._palette import FAINT, RETURNED
 from ._regret import Course
 
-OURS = ("default", "agreement", "paper")
+OURS = ("default", "recipe", "agreement", "paper")
 BLACK_BOXES = ("random", "tpe", "bohb", "gp")
 ALL = "all methods"
 # Families of methods: what their names begin with, and their colours.

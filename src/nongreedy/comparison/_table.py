@@ -18,7 +18,7 @@ class Row:
 
     Attributes:
         scores: Mean over the fresh trainings for each outer seed at which something was found.
-        mean, standard_error: Of these; the error is nan for a single one.
+        mean, standard_error: Of these; the error is nan for a single one, and where a loss is infinite.
         validation_loss: Mean over fresh trainings: what the choice is worth.
         seen_loss: Mean of what the searches saw of their choices; lower by the luck of the draw.
         cost: Mean plain runs' worth of gradients spent by a search.
@@ -124,7 +124,8 @@ def _row(name: str, pieces: Sequence[Piece], measure: str) -> Row:
     def mean(values: list[float]) -> float:
         return statistics.fmean(values) if values else math.nan
 
-    error = statistics.stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
+    known = len(scores) > 1 and all(map(math.isfinite, scores))  # a loss may have diverged
+    error = statistics.stdev(scores) / math.sqrt(len(scores)) if known else math.nan
     fresh = mean([piece.score("validation_loss") for piece in judged])
     seen = mean([piece.validation_loss for piece in judged])
     names = ("cost", "runs", "unfinished", "seconds")

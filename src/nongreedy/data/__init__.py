@@ -2,7 +2,9 @@
 
 from ..schedules._export import export
 from ._dataset import in_memory
-from ._load import NAMES, Splits, describe, load
+from ._formats import NAMES, describe
+from ._load import Splits, load
+from ._target_scale import TargetScale
 from ._text import characters
 from .augment import Augmentation, Compose, Cutout, HorizontalFlip, RandomCrop
 
@@ -14,6 +16,7 @@ __all__ = [
     "HorizontalFlip",
     "RandomCrop",
     "Splits",
+    "TargetScale",
     "characters",
     "describe",
     "in_memory",

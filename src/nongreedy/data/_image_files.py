@@ -15,10 +15,10 @@ from .._extras import needed
 from ..errors import DataError
 from ._source import check_unpacked, reading
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_OTHERS = (".gif", ".tif", ".tiff", ".jfif", ".avif", ".heic", ".jp2", ".ppm", ".pgm", ".tga")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+_OTHERS = (".gif", ".jfif", ".avif", ".heic", ".jp2", ".ppm", ".pgm", ".tga")
 # No others: fewer parsers are exposed to untrusted bytes.
-_DECODERS = ("PNG", "JPEG", "BMP", "WEBP")
+_DECODERS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 _GREY, _COLOUR, _PALETTE = ("1", "L", "LA"), ("RGB", "RGBA", "CMYK", "YCbCr"), ("P", "PA")
 
 
@@ -43,35 +43,41 @@ class ImageFiles:
         in torchvision.
 
         Raises:
-            DataError: If the file is unreadable, or has more than eight bits per channel.
+            DataError: If the file is unreadable, has more than eight bits per channel, or is a TIFF file of
+                several pages.
         """
         needed("An image file", "PIL")
         from PIL import Image, UnidentifiedImageError
 
-        with reading(f"the image {name} in {self.root}", "Replace or remove it."):
+        called = f"the image {name} in {self.root}"
+        with reading(called, "Replace or remove it."):
             try:
                 image = Image.open(io.BytesIO(self.read(name)), formats=_DECODERS)
             except UnidentifiedImageError:
                 raise DataError(
-                    f"Cannot read the image {name} in {self.root}: it is none of {', '.join(_DECODERS)}, "
-                    "whatever its name says, or is cut off. Convert or remove it."
+                    f"Cannot read {called}: it is none of {', '.join(_DECODERS)}, whatever its name says, "
+                    "or is cut off. Convert or remove it."
                 ) from None
             with image:
-                return self._decoded(image, name)
+                _check_form(image, f"T{called[1:]}")
+                if image.mode in _GREY:
+                    return np.asarray(image.convert("L"))[None]
+                if image.mode in _PALETTE:  # by way of RGBA: a transparent palette would warn
+                    return np.asarray(image.convert("RGBA").convert("RGB")).transpose(2, 0, 1)
+                return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
 
-    def _decoded(self, image: Any, name: str) -> np.ndarray:
-        # Of more bits in RGB Pillow drops the lower ones without a word.
-        deep = any(";16" in str(tile[-1]) for tile in getattr(image, "tile", ()))
-        if image.mode in _GREY and not deep:
-            return np.asarray(image.convert("L"))[None]
-        if image.mode in _PALETTE:  # by way of RGBA: a transparent palette would warn
-            return np.asarray(image.convert("RGBA").convert("RGB")).transpose(2, 0, 1)
-        if image.mode in _COLOUR and not deep:
-            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+
+def _check_form(image: Any, called: str) -> None:
+    """Raise DataError unless this is one image, grey or coloured, of eight bits per channel."""
+    if image.format == "TIFF" and image.n_frames > 1:
+        raise DataError(f"{called} has {image.n_frames} pages. Store each in a file of its own.")
+    # Of colours with sixteen bits Pillow keeps the upper eight, and says that only here.
+    deep = any(";16" in str(tile[3]) for tile in image.tile)
+    if deep or image.mode not in _GREY + _COLOUR + _PALETTE:
+        form = f"Pillow's mode {image.mode!r}" + (", of 16 bits per channel" if deep else "")
         raise DataError(
-            f"The image {name} in {self.root} has Pillow's mode {image.mode!r}"
-            f"{' of 16 bits' if deep else ''}, which does not fit 8-bit grey or RGB. Convert it, or "
-            "store the data as .npz with float32 pixels."
+            f"{called} has {form}, which does not fit 8-bit grey or RGB. Convert it, or store the data as "
+            ".npz with float32 pixels."
         )
 
 

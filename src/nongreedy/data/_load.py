@@ -1,22 +1,18 @@
 """Loading: recognise a format, choose the examples, fetch only those, standardise."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._extras import needed
-from ..errors import DataError, check_path, nearest_name
-from ._cifar import is_cifar_folder, read_cifar_folder
-from ._idx import is_idx_folder, read_idx_folder
-from ._image_folder import is_image_folder, read_image_folder
-from ._npz import is_npz, read_npz
+from ..errors import DataError, check_path
+from ._encoding import Encoded, encode
+from ._formats import NAMES, read
 from ._select import select
-from ._source import Parts, Source, stored
+from ._source import Parts, Source
+from ._target_scale import TargetScale
 
 
 @dataclass(frozen=True)
@@ -25,11 +21,14 @@ class Splits:
 
     Attributes:
         name: Where they come from.
-        train: Inputs, float32 ``(N, C, H, W)``, standardised; and targets, int64 ``(N,)``. Text:
-            both int64 ``(N, context)``.
+        train: Inputs, float32 ``(N, C, H, W)`` or of rows ``(N, D)``, standardised; and targets, int64
+            ``(N,)``, or real ones, float32 ``(N, 1)``, standardised. Text: both int64 ``(N, context)``.
         validation: The same, by the mean and standard deviation of ``train``.
         test: The same.
-        classes: Names, by class number.
+        classes: Names, by class number; none where targets are real.
+        scale: Of real targets, how they come back to their own units; else None.
+        columns: Of rows, what each of the D inputs is: ``"age"``, or ``"city=Paris"``, 0 or 1.
+        told: What was done to the columns, in sentences.
     """
 
     name: str
@@ -37,59 +36,16 @@ class Splits:
     validation: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor] | None
     classes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Format:
-    """One row of the table of formats: how a path is recognised, and what reads it."""
-
-    name: str
-    recognised_by: str
-    accepts: Callable[[Path], bool]
-    read: Callable[[Path], Parts]
-
-
-def _digits() -> Parts:
-    """1,797 images of shape ``(1, 8, 8)``, values 0 to 16; the source makes no split of its own."""
-    needed("The data set 'digits'", "sklearn")
-    # Here, not at the top: scikit-learn takes a second to import, and other formats do without.
-    from sklearn.datasets import load_digits
-
-    bunch: Any = load_digits()
-    images = torch.as_tensor(bunch.images, dtype=torch.float32)[:, None] / 16
-    classes = tuple(str(name) for name in bunch.target_names)
-    return Parts(stored("digits", images, torch.as_tensor(bunch.target)), classes)
-
-
-EMBEDDED: dict[str, Callable[[], Parts]] = {"digits": _digits}
-NAMES = tuple(EMBEDDED)
-
-# Ordered: what has telling file names comes before the general image folder.
-FORMATS = (
-    Format("MNIST (IDX)",
-           "directory with *-images-idx3-ubyte[.gz] and *-labels-idx1-ubyte[.gz]",
-           is_idx_folder, read_idx_folder),
-    Format("CIFAR-10 (binary)",
-           "directory with data_batch_*.bin and test_batch.bin, or holding cifar-10-batches-bin",
-           is_cifar_folder, read_cifar_folder),
-    Format("NumPy archive",
-           ".npz with x_train, y_train[, x_val, y_val][, x_test, y_test], or x, y, or inputs, targets",
-           is_npz, read_npz),
-    Format("image folder",
-           "directory or .zip with train|val|test/<class>/*, or <class>/*; png, jpg, jpeg, bmp, webp",
-           is_image_folder, read_image_folder),
-)  # fmt: skip
-
-
-def describe() -> list[tuple[str, str]]:
-    """Return rows ``(format, how it is recognised)`` of everything that `load` reads."""
-    embedded = [(name, "by this name; ships with scikit-learn") for name in NAMES]
-    return embedded + [(format.name, format.recognised_by) for format in FORMATS]
+    scale: TargetScale | None = None
+    columns: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def load(
     name_or_path: str | os.PathLike,
     *,
+    target: str | None = None,
+    drop: Collection[str] = (),
     validation: float = 0.15,
     test: float = 0.2,
     train_examples: int | None = None,
@@ -97,15 +53,22 @@ def load(
     test_examples: int | None = None,
     seed: int = 0,
 ) -> Splits:
-    r"""Load images with labels, split and standardised.
+    r"""Load images or the rows of a table with their targets, split and standardised.
 
     .. math:: x \leftarrow (x - \mu_c) / \sigma_c
 
-    with the mean and standard deviation of each channel c over the training split alone, applied
-    to all splits; a channel that is constant there is only centred.
+    with the mean and standard deviation of each channel or column c over the training split alone,
+    applied to all splits; a channel that is constant there is only centred, a column left out. Each
+    word of a column of words in the training split is an input, 0 or 1; of a word that is not there,
+    all of them are 0. Real targets are standardised likewise.
+
+    Targets are classes where they are words, booleans, or whole numbers, of a table at most 20
+    different ones on at least twice as many rows. All others are real: write whole ones as ``3.0``.
 
     Args:
         name_or_path: One of `NAMES`, or a path in one of the formats of `describe`.
+        target: The column of a table that is to be predicted.
+        drop: Columns of it that are left out, such as names.
         validation: Fraction of the examples outside the test split that is held out, strictly
             between 0 and 1; unused where the source has a validation split of its own.
         test: Fraction of all examples, likewise; unused where the source has a test split.
@@ -119,7 +82,9 @@ def load(
         The splits, disjoint, in an order that the seed shuffles.
 
     Raises:
-        DataError: If the source is unknown, missing, empty, broken, or smaller than asked.
+        DataError: If the source is unknown, missing, empty, broken, or smaller than asked; of a table
+            also if a value is missing, or words are too many to be inputs.
+        MissingExtraError: If a package that reads it is not installed.
 
     Example:
         >>> splits = load("digits")
@@ -127,45 +92,34 @@ def load(
         torch.Size([1222, 1, 8, 8])
     """
     check_path("name_or_path", name_or_path, f" or one of the names {', '.join(NAMES)}")
-    name, parts = _parts(name_or_path)
+    name, parts = read(name_or_path, target, _checked(drop))
     caps = {"train": train_examples, "validation": validation_examples, "test": test_examples}
     chosen = select(parts, validation=validation, test=test, caps=caps, seed=seed)
-    inputs = {split: _fetched(name, split, source) for split, source in chosen.items()}
-    _standardise(name, inputs)
-    ready = {split: (inputs[split], chosen[split].targets) for split in chosen}
-    return Splits(name, ready["train"], ready["validation"], ready["test"], parts.classes)
+    encoded, scale = _inputs(name, parts, chosen), None
+    targets = {split: source.targets for split, source in chosen.items()}
+    if not parts.classes:
+        scale = TargetScale.of(parts.target, targets["train"])
+        targets = {split: scale.targets(values) for split, values in targets.items()}
+    ready = {split: (encoded.inputs[split], targets[split]) for split in chosen}
+    return Splits(
+        name, ready["train"], ready["validation"], ready["test"], parts.classes,
+        scale, encoded.names, parts.told + encoded.told,
+    )  # fmt: skip
 
 
-def _parts(name_or_path: str | os.PathLike) -> tuple[str, Parts]:
-    """The name of the data, and what its reader gave."""
-    if isinstance(name_or_path, str) and name_or_path in EMBEDDED:
-        return name_or_path, EMBEDDED[name_or_path]()
-    path = Path(name_or_path).expanduser()
-    try:
-        if not path.exists():
-            raise DataError(_missing(os.fspath(name_or_path)))
-        for format in FORMATS:
-            if format.accepts(path):
-                return path.stem if path.is_file() else path.resolve().name, format.read(path)
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {error}. Check its permissions.") from error
-    raise DataError(_unrecognised(path))
+def _checked(drop: Collection[str]) -> tuple[str, ...]:
+    if isinstance(drop, str) or not all(isinstance(name, str) for name in drop):
+        raise TypeError(f"`drop` must be a list of names of columns, but got {drop!r:.80}.")
+    return tuple(drop)
 
 
-def _missing(value: str) -> str:
-    if Path(value).name == value and not Path(value).suffix:
-        return (
-            f"Unknown data set {value!r}, and no file or directory has this name."
-            f"{nearest_name(value, NAMES)} Or give a path."
-        )
-    return f"No such file or directory: {value!r} (from {Path.cwd()}). Check the path."
-
-
-def _unrecognised(path: Path) -> str:
-    formats = "; ".join(f"{format.name}: {format.recognised_by}" for format in FORMATS)
-    pickled = any((path / at / "data_batch_1").is_file() for at in ("", "cifar-10-batches-py"))
-    hint = " For CIFAR-10 get the binary version: pickles can run code, so they are not read."
-    return f"{path} is in no known format.{hint if pickled else ''} Known are: {formats}."
+def _inputs(name: str, parts: Parts, chosen: dict[str, Source]) -> Encoded:
+    if parts.columns is not None:
+        rows = {split: source.fetch(torch.arange(len(source))) for split, source in chosen.items()}
+        return encode(name, parts.columns, rows)
+    images = {split: _fetched(name, split, source) for split, source in chosen.items()}
+    _standardise(name, images)
+    return Encoded(images, (), ())
 
 
 def _fetched(name: str, split: str, source: Source) -> Tensor:

@@ -15,13 +15,14 @@ from ..errors import DataError
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images that can be fetched by index.
+    """Examples with targets that can be fetched by index.
 
     Attributes:
         name: Where they come from; quoted by errors.
-        targets: Labels, int64, shape ``(N,)``.
+        targets: Labels, int64, or real numbers, float64; shape ``(N,)``.
         fetch: Maps int64 indices of shape ``(n,)`` to fresh images ``(n, C, H, W)``, uint8 or
-            floating. The units are the source's own: standardisation removes them.
+            floating, or rows ``(n, columns)``, float64. The units are the source's own: standardisation
+            removes them.
     """
 
     name: str
@@ -43,24 +44,36 @@ class Source:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a reader gives: the splits that the source itself makes, and the names of classes."""
+    """What a reader gives: the splits that the source itself makes, and what is in them.
+
+    Attributes:
+        classes: Their names; none where targets are real numbers.
+        columns: Of rows, name -> words, of which the rows have the numbers; None for images.
+        target: What real targets are called.
+        told: What the reader has to say of the columns, in sentences.
+    """
 
     train: Source
     classes: tuple[str, ...]
     validation: Source | None = None
     test: Source | None = None
+    columns: Mapping[str, tuple[str, ...]] | None = None
+    target: str = ""
+    told: tuple[str, ...] = ()
 
     def __post_init__(self):
         for source in (self.train, self.validation, self.test):
-            if source is not None:
-                _check_targets(source, self.classes)
+            if source is not None and self.classes:
+                _check_labels(source, self.classes)
+            elif source is not None:
+                _check_numbers(source)
 
     @classmethod
-    def of(cls, sources: Mapping[str, Source], classes: tuple[str, ...]) -> Parts:
+    def of(cls, sources: Mapping[str, Source], classes: tuple[str, ...], **more: Any) -> Parts:
         """From the sources by their splits; a lone one is train."""
         if len(sources) == 1:
             sources = {"train": next(iter(sources.values()))}
-        return cls(classes=classes, **sources)
+        return cls(classes=classes, **sources, **more)
 
 
 @contextmanager
@@ -91,21 +104,40 @@ def check_unpacked(what: Any, packed: int, unpacked: int) -> None:
         )
 
 
-def stored(name: str, images: Tensor, targets: Tensor) -> Source:
-    """Return a source whose images lie in memory already.
+def stored(name: str, inputs: Tensor, targets: Tensor) -> Source:
+    """Return a source whose inputs lie in memory already.
 
     Raises:
-        DataError: If the numbers of images and labels differ.
+        DataError: If the numbers of inputs and targets differ.
     """
-    if len(images) != len(targets):
+    if len(inputs) != len(targets):
+        what = (
+            "rows" if inputs.dim() == 2 else "images",
+            "targets" if _real(targets) else "labels",
+        )
         raise DataError(
-            f"{name} holds {len(images)} images but {len(targets)} labels. One of the two is "
+            f"{name} holds {len(inputs)} {what[0]} but {len(targets)} {what[1]}. One of the two is "
             f"incomplete or belongs to another split: get it again."
         )
-    return Source(name, targets.long(), lambda indices: images[indices])
+    targets = targets.double() if _real(targets) else targets.long()
+    return Source(name, targets, lambda indices: inputs[indices])
 
 
-def _check_targets(source: Source, classes: tuple[str, ...]) -> None:
+def _real(targets: Tensor) -> bool:
+    return targets.is_floating_point()
+
+
+def _check_numbers(source: Source) -> None:
+    """Raise ``DataError`` unless there are real targets, all finite."""
+    wrong = int((~source.targets.isfinite()).sum())
+    if wrong:
+        raise DataError(
+            f"{source.name} has targets that are NaN or infinite in {wrong} of {len(source)} examples. "
+            "Leave these out."
+        )
+
+
+def _check_labels(source: Source, classes: tuple[str, ...]) -> None:
     """Raise ``DataError`` unless there are labels and each is the position of a class."""
     low, high = _range(source.name, source.targets)
     if low < 0 or high >= len(classes):
@@ -127,7 +159,8 @@ def counted_classes(name: str, sources: Iterable[Source]) -> tuple[str, ...]:
     if high >= len(labels):
         raise DataError(
             f"{name} has a label {high} but only {len(labels)} examples, so labels are not class "
-            f"numbers. Renumber them, for example with np.unique(labels, return_inverse=True)."
+            f"numbers. Renumber them, for example with np.unique(labels, return_inverse=True); numbers "
+            "that are to be predicted as they are belong into an array of floats."
         )
     return tuple(str(number) for number in range(high + 1))
 

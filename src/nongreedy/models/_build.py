@@ -1,9 +1,10 @@
-"""Models of images: multilayer perceptrons, convolutional networks, LeNet, Wide ResNets."""
+"""Models of images, and of rows: multilayer perceptrons, convolutional networks, LeNet, Wide ResNets."""
 
 import functools
 import math
 import re
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +16,13 @@ Shape = tuple[int, int, int]
 NAMES = ("mlp", "convnet", "lenet", "wrn-16-1")  # and any wrn-DEPTH-WIDEN
 
 
-def build(name: str, shape: Shape, classes: int) -> Callable[[], nn.Module]:
+def build(name: str, shape: tuple[int, ...], classes: int) -> Callable[[], nn.Module]:
     """Return a picklable callable that makes a freshly initialised model.
 
     Args:
         name: One of `NAMES`, or ``"wrn-D-K"`` for a Wide ResNet of depth D = 6n + 4, widened K times.
-        shape: ``(C, H, W)`` of one image.
-        classes: Number of logits.
+        shape: ``(C, H, W)`` of one image; or ``(D,)`` of a row, of which only ``"mlp"`` is made.
+        classes: Number of logits; 1 for a real target.
 
     Raises:
         ValueError: If the name is unknown, or the model does not exist in this depth or for this
@@ -32,13 +33,19 @@ def build(name: str, shape: Shape, classes: int) -> Callable[[], nn.Module]:
         >>> sum(p.numel() for p in make_model().parameters())
         175066
     """
-    _check_shape(shape, classes)
+    rows, match = len(shape) == 1, re.fullmatch(r"wrn-(\d+)-(\d+)", name)
+    image = cast(Shape, (1, 1, *shape) if rows else tuple(shape))
+    _check_shape(image, classes)
     if name == "mlp":
         make = functools.partial(mlp, math.prod(shape), classes)
+    elif rows and (name in NAMES or match):
+        raise ValueError(
+            f"{name!r} is a model of images, but an example is a row of {shape[0]} numbers. Use 'mlp'."
+        )
     elif name in ("convnet", "lenet"):
-        make = functools.partial(convnet if name == "convnet" else lenet, shape, classes)
-    elif match := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
-        make = functools.partial(wrn, int(match[1]), int(match[2]), shape, classes)
+        make = functools.partial(convnet if name == "convnet" else lenet, image, classes)
+    elif match:
+        make = functools.partial(wrn, int(match[1]), int(match[2]), image, classes)
     else:
         raise ValueError(f"Unknown model {name!r}.{nearest_name(name, (*NAMES, 'wrn-D-K'))}")
     with torch.device("meta"):  # checks every argument; spends neither memory nor random numbers

@@ -1,6 +1,7 @@
 """The page of a study."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from ..schedules import Linear
@@ -49,8 +50,9 @@ def _head(record: Record) -> str:
         ),
     }  # fmt: skip
     named = f"Study {record.name}" + (f", begun on {record.begun}" if record.begun else "")
+    told = "".join(f"<p>{text(str(line))}</p>\n" for line in record.trained.get("told", ()))
     return (
-        f"<h1>{text(record.task)}</h1>\n<p>{text(named)}. Tuned: {text(_tuned(record))}.</p>\n"
+        f"<h1>{text(record.task)}</h1>\n<p>{text(named)}. Tuned: {text(_tuned(record))}.</p>\n{told}"
         f"{_state(record)}\n{facts(boxes)}"
     )
 
@@ -121,21 +123,23 @@ def _progress(record: Record) -> Part:
     maybe = [losses(record.rows, begun, final), accuracies(record.rows), training(record)]
     charts = [chart for chart in maybe if chart is not None]
     metrics = list(dict.fromkeys(n for row in record.rows for n in row.validation_metrics))
-    head = ["outer step", "validation loss", "accuracy", *metrics, "cost so far", "seconds"]
+    accurate = any(row.validation_accuracy is not None for row in record.rows)
+    known = ["accuracy"] * accurate + metrics
+    head = ["outer step", "validation loss", *known, "cost so far", "seconds"]
     wide = len(head)
     listed = table(
-        [*head, "outcome", "what happened"], [_row(row, metrics) for row in record.rows],
+        [*head, "outcome", "what happened"], [_row(row, accurate, metrics) for row in record.rows],
         numeric=range(wide), long=(wide + 1,),
     )  # fmt: skip
     return charts, section("Outer steps", places(charts), listed)
 
 
-def _row(row: OuterStep, metrics: Sequence[str]) -> list[object]:
+def _row(row: OuterStep, accurate: bool, metrics: Sequence[str]) -> list[object]:
     """Of the table of outer steps."""
     came, accuracy, found = came_to(row), row.validation_accuracy, row.validation_metrics
     return [
         row.index, "" if came == "diverged" else number(row.validation_loss, 3),
-        "" if accuracy is None else f"{100 * accuracy:.1f} %",
+        *(["" if accuracy is None else f"{100 * accuracy:.1f} %"] if accurate else []),
         *(number(found[name], 3) if name in found else "" for name in metrics),
         f"{row.cost:.1f}", f"{row.seconds:.1f}", came, row.note,
     ]  # fmt: skip
@@ -150,14 +154,15 @@ def _judged(record: Record) -> Part:
         f"{count(len(ranked[0].scores), 'seed')} that the search had not used, the same for every schedule."
     )
     charts = [ranking(ranked, measure, "schedule", "one training", caption)]
-    digits = 2 if measure.endswith("accuracy") else 4
+    digits, more = (2 if measure.endswith("accuracy") else 4), any(place.rmse for place in ranked)
     rows = []
     for place in ranked:
         values = (place.mean, place.standard_error, *place.scores)
         mean, error, *scores = (f"{value:.{digits}f}" for value in values)
-        rows.append([place.name, mean, error, ", ".join(scores)])
-    head = ["schedule", spaced(measure), "standard error", "each"]
-    listed = table(head, rows, numeric=(1, 2), long=(3,))
+        root = [number(statistics.fmean(place.rmse), 4)] if more and place.rmse else [""] * more
+        rows.append([place.name, mean, error, *root, ", ".join(scores)])
+    head = ["schedule", spaced(measure), "standard error", *["RMSE"] * more, "each"]
+    listed = table(head, rows, numeric=range(1, 3 + more), long=(3 + more,))
     return charts, section("Fresh trainings", places(charts), listed)
 
 

@@ -11,12 +11,14 @@ from ..search._words import spaced
 
 @dataclass(frozen=True)
 class Place:
-    """One name, its scores, and their mean with its standard error (nan where there is none)."""
+    """One name, its scores, and their mean with its standard error (nan where there is none); of losses
+    of ours, the errors in the units of what is predicted."""
 
     name: str
     scores: Sequence[float]
     mean: float
     standard_error: float
+    rmse: Sequence[float] = ()
 
 
 def ranking(places: Sequence[Place], measure: str, what: str, one: str, caption: str) -> Chart:

@@ -70,7 +70,7 @@ class _Reader:
             self.storage.name, self.storage.address.shown, self.settings, self.command, self.engine,
             steps, result.schedule, result.validation_loss, finished,
             result.cost - steps[-1].row.cost if finished else None, resume, self._judged(), self.lost,
-            result.gain, self._begun(),
+            result.gain, self._begun(), self._note("trained"),
         )  # fmt: skip
 
     def _begun(self) -> str:
@@ -84,7 +84,7 @@ class _Reader:
             return None
         places = [
             Place(str(row["name"]), [*map(float, row["scores"])],
-                  float(row["mean"]), float(row["standard_error"]))
+                  float(row["mean"]), float(row["standard_error"]), [*map(float, row.get("rmse", ()))])
             for row in rows
         ]  # fmt: skip
         measure = str(rows[0]["measure"])

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..engines import Hypergradient
@@ -50,6 +50,7 @@ class Record:
         lost: Number of answers that could not be read.
         gain: Over the start of the search; None where the rule keeps no fallback, or of earlier releases.
         begun: The day of its first outer step.
+        trained: What was trained, as the command line has it: ``name``, and ``told`` of its data.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Record:
     lost: int = 0
     gain: Gain | None = None
     begun: str = ""
+    trained: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def horizon(self) -> int:
@@ -75,7 +77,9 @@ class Record:
     @property
     def task(self) -> str:
         """What was trained, in words: as the command line named it, or as the task calls itself."""
-        options = self.command
+        if name := self.trained.get("name"):
+            return str(name)
+        options = self.command  # of an earlier release
         if target := options.get("target"):
             return str(target)
         if options.get("data") or options.get("model"):

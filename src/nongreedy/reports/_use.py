@@ -44,5 +44,6 @@ def settings_section(record: Record) -> str:
     command = ""
     if record.command:
         command = "<h3>Options of <code>nongreedy tune</code></h3>"
-        command += pairs({spaced(key): value for key, value in record.command.items()})
+        named = {"target": "task", "column": "target"}  # as `--help` calls them
+        command += pairs({named.get(k) or spaced(k): value for k, value in record.command.items()})
     return settings(rows, command)

@@ -1,4 +1,4 @@
-"""The kind of optimizer that a schedule was learned with."""
+"""What a schedule was learned with: the kind of optimizer, the length of runs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ from typing import Any
 # twins have names of their own.
 _OURS = {"Lion", "Muon", "ScheduleFreeAdamW", "ScheduleFreeSGD"}
 _KINDS = {"Adagrad", "Adam", "AdamW", "NAdam", "RMSprop", "SGD", *_OURS}
+_FAR = 3  # times as long, or as short, as the runs that it was learned in
 # Of the package schedulefree, by what they are called here.
 _CALLED = {"AdamWScheduleFree": "ScheduleFreeAdamW", "SGDScheduleFree": "ScheduleFreeSGD"}
 
@@ -37,6 +38,19 @@ def check_kind(settings: Mapping[str, Any], optimizer: Any, strict: bool) -> Non
         f"The schedule was made for {learned} (its settings say so), but this optimizer is {here}, for "
         f"which rates and decays of {learned} mean something else. Attach it to {twin}, or learn a "
         f"schedule of {here}: nongreedy.tune(task, nongreedy.{here}()). To insist, pass strict=False."
+    )
+
+
+def far_from(settings: Mapping[str, Any], total_steps: int) -> str | None:
+    """What to say where a run is far longer or shorter than those that a schedule was learned in."""
+    steps = settings.get("steps")
+    if not isinstance(steps, int) or steps < 1 or steps / _FAR < total_steps < steps * _FAR:
+        return None
+    return (
+        f"The schedule was learned in runs of {steps} steps, and this one has total_steps={total_steps}: "
+        "how high and how fast a learning rate should fall differs by length. If these are epochs, give "
+        f"steps of the optimizer. Else search on from here, nongreedy.tune(..., steps={total_steps}, "
+        "start=schedule), or pass strict=False to insist."
     )
 
 

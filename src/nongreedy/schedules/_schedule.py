@@ -20,7 +20,7 @@ from ._files import read_json, replace_file
 from ._formats import written
 from ._free import fall_unlike
 from ._hyperparameter import Hyperparameter
-from ._origin import check_kind
+from ._origin import check_kind, far_from
 from ._ranges import out_of_range, whole
 from ._scheduler import SCALE, ScheduleLR
 from ._settings import Setting
@@ -223,7 +223,7 @@ class Schedule(Value):
             remaining: What is left of the schedule from `from_step` on, all of it by default, is
                 stretched over this number of steps: its end is that of a longer or shorter run.
             strict: Whether to refuse another kind of optimizer than the one that the schedule was made
-                for, as its settings tell.
+                for, and to warn of a run that is three times as long or as short, as its settings tell.
 
         Raises:
             ValueError: Averages of two kinds, or what a schedule-free optimizer cannot follow; steps that
@@ -233,7 +233,8 @@ class Schedule(Value):
             TypeError: No optimizer.
 
         Warns:
-            UserWarning: Once, if anything else sets the learning rate between two steps.
+            UserWarning: Once, if anything else sets the learning rate between two steps; a run of another
+                length than those that the schedule was learned in.
 
         Example:
             >>> import torch
@@ -244,7 +245,9 @@ class Schedule(Value):
             0.01
         """
         check_kind(self.settings, optimizer, strict)
-        if words := fall_unlike(self.curves, optimizer):
+        total_steps = whole("total_steps", total_steps)
+        far = far_from(self.settings, total_steps) if strict and remaining is None else None
+        for words in filter(None, (fall_unlike(self.curves, optimizer), far)):
             warnings.warn(words, stacklevel=2)
         before = whole("from_step", from_step, least=0) - 1
         return ScheduleLR(optimizer, self, total_steps, before, settings, groups, remaining)

@@ -38,13 +38,16 @@ class Columns:
     Args:
         sizes: Name of each learned hyperparameter -> its largest number of coefficients.
         width: Columns that a line may take; hyperparameters that do not fit are left out, and counted.
+        accuracy: Whether it has a meaning: else there is no column for it.
     """
 
-    def __init__(self, sizes: Mapping[str, int], width: int | None = None):
-        self.width = width or room()
-        self.widths = _shared(sizes, self.width - sum(_FIXED.values()) - 2 * len(_FIXED) - _SECONDS)
+    def __init__(self, sizes: Mapping[str, int], width: int | None = None, accuracy: bool = True):
+        self.width, self.accuracy = width or room(), accuracy
+        self.fixed = {title: size for title, size in _FIXED.items() if accuracy or title != "acc."}
+        free = self.width - sum(self.fixed.values()) - 2 * len(self.fixed) - _SECONDS
+        self.widths = _shared(sizes, free)
         self.left_out = len(sizes) - len(self.widths)
-        columns = [f">{size}" for size in _FIXED.values()]
+        columns = [f">{size}" for size in self.fixed.values()]
         columns += [f"<{size}" for size in self.widths.values()]
         self._explained = set[str]()
         self.form = "  ".join(f"{{:{column}}}" for column in [*columns, f">{_SECONDS - 1}"])
@@ -52,7 +55,7 @@ class Columns:
     def header(self) -> str:
         """Titles; the signs are those of the hypergradients."""
         titles = [_cut(spaced(name), size) for name, size in self.widths.items()]
-        return self.form.format(*_FIXED, *titles, "sec.").rstrip()
+        return self.form.format(*self.fixed, *titles, "sec.").rstrip()
 
     def line(self, row: OuterStep) -> str:
         """One outer step."""
@@ -64,7 +67,7 @@ class Columns:
         return self.form.format(
             row.index,
             number(row.validation_loss, digits=3),
-            "-" if accuracy is None else f"{100 * accuracy:.1f}%",
+            *(["-" if accuracy is None else f"{100 * accuracy:.1f}%"] if self.accuracy else []),
             *cells,
             f"{seconds:.1f}" if seconds < 1000 else f"{seconds:.0f}",
         ).rstrip()

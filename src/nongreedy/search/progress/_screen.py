@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -52,7 +53,8 @@ class Screen(Callback):
 
     def __init__(self, stream: TextIO | None = None, verdict: bool = False):
         self.console, self.live = make_console(200, stream), in_terminal(stream)
-        self.columns, self.verdict = Columns({}), verdict
+        self.columns: Columns | None = None
+        self.verdict = verdict
         self.outlook: Outlook | None = None
         columns = TextColumn("[bold]{task.description}"), BarColumn(16), MofNCompleteColumn()
         # Redrawn from the callbacks alone: a second thread would compete with the training.
@@ -70,15 +72,11 @@ class Screen(Callback):
 
     def on_begin(self, outlook: Outlook) -> None:
         self.outlook, self.left = outlook, TimeLeft(outlook)
-        self.columns = Columns(outlook.sizes)
+        self.columns = None
         self.progress.start()
 
     def on_engine(self, engine: Engine, reason: str) -> None:
         self.say(f"engine: {engine}" + (f" (chosen by the planner: {reason})" if reason else ""))
-        self.console.print(Text(self.columns.header(), "bold"), soft_wrap=True)
-        if self.columns.left_out:
-            more = f"{self.columns.left_out} more hyperparameters are learned, and not shown."
-            self.console.print(Text(f"{'':7}{more}", "dim"), soft_wrap=True)
 
     def on_run_start(self, label: str, steps: int) -> None:
         self.drawn = self.run_begun = time.monotonic()
@@ -95,10 +93,21 @@ class Screen(Callback):
     def on_outer_step(self, row: OuterStep) -> None:
         if self.left is not None:
             self.left.add(row)
-        line = Text(self.columns.line(row), "" if row.accepted else "dim")
-        for below in [*self.columns.notes(row), *self.columns.legend(row)]:
+        columns = self.columns = self.columns or self._headed(row)
+        line = Text(columns.line(row), "" if row.accepted else "dim")
+        for below in [*columns.notes(row), *columns.legend(row)]:
             line.append(f"\n{below}", "dim")
         self.console.print(line, soft_wrap=True)
+
+    def _headed(self, row: OuterStep) -> Columns:
+        """The table, its titles printed; only a row says whether an accuracy has a meaning."""
+        accuracy = row.validation_accuracy is not None or not math.isfinite(row.validation_loss)
+        columns = Columns(self.outlook.sizes if self.outlook else {}, accuracy=accuracy)
+        self.console.print(Text(columns.header(), "bold"), soft_wrap=True)
+        if columns.left_out:
+            more = f"{columns.left_out} more hyperparameters are learned, and not shown."
+            self.console.print(Text(f"{'':7}{more}", "dim"), soft_wrap=True)
+        return columns
 
     def on_result(self, result: Result) -> None:
         if self.verdict:
