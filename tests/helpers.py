@@ -213,3 +213,24 @@ def assert_refused(act, error, words):
     message = str(caught.value).rstrip('"').rstrip()
     assert all(word in message for word in words), message
     assert message.endswith("."), message
+
+
+class Still(nn.Module):
+    """Two units that are dead on inputs of -1, and one weight at its minimum there, where curvature would
+    carry a NaN on."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.5, 1.5, 0.0]))
+
+    def forward(self, inputs):
+        product = inputs * self.weight
+        return torch.cat([torch.relu(product[:, :2]), product[:, 2:]], 1)
+
+
+def still_task():
+    """All training gradients are exactly zero. The validation inputs wake the units, so that the outer loss
+    still depends on decay, momentum and learning rate."""
+    ones = torch.ones(4, 3, dtype=torch.float64)
+    train = -ones, torch.tensor([1.0, 1.0, 0.0]).double().expand(4, 3)
+    return ng.Task(Still, functional.mse_loss, train, (ones, ones), batch_size=2)

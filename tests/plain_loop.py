@@ -165,6 +165,11 @@ def _slope(task, rule, values, steps, seed, name, j):
     return slope, gap
 
 
+def slope(function, width=3e-4):
+    """The slope of a function of an offset, at 0."""
+    return sum(weight * function(offset * width) for offset, weight in STENCIL) / width
+
+
 def optimizer(rule, values):
     """The library's own, which learns everything that the plain loop is given."""
     return rule(**{name: ng.Windows(len(row), initial=tuple(row)) for name, row in values.items()})

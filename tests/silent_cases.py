@@ -248,6 +248,18 @@ class OneMemory(TwoLayers):
         return super().between(self.again(h))
 
 
+class Columns(TwoLayers):
+    """Two parameters that lie between each other in one memory, and share none of it."""
+
+    def __init__(self):
+        super().__init__()
+        both = torch.randn(HIDDEN, 2 * HIDDEN)
+        self.left, self.right = nn.Parameter(both[:, :HIDDEN]), nn.Parameter(both[:, HIDDEN:])
+
+    def between(self, h):
+        return torch.tanh(h @ self.left) @ self.right
+
+
 class Shadow(TwoLayers):
     """The first weights, which follow the trained ones because no one has cloned them."""
 

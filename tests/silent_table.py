@@ -45,6 +45,7 @@ EXACT = {
     "F6 frozen BatchNorm": lambda: task(cases.FineTuned),
     "F8 fixed parameters of a loss": lambda: task(loss=cases.Centres(False).double()),
     "weights folded once for evaluation": lambda: task(cases.Folded),
+    "two parameters are columns of a matrix": lambda: task(cases.Columns),
     "F9 no gradient": lambda: task(cases.Probe),
     "F12 the same module again": lambda: task(functools.partial(_identity, cases.TwoLayers())),
     "F13 fast path": lambda: task(cases.Padded),

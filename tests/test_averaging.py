@@ -14,7 +14,7 @@ import nongreedy as ng
 from nongreedy import testing
 
 from .helpers import assert_equals_twin, assert_same, tiny_task
-from .plain_loop import STENCIL
+from .plain_loop import slope
 
 STEPS, SEED = 9, 4
 DOUBLE = {"steps": STEPS, "seed": SEED, "dtype": torch.float64}
@@ -72,9 +72,6 @@ def test_hypergradients_match_differences_of_a_plain_loop(average, engine):
 
     def loss(rates=RATES.initial, value=setting):
         return by_hand(list(rates), WEIGHTS[name](value))
-
-    def slope(function):
-        return sum(weight * function(offset * 3e-4) for offset, weight in STENCIL) / 3e-4
 
     assert found.value == pytest.approx(loss(), rel=1e-12)
     expected = {name: torch.tensor([slope(lambda by: loss(value=setting + by))]).double()}

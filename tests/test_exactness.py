@@ -20,6 +20,7 @@ from .helpers import (
     assert_same,
     at,
     classes,
+    still_task,
     tiny_task,
 )
 
@@ -127,21 +128,7 @@ def test_gradient_of_the_initial_weights(model, clipping):
 @pytest.mark.parametrize("engine", ENGINES, ids=repr)
 @pytest.mark.parametrize("clipping", CLIPPINGS)
 def test_zero_gradient_gives_no_nan(clipping, engine):
-    # On the training inputs two units are dead and one weight sits at its minimum, where curvature
-    # would carry a NaN on: all gradients are exactly zero. The validation inputs wake the units, so
-    # the outer loss still depends on decay, momentum and learning rate.
-    class Still(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.tensor([0.5, 1.5, 0.0]))
-
-        def forward(self, inputs):
-            product = inputs * self.weight
-            return torch.cat([torch.relu(product[:, :2]), product[:, 2:]], 1)
-
-    ones = torch.ones(4, 3, dtype=torch.float64)
-    train = -ones, torch.tensor([1.0, 1.0, 0.0]).double().expand(4, 3)
-    task = ng.Task(Still, functional.mse_loss, train, (ones, ones), batch_size=2)
+    task = still_task()
     optimizer = ng.SGD(**BASES["windows"], **CLIPPINGS[clipping])
     settings = {"steps": STEPS, "dtype": torch.float64}
     found = ng.hypergradient(task, optimizer, engine=engine, **settings)

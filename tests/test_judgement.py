@@ -29,6 +29,7 @@ from .judged_tasks import (
     made,
     run_of,
 )  # fmt: skip
+from .silent_cases import focal
 
 
 def judged(task, **settings):
@@ -283,13 +284,8 @@ class Stopped(nn.Module):
         return self.second(h)
 
 
-def detached_focal(output, target):
-    each = functional.cross_entropy(output, target, reduction="none")
-    return ((1 - (-each).exp().detach()) ** 2 * each).mean()
-
-
 @pytest.mark.parametrize("size", [SIZE, COUNT])
-@pytest.mark.parametrize("loss", [functional.cross_entropy, detached_focal])
+@pytest.mark.parametrize("loss", [functional.cross_entropy, focal])
 @pytest.mark.parametrize("again", [False, True])
 def test_what_is_judged_is_differentiated_as_a_value_of_all_that_it_depends_on(again, loss, size):
     task = made(

@@ -6,12 +6,19 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
 import nongreedy as ng
 from nongreedy import testing
 
-from .helpers import CLIPPINGS, MODELS, STEPS, assert_equals_twin, assert_same, tiny_task
+from .helpers import (
+    CLIPPINGS,
+    MODELS,
+    STEPS,
+    assert_equals_twin,
+    assert_same,
+    still_task,
+    tiny_task,
+)
 
 # Name -> optimizer with everything learned that can be; as the table has them, but without clipping.
 OPTIMIZERS = {
@@ -90,24 +97,10 @@ def test_nadams_decay_may_be_decoupled():
         assert_same(gradients, judge, 1e-6)
 
 
-class Still(nn.Module):
-    """Two units that are dead on the training inputs -1, and one weight at its minimum."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor([0.5, 1.5, 0.0]))
-
-    def forward(self, inputs):
-        product = inputs * self.weight
-        return torch.cat([torch.relu(product[:, :2]), product[:, 2:]], 1)
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("engine", ENGINES, ids=repr)
 def test_a_gradient_of_exactly_zero_gives_no_nan(engine, name):
-    ones = torch.ones(4, 3, dtype=torch.float64)
-    train = -ones, torch.tensor([1.0, 1.0, 0.0]).double().expand(4, 3)
-    task = ng.Task(Still, functional.mse_loss, train, (ones, ones), batch_size=2)
+    task = still_task()
     settings = {"steps": STEPS, "dtype": torch.float64}
     gradients = ng.hypergradient(task, made(name), engine=engine, **settings).gradients
     judge = ng.hypergradient(task, made(name), engine=JUDGE, **settings).gradients

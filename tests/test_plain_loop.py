@@ -22,16 +22,17 @@ def test_the_plain_loop_agrees_with_the_conformance_table(model, rule):
     plain_loop.assert_exact(tiny_task(model), VALUES[rule], 5, rule=rule)
 
 
+class Weight(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return x * self.w
+
+
 def test_differences_of_a_quadratic_are_its_derivative():
     # One step from w = 1 on (w - 3)^2 ends at 1 + 4 a - decay a, and is judged by (w - 2)^2.
-    class Weight(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = nn.Parameter(torch.ones(1))
-
-        def forward(self, x):
-            return x * self.w
-
     one = torch.ones(2, 1)
     task = ng.Task(Weight, functional.mse_loss, (one, 3 * one), (one, 2 * one), batch_size=2)
     values = {"learning_rate": [0.1], "weight_decay": [0.5]}
@@ -77,14 +78,6 @@ def test_the_callers_generators_are_left_alone():
 
 def test_a_kink_within_the_widest_difference_is_stepped_around():
     # |w - c| at a w that the widest difference crosses: the narrow ones do not.
-    class Weight(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = nn.Parameter(torch.ones(1))
-
-        def forward(self, x):
-            return x * self.w
-
     one = torch.ones(2, 1)
     task = ng.Task(
         Weight,

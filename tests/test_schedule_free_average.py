@@ -8,7 +8,7 @@ from torch.nn import functional
 import nongreedy as ng
 
 from .helpers import assert_same, tiny_task
-from .plain_loop import STENCIL
+from .plain_loop import slope
 from .test_averaging import DOUBLE, ENGINES, FREE, SEED, STEPS, flat, loop, sgd
 
 RATES, MIXING = (0.5, 0.8, 0.6), (0.9, 0.7)
@@ -47,9 +47,6 @@ def optimizer(**changed):
 @pytest.mark.parametrize("engine", ENGINES, ids=repr)
 def test_hypergradients_match_differences_of_a_plain_loop(engine):
     found = ng.hypergradient(tiny_task(), optimizer(), engine=engine, **DOUBLE)
-
-    def slope(function):
-        return sum(weight * function(offset * 3e-4) for offset, weight in STENCIL) / 3e-4
 
     def moved(row, by, j):
         return [value + by * (i == j) for i, value in enumerate(row)]

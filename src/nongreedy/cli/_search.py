@@ -138,10 +138,10 @@ class Search:
 
     def _say_what_comes(self) -> None:
         """What is learned, and what it may cost."""
-        named = {"outer_steps": "outer steps", "budget": "plain runs", "timeout": "s"}
+        named = {"outer_steps": " outer step", "budget": " plain run", "timeout": " second"}
         limits = {**self.settings, "outer_steps": most_outer_steps(self.settings)}
         told = [
-            f"{limits[n]:g} {unit}"
+            f"{limits[n]:g}{unit}{'' if limits[n] == 1 else 's'}"
             for n, unit in named.items()
             if limits[n] not in (None, math.inf)
         ]

@@ -144,9 +144,9 @@ class Checkpoints(Store):
 class Graphs(Store):
     r"""The graphs of the last gradients, as they were taken; of the steps before them the states.
 
-    Nothing of a step whose graph is kept is computed again: its derivative is all that a sweep pays, two
-    plain steps instead of three. A graph takes the memory of all activations, twice: megabytes, where a state
-    takes a few numbers for each weight.
+    Nothing of a step whose graph is kept is computed again, but the loss of the first one, which tells
+    whether the run moved more than its state: a sweep pays two plain steps instead of three. A graph takes
+    the memory of all activations, twice: megabytes, where a state takes a few numbers for each weight.
 
     Args:
         last: How many; None is all. Where it is a number, memory is taken to be tight: what lies free between

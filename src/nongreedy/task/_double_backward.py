@@ -16,8 +16,9 @@ from torch.overrides import TorchFunctionMode
 
 from . import _batch_norm, _convolution, _silu
 from ._embedding import EMBEDDINGS
+from ._nest import detached
 from ._refusals import missing_derivative
-from ._stop_gradient import LEAVING, STOPPING, Gate, bare, transparent, without_gradient
+from ._stop_gradient import LEAVING, STOPPING, Gate, transparent, without_gradient
 
 Function = Callable[..., Any]
 
@@ -95,7 +96,7 @@ class Recording(TorchFunctionMode):
         elif (gated := EMBEDDINGS.get(func)) is not None:
             return gated(self._gate, *args, **kwargs)
         elif func in LEAVING:
-            return func(*bare(args), **kwargs)
+            return func(*detached(args), **kwargs)
         elif func is torch.autograd.grad:
             return self._inner_gradient(*args, **kwargs)
         elif func in _OPENED and torch.is_grad_enabled():

@@ -16,9 +16,10 @@ from ._advice import Case, advising
 from ._default_generator import default_generator
 from ._double_backward import grad
 from ._first_look import refusing
-from ._looks import Look, detached, numbers_in, taken
+from ._looks import Look, numbers_in, taken
 from ._loss_calls import SHARES, SHIFTED, SUM, WEIGHTS, Call, Watch, checked_loss, is_plain, watched
 from ._metrics import Metric, measured
+from ._nest import detached
 from ._own_loss import OwnAnswers, OwnLoss
 from ._reduction import reduction_of, shifted_weight, weight_of
 from ._total import Total

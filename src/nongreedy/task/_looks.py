@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from ._advice import Case, advising
 from ._data_plan import JUDGE, Examples, generator, mix, to_device
 from ._default_generator import seed_everything
+from ._nest import detached
 
 Part = Tensor | slice
 Network = Callable[[Any], Any]
@@ -140,11 +141,6 @@ def joined(pieces: Sequence[Any]) -> Any:
     columns = zip(*(leaves for leaves, _ in flat), strict=True)
     whole = [None if column[0] is None else torch.cat(column) for column in columns]
     return tree_unflatten(whole, flat[0][1])
-
-
-def detached(nest: Any) -> Any:
-    """The same without graphs."""
-    return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, nest)
 
 
 def numbers_in(nest: Any) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from ._streams import mix
 
@@ -30,6 +31,11 @@ def leaves(nest: Any) -> Iterator[Any]:
         return
     for value in nest:
         yield from leaves(value)
+
+
+def detached(nest: Any) -> Any:
+    """The same without graphs, also in what PyTorch takes for a nest, such as a model's output."""
+    return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, nest)
 
 
 def tensors(nest: Any) -> list[Tensor]:

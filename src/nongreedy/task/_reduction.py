@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from ._accuracy import IGNORED
-from ._looks import Look, detached
+from ._looks import Look
 from ._loss_calls import SHARES, SHIFTED, SUM, WEIGHTS, Call, watched, whole_numbers
+from ._nest import detached
 
 _TRIED = 8  # slices, at most
 _CLOSE = 1e-4  # of a loss in float32, by kernels for batches of other sizes

@@ -68,24 +68,32 @@ def plain(network: nn.Module) -> nn.Module:
 
 def _refuse_common_memory(network: nn.Module) -> None:
     """Raise ValueError where a step of one parameter moves another tensor, too."""
-    places = defaultdict[int, list[tuple[int, int, str, bool]]](list)
+    places = defaultdict[int, list[tuple[int, int, str, Tensor]]](list)
     for name, x in itertools.chain(network.named_parameters(), network.named_buffers()):
         if type(x) in (Tensor, nn.Parameter) and x.layout == torch.strided and x.numel():
-            begin, size = int(x.storage_offset()) * x.element_size(), x.element_size()
             steps = zip(x.shape, x.stride(), strict=True)
-            end = begin + size * (1 + int(sum((count - 1) * step for count, step in steps)))
-            places[x.untyped_storage().data_ptr()].append((begin, end, name, x.requires_grad))
-    for begun in places.values():
-        _, reach, first, moves = min(begun)
-        for begin, end, name, trained in sorted(begun)[1:]:
-            if begin < reach and (moves or trained):
+            begin, reach = int(x.storage_offset()), int(sum((n - 1) * step for n, step in steps))
+            places[x.untyped_storage().data_ptr()].append((begin, begin + reach, name, x))
+    for held in places.values():
+        held.sort(key=lambda row: row[:2])
+        for (_, end, first, one), (begin, _, second, two) in itertools.combinations(held, 2):
+            if begin > end:
+                continue
+            moved = one.requires_grad or two.requires_grad
+            if moved and bool(torch.isin(_elements(one), _elements(two)).any()):
                 raise ValueError(
-                    f"{first!r} and {name!r} of the model share memory, so that a step of torch.optim moves "
-                    "both. Clone one, as in weight.detach().clone(); to tie two layers, give both the same "
-                    "nn.Parameter: second.weight = first.weight."
+                    f"{first!r} and {second!r} of the model share memory, so that a step of torch.optim "
+                    "moves both. Clone one, as in weight.detach().clone(); to tie two layers, give both the "
+                    "same nn.Parameter: second.weight = first.weight."
                 )
-            if end > reach:
-                reach, first, moves = end, name, trained
+
+
+def _elements(x: Tensor) -> Tensor:
+    """Where in its memory a tensor's numbers are."""
+    found = torch.tensor([x.storage_offset()])
+    for count, step in zip(x.shape, x.stride(), strict=True):
+        found = (found[:, None] + torch.arange(count) * step).flatten()
+    return found
 
 
 def missing_derivative(error: BaseException) -> str | None:

@@ -113,11 +113,6 @@ LEAVING: frozenset[Any] = frozenset({
 })  # fmt: skip
 
 
-def bare(nest: Any) -> Any:
-    """Its tensors without their graphs."""
-    return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, nest)
-
-
 def without_gradient(gate: Gate, func: Function, args: Any, kwargs: Any) -> Any:
     """A call under ``no_grad``: its inputs are stopped, and what it does is recorded behind them.
 
