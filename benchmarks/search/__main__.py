@@ -16,7 +16,6 @@ on test data by plain ``torch.optim`` trainings on seeds that it has not used.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ import torch
 from nongreedy.comparison import METHODS
 from nongreedy.errors import nearest_name
 
-from ._data import CACHE, FOLDER, PARTS, Data
+from ._options import data_of, parser_of
 from ._pieces import Suite, places, run
 from ._table import markdown
 from ._tasks import TASKS, seconds
@@ -38,9 +37,7 @@ TAKING = (
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    words = (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser("python -m benchmarks.search", description=words)
-    parser.add_argument("--part", choices=PARTS, default=PARTS[0])
+    parser = parser_of(__doc__, "python -m benchmarks.search")
     parser.add_argument("--tasks", default="all", help=f"all, or some of {', '.join(TASKS)}")
     parser.add_argument("--methods", default="all", help=f"all, or some of {', '.join(TAKING)}")
     parser.add_argument(
@@ -48,8 +45,6 @@ def main(given: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seeds", type=int, default=3, help="searches per task and method")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
-    parser.add_argument("--data", type=Path, default=FOLDER)
-    parser.add_argument("--cache", type=Path, default=CACHE, help="of decoded images")
     parser.add_argument("--out", type=Path, default=Path("results/search"))
     parser.add_argument("--table", action="store_true", help="print the tables and stop")
     parser.add_argument(
@@ -58,7 +53,7 @@ def main(given: Sequence[str] | None = None) -> None:
     options = parser.parse_args(given)
 
     tasks = chosen("task", options.tasks, TASKS, tuple(TASKS))
-    suite = Suite(Data(options.part, options.data, options.cache), options.out, TASKS)
+    suite = Suite(data_of(options), options.out, TASKS)
     if options.times:
         torch.set_num_threads(1)
         for name in tasks:

@@ -9,17 +9,16 @@ agree. Without averaging: the falling rate alone. With the recipe: more hyperpar
 
 from __future__ import annotations
 
-import argparse
 import statistics
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import nongreedy as ng
 
-from ._data import CACHE, FOLDER, PARTS, Data
+from ._data import Data
 from ._fresh import fresh
+from ._options import data_of, parser_of
 from ._tasks import TASKS
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -48,16 +47,13 @@ def scores(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--part", choices=PARTS, default=PARTS[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--tasks", default="cifar-plain,tabular,mnist-mlp")
     parser.add_argument("--budget", type=float, default=40)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=FOLDER)
-    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data, tasks = Data(options.part, options.data, options.cache), options.tasks.split(",")
+    data, tasks = data_of(options), options.tasks.split(",")
     print("| | " + " | ".join(tasks) + " |\n" + "|---" * (len(tasks) + 1) + "|")
     for words, settings in ROWS.items():
         cells = []

@@ -18,7 +18,6 @@ goes on.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import statistics
@@ -35,8 +34,9 @@ from nongreedy.errors import DivergedError
 from nongreedy.search import Budget, BudgetSpentError, Objective
 from nongreedy.search.rules._practice import practised
 
-from ._data import CACHE, FOLDER, PARTS, Data
+from ._data import Data
 from ._entry import Entry
+from ._options import data_of, parser_of
 from ._tasks import TASKS
 
 BATCH = ng.GradientFree(32, (8, 256), integer=True)
@@ -204,20 +204,17 @@ def table(done: dict[str, Any], tasks: list[str], seeds: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--part", choices=PARTS, default=PARTS[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--tasks", default="digits,noisy-labels")
     parser.add_argument("--budget", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=FOLDER)
-    parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--out", type=Path, default=Path("runs/gradient_free.jsonl"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     lines = options.out.read_text().splitlines() if options.out.exists() else []
     done = {key: row for key, row in map(json.loads, lines)}
-    names, data = options.tasks.split(","), Data(options.part, options.data, options.cache)
+    names, data = options.tasks.split(","), data_of(options)
     for name in names:
         for seed in range(options.seeds):
             cell = Cell(TASKS[name], data, options.budget, seed)

@@ -12,10 +12,8 @@ out right.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-from pathlib import Path
 
 import torch
 from sklearn.metrics import roc_auc_score
@@ -23,9 +21,10 @@ from torch import Tensor
 
 import nongreedy as ng
 
-from ._data import CACHE, FOLDER, PARTS, Data
+from ._data import Data
 from ._fresh import FRESH, fresh
 from ._images import NOISE
+from ._options import data_of, parser_of
 from ._tasks import TASKS
 
 BASELINES = ("cosine", "schedule-free")
@@ -72,15 +71,12 @@ def tuned(data: Data, budget: float, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--part", choices=PARTS, default=PARTS[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--budget", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=FOLDER)
-    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = Data(options.part, options.data, options.cache)
+    data = data_of(options)
     rows = []
     for seed in range(options.seeds):
         rows.append({**learned(data, options.budget, seed), **tuned(data, options.budget, seed)})

@@ -12,7 +12,6 @@ JSON line per search; what is in ``--out`` already is not repeated.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import statistics
@@ -28,10 +27,11 @@ import nongreedy as ng
 from nongreedy.comparison import METHODS
 from nongreedy.comparison._ranges import Ranges
 
-from ._data import CACHE, FOLDER, PARTS, Data
+from ._data import Data
 from ._entry import SGD
 from ._fresh import FRESH, fresh
 from ._images import classified, noisy, plain
+from ._options import data_of, parser_of
 from ._rows import Row, append, read
 from ._scores import Score, best, difference
 from ._table import lines, spread
@@ -124,19 +124,16 @@ def markdown(rows: Iterable[Row]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--part", choices=PARTS, default=PARTS[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--methods", default=USUAL)
     parser.add_argument("--budget", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=FOLDER)
-    parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--out", type=Path, default=Path("results/recipe.jsonl"))
     parser.add_argument("--table", action="store_true", help="of what is there; search nothing")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = Data(options.part, options.data, options.cache)
+    data = data_of(options)
     rows = read(options.out, options.part)
     done = {(row["task"], row["method"], row["seed"]) for row in rows}
     for seed in range(0 if options.table else options.seeds):

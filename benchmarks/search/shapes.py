@@ -27,7 +27,6 @@ nobody. One JSON line per search; what is in ``--out`` already is not repeated.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import warnings
 from pathlib import Path
@@ -38,7 +37,8 @@ from torch.nn import functional
 
 import nongreedy as ng
 
-from ._data import CACHE, FOLDER, PARTS, Data
+from ._data import Data
+from ._options import data_of, parser_of
 from ._reached import draw, markdown
 from ._rows import append, read
 from ._shape_searches import searches
@@ -66,13 +66,10 @@ def task_of(data: Data) -> ng.Task:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--part", choices=PARTS, default=PARTS[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--budgets", default=BUDGETS)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=FOLDER)
-    parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--out", type=Path, default=Path("results/shapes.jsonl"))
     parser.add_argument("--table", action="store_true", help="of what is there; search nothing")
     parser.add_argument("--figure", type=Path, help="likewise; the suffix chooses the format")
@@ -81,7 +78,7 @@ def main() -> None:
     if not options.table and not options.figure:
         torch.set_num_threads(1)
         budgets = [float(budget) for budget in options.budgets.split(",")]
-        task = task_of(Data(options.part, options.data, options.cache))
+        task = task_of(data_of(options))
         done = {(row["method"], row["seed"], row["budget"]) for row in rows}
         for seed in range(options.seeds):
             for method in options.methods.split(","):

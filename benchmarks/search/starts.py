@@ -8,10 +8,8 @@ at it and at a hundred times of it. What is found is judged by fresh trainings o
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -19,8 +17,9 @@ import nongreedy as ng
 from nongreedy.schedules import Basis
 from nongreedy.search.rules._practice import usual
 
-from ._data import CACHE, FOLDER, PARTS, Data
+from ._data import Data
 from ._fresh import fresh
+from ._options import data_of, parser_of
 from ._tasks import TASKS
 
 FACTORS = 0.01, 1.0, 100.0
@@ -39,16 +38,13 @@ def found(name: str, data: Data, factor: float, budget: float, seed: int) -> flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--part", choices=PARTS, default=PARTS[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--tasks", default="digits,mnist-mlp,cifar-plain")
     parser.add_argument("--budget", type=float, default=40)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--data", type=Path, default=FOLDER)
-    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = Data(options.part, options.data, options.cache)
+    data = data_of(options)
     print("| task | " + " | ".join(f"{factor:g} times the usual peak" for factor in FACTORS) + " |")
     print("|---" * (len(FACTORS) + 1) + "|")
     for name in options.tasks.split(","):

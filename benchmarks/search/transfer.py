@@ -10,20 +10,18 @@ of long runs; `stretched` costs a share of that. Test loss of fresh trainings, t
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 import nongreedy as ng
 from nongreedy.comparison import METHODS
 
-from ._data import CACHE, FOLDER, PARTS, Data
 from ._entry import Entry
 from ._fresh import FRESH, fresh
+from ._options import data_of, parser_of
 from ._scores import Score
 from ._table import lines, spread
 from ._tasks import TASKS
@@ -86,17 +84,14 @@ class Long:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--part", choices=PARTS, default=PARTS[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--tasks", default="digits,mnist-mlp,tabular")
     parser.add_argument("--factor", type=int, default=4)
     parser.add_argument("--budget", type=float, default=40, help="in long runs")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", type=Path, default=FOLDER)
-    parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = Data(options.part, options.data, options.cache)
+    data = data_of(options)
     for name in options.tasks.split(","):
         entry = TASKS[name]
         long = Long(entry, entry.make(data), options.factor, options.budget)

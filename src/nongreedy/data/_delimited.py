@@ -14,25 +14,9 @@ from ._columns import Column, check_missing, is_number, kept_names
 from ._source import reading
 
 # What programs write where a number is missing.
-_MISSING = frozenset(
-    (
-        "",
-        "?",
-        "#N/A",
-        "#NA",
-        "<NA>",
-        "N/A",
-        "n/a",
-        "NA",
-        "na",
-        "NULL",
-        "null",
-        "NaN",
-        "nan",
-        "-nan",
-        "None",
-    )
-)
+_MISSING = frozenset((
+    "", "?", "#N/A", "#NA", "<NA>", "N/A", "n/a", "NA", "na", "NULL", "null", "NaN", "nan", "-nan", "None",
+))  # fmt: skip
 _COMMA = re.compile(r"[-+]?\d[\d.,' ]*,\d+")
 _CELLS = 2**20  # that are held as text at a time
 
