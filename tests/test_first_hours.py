@@ -337,4 +337,4 @@ def test_a_file_that_is_none_is_named_in_plain_words(words, tmp_path):
     assert only_line(missing).endswith("nope.json': name a file that exists.")
     folder = run(*words, tmp_path)
     assert folder.exit_code == 2
-    assert only_line(folder).endswith("is a directory: name a file.")
+    assert "is a directory. Give the file in it that Schedule.save wrote" in only_line(folder)
