@@ -13,7 +13,7 @@ BLACK_BOXES = ("random", "tpe", "bohb", "gp")
 ALL = "all methods"
 # Families of methods: what their names begin with, and their colours.
 _FAMILIES = {
-    OURS: [RETURNED, "#3f86c0", "#7f9fc0"],
+    OURS: [RETURNED, "#3f86c0", "#7f9fc0", "#4fc3f7"],
     BLACK_BOXES: [
         *("#b5651d", "#d98e32", "#8f2d1f", "#c44e52", "#a8326b", "#e0a899", "#6e4a2e", "#d9628f"),
     ],
