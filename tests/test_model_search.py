@@ -18,8 +18,10 @@ from nongreedy.search.rules import started
 from nongreedy.search.rules._blocks import descent
 from nongreedy.search.rules._bracket import Bracket
 from nongreedy.search.rules._model_state import ModelState
+from nongreedy.search.rules._model_steps import tried
 from nongreedy.search.rules._observation import Observation, relative
 from nongreedy.search.rules._practice import practised
+from nongreedy.search.rules._proposal import noise, proposed
 from nongreedy.search.rules._quadratic import Prior, Quadratic
 from nongreedy.search.rules._space import MOST, Space
 
@@ -243,6 +245,25 @@ def test_long_hyperparameters_follow_what_seeds_agree_on():
     assert descent([], places, here).change == 0.0
 
 
+def test_a_chaotic_sweep_and_a_dead_one_leave_the_others_their_say():
+    source = torch.Generator().manual_seed(1)
+    signal = torch.randn(300, generator=source).double()
+    places, here = torch.arange(300), torch.zeros(300).double()
+
+    def seen(seed, size=1.0, signal=signal):
+        noise = torch.randn(300, generator=source).double()
+        return Observation(here, seed, 1.0, size * (signal + noise))
+
+    calm = [seen(seed) for seed in range(4)]
+    right = float((descent(calm, places, here).step * signal < 0).double().mean())
+    dead = Observation(here, 8, 1.0, torch.zeros(300).double())
+    disturbed = descent([*calm, seen(7, 30.0, 0 * signal), dead], places, here)
+    assert right > 0.8
+    assert float((disturbed.step * signal < 0).double().mean()) > right - 0.03
+    assert disturbed.trusted > 0.5
+    assert descent([dead], places, here).change == 0.0
+
+
 def test_short_hyperparameters_are_modelled_and_long_ones_followed():
     task = tiny_task()
     optimizer = ng.SGD(ng.Windows(20), momentum=ng.Constant(), weight_decay=ng.Windows(3))
@@ -278,6 +299,30 @@ def test_it_stops_early_where_nothing_is_to_be_gained():
     state, outcomes = valley.searched(PLAIN)
     assert state.status is ng.Status.stalled and valley.budget.spent < 80
     assert "nothing better is expected" in " ".join(o.note for o in outcomes)
+
+
+class Misled(Valley):
+    """Whose next runs are worse than they are, by so much."""
+
+    worse = 0.0
+
+    def loss(self, schedule, seed=None):
+        return super().loss(schedule, seed) + self.worse
+
+
+@pytest.mark.parametrize(
+    ("share", "kept", "factor"), [(-9.0, True, 1.4), (0.5, False, 0.8), (50.0, False, 0.5)]
+)
+def test_a_loss_that_noise_explains_shrinks_the_region_by_less(share, kept, factor):
+    valley = Misled(noise=0.004, budget=200)
+    state = PLAIN.init(valley.problem.hyperparameters, 1000)
+    state, _ = PLAIN.step(state, valley)
+    move, by_chance = proposed(state), noise(state)
+    clean = valley.loss(move.schedule, state.seeds[0]) - state.loss
+    valley.worse = share * by_chance - clean  # so that this share of the noise is found
+    after = tried(state, move, valley, [])
+    assert (after.schedule == move.schedule) is kept and move.change < -by_chance < 0
+    assert after.reach[0] == pytest.approx(factor * state.reach[0])
 
 
 def test_it_evaluates_before_it_differentiates():

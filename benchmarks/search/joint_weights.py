@@ -7,15 +7,13 @@ which by chance as they were. One search by the default rule learns the schedule
 weights; at the same cost, a cosine and a schedule-free optimizer have their peaks tuned. All are judged by
 fresh trainings on clean test images. The AUC says how well the weights tell wrong labels from right ones:
 among all examples, and with every redrawn label called wrong, which no weight can know of those that came
-out right. With ``--patient`` weights move half as far at a time, and the search stops after four outer steps
-in vain in place of two.
+out right. With ``--half-steps`` weights move half as far at a time.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from typing import Any
 
 import torch
 from sklearn.metrics import roc_auc_score
@@ -63,16 +61,23 @@ def weighted(task: ng.Task, data: Data, labels: Tensor) -> ng.Task:
     )  # fmt: skip
 
 
-def learned(data: Data, budget: float, seed: int, patient: bool) -> dict[str, float]:
+def learned(data: Data, budget: float, seed: int, half_steps: bool) -> dict[str, float]:
     """One search for everything at once: test accuracy of fresh trainings, AUC, cost."""
     entry = TASKS["noisy-labels"]
     task, clean = entry.make(data), data.mnist.train[1]
     given = torch.stack([task.train.fetch(slice(k, k + 1))[1][0] for k in range(task.train.count)])
-    way: dict[str, Any] = {"learn": WEIGHTS}
-    if patient:
-        task, way = weighted(task, data, given), {"outer": ng.ModelSearch(patience=4)}
+    if half_steps:
+        task, learn = weighted(task, data, given), None
+    else:
+        learn = WEIGHTS
     result = ng.tune(
-        task, entry.optimizer, steps=entry.steps, budget=budget, seed=seed, progress=False, **way
+        task,
+        entry.optimizer,
+        steps=entry.steps,
+        budget=budget,
+        seed=seed,
+        progress=False,
+        learn=learn,
     )
     trained = fresh(result, entry.steps, seed)
     weights = result.schedule[WEIGHTS]
@@ -98,13 +103,13 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--budget", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--patient", action="store_true", help="shorter steps, for longer")
+    parser.add_argument("--half-steps", action="store_true", help="of the weights")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = data_of(options)
     rows = []
     for seed in range(options.seeds):
-        ours = learned(data, options.budget, seed, options.patient)
+        ours = learned(data, options.budget, seed, options.half_steps)
         rows.append({**ours, **tuned(data, options.budget, seed)})
         print(json.dumps(rows[-1]), flush=True)
     for name in rows[0]:

@@ -50,8 +50,9 @@ class ModelSearch(OuterRule[ModelState]):
        (:func:`descent`), whose length plain runs decide.
 
     A proposal costs a plain run on the same seed. Where it does not lower the loss, the trust region
-    shrinks; where both kinds moved, the modelled ones are tried alone. The search ends early, and
-    leaves the rest of its budget, where nothing is expected to be gained.
+    shrinks, by less where noise explains what was found; where both kinds moved, the modelled ones are
+    tried alone. The search ends early, and leaves the rest of its budget, where nothing is expected to be
+    gained.
 
     What no gradient reaches (:class:`GradientFree`) is part of the model, by values alone: plain runs to
     both sides of it, on the seed of the last run, each at its own price; learning rates go along with the
@@ -77,13 +78,13 @@ class ModelSearch(OuterRule[ModelState]):
 
     Example:
         >>> ModelSearch(averaging=False).patience
-        2
+        4
     """
 
     seeds: int | None = None
     averaging: bool = True
     proposals: int = 3
-    patience: int = 2
+    patience: int = 4
     finalists: int = 4
     finalist_seeds: int = 2
     start: ClassVar[str] = "practice"

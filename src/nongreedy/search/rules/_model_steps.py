@@ -17,13 +17,14 @@ from .._outer_step import mean_accuracy, mean_metrics
 from .._result import Status
 from ._model_state import ModelState
 from ._observation import Observation
-from ._proposal import Proposal
+from ._proposal import Proposal, noise
 from ._rule import StepOutcome, sign_text
 
 _LEAST_GAIN, _SURE = 1e-3, 0.25  # of the loss, and of its standard deviation, to be worth a run
 _NEAREST = 0.02  # outer steps that a proposal moves at least
 _GOOD, _VERY_GOOD = 0.2, 0.6  # of the expected gain
 _GROW, _SHRINK = 1.4, 0.5
+_DOUBT = 0.8  # in place of that, after a loss that noise explains
 _SHORTEST, _LONGEST = (0.1, 0.06), (1.0, 4.0)  # radii: modelled coefficients, long ones
 
 
@@ -41,7 +42,8 @@ def retreated(state: ModelState, objective: Objective) -> ModelState:
 
 
 def tried(state: ModelState, move: Proposal, objective: Objective, notes: list[str]) -> ModelState:
-    """Run a proposal on the seeds of the last runs: keep it, or shrink what did not hold."""
+    """Run a proposal on the seeds of the last runs: keep it, or shrink what did not hold, by less where
+    noise explains what was found."""
     losses = list[float]()
     objective.ahead(Ask(move.schedule, seed) for seed in state.seeds)
     try:
@@ -61,7 +63,9 @@ def tried(state: ModelState, move: Proposal, objective: Objective, notes: list[s
             reach=_scaled(state.reach, move.moved, factor),
         )  # fmt: skip
     both = all(move.moved)  # then the modelled ones have another try, alone
-    shrunk = _scaled(state.reach, (False, True) if both else move.moved, _SHRINK)
+    explained = change - move.change < noise(state) + move.spread
+    moved = (False, True) if both else move.moved
+    shrunk = _scaled(state.reach, moved, _DOUBT if explained else _SHRINK)
     return replace(state, reach=shrunk, alone=both)
 
 

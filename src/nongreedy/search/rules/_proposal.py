@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -47,8 +48,7 @@ def proposed(state: ModelState) -> Proposal:
     space, place = state.space, state.space.vector(state.schedule)
     low, high = space.bounds
     step, change = _steps_of_blocks(state, place)
-    chosen = space.modelled
-    model = Quadratic(_without_blocks(state, place), place[chosen], state.reach[0], state.prior)
+    chosen, model = space.modelled, _model(state)
     box = torch.full_like(place, state.reach[0])[chosen]
     nearest = torch.maximum(place[chosen] - box, low[chosen])
     best = model.best(nearest, torch.minimum(place[chosen] + box, high[chosen]))
@@ -63,6 +63,17 @@ def proposed(state: ModelState) -> Proposal:
     distance = float(moves.max()) if len(moves) else 0.0
     change = state.absolute(expected + _HELD * change)
     return Proposal(space.schedule(there), change, spread * state.unit, distance, moved)
+
+
+def noise(state: ModelState) -> float:
+    """Of the loss, the standard deviation of a difference that noise alone makes, by the model."""
+    return math.sqrt(2 / len(state.seeds)) * _model(state).value_noise * state.unit
+
+
+def _model(state: ModelState) -> Quadratic:
+    """About where the search stands."""
+    place, chosen = state.space.vector(state.schedule), state.space.modelled
+    return Quadratic(_without_blocks(state, place), place[chosen], state.reach[0], state.prior)
 
 
 def _steps_of_blocks(state: ModelState, place: Tensor) -> tuple[Tensor, float]:
