@@ -33,6 +33,37 @@ def test_it_is_the_run_that_was_differentiated(model, clipping):
         assert found.validation_accuracy == outcome.accuracy
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        ng.SGD(momentum=0.9, weight_decay=0.1),
+        ng.AdamW(),  # without the weight decay that torch's has by default
+        ng.AdamW(beta1=0.5, weight_decay=0.3),
+        ng.Grouped(ng.SGD(weight_decay=0.3), {"vectors": {"weight_decay": 0.0}}),
+        ng.Muon(adam_learning_rate=0.1),
+    ],
+    ids=lambda optimizer: type(optimizer).__name__,
+)
+def test_what_the_schedule_does_not_set_is_as_the_optimizer_has_it(optimizer):
+    schedule = ng.Schedule.of(learning_rate=[0.1, 0.05])
+    problem = ng.Problem(tiny_task(), optimizer, 12)
+    run = problem.run(3)
+    final = run.optimizer.answer(ng.Reverse().rollout(run, problem.at(schedule)).final)
+    found = ng.retrain(tiny_task(), schedule, steps=12, seed=3, optimizer=optimizer)
+    torch.testing.assert_close(vector(found.model), final, rtol=1e-4, atol=1e-5)
+
+
+def test_a_momentum_stands_for_the_first_beta_of_an_optimizer_that_has_none():
+    named = {"learning_rate": 0.1, "beta1": 0.5}, {"learning_rate": 0.1, "momentum": 0.5}
+    losses = [
+        ng.retrain(
+            tiny_task(), ng.Schedule.of(**row), steps=6, optimizer=ng.AdamW()
+        ).validation_loss
+        for row in named
+    ]
+    assert losses[0] == losses[1]
+
+
 def test_seeds_and_schedules_matter():
     task = tiny_task()
     runs = [

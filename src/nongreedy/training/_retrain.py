@@ -64,11 +64,11 @@ def retrain(
 
     Args:
         task: What to train; its test data are used here and only here.
-        schedule: Stretched to the length of this run.
+        schedule: Stretched to the length of this run. What it does not set is as the optimizer has it.
         epochs: Length of the run, or
         steps: its length in steps.
         seed: Decides initialization, order, augmentation and dropout.
-        optimizer: Which ``torch.optim`` twin and clipping to use; default ``SGD()``.
+        optimizer: Which ``torch.optim`` twin, clipping and settings to use; default ``SGD()``.
 
     Raises:
         ValueError: A schedule of hyperparameters that the task does not have.
@@ -86,7 +86,7 @@ def retrain(
 
     _refuse_foreign(task, checked_schedule("schedule", schedule))
     refuse_others(task.choices, schedule)
-    schedule = with_average(schedule, rule)
+    schedule = _completed(schedule, rule, total)
 
     def begin(named: Named) -> Begun:
         torch_optimizer = rule.torch_optimizer(rule.torch_groups(named))
@@ -116,12 +116,17 @@ def _refuse_foreign(task: Task, schedule: Schedule) -> None:
         )
 
 
-def with_average(schedule: Schedule, rule: Optimizer) -> Schedule:
-    """With the optimizer's average, where the schedule says nothing of any."""
-    if rule.average is None or any(map(is_average, schedule.curves)):
-        return schedule
-    first, name = Schedule.initial(rule.hyperparameters()), rule.average.name
-    return Schedule({**schedule.curves, name: first.curves[name]}, schedule.settings)
+def _completed(schedule: Schedule, rule: Optimizer, steps: int) -> Schedule:
+    """With the optimizer's own settings, and its average, where the schedule says nothing of them."""
+    given = schedule.curves
+    said = set(given)
+    if any(map(is_average, given)):
+        said |= set(filter(is_average, rule.learnable))
+    if "momentum" in given and "momentum" not in rule.learnable:  # which then is that of the betas
+        said.add("beta1")
+    rows = Schedule.initial(rule.hyperparameters(steps)).curves.items()
+    missing = {name: curve for name, curve in rows if name not in said}
+    return Schedule({**missing, **given}, schedule.settings)
 
 
 def retrain_with(
