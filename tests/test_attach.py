@@ -525,6 +525,65 @@ def test_a_schedule_of_another_kind_of_optimizer_is_refused_unless_one_insists(
     learned_with(learned).attach(optimizer, 8, strict=False)
 
 
+def nadam(parameters, lr):
+    return torch.optim.NAdam(parameters, lr=lr, decoupled_weight_decay=True)
+
+
+def apart(parameters, lr):
+    return torch.optim.Adam(parameters, lr=lr, decoupled_weight_decay=True)
+
+
+def nesterov(parameters, lr):
+    return torch.optim.SGD(parameters, lr=lr, momentum=0.9, nesterov=True)
+
+
+def dampened(parameters, lr):
+    return torch.optim.SGD(parameters, lr=lr, momentum=0.9, dampening=0.5)
+
+
+def amsgrad(parameters, lr):
+    return torch.optim.AdamW(parameters, lr=lr, amsgrad=True)
+
+
+def centered(parameters, lr):
+    return torch.optim.RMSprop(parameters, lr=lr, centered=True)
+
+
+@pytest.mark.parametrize(
+    ("learned", "attached", "words"),
+    [
+        (ng.SGD(nesterov=True), torch.optim.SGD, "nesterov=True .* has nesterov=False"),
+        (ng.SGD(), nesterov, "nesterov=False .* has nesterov=True"),
+        (ng.SGD(dampening=0.1), dampened, r"dampening=0\.1 .* has dampening=0\.5"),
+        (ng.Grouped(ng.SGD(), {"*bias": {"momentum": 0.0}}), dampened, r"has dampening=0\.5"),
+        (ng.AdamW(), amsgrad, "amsgrad=False .* has amsgrad=True"),
+        (ng.RMSprop(), centered, "centered=False .* has centered=True"),
+        (ng.NAdam(), nadam, "decoupled=False .* has decoupled_weight_decay=True"),
+        (ng.Adam(), apart, "made for Adam .* is AdamW"),
+    ],
+)
+def test_another_update_of_the_same_kind_is_refused_unless_one_insists(learned, attached, words):
+    optimizer = attached(layer().parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=words):
+        learned_with(learned.to_json()).attach(optimizer, 8)
+    learned_with(learned.to_json()).attach(optimizer, 8, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("learned", "attached"),
+    [
+        (ng.SGD(nesterov=True), nesterov),
+        (ng.SGD(dampening=0.5), dampened),
+        (ng.NAdam(decoupled=True), nadam),
+        (ng.AdamW(), apart),
+        (ng.AdamW(), torch.optim.AdamW),
+        (ng.NAdam(), torch.optim.NAdam),
+    ],
+)
+def test_the_update_that_it_was_learned_with_is_not(learned, attached):
+    learned_with(learned.to_json()).attach(attached(layer().parameters(), lr=0.1), 8)
+
+
 def learned_in(steps):
     return ng.Schedule.of(learning_rate=[0.1, 0.01]).with_settings({"steps": steps})
 

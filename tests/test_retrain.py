@@ -64,6 +64,25 @@ def test_a_momentum_stands_for_the_first_beta_of_an_optimizer_that_has_none():
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        (ng.SGD(clip_norm=0.1), r"clip_norm=0\.1"),
+        (ng.SGD(nesterov=True), "nesterov=True"),
+        (ng.Scaled(ng.SGD(clip_value=1.0), {"*bias": {"learning_rate": 2.0}}), r"clip_value=1\.0"),
+        (ng.ScheduleFreeSGD(), "class='ScheduleFreeSGD'"),  # its settings are those of SGD
+    ],
+)
+def test_a_schedule_of_another_update_is_not_trained_by_sgd_without_a_word(optimizer, words):
+    task, schedule = tiny_task(), ng.Schedule.initial(optimizer.hyperparameters(6))
+    schedule = schedule.with_settings({"optimizer": optimizer.to_json()})
+    with pytest.raises(ValueError, match=words):
+        ng.retrain(task, schedule, steps=6)
+    ng.retrain(task, schedule, steps=6, optimizer=optimizer)
+    plain = ng.Schedule.of(learning_rate=0.1).with_settings({"optimizer": ng.SGD(0.1).to_json()})
+    ng.retrain(task, plain, steps=6)
+
+
 def test_seeds_and_schedules_matter():
     task = tiny_task()
     runs = [

@@ -14,6 +14,7 @@ from ..optimizers._mistakes import checked_optimizer
 from ..schedules import Schedule
 from ..schedules._average import is_average
 from ..schedules._given import checked_schedule
+from ..schedules._origin import innermost
 from ..schedules._scheduler import ScheduleLR
 from ..task import Examples, Task
 from ..task._choices import refuse_others
@@ -71,7 +72,8 @@ def retrain(
         optimizer: Which ``torch.optim`` twin, clipping and settings to use; default ``SGD()``.
 
     Raises:
-        ValueError: A schedule of hyperparameters that the task does not have.
+        ValueError: A schedule of hyperparameters that the task does not have; or, without `optimizer`, one
+            that was learned with another than SGD, or with clipping.
 
     Example:
         >>> import torch, nongreedy as ng
@@ -82,9 +84,8 @@ def retrain(
         True
     """
     total = checked_task(task).steps_for(epochs, steps)
-    rule = checked_optimizer(SGD() if optimizer is None else optimizer, Optimizer)
-
     _refuse_foreign(task, checked_schedule("schedule", schedule))
+    rule = checked_optimizer(_usual(schedule) if optimizer is None else optimizer, Optimizer)
     refuse_others(task.choices, schedule)
     schedule = _completed(schedule, rule, total)
 
@@ -102,6 +103,19 @@ def retrain(
         return Begun(torch_optimizer, scheduler.step)
 
     return retrain_with(begin, task, schedule, steps=total, seed=seed, clip=rule.clip_torch)
+
+
+def _usual(schedule: Schedule) -> Optimizer:
+    """SGD, unless the schedule is known to be of another update."""
+    made, usual = innermost(schedule.settings.get("optimizer")), SGD()
+    for name, value in usual.to_json().items() if isinstance(made, Mapping) else ():
+        if name not in usual.learnable and made.get(name, value) != value:
+            raise ValueError(
+                f"The schedule was learned with an optimizer of {name}={made[name]!r} (its settings say so), "
+                "but without `optimizer` it would be trained with SGD(). Pass optimizer=, such as "
+                "ng.retrain(task, result.schedule, optimizer=result.optimizer, ...)."
+            )
+    return usual
 
 
 def _refuse_foreign(task: Task, schedule: Schedule) -> None:
