@@ -116,6 +116,26 @@ def test_a_group_with_an_entry_of_its_own_has_it_and_the_others_their_ratio():
     assert lrs(optimizer) == [0.2, 0.7, 0.4]
 
 
+@pytest.mark.parametrize("first", [["momentum"], ["beta1", "momentum"], ["momentum", "beta1"]])
+def test_the_momentum_of_some_groups_is_not_the_first_beta_of_others(first):
+    optimizer = ng.Muon().torch_optimizer(layer().parameters())
+    values = {"momentum": 0.8, "beta1": 0.5}
+    row = {"learning_rate": 0.1, **{name: values[name] for name in first}}
+    ng.Schedule.of(**row).attach(optimizer, 8)
+    matrices, others = optimizer.param_groups
+    assert matrices["momentum"] == 0.8
+    assert others["betas"][0] == (0.5 if "beta1" in first else 0.9)
+
+
+@pytest.mark.parametrize(
+    "two", [("momentum", "beta1"), ("beta1", "momentum"), ("lr", "learning_rate")]
+)
+def test_two_names_of_one_setting_are_refused(two):
+    schedule = ng.Schedule.of(**dict(zip(two, (0.5, 0.9), strict=True)))
+    with pytest.raises(ValueError, match=f"sets '{two[0]}' and '{two[1]}', which are one setting"):
+        schedule.attach(torch.optim.Adam(layer().parameters()), 8)
+
+
 def test_only_the_learning_rate_keeps_ratios():
     optimizer = sgd(0.1, 0.2)
     optimizer.param_groups[0].update(momentum=0.1, weight_decay=0.1)
