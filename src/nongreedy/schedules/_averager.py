@@ -60,6 +60,11 @@ class Averager:
             self._weights[pattern] = [(1.0, (rate * factor) ** 2) for rate, factor in rows]
             self._mixing[pattern] = mixing
 
+    def lacks(self, step: int) -> bool:
+        """Whether steps before this one count, but none was taken in."""
+        counting = (any(weight for _, weight in rows[:step]) for rows in self._weights.values())
+        return any(counting) and not any(self._held.values())
+
     @torch.no_grad()
     def add(self, optimizer: Optimizer, step: int) -> None:
         """Take in what an optimizer step has led to: the first of them is 0."""

@@ -218,9 +218,15 @@ class ScheduleLR(LRScheduler):
 
         Args:
             averages: What :meth:`averages_state` said there.
+
+        Warns:
+            UserWarning: No averages, where steps on the way count in them.
         """
         if averages is not None:
             self._averager.load(self.optimizer, averages)
+        elif self._averager.lacks(step):
+            words = "There are no averages of weights from before: they begin anew at step"
+            warnings.warn(f"{words} {step} of {self.total_steps}.", stacklevel=3)
         self.last_epoch, self._step_count = step, step + 1
         self._last_lr = self.get_lr()
 
