@@ -418,6 +418,18 @@ def test_what_remains_is_saved_and_loaded():
     assert taken(again, scheduler, 4) == expected
 
 
+def test_a_state_of_another_run_is_told():
+    optimizer = sgd(0.1)
+    scheduler = CURVES.attach(optimizer, 8)
+    taken(optimizer, scheduler, 3)
+    state = scheduler.state_dict()
+    with pytest.warns(UserWarning, match=r"of a run of 8 steps, .* total_steps=16.* from_step=3"):
+        CURVES.attach(sgd(0.1), 16).load_state_dict(state)
+    with pytest.warns(UserWarning, match=r"of another schedule, which goes on.* from_step=3"):
+        SCHEDULE.attach(sgd(0.1), 8).load_state_dict(state)
+    CURVES.attach(sgd(0.1), 8).load_state_dict(state)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -28,7 +28,7 @@ from ._settings import (
     unknown,
     unshare,
 )
-from ._tables import Scheduled, reach, tables
+from ._tables import Scheduled, reach, tables, unlike
 
 SCALE, SAME = "scale", "same"
 _OF_THIS_PROCESS = ("settings", "_plan", "_given", "_told", "_averager")  # not of the state
@@ -239,11 +239,17 @@ class ScheduleLR(LRScheduler):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the state was taken, also where the optimizer's was loaded before attaching."""
+        """Go on where the state was taken, also where the optimizer's was loaded before attaching.
+
+        Warns:
+            UserWarning: The state is of a run of another length, or of another schedule.
+        """
         groups = self.optimizer.param_groups
         untouched = self._given.of(groups) and not self._given.changed(groups)
         state_dict = dict(state_dict)
         averages = state_dict.pop(STATE, None)
+        if (words := unlike(state_dict, self.total_steps, self.reach, self.tables)) is not None:
+            warnings.warn(words, stacklevel=2)
         super().load_state_dict(state_dict)
         self._averager = self._made_averager()
         if averages is not None:
