@@ -76,6 +76,27 @@ def test_a_stranger_of_a_known_name_is_not_taken_for_it(base):
         ng.optimizer_of(base(net.parameters()), net)
 
 
+def test_dampening_without_momentum_is_none():
+    net = Net()
+    groups = [
+        {"params": net.body.parameters(), "momentum": 0.9},
+        {"params": net.head.parameters(), "momentum": 0.0},
+    ]
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, dampening=0.5)
+    assert ng.optimizer_of(optimizer, net) == ng.SGD(0.1)
+    made = ng.optimizer_of(optimizer, net, momentum=ng.Constant(initial=0.9))
+    assert made == ng.SGD(0.1, momentum=ng.Constant(initial=0.9), dampening=0.5)
+    with pytest.raises(ValueError, match="differ in 'dampening'"):
+        ng.optimizer_of(torch.optim.SGD(groups, lr=0.1, dampening=0.5), net)
+
+
+def test_a_group_of_frozen_parameters_is_none():
+    net = Net()
+    net.body.requires_grad_(False)
+    groups = [{"params": net.body.parameters(), "lr": 0.0}, {"params": net.head.parameters()}]
+    assert ng.optimizer_of(torch.optim.SGD(groups, lr=0.1), net) == ng.SGD(0.1)
+
+
 def test_a_rate_that_is_a_tensor_keeps_its_digits():
     net, rate = Net(), 0.12345678901234
     for dtype, expected in ((torch.float64, rate), (torch.float32, 0.12345679)):
