@@ -116,6 +116,26 @@ def test_a_group_with_an_entry_of_its_own_has_it_and_the_others_their_ratio():
     assert lrs(optimizer) == [0.2, 0.7, 0.4]
 
 
+@pytest.mark.parametrize("first", [["momentum"], ["beta1", "momentum"], ["momentum", "beta1"]])
+def test_the_momentum_of_some_groups_is_not_the_first_beta_of_others(first):
+    optimizer = ng.Muon().torch_optimizer(layer().parameters())
+    values = {"momentum": 0.8, "beta1": 0.5}
+    row = {"learning_rate": 0.1, **{name: values[name] for name in first}}
+    ng.Schedule.of(**row).attach(optimizer, 8)
+    matrices, others = optimizer.param_groups
+    assert matrices["momentum"] == 0.8
+    assert others["betas"][0] == (0.5 if "beta1" in first else 0.9)
+
+
+@pytest.mark.parametrize(
+    "two", [("momentum", "beta1"), ("beta1", "momentum"), ("lr", "learning_rate")]
+)
+def test_two_names_of_one_setting_are_refused(two):
+    schedule = ng.Schedule.of(**dict(zip(two, (0.5, 0.9), strict=True)))
+    with pytest.raises(ValueError, match=f"sets '{two[0]}' and '{two[1]}', which are one setting"):
+        schedule.attach(torch.optim.Adam(layer().parameters()), 8)
+
+
 def test_only_the_learning_rate_keeps_ratios():
     optimizer = sgd(0.1, 0.2)
     optimizer.param_groups[0].update(momentum=0.1, weight_decay=0.1)
@@ -398,6 +418,18 @@ def test_what_remains_is_saved_and_loaded():
     assert taken(again, scheduler, 4) == expected
 
 
+def test_a_state_of_another_run_is_told():
+    optimizer = sgd(0.1)
+    scheduler = CURVES.attach(optimizer, 8)
+    taken(optimizer, scheduler, 3)
+    state = scheduler.state_dict()
+    with pytest.warns(UserWarning, match=r"of a run of 8 steps, .* total_steps=16.* from_step=3"):
+        CURVES.attach(sgd(0.1), 16).load_state_dict(state)
+    with pytest.warns(UserWarning, match=r"of another schedule, which goes on.* from_step=3"):
+        SCHEDULE.attach(sgd(0.1), 8).load_state_dict(state)
+    CURVES.attach(sgd(0.1), 8).load_state_dict(state)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -523,6 +555,65 @@ def test_a_schedule_of_another_kind_of_optimizer_is_refused_unless_one_insists(
     assert str(caught.value).endswith("To insist, pass strict=False.")
     assert [dict(group) for group in optimizer.param_groups] == before  # untouched
     learned_with(learned).attach(optimizer, 8, strict=False)
+
+
+def nadam(parameters, lr):
+    return torch.optim.NAdam(parameters, lr=lr, decoupled_weight_decay=True)
+
+
+def apart(parameters, lr):
+    return torch.optim.Adam(parameters, lr=lr, decoupled_weight_decay=True)
+
+
+def nesterov(parameters, lr):
+    return torch.optim.SGD(parameters, lr=lr, momentum=0.9, nesterov=True)
+
+
+def dampened(parameters, lr):
+    return torch.optim.SGD(parameters, lr=lr, momentum=0.9, dampening=0.5)
+
+
+def amsgrad(parameters, lr):
+    return torch.optim.AdamW(parameters, lr=lr, amsgrad=True)
+
+
+def centered(parameters, lr):
+    return torch.optim.RMSprop(parameters, lr=lr, centered=True)
+
+
+@pytest.mark.parametrize(
+    ("learned", "attached", "words"),
+    [
+        (ng.SGD(nesterov=True), torch.optim.SGD, "nesterov=True .* has nesterov=False"),
+        (ng.SGD(), nesterov, "nesterov=False .* has nesterov=True"),
+        (ng.SGD(dampening=0.1), dampened, r"dampening=0\.1 .* has dampening=0\.5"),
+        (ng.Grouped(ng.SGD(), {"*bias": {"momentum": 0.0}}), dampened, r"has dampening=0\.5"),
+        (ng.AdamW(), amsgrad, "amsgrad=False .* has amsgrad=True"),
+        (ng.RMSprop(), centered, "centered=False .* has centered=True"),
+        (ng.NAdam(), nadam, "decoupled=False .* has decoupled_weight_decay=True"),
+        (ng.Adam(), apart, "made for Adam .* is AdamW"),
+    ],
+)
+def test_another_update_of_the_same_kind_is_refused_unless_one_insists(learned, attached, words):
+    optimizer = attached(layer().parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=words):
+        learned_with(learned.to_json()).attach(optimizer, 8)
+    learned_with(learned.to_json()).attach(optimizer, 8, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("learned", "attached"),
+    [
+        (ng.SGD(nesterov=True), nesterov),
+        (ng.SGD(dampening=0.5), dampened),
+        (ng.NAdam(decoupled=True), nadam),
+        (ng.AdamW(), apart),
+        (ng.AdamW(), torch.optim.AdamW),
+        (ng.NAdam(), torch.optim.NAdam),
+    ],
+)
+def test_the_update_that_it_was_learned_with_is_not(learned, attached):
+    learned_with(learned.to_json()).attach(attached(layer().parameters(), lr=0.1), 8)
 
 
 def learned_in(steps):

@@ -421,6 +421,41 @@ def test_a_saved_state_goes_on_exactly(schedule, saved_at):
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.parametrize("name", ["average_share", "average_decay", "average_interpolation"])
+def test_weights_in_half_precision_are_averaged_in_single_precision(name):
+    setting = {"average_share": 1.0, "average_decay": 0.999, "average_interpolation": 0.9}[name]
+    torch.manual_seed(0)
+    weights = nn.Parameter(torch.ones(50, dtype=torch.bfloat16))
+    optimizer = torch.optim.SGD([weights], lr=0.0)
+    scheduler = ng.Schedule.of(learning_rate=0.05, **{name: setting}).attach(optimizer, 1000)
+    last, visited = weights.detach().double(), []
+    for step in range(1000):
+        weights.grad = (torch.randn(50) + 0.3 * weights.detach().float()).bfloat16()
+        before = weights.detach().double()
+        optimizer.step()
+        # What is averaged: the weights, or where steps from y have led z.
+        last = last + weights.detach().double() - before if name in FREE.curves else weights
+        visited.append(last.detach().double())
+        scheduler.step()
+        if step == 500:  # half precision does not hold what is put aside for an evaluation, either
+            with scheduler.averaged():
+                pass
+            state = copy.deepcopy(scheduler.state_dict())
+            scheduler.load_state_dict(state)
+    ages = torch.arange(999, -1, -1).double()[:, None]
+    share = 0.999**ages if name == "average_decay" else torch.ones_like(ages)
+    mean = (share * torch.stack(visited)).sum(0) / share.sum()
+    torch.testing.assert_close(weights.detach().double(), mean, rtol=2**-8, atol=1e-5)
+
+
+def test_a_schedule_free_optimizer_refuses_weights_in_half_precision():
+    weights = nn.Parameter(torch.ones(3).bfloat16())
+    weights.grad = torch.ones_like(weights)
+    for kind in (ng.TorchScheduleFreeSGD, ng.TorchScheduleFreeAdamW):
+        with pytest.raises(ValueError, match=r"bfloat16 does not resolve .* average"):
+            kind([weights]).step()
+
+
 def test_what_remains_of_a_run_averages_the_end_of_the_longer_one():
     # 6 of 12 steps are over; the other half, stretched to 12, ends a run of 24: its last half is all.
     layer, optimizer = sgd()

@@ -162,6 +162,32 @@ def test_averaged_weights_are_evaluated_and_left_and_resumed(tmp_path):
     torch.testing.assert_close(final, mean, rtol=2 * decay, atol=2 * decay)
 
 
+def final_of(directory, schedule=AVERAGED, **given):
+    settings = {
+        "eval_strategy": "steps", "eval_steps": 3, "save_strategy": "best",
+        "metric_for_best_model": "loss", "greater_is_better": False, "optim": "sgd",
+    }  # fmt: skip
+    trainer = trainer_of(directory, [ScheduleCallback(schedule)], judged=Data(), **settings)
+    trainer.train(**given)
+    return nn.utils.parameters_to_vector(trainer.model.parameters()).detach()
+
+
+def test_a_checkpoint_that_an_evaluation_asks_for_has_the_averages_of_its_step(tmp_path):
+    final = final_of(tmp_path)
+    saved = sorted(int(path.name.rpartition("-")[2]) for path in tmp_path.glob("checkpoint-*"))
+    assert len(saved) > 1 and saved[-2] > STEPS // 4  # where averages have begun
+    checkpoint = tmp_path / f"checkpoint-{saved[-2]}"
+    assert torch.equal(final_of(tmp_path, resume_from_checkpoint=str(checkpoint)), final)
+
+
+def test_a_checkpoint_without_averages_is_told(tmp_path):
+    plain = ng.Schedule.of(learning_rate=[0.02, 0.05])
+    final_of(tmp_path, plain)
+    checkpoint = tmp_path / "checkpoint-6"  # averages begin after step 3
+    with pytest.warns(UserWarning, match=r"no averages of weights .* begin anew at step 6 of 12"):
+        final_of(tmp_path, resume_from_checkpoint=str(checkpoint))
+
+
 def test_averages_and_the_best_checkpoint_are_refused(tmp_path):
     trainer = trainer_of(
         tmp_path, [ScheduleCallback(AVERAGED)], eval_strategy="epoch", save_strategy="epoch",

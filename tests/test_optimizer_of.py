@@ -62,6 +62,48 @@ def test_the_same_training_comes_of_it(kind, groups):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
+class Lion(torch.optim.Optimizer):  # of a stranger
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.1, "cautious": True})
+
+
+@pytest.mark.parametrize("base", [Lion, type("SGD", (torch.optim.SGD,), {"__module__": __name__})])
+def test_a_stranger_of_a_known_name_is_not_taken_for_it(base):
+    net = Net()
+    with pytest.raises(
+        TypeError, match=f"nearest is ng.{base.__name__}|Pass\\s+ng.{base.__name__}"
+    ):
+        ng.optimizer_of(base(net.parameters()), net)
+
+
+def test_dampening_without_momentum_is_none():
+    net = Net()
+    groups = [
+        {"params": net.body.parameters(), "momentum": 0.9},
+        {"params": net.head.parameters(), "momentum": 0.0},
+    ]
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, dampening=0.5)
+    assert ng.optimizer_of(optimizer, net) == ng.SGD(0.1)
+    made = ng.optimizer_of(optimizer, net, momentum=ng.Constant(initial=0.9))
+    assert made == ng.SGD(0.1, momentum=ng.Constant(initial=0.9), dampening=0.5)
+    with pytest.raises(ValueError, match="differ in 'dampening'"):
+        ng.optimizer_of(torch.optim.SGD(groups, lr=0.1, dampening=0.5), net)
+
+
+def test_a_group_of_frozen_parameters_is_none():
+    net = Net()
+    net.body.requires_grad_(False)
+    groups = [{"params": net.body.parameters(), "lr": 0.0}, {"params": net.head.parameters()}]
+    assert ng.optimizer_of(torch.optim.SGD(groups, lr=0.1), net) == ng.SGD(0.1)
+
+
+def test_a_rate_that_is_a_tensor_keeps_its_digits():
+    net, rate = Net(), 0.12345678901234
+    for dtype, expected in ((torch.float64, rate), (torch.float32, 0.12345679)):
+        optimizer = torch.optim.SGD(net.parameters(), lr=torch.tensor(rate, dtype=dtype))
+        assert ng.optimizer_of(optimizer, net).learning_rate == expected
+
+
 def test_what_is_changed_is_learned_and_groups_keep_their_own():
     net = Net()
     optimizer = torch.optim.AdamW(GROUPS["no decay"](net), lr=0.1, weight_decay=0.2)

@@ -369,6 +369,53 @@ def test_a_loop_of_ones_own_has_the_same_losses():
         training.loss(net, inputs, targets, 1)
 
 
+class Wrapper(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return self.module(x)
+
+
+class Elsewhere(nn.Sequential):
+    """Has the layers, but does not call them."""
+
+    def forward(self, x):
+        return super().forward(x) if self[0].weight.dtype == torch.float64 else x @ self[0].weight.T
+
+
+def test_noise_reaches_a_model_in_a_wrapper_or_is_refused():
+    def made(kind=nn.Sequential):
+        torch.manual_seed(3)
+        return kind(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+
+    task, optimizer = ng.recipe.extend(
+        tiny_task(model=made), OPTIMIZER, ["noise", "initial_scales"], steps=9
+    )
+    first = ng.Schedule.initial({**optimizer.hyperparameters(9), **task.hyperparameters(9)})
+    strong = {
+        "noise": torch.tensor([0.8, 1.2]).double(),
+        "initial_scales": torch.tensor([2.0, 3.0]),
+    }
+    training = ng.recipe.Training(task, first.with_coefficients(strong), 9)
+    inputs, targets = classes(8, (4,), 1)
+    batch = inputs.float(), targets
+
+    def trained(model):
+        training.initialize(model)
+        torch.manual_seed(1)
+        return training.loss(model, *batch, step=0).item()
+
+    expected = trained(made())
+    assert trained(nn.DataParallel(made())) == expected
+    assert trained(torch.compile(made(), backend="aot_eager")) == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ValueError, match=r"no such parameter, only module\.0\.weight"):
+        training.loss(Wrapper(made()), *batch, step=0)
+    with pytest.raises(ValueError, match="came to none of them"):
+        training.loss(made(Elsewhere), *batch, step=0)
+
+
 @pytest.mark.parametrize("shape", [(6,), (6, 4), (3, 2, 5)])
 @pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.3}, {"ignore_index": 1}])
 @pytest.mark.parametrize("weighted", [False, True])

@@ -33,6 +33,56 @@ def test_it_is_the_run_that_was_differentiated(model, clipping):
         assert found.validation_accuracy == outcome.accuracy
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        ng.SGD(momentum=0.9, weight_decay=0.1),
+        ng.AdamW(),  # without the weight decay that torch's has by default
+        ng.AdamW(beta1=0.5, weight_decay=0.3),
+        ng.Grouped(ng.SGD(weight_decay=0.3), {"vectors": {"weight_decay": 0.0}}),
+        ng.Muon(adam_learning_rate=0.1),
+    ],
+    ids=lambda optimizer: type(optimizer).__name__,
+)
+def test_what_the_schedule_does_not_set_is_as_the_optimizer_has_it(optimizer):
+    schedule = ng.Schedule.of(learning_rate=[0.1, 0.05])
+    problem = ng.Problem(tiny_task(), optimizer, 12)
+    run = problem.run(3)
+    final = run.optimizer.answer(ng.Reverse().rollout(run, problem.at(schedule)).final)
+    found = ng.retrain(tiny_task(), schedule, steps=12, seed=3, optimizer=optimizer)
+    torch.testing.assert_close(vector(found.model), final, rtol=1e-4, atol=1e-5)
+
+
+def test_a_momentum_stands_for_the_first_beta_of_an_optimizer_that_has_none():
+    named = {"learning_rate": 0.1, "beta1": 0.5}, {"learning_rate": 0.1, "momentum": 0.5}
+    losses = [
+        ng.retrain(
+            tiny_task(), ng.Schedule.of(**row), steps=6, optimizer=ng.AdamW()
+        ).validation_loss
+        for row in named
+    ]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        (ng.SGD(clip_norm=0.1), r"clip_norm=0\.1"),
+        (ng.SGD(nesterov=True), "nesterov=True"),
+        (ng.Scaled(ng.SGD(clip_value=1.0), {"*bias": {"learning_rate": 2.0}}), r"clip_value=1\.0"),
+        (ng.ScheduleFreeSGD(), "class='ScheduleFreeSGD'"),  # its settings are those of SGD
+    ],
+)
+def test_a_schedule_of_another_update_is_not_trained_by_sgd_without_a_word(optimizer, words):
+    task, schedule = tiny_task(), ng.Schedule.initial(optimizer.hyperparameters(6))
+    schedule = schedule.with_settings({"optimizer": optimizer.to_json()})
+    with pytest.raises(ValueError, match=words):
+        ng.retrain(task, schedule, steps=6)
+    ng.retrain(task, schedule, steps=6, optimizer=optimizer)
+    plain = ng.Schedule.of(learning_rate=0.1).with_settings({"optimizer": ng.SGD(0.1).to_json()})
+    ng.retrain(task, plain, steps=6)
+
+
 def test_seeds_and_schedules_matter():
     task = tiny_task()
     runs = [

@@ -95,9 +95,12 @@ class ScheduleCallback(_Callback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
         self._shown.close()  # what is saved is what training goes on with
+        # Only now Trainer decides whether to save the best model.
+        self._keep_averages(parts["lr_scheduler"])
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
-        self._keep_averages(control, parts["lr_scheduler"])
+        if control.should_save:
+            self._keep_averages(parts["lr_scheduler"])
 
     def on_train_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
         self._shown.close()
@@ -114,11 +117,13 @@ class ScheduleCallback(_Callback):
         if state.global_step > self._scheduler.last_epoch:
             self._scheduler.take_in()
         self._move_to(state.global_step, parts["lr_scheduler"])
-        self._keep_averages(control, parts["lr_scheduler"])
+        vars(_unwrapped(parts["lr_scheduler"])).pop(_AVERAGES, None)  # of an earlier step
+        if control.should_save:
+            self._keep_averages(parts["lr_scheduler"])
 
-    def _keep_averages(self, control: Any, lr_scheduler: Any) -> None:
-        assert self._scheduler is not None
-        if control.should_save and self._scheduler.averages:
+    def _keep_averages(self, lr_scheduler: Any) -> None:
+        # An evaluation may come before training begins.
+        if self._scheduler is not None and self._scheduler.averages:
             setattr(_unwrapped(lr_scheduler), _AVERAGES, self._scheduler.averages_state())
 
     def _move_to(

@@ -102,16 +102,23 @@ def settings_of(group: Mapping[str, Any], ours: type) -> dict[str, Any]:
         **dict(zip(("beta1", "beta2"), betas, strict=False)),
     }
     return {
-        name: float(f"{float(value):.6g}") if isinstance(value, torch.Tensor) else value
+        name: _number(value) if isinstance(value, torch.Tensor) else value
         for name, value in given.items()
         if name in getattr(ours, "__dataclass_fields__", {}) and value is not None
     }
 
 
+def _number(value: torch.Tensor) -> float:
+    """The shortest decimal that is this number in its precision: 0.1, not 0.10000000149."""
+    wide = value.dtype in (torch.float64, torch.int64)
+    return float(str((value.double() if wide else value.float()).detach().cpu().numpy()))
+
+
 def counterpart(given: Any, kind: type) -> type:
     """The optimizer of this library that makes the updates of one of ``torch.optim``, or a TypeError."""
     ours, name = _made_here(kind), type(given).__name__
-    if not isinstance(given, torch.optim.Optimizer) or name not in ours or name == "Muon":
+    theirs = not type(given).__module__.startswith("torch.")  # of the same name, or a subclass
+    if not isinstance(given, torch.optim.Optimizer) or name not in ours or theirs or name == "Muon":
         raise TypeError(_meant(given, kind, ours))  # torch's Muon takes matrices alone
     return ours[name]
 

@@ -45,10 +45,14 @@ def optimizer_of(
     """
     optimizer = getattr(optimizer, "optimizer", optimizer)  # of accelerate's wrapper
     kind = counterpart(optimizer, Optimizer)
-    for group in optimizer.param_groups:
+    trained = [g for g in optimizer.param_groups if any(p.requires_grad for p in g["params"])]
+    for group in trained:
         _check(group, kind)
-    rows = [settings_of(group, kind) for group in optimizer.param_groups]
-    patterns = _patterns(optimizer.param_groups, model)
+    rows = [settings_of(group, kind) for group in trained]
+    for row in rows:  # without momentum, torch dampens nothing
+        if row.get("dampening") and not row["momentum"] and "momentum" not in changed:
+            row["dampening"] = 0.0
+    patterns = _patterns(trained, model)
     rest = patterns.index(None) if None in patterns else 0
     base: Any = kind(**{**rows[rest], **changed})
     for row in rows:

@@ -32,6 +32,11 @@ class _TorchScheduleFree(PlainOptimizer):
             )
         state, rate = self.state[parameter], float(group["lr"])
         if "z" not in state:
+            if torch.finfo(parameter.dtype).bits < 32:
+                raise ValueError(
+                    f"{parameter.dtype} does not resolve what a step adds to an average. Keep the weights "
+                    f"of {type(self).__name__} in torch.float32, with torch.autocast in the model."
+                )
             state["z"], state["x"], state["total"] = parameter.clone(), parameter.clone(), 0.0
         z, x = state["z"], state["x"]
         z.sub_(self.direction(parameter, gradient, group), alpha=rate)
@@ -74,6 +79,7 @@ class TorchScheduleFreeSGD(_TorchScheduleFree):
 
     Raises:
         RuntimeError: A step in evaluation.
+        ValueError: A step on weights in half precision.
 
     Source: that of :class:`ScheduleFreeSGD` (:cite:`defazio2024road`).
 
@@ -103,6 +109,7 @@ class TorchScheduleFreeAdamW(_TorchScheduleFree):
 
     Raises:
         RuntimeError: A step in evaluation.
+        ValueError: A step on weights in half precision.
 
     Source: that of :class:`ScheduleFreeAdamW` (:cite:`defazio2024road`).
 

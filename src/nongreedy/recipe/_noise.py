@@ -27,6 +27,9 @@ class Layers(TorchFunctionMode):
     Args:
         weights: Name -> weight of the layers.
         instead: (name, input, its dimensions with draws of their own) -> another input.
+
+    Attributes:
+        reached: Whether any of them was called.
     """
 
     def __init__(
@@ -36,10 +39,11 @@ class Layers(TorchFunctionMode):
     ):
         super().__init__()
         self._names = {id(weight): name for name, weight in weights.items()}
-        self._instead = instead
+        self._instead, self.reached = instead, False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _LAYERS and len(args) > 1 and (name := self._names.get(id(args[1]))) is not None:
+            self.reached = True
             inputs, *rest = args
             args = self._instead(name, inputs, _LAYERS[func](inputs)), *rest
         return func(*args, **(kwargs or {}))
@@ -63,7 +67,8 @@ def noisy(
         strengths: Name -> s, shape ().
 
     Raises:
-        ValueError: Parts of the forward pass are to be computed again.
+        ValueError: Parts of the forward pass are to be computed again; layers that the model does not
+            have, or that its call does not reach.
 
     Source: arXiv:1506.02557 (learned strengths of such noise, by another principle).
 
@@ -82,11 +87,23 @@ def noisy(
         draws = torch.randn(shape, device=inputs.device).to(inputs.dtype)
         return inputs * (1 + strengths[name] * draws)
 
-    known = {name: weights[name] for name in strengths if name in weights}
+    if lost := [name for name in strengths if name not in weights]:
+        raise ValueError(
+            f"There is to be noise before the layer of {lost[0]!r}, but the model has no such parameter, "
+            f"only {', '.join(weights)}. Give the model itself, or that within its wrapper."
+        )
+    layers = Layers({name: weights[name] for name in strengths}, noised)
     try:
-        with torch.autograd.graph.disable_saved_tensors_hooks(_RECOMPUTED), Layers(known, noised):
-            return network(inputs)
+        with torch.autograd.graph.disable_saved_tensors_hooks(_RECOMPUTED), layers:
+            output = network(inputs)
     except RuntimeError as error:
         if _RECOMPUTED in str(error):
             raise ValueError(_RECOMPUTED) from error
         raise
+    if not layers.reached:
+        raise ValueError(
+            f"There is to be noise before the layers of {', '.join(strengths)}, but the call of the model "
+            "came to none of them, as where it calls copies on several devices (DataParallel). Call it "
+            "itself, or leave `noise` out of what is learned."
+        )
+    return output

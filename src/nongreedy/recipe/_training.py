@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..schedules import Schedule
 from ..task import Hypers, Task
 from ..task._module import call, trained_by
+from ..task._refusals import unwrapped
 
 
 class Training:
@@ -47,17 +48,21 @@ class Training:
         """The training loss of a batch, shape ().
 
         Args:
-            model: In training mode.
+            model: In training mode; also in ``DistributedDataParallel`` or ``torch.compile``.
             step: From 0; after the last one its values stay.
             index: Which training examples these are, shape (batch,), where those have weights.
+
+        Raises:
+            ValueError: Noise before layers that this model does not have, or that its call does not reach;
+                weights of examples without `index`.
         """
-        hypers = self._at(step, lambda: dict(model.named_parameters()), index)
+        hypers = self._at(step, lambda: dict(unwrapped(model).named_parameters()), index)
         return self._task.training_loss(lambda x: call(model, x), (inputs, targets), hypers)
 
     @torch.no_grad()
     def initialize(self, model: nn.Module) -> None:
         """Change the first parameters of a fresh model in place as the task's `initialize` does."""
-        named = trained_by(model)
+        named = trained_by(unwrapped(model))
         drawn = {name: parameter.detach().clone() for name, parameter in named}
         made = self._task.initialized(drawn, self._at(0, lambda: drawn, None))
         for name, parameter in named:

@@ -60,6 +60,11 @@ class Averager:
             self._weights[pattern] = [(1.0, (rate * factor) ** 2) for rate, factor in rows]
             self._mixing[pattern] = mixing
 
+    def lacks(self, step: int) -> bool:
+        """Whether steps before this one count, but none was taken in."""
+        counting = (any(weight for _, weight in rows[:step]) for rows in self._weights.values())
+        return any(counting) and not any(self._held.values())
+
     @torch.no_grad()
     def add(self, optimizer: Optimizer, step: int) -> None:
         """Take in what an optimizer step has led to: the first of them is 0."""
@@ -93,9 +98,9 @@ class Averager:
     def _mix(self, parameter: Tensor, kept: float, further: bool, end: bool) -> None:
         average = self._averages.pop(parameter, None)
         if average is not None and kept:
-            average.lerp_(parameter, 1.0 - kept)
+            average.lerp_(_resolved(parameter), 1.0 - kept)
         else:
-            average = parameter.clone() if further else None
+            average = _resolved(parameter).clone() if further else None
         if end and average is not None:
             parameter.copy_(average)
         elif average is not None:
@@ -104,7 +109,8 @@ class Averager:
     def _interpolate(self, parameter: Tensor, kept: float, mixing: float, end: bool) -> None:
         """From what the optimizer made of y to the next y, or in the end to the average."""
         average, way = self._averages.pop(parameter, None), self._ways.pop(parameter, None)
-        last = parameter.clone() if way is None else parameter + way
+        last = _resolved(parameter)
+        last = last.clone() if way is None else last + way
         average = last.clone() if average is None else average.lerp_(last, 1.0 - kept)
         if end:
             parameter.copy_(average)
@@ -118,20 +124,14 @@ class Averager:
         if self._swapped:  # they are already
             yield
             return
-        self._swap()
+        trained = {parameter: parameter.detach().clone() for parameter in self._averages}
+        _put(self._averages)
         self._swapped = True
         try:
             yield
         finally:
             self._swapped = False
-            self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for parameter, average in self._averages.items():
-            held = parameter.clone()
-            parameter.copy_(average)
-            average.copy_(held)
+            _put(trained)
 
     def state(self, optimizer: Optimizer) -> dict[str, Any]:
         """What goes on needs: place of a parameter among all -> its average, and what that holds."""
@@ -151,9 +151,23 @@ class Averager:
         rows = list(_parameters(optimizer))
         self._held.update(state["held"])
         self._averages, self._ways = (
-            {rows[k]: held.to(rows[k]).clone() for k, held in state[name].items()}
+            {
+                rows[k]: held.to(rows[k].device, _resolved(rows[k]).dtype, copy=True)
+                for k, held in state[name].items()
+            }
             for name in ("of", "ways")
         )
+
+
+def _resolved(parameter: Tensor) -> Tensor:
+    """In float32 at least: half precision does not resolve what a step adds to an average."""
+    return parameter.to(torch.promote_types(parameter.dtype, torch.float32))
+
+
+@torch.no_grad()
+def _put(values: Mapping[Tensor, Tensor]) -> None:
+    for parameter, value in values.items():
+        parameter.copy_(value)
 
 
 def _parameters(optimizer: Optimizer) -> Iterable[Any]:

@@ -7,27 +7,43 @@ from typing import Any
 # twins have names of their own.
 _OURS = {"Lion", "Muon", "ScheduleFreeAdamW", "ScheduleFreeSGD"}
 _KINDS = {"Adagrad", "Adam", "AdamW", "NAdam", "RMSprop", "SGD", *_OURS}
+# Of torch's groups, what makes another update of the same kind -> the field of ours, and what those have
+# that lack the field; None is that nothing is known.
+_DECOUPLED = "decoupled_weight_decay"
+_VARIANTS = {
+    "nesterov": ("nesterov", False),
+    "dampening": ("dampening", 0.0),
+    _DECOUPLED: ("decoupled", None),
+    "amsgrad": ("amsgrad", False),
+    "centered": ("centered", False),
+    "lr_decay": ("lr_decay", 0.0),
+    "initial_accumulator_value": ("initial_accumulator_value", 0.0),
+}
 _FAR = 3  # times as long, or as short, as the runs that it was learned in
 # Of the package schedulefree, by what they are called here.
 _CALLED = {"AdamWScheduleFree": "ScheduleFreeAdamW", "SGDScheduleFree": "ScheduleFreeSGD"}
 
 
 def check_kind(settings: Mapping[str, Any], optimizer: Any, strict: bool) -> None:
-    """Refuse what is no optimizer and, if `strict`, another kind than a schedule's settings tell of.
+    """Refuse what is no optimizer and, if `strict`, another update than a schedule's settings tell of.
 
     Where they tell of none, or where one of the two is not known, nothing is refused.
 
     Raises:
         TypeError: A model, a list of optimizers, or one of this library.
-        ValueError: Another kind of optimizer.
+        ValueError: Another kind of optimizer, or another update of that kind.
     """
     if not hasattr(optimizer, "param_groups"):
         raise TypeError(
             f"A schedule is attached to an optimizer of torch.optim, one at a time, but got "
             f"{type(optimizer).__name__}. Make one, such as torch.optim.SGD(model.parameters(), lr=0.1)."
         )
-    learned, here = _learned_with(settings.get("optimizer")), _kind(type(optimizer))
-    if not strict or learned is None or here is None or learned == here:
+    made = innermost(settings.get("optimizer"))
+    learned, here = _learned_with(made), _kind(optimizer)
+    if not strict or learned is None or here is None:
+        return
+    if learned == here:
+        _check_variant(made, optimizer)
         return
     twin = (
         f"nongreedy.{learned}().torch_optimizer(...)"
@@ -54,16 +70,38 @@ def far_from(settings: Mapping[str, Any], total_steps: int) -> str | None:
     )
 
 
-def _learned_with(made: Any) -> str | None:
+def _check_variant(made: Any, optimizer: Any) -> None:
+    """Refuse another update of the same kind, where it is known with which one it was learned."""
+    if not isinstance(made, Mapping):
+        return
+    for name, (field, usual) in _VARIANTS.items():
+        learned = made.get(field, usual)
+        for found in (group[name] for group in optimizer.param_groups if name in group):
+            if learned is not None and found != learned:
+                raise ValueError(
+                    f"The schedule was learned with {field}={learned!r} (its settings say so), but this "
+                    f"{type(optimizer).__name__} has {name}={found!r}, which is another update. Make it with "
+                    f"{name}={learned!r}, or learn a schedule of that. To insist, pass strict=False."
+                )
+
+
+def innermost(made: Any) -> Any:
+    """Of an optimizer in the settings of a schedule, what others go around."""
     while isinstance(made, Mapping) and "base" in made:  # groups, and whatever else goes around one
         made = made["base"]
+    return made
+
+
+def _learned_with(made: Any) -> str | None:
     name = made.get("class") if isinstance(made, Mapping) else made
     name = name.partition("(")[0].strip() if isinstance(name, str) else None
     return name if name in _KINDS else None
 
 
-def _kind(made: type) -> str | None:
+def _kind(optimizer: Any) -> str | None:
     # The nearest: torch's AdamW is an Adam.
-    names = (kind.__name__.removeprefix("Torch") for kind in made.__mro__)
+    names = (kind.__name__.removeprefix("Torch") for kind in type(optimizer).__mro__)
     names = (_CALLED.get(name, name) for name in names)
-    return next((name for name in names if name in _KINDS), None)
+    found = next((name for name in names if name in _KINDS), None)
+    apart = any(group.get(_DECOUPLED) for group in optimizer.param_groups)
+    return "AdamW" if found == "Adam" and apart else found

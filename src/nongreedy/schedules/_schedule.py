@@ -223,7 +223,8 @@ class Schedule(Value):
             remaining: What is left of the schedule from `from_step` on, all of it by default, is
                 stretched over this number of steps: its end is that of a longer or shorter run.
             strict: Whether to refuse another kind of optimizer than the one that the schedule was made
-                for, and to warn of a run that is three times as long or as short, as its settings tell.
+                for, or another update of that kind (``nesterov``, ``amsgrad``), and to warn of a run
+                that is three times as long or as short, as its settings tell.
 
         Raises:
             ValueError: Averages of two kinds, or what a schedule-free optimizer cannot follow; steps that

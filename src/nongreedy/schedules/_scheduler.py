@@ -23,11 +23,12 @@ from ._settings import (
     factor_name,
     has,
     put,
+    refuse_twice,
     scaled_by,
     unknown,
     unshare,
 )
-from ._tables import Scheduled, reach, tables
+from ._tables import Scheduled, reach, tables, unlike
 
 SCALE, SAME = "scale", "same"
 _OF_THIS_PROCESS = ("settings", "_plan", "_given", "_told", "_averager")  # not of the state
@@ -65,7 +66,7 @@ class ScheduleLR(LRScheduler):
         names = [n for n, curve in schedule.curves.items() if curve.owner == "optimizer"]
         refuse_settings(schedule.curves, names, optimizer)
         for name in (name for name in names if not is_average(name)):
-            if not any(self._setting(name, group, names) for group in optimizer.param_groups):
+            if not any(self._settings(name, optimizer, names)):
                 raise ValueError(unknown(name, optimizer))
         total = whole("total_steps", total_steps)
         self.reach = reach(total, last_epoch + 1, remaining)  # first step, and length of its run
@@ -84,17 +85,25 @@ class ScheduleLR(LRScheduler):
         begin, length = self.reach
         return Averager(self.tables, begin + 1, length)
 
-    def _setting(
-        self, name: str, group: Mapping[str, Any], names: Collection[str]
-    ) -> Setting | None:
-        """How to set what the schedule calls `name` in this group; None where it is not the group's."""
-        (what, pattern), own = base(name), group.get("group", "")
+    def _settings(
+        self, name: str, optimizer: Optimizer, names: Collection[str]
+    ) -> list[Setting | None]:
+        """How to set what the schedule calls `name` in each group; None where it is not the group's.
+
+        It is one thing in all of them: a momentum of some is not the first of the betas of others.
+        """
+        groups = optimizer.param_groups
+        what, pattern = base(name)
         what = scaled_by(name, names) or what
-        if pattern != own and (pattern or f"{what}[{own}]" in names):
-            return None
-        setting = self.settings.get(what)
-        choices = (*KNOWN.get(what, ()), what) if setting is None else (setting,)
-        return next((setting for setting in choices if has(group, setting)), None)
+        given = self.settings.get(what)
+        choices = (*KNOWN.get(what, ()), what) if given is None else (given,)
+        one = next((each for each in choices if any(has(group, each) for group in groups)), None)
+
+        def is_of(own: str) -> bool:
+            return pattern == own or not (pattern or f"{what}[{own}]" in names)
+
+        fitting = (is_of(group.get("group", "")) and one and has(group, one) for group in groups)
+        return [one if fits else None for fits in fitting]
 
     def _planned(self, optimizer: Optimizer) -> list[tuple[str, dict[str, Any], Setting, bool]]:
         """What is set where, and whether the group has its part of a common learning rate.
@@ -105,11 +114,14 @@ class ScheduleLR(LRScheduler):
         plan, decays = [], decaying(optimizer)
         rows = self.tables
         for name in (n for n in rows if not is_average(n) and scaled_by(n, rows) is None):
-            for group, decaying_too in zip(optimizer.param_groups, decays, strict=True):
-                setting = self._setting(name, group, self.tables)
+            each = zip(
+                optimizer.param_groups, decays, self._settings(name, optimizer, rows), strict=True
+            )
+            for group, decaying_too, setting in each:
                 if setting is not None and (decaying_too or name != "weight_decay"):
                     common = self.groups == SCALE and setting == RATE and not base(name)[1]
                     plan.append((name, group, setting, common))
+        refuse_twice((name, group, setting) for name, group, setting, _ in plan)
         note_ratios([group for _, group, _, common in plan if common], optimizer.defaults.get(RATE))
         return plan
 
@@ -206,9 +218,15 @@ class ScheduleLR(LRScheduler):
 
         Args:
             averages: What :meth:`averages_state` said there.
+
+        Warns:
+            UserWarning: No averages, where steps on the way count in them.
         """
         if averages is not None:
             self._averager.load(self.optimizer, averages)
+        elif self._averager.lacks(step):
+            words = "There are no averages of weights from before: they begin anew at step"
+            warnings.warn(f"{words} {step} of {self.total_steps}.", stacklevel=3)
         self.last_epoch, self._step_count = step, step + 1
         self._last_lr = self.get_lr()
 
@@ -221,11 +239,17 @@ class ScheduleLR(LRScheduler):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the state was taken, also where the optimizer's was loaded before attaching."""
+        """Go on where the state was taken, also where the optimizer's was loaded before attaching.
+
+        Warns:
+            UserWarning: The state is of a run of another length, or of another schedule.
+        """
         groups = self.optimizer.param_groups
         untouched = self._given.of(groups) and not self._given.changed(groups)
         state_dict = dict(state_dict)
         averages = state_dict.pop(STATE, None)
+        if (words := unlike(state_dict, self.total_steps, self.reach, self.tables)) is not None:
+            warnings.warn(words, stacklevel=2)
         super().load_state_dict(state_dict)
         self._averager = self._made_averager()
         if averages is not None:

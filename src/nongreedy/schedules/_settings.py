@@ -1,6 +1,6 @@
 """How a value is put into a parameter group of a ``torch.optim`` optimizer."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +12,7 @@ RATE = "lr"  # torch's key of the learning rate
 # a function of the group and the value.
 Setting = str | tuple[str, int] | Callable[[dict[str, Any], float], object]
 
-# Names of this library -> the settings of torch's optimizers, of which the first that a group has
+# Names of this library -> the settings of torch's optimizers, of which the first that any group has
 # decides. What is not listed is called in the groups as it is here.
 KNOWN: dict[str, tuple[Setting, ...]] = {
     "learning_rate": (RATE,),
@@ -72,6 +72,18 @@ def _settable(value: object, kinds: tuple[type, ...] = (int, float, Tensor)) -> 
 def _filled(held: Any, value: float) -> Any:
     """The value; of a tensor the tensor itself, filled, because captured graphs read its memory."""
     return held.fill_(value) if isinstance(held, Tensor) else value
+
+
+def refuse_twice(plan: Iterable[tuple[str, Mapping[str, Any], Setting]]) -> None:
+    """Raise ValueError where two names of a schedule set one thing: which of them holds, nobody knows."""
+    seen = dict[tuple[int, Setting], str]()
+    for name, group, setting in plan:
+        other = seen.setdefault((id(group), setting), name)
+        if other != name and not callable(setting):
+            raise ValueError(
+                f"The schedule sets {other!r} and {name!r}, which are one setting of the optimizer, "
+                f"{setting!r}. Leave one of them out, or say what it sets: attach(..., settings=...)."
+            )
 
 
 def unshare(optimizer: Optimizer) -> None:

@@ -1,7 +1,7 @@
 """The values that a scheduler sets: of a whole run, or of the end that remains of it."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -39,6 +39,22 @@ def tables(
         if not judged and (words := out_of_range(name, values[name], "step")):
             raise ValueError(words)
     return {name: _kept_up(name, values[name][begin:].tolist()) for name in names}
+
+
+def unlike(
+    state: Mapping[str, Any], total: int, reach: tuple[int, int], tables: Mapping[str, list[float]]
+) -> str | None:
+    """What to say of a state that goes on otherwise than its scheduler was attached to."""
+    if (theirs := state.get("total_steps")) != total:
+        what, ours = f"a run of {theirs} steps", f"one with total_steps={total}"
+    elif tuple(state.get("reach", ())) == reach and state.get("tables") != tables:
+        what, ours = "another schedule", "this one"
+    else:
+        return None
+    return (
+        f"The state is of {what}, which goes on, while the scheduler was attached to {ours}. To change "
+        f"over, attach(..., from_step={state.get('last_epoch')}) without loading the scheduler's state."
+    )
 
 
 def _stretched(total: int, first: int, remaining: int) -> int:

@@ -14,6 +14,7 @@ from ..optimizers._mistakes import checked_optimizer
 from ..schedules import Schedule
 from ..schedules._average import is_average
 from ..schedules._given import checked_schedule
+from ..schedules._origin import innermost
 from ..schedules._scheduler import ScheduleLR
 from ..task import Examples, Task
 from ..task._choices import refuse_others
@@ -64,14 +65,15 @@ def retrain(
 
     Args:
         task: What to train; its test data are used here and only here.
-        schedule: Stretched to the length of this run.
+        schedule: Stretched to the length of this run. What it does not set is as the optimizer has it.
         epochs: Length of the run, or
         steps: its length in steps.
         seed: Decides initialization, order, augmentation and dropout.
-        optimizer: Which ``torch.optim`` twin and clipping to use; default ``SGD()``.
+        optimizer: Which ``torch.optim`` twin, clipping and settings to use; default ``SGD()``.
 
     Raises:
-        ValueError: A schedule of hyperparameters that the task does not have.
+        ValueError: A schedule of hyperparameters that the task does not have; or, without `optimizer`, one
+            that was learned with another than SGD, or with clipping.
 
     Example:
         >>> import torch, nongreedy as ng
@@ -82,11 +84,10 @@ def retrain(
         True
     """
     total = checked_task(task).steps_for(epochs, steps)
-    rule = checked_optimizer(SGD() if optimizer is None else optimizer, Optimizer)
-
     _refuse_foreign(task, checked_schedule("schedule", schedule))
+    rule = checked_optimizer(_usual(schedule) if optimizer is None else optimizer, Optimizer)
     refuse_others(task.choices, schedule)
-    schedule = with_average(schedule, rule)
+    schedule = _completed(schedule, rule, total)
 
     def begin(named: Named) -> Begun:
         torch_optimizer = rule.torch_optimizer(rule.torch_groups(named))
@@ -104,6 +105,19 @@ def retrain(
     return retrain_with(begin, task, schedule, steps=total, seed=seed, clip=rule.clip_torch)
 
 
+def _usual(schedule: Schedule) -> Optimizer:
+    """SGD, unless the schedule is known to be of another update."""
+    made, usual = innermost(schedule.settings.get("optimizer")), SGD()
+    for name, value in usual.to_json().items() if isinstance(made, Mapping) else ():
+        if name not in usual.learnable and made.get(name, value) != value:
+            raise ValueError(
+                f"The schedule was learned with an optimizer of {name}={made[name]!r} (its settings say so), "
+                "but without `optimizer` it would be trained with SGD(). Pass optimizer=, such as "
+                "ng.retrain(task, result.schedule, optimizer=result.optimizer, ...)."
+            )
+    return usual
+
+
 def _refuse_foreign(task: Task, schedule: Schedule) -> None:
     """Without them the run would be another one than that which they were learned for."""
     curves = schedule.curves.items()
@@ -116,12 +130,17 @@ def _refuse_foreign(task: Task, schedule: Schedule) -> None:
         )
 
 
-def with_average(schedule: Schedule, rule: Optimizer) -> Schedule:
-    """With the optimizer's average, where the schedule says nothing of any."""
-    if rule.average is None or any(map(is_average, schedule.curves)):
-        return schedule
-    first, name = Schedule.initial(rule.hyperparameters()), rule.average.name
-    return Schedule({**schedule.curves, name: first.curves[name]}, schedule.settings)
+def _completed(schedule: Schedule, rule: Optimizer, steps: int) -> Schedule:
+    """With the optimizer's own settings, and its average, where the schedule says nothing of them."""
+    given = schedule.curves
+    said = set(given)
+    if any(map(is_average, given)):
+        said |= set(filter(is_average, rule.learnable))
+    if "momentum" in given and "momentum" not in rule.learnable:  # which then is that of the betas
+        said.add("beta1")
+    rows = Schedule.initial(rule.hyperparameters(steps)).curves.items()
+    missing = {name: curve for name, curve in rows if name not in said}
+    return Schedule({**missing, **given}, schedule.settings)
 
 
 def retrain_with(
