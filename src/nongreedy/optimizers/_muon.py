@@ -190,8 +190,8 @@ class TorchMuon(PlainOptimizer):
         shared = {"lr": lr, "weight_decay": weight_decay}
         matrices = {"params": [p for p in params if p.dim() > 1], "momentum": momentum}
         others = {"params": [p for p in params if p.dim() < 2], "adam_lr": adam_lr}
-        groups = [matrices, {**others, "betas": betas, "eps": eps}]
-        super().__init__([group for group in groups if group["params"]], shared)
+        # One of them may be empty: a schedule's momentum is that of the matrices, and of nothing else.
+        super().__init__([matrices, {**others, "betas": betas, "eps": eps}], shared)
 
     def move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         """By Muon in the matrices' group, by AdamW in the other."""
